@@ -1,0 +1,1 @@
+"""From retrieved projections to trustworthy ones: flux, hardening."""

@@ -1,0 +1,1 @@
+"""From reconstructed images to the channels that a network sees."""

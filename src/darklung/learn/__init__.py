@@ -1,0 +1,1 @@
+"""Networks, losses, patches, training and prediction. The only place that needs torch."""

@@ -1,0 +1,1 @@
+"""Simulated animals: thorax, trees, microstructure, lesions; insertion into real maps."""

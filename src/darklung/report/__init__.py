@@ -1,0 +1,1 @@
+"""One self-contained HTML page with figures and tables."""

@@ -1,0 +1,1 @@
+"""From a phantom and an instrument to raw phase-stepping frames."""

@@ -1,0 +1,1 @@
+"""Study files and the ordered stages that they stand for."""
