@@ -65,4 +65,4 @@ class ParallelGeometry:
 
 def centred_axis(count: int, spacing_m: float) -> NDArray[np.float64]:
     """Coordinates [m] of `count` samples centred on zero: voxel i lies at (i − (count − 1)/2) · spacing."""
-    return (np.arange(count) - (count - 1) / 2) * spacing_m
+    return np.asarray((np.arange(count) - (count - 1) / 2) * spacing_m, dtype=np.float64)

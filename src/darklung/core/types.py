@@ -134,9 +134,7 @@ class Scan:
         check_shape("step_phase_rad", self.step_phase_rad, "direction, step", (directions, None))
         steps = self.step_phase_rad.shape[1]
         require(steps >= 3, f"steps: a sinusoid needs at least 3 phase steps, got {steps}")
-        check_shape(
-            "frames", self.frames, "direction, view, step, row, col", (directions, g.views, steps, g.rows, g.cols)
-        )
+        check_shape("frames", self.frames, "direction, view, step, row, col", (directions, g.views, steps, g.rows, g.cols))
         check_shape("flats", self.flats, "direction, flat, step, row, col", (directions, None, steps, g.rows, g.cols))
         require(self.flats.shape[1] >= 1, "flats: wanted at least one flat in each direction, got none")
         check_shape("view_time_s", self.view_time_s, "direction, view", (directions, g.views))
