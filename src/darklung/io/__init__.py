@@ -1,1 +1,1 @@
-"""Files in and out: HDF5 for frames and projections, OME-Zarr and NIfTI for images, tables, descriptions of raw scans."""
+"""Files in and out: HDF5 for frames and projections, OME-Zarr and NIfTI for images, tables, raw descriptions."""

@@ -1,0 +1,106 @@
+"""Any of the core types as an HDF5 file: arrays are datasets, numbers and names attributes, nested types groups."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+
+from darklung.core.checks import DarklungError
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.types import Insertion, Phantom, Projections, Scan
+
+TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry)}
+SCHEMA = 1
+# Noise does not compress; smooth fields and labels do, and the fast level already gets most of it.
+COMPRESSED = {"Phantom"}
+
+T = TypeVar("T")
+
+
+def save(path: Path, value: Any) -> None:
+    """Write one of `TYPES` to `path`; the file appears whole or not at all.
+
+    Each dataset carries the names of its axes where the type's checks state them, and every group the name of its type,
+    so that the file can be read with any HDF5 tool.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with h5py.File(partial, "w") as file:
+        file.attrs["darklung_schema"] = SCHEMA
+        _write(file, value)
+    os.replace(partial, path)
+
+
+def load(path: Path, wanted: type[T]) -> T:
+    """Read a file that `save` wrote.
+
+    Raises
+    ------
+    DarklungError
+        Missing or truncated file, another type than `wanted`, or a field that is not there.
+    """
+    if not path.exists():
+        raise DarklungError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            found = str(file.attrs.get("darklung_type", "no darklung type"))
+            if found != wanted.__name__:
+                raise DarklungError(f"{path}: wanted {wanted.__name__}, the file holds {found}")
+            return _read(file, wanted)
+    except (OSError, KeyError) as error:
+        raise DarklungError(f"{path}: cannot be read as {wanted.__name__} ({error})") from error
+
+
+def _write(group: h5py.Group, value: Any) -> None:
+    name = type(value).__name__
+    if name not in TYPES:
+        raise DarklungError(f"cannot store a {name}; known: {', '.join(sorted(TYPES))}")
+    group.attrs["darklung_type"] = name
+    for field in fields(value):
+        _write_field(group, field.name, getattr(value, field.name), compress=name in COMPRESSED)
+
+
+def _write_field(group: h5py.Group, name: str, item: Any, *, compress: bool) -> None:
+    if item is None:
+        return
+    if isinstance(item, np.ndarray) and item.ndim:
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {}
+        group.create_dataset(name, data=item, **options)
+    elif is_dataclass(item):
+        _write(group.create_group(name), item)
+    elif isinstance(item, tuple) and item and is_dataclass(item[0]):
+        for number, part in enumerate(item):
+            _write(group.create_group(f"{name}/{number:04d}"), part)
+    elif isinstance(item, tuple):
+        group.attrs[name] = json.dumps(item)
+    else:
+        group.attrs[name] = item
+
+
+def _read(group: h5py.Group, wanted: type[T]) -> T:
+    values: dict[str, Any] = {}
+    for field in fields(wanted):  # type: ignore[arg-type]
+        if field.name in group.attrs:
+            values[field.name] = _from_attribute(group.attrs[field.name])
+        elif field.name in group:
+            values[field.name] = _from_item(group[field.name])
+    return wanted(**values)
+
+
+def _from_attribute(item: Any) -> Any:
+    if isinstance(item, str) and item.startswith("["):
+        return tuple(json.loads(item))
+    return item.item() if isinstance(item, np.generic) else item
+
+
+def _from_item(item: h5py.Dataset | h5py.Group) -> Any:
+    if isinstance(item, h5py.Dataset):
+        return item[()]
+    if "darklung_type" in item.attrs:
+        return _read(item, TYPES[str(item.attrs["darklung_type"])])
+    return tuple(_read(item[k], TYPES[str(item[k].attrs["darklung_type"])]) for k in sorted(item))

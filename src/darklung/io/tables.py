@@ -1,0 +1,62 @@
+"""Tables as CSV (for people) and Parquet (for programs), with one data dictionary."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError, require
+
+Row = Mapping[str, Any]
+
+
+def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> None:
+    """Write `rows` as ``path.csv`` and ``path.parquet`` with ``path.dictionary.csv`` (column, type, meaning).
+
+    Parameters
+    ----------
+    path : Path
+        Without ending.
+    rows : sequence of mappings
+        All with the same keys, in the order of the columns.
+    meanings : mapping
+        What each column holds, with its unit; every column needs one.
+    """
+    import pandas
+
+    require(len(rows) > 0, f"{path.name}: no rows")
+    missing = [c for c in rows[0] if c not in meanings]
+    require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
+    frame = pandas.DataFrame(list(rows))
+    frame.to_csv(path.with_suffix(".csv"), index=False)
+    frame.to_parquet(path.with_suffix(".parquet"), index=False)
+    with path.with_suffix(".dictionary.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["column", "type", "meaning"])
+        writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
+
+
+def load_table(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``path.parquet``."""
+    import pandas
+
+    file = path.with_suffix(".parquet")
+    require(file.exists(), f"{file}: no such table")
+    frame = pandas.read_parquet(file)
+    return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write strict JSON; a NaN is refused, since other readers choke on it."""
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise DarklungError(f"{path.name}: {error}") from error
+    path.write_text(text + "\n")

@@ -1,0 +1,113 @@
+"""One task in one process: an empty folder in, a finished output folder out, never half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError
+from darklung.core.seams import resolve
+from darklung.pipeline.record import measured, task_record, write_json
+from darklung.pipeline.task import Context, Task
+
+PARTIAL = ".partial"
+SCRATCH = ".scratch"
+RECORD = "record.json"
+
+_messages: Any = None
+_lock: Any = None
+
+
+def start_worker(messages: Any, threads: int, parent: int, lock_file: str) -> None:
+    """Initialise a worker process: where progress goes, how many threads, and an end when the parent is gone."""
+    global _messages, _lock
+    _messages = messages
+    limit_threads(threads)
+    _lock = open(lock_file)  # noqa: SIM115  held until the process ends, see run.claim
+    share_lock(_lock)
+
+    def watch() -> None:
+        # A parent that was killed cannot tell its workers; they must not write beside the next run's.
+        while os.getppid() == parent:
+            time.sleep(0.3)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def share_lock(file: Any) -> None:
+    """Mark the run folder as still worked in (where the system has advisory locks)."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def limit_threads(threads: int) -> None:
+    """Give this process its share of the cores."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "DARKLUNG_THREADS"):
+        os.environ[name] = str(threads)
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+
+
+def pooled(task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]]) -> tuple[str, str]:
+    """Run a task in a worker process; returns (outcome, text), since exceptions do not all travel between processes."""
+
+    def progress(fraction: float, text: str = "") -> None:
+        _messages.put((task.name, float(fraction), text))
+
+    return attempt(task, key, folder, paths, progress)
+
+
+def attempt(
+    task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]], progress: Callable[[float, str], None]
+) -> tuple[str, str]:
+    """Run a task: ("done", ""), ("refused", one line) for bad input, or ("failed", traceback)."""
+    try:
+        perform(task, key, folder, paths, progress)
+    except DarklungError as error:
+        return "refused", str(error)
+    except Exception:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
+        return "failed", traceback.format_exc()
+    return "done", ""
+
+
+def perform(
+    task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]], progress: Callable[[float, str], None]
+) -> None:
+    """Call the task's function on a fresh folder, then put the folder in its place in one step."""
+    place = folder / task.stage / task.item
+    flat_name = task.name.replace("/", "__")
+    partial = folder / PARTIAL / f"{flat_name}.{os.getpid()}"
+    scratch = folder / SCRATCH / f"{flat_name}.{key[:12]}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    function = resolve(f"task {task.name}", task.function, {})
+    started = time.time()
+    with measured() as cost:
+        function(Context(partial, scratch, paths, task.parameters, task.files, progress))
+    inputs = {k: list(v) for k, v in task.inputs.items()}
+    record = task_record(key=key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
+    write_json(partial / RECORD, record)
+    publish(partial, place)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def publish(partial: Path, place: Path) -> None:
+    """Move a finished folder to its place, replacing an older one."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    old = partial.with_name(partial.name + ".old")
+    if place.exists():
+        os.replace(place, old)
+    os.replace(partial, place)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,142 @@
+"""What was done is not done again; a crash loses nothing; failures are told in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from darklung.core.checks import DarklungError
+from darklung.pipeline import Task, run_tasks
+from darklung.pipeline.task import content_hash, task_keys
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _toy_stages_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def toy(tmp_path, until=2, transient=False, **more):
+    marks = str(tmp_path / "marks")
+    parts = [
+        Task("count", f"part-{i}", "toy_stages:count", {"until": until, "marks": marks, **more}, transient=transient)
+        for i in range(3)
+    ]
+    total = Task("total", "all", "toy_stages:add", inputs={"parts": tuple(p.name for p in parts)})
+    return [*parts, total]
+
+
+def run(tasks, folder, workers=1, targets=("total/all",)):
+    return run_tasks(tasks, folder=folder, targets=targets, workers=workers, about={"name": "toy"})
+
+
+def marks(tmp_path):
+    path = tmp_path / "marks"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_computes_once(tmp_path, workers):
+    folder = tmp_path / "run"
+    assert run(toy(tmp_path), folder, workers) == 4
+    assert (folder / "total/all/value").read_text() == "6"
+    before = len(marks(tmp_path))
+    assert run(toy(tmp_path), folder, workers) == 0
+    assert len(marks(tmp_path)) == before == 6
+    record = json.loads((folder / "run.json").read_text())
+    assert [r["task"] for r in record["tasks"]] == ["count/part-0", "count/part-1", "count/part-2", "total/all"]
+    assert record["environment"]["versions"]["numpy"]
+    one = json.loads((folder / "count/part-0/record.json").read_text())
+    assert one["peak_memory_mib"] > 1
+    assert one["parameters"]["until"] == 2
+    assert not (folder / ".partial").exists()
+    assert not (folder / ".scratch").exists()
+
+
+def test_a_changed_parameter_recomputes_what_depends_on_it(tmp_path):
+    folder = tmp_path / "run"
+    run(toy(tmp_path), folder)
+    tasks = toy(tmp_path)
+    tasks[1] = Task("count", "part-1", "toy_stages:count", {"until": 3, "marks": str(tmp_path / "marks")})
+    assert run(tasks, folder) == 2
+    assert (folder / "total/all/value").read_text() == "7"
+
+
+def test_transient_outputs_go_and_come_back_when_needed(tmp_path):
+    folder = tmp_path / "run"
+    run(toy(tmp_path, transient=True), folder)
+    assert not (folder / "count/part-0/value").exists()
+    assert json.loads((folder / "count/part-0/record.json").read_text())["removed"]
+    assert run(toy(tmp_path, transient=True), folder) == 0
+    tasks = toy(tmp_path, transient=True)
+    more = Task("total", "again", "toy_stages:add", inputs={"parts": (tasks[0].name,)})
+    assert run([*tasks, more], folder, targets=("total/all", "total/again")) == 2
+    assert (folder / "total/again/value").read_text() == "2"
+
+
+def test_a_killed_worker_is_reported_and_the_next_run_goes_on_from_its_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    tasks = toy(tmp_path, until=3, die_at=2)
+    with pytest.raises(DarklungError, match="a worker process died"):
+        run(tasks, folder, workers=2)
+    run(tasks, folder, workers=2)
+    assert (folder / "total/all/value").read_text() == "9"
+    assert all(marks(tmp_path).count(f"count__part-{i} 1") == 1 for i in range(3))
+
+
+def test_sigkill_of_the_whole_run_then_resume(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from test_run import run, toy; from pathlib import Path;"
+        "tmp = Path(sys.argv[2]); run(toy(tmp, until=8, pause=0.25), tmp / 'run', workers=2)"
+    )
+    script = tmp_path / "go.py"
+    script.write_text(f"if __name__ == '__main__':\n    {code}\n")
+    process = subprocess.Popen([sys.executable, str(script), str(HERE), str(tmp_path)], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while len(marks(tmp_path)) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run(toy(tmp_path, until=8, pause=0.25), tmp_path / "run", workers=2)
+    assert (tmp_path / "run/total/all/value").read_text() == "24"
+    # A step may be marked and killed before its checkpoint; more than one repeat a task would mean starting over.
+    assert len(marks(tmp_path)) <= 24 + 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failures_are_one_line(tmp_path, workers):
+    folder = tmp_path / "run"
+    refused = Task("stage", "a", "toy_stages:refuse")
+    with pytest.raises(DarklungError, match=r"^stage/a: frames: wanted five axes, got four$"):
+        run([refused], folder, workers, ("stage/a",))
+    with pytest.raises(DarklungError, match=r"^stage/b: ZeroDivisionError: oh \(traceback in .*stage__b\.txt\)$"):
+        run([Task("stage", "b", "toy_stages:crash")], folder, workers, ("stage/b",))
+    assert "Traceback" in (folder / "errors/stage__b.txt").read_text()
+
+
+def test_only_one_run_at_a_time_in_a_folder(tmp_path):
+    from darklung.pipeline.run import claim
+
+    with claim(tmp_path), pytest.raises(DarklungError, match="another darklung process"), claim(tmp_path):
+        pass
+
+
+def test_keys_depend_on_files_parameters_and_order(tmp_path):
+    file = tmp_path / "data"
+    file.write_text("1")
+    first = task_keys([Task("s", "a", "m:f", files={"data": file})])
+    assert first == task_keys([Task("s", "a", "m:f", files={"data": file})])
+    file.write_text("2")
+    assert first != task_keys([Task("s", "a", "m:f", files={"data": file})])
+    with pytest.raises(DarklungError, match="not among the tasks before it"):
+        task_keys([Task("s", "a", "m:f", inputs={"x": ("s/b",)})])
+    with pytest.raises(DarklungError, match="no such file"):
+        content_hash(tmp_path / "none")
