@@ -1,0 +1,141 @@
+"""YAML documents with units in the text, read into pydantic models; every mistake is told at once, each with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+
+from darklung.core.checks import DarklungError
+from darklung.core.units import parse_quantity
+
+
+class Document(BaseModel):
+    """A part of a YAML document: unknown keys are refused, values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _from_text(kind: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse_quantity(str(value), kind))
+
+
+def _to_text(unit: str) -> PlainSerializer:
+    return PlainSerializer(lambda value: f"{value!r} {unit}", return_type=str)
+
+
+# Each is a plain number inside (m, keV, rad, s, kV) and text with its unit in a file, read or written.
+Length = Annotated[float, _from_text("length"), _to_text("m")]
+Energy = Annotated[float, _from_text("energy"), _to_text("keV")]
+Angle = Annotated[float, _from_text("angle"), _to_text("rad")]
+Time = Annotated[float, _from_text("time"), _to_text("s")]
+Voltage = Annotated[float, _from_text("voltage"), _to_text("kV")]
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, or one clear line about what is wrong with it."""
+    try:
+        return yaml.load(path.read_text(), _Loader)
+    except FileNotFoundError:
+        raise DarklungError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DarklungError(f"{path}: cannot be read ({error})") from error
+    except yaml.MarkedYAMLError as error:
+        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise DarklungError(f"{path}: no valid YAML{place}: {error.problem}") from error
+
+
+def read_document(path: Path, model: Any) -> Any:
+    """Read `path` into `model` (a `Document` class, or a union of them).
+
+    Raises
+    ------
+    DarklungError
+        With one line for each mistake: ``FILE: PATH.TO.KEY: what was wanted, what came``.
+    """
+    return validate(read_yaml(path), model, str(path))
+
+
+def validate(content: Any, model: Any, origin: str) -> Any:
+    """Check `content` against `model`; `origin` names it in the error lines."""
+    if not isinstance(content, dict):
+        raise DarklungError(f"{origin}: wanted keys and values, got {type(content).__name__}")
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        lines = [f"{origin}: {_place(e['loc'], content)}{_told(e, model)}" for e in error.errors()]
+        raise DarklungError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _place(location: tuple[int | str, ...], content: Any) -> str:
+    """The path as the writer of the file knows it: tags that pydantic adds for unions are left out."""
+    names = []
+    for part in location:
+        if isinstance(content, dict) and part not in content and part != location[-1]:
+            continue
+        names.append(str(part))
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            content = None
+    return ".".join(names) + ": " if names else ""
+
+
+def _told(error: Any, model: Any) -> str:
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(model, error["loc"][:-1])
+        return "unknown key" + (f"; known: {', '.join(sorted(known))}" if known else "")
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{message}, got {error['input']!r}" if not isinstance(error["input"], dict) else message
+
+
+def _known_keys(model: Any, location: tuple[int | str, ...]) -> set[str]:
+    """Keys of the (nested) model at `location`; empty where it cannot be told."""
+    from typing import get_args
+
+    candidates = [model]
+    for part in (None, *location):
+        expanded: list[Any] = []
+        pending = list(candidates)
+        while pending:
+            item = pending.pop()
+            if isinstance(item, type) and issubclass(item, BaseModel):
+                expanded.append(item)
+            else:
+                pending += list(get_args(item))
+        if part is None or isinstance(part, int):
+            candidates = expanded
+            continue
+        inner = [m.model_fields[part].annotation for m in expanded if part in m.model_fields]
+        candidates = inner or expanded  # a union's tag is no field: stay
+    return {name for m in candidates for c in _models(m) for name in c.model_fields}
+
+
+def _models(annotation: Any) -> list[Any]:
+    from typing import get_args
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in get_args(annotation) for m in _models(a)]
