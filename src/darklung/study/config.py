@@ -1,0 +1,193 @@
+"""The study file: what a study is made of, with units in the text. The defaults are those of a small, quick study."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from darklung.io.documents import Angle, Document, Energy, Length, Time, read_document
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class CohortPart(Document):
+    """Which animals there are and what is put into them."""
+
+    animals: int = Field(12, ge=0, description="animals for training and validation")
+    test_animals: int = Field(6, ge=0, description="held-out animals of the test variant")
+    variant: str = Field("A", description="phantom family of the training animals")
+    test_variant: str = Field("B", description="phantom family of the held-out animals")
+    tissues: tuple[str, ...] = Field(("solid", "filled", "papillary", "lepidic"), description="lesion classes")
+    diameter: tuple[Length, Length] = Field((0.5e-3, 3e-3), description="smallest and largest lesion")
+    lesions: tuple[int, int] = Field((1, 4), description="fewest and most lesions of an animal that has any")
+    lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
+    shams: int = Field(1, ge=0, description="sham insertions in each animal")
+    mimics: int = Field(1, ge=0, description="mimics (atelectasis, pneumonia, emphysema, vessels) in each animal")
+
+    @model_validator(mode="after")
+    def _check(self) -> CohortPart:
+        if self.animals + self.test_animals == 0:
+            raise ValueError("animals: the cohort is empty; wanted at least one animal")
+        for name in ("diameter", "lesions"):
+            low, high = getattr(self, name)
+            if low > high or low < 0:
+                raise ValueError(f"{name}: wanted the smaller number first and none below 0, got {low:g}, {high:g}")
+        return self
+
+
+class BodyPart(Document):
+    """How the animals are sampled."""
+
+    voxel: Length = Field(1.5e-4, description="voxel of the phantom")
+    length: Length | None = Field(None, description="length of the simulated chest along z; None: lungs with a margin")
+
+
+class InstrumentPart(Document):
+    """The grating interferometer and its beam, as seen at the detector."""
+
+    spectrum: Literal["band", "tube"] = Field("band", description="a flat band, or an X-ray tube (high: its voltage)")
+    low: Energy = Field(60.0, description="lowest photon energy")
+    high: Energy = Field(80.0, description="highest photon energy, or the tube voltage times e")
+    bins: Count = Field(5, description="energy bins")
+    design_energy: Energy = Field(70.0, description="energy for which the gratings are made")
+    visibility: Fraction = Field(0.15, description="mean flat visibility")
+    correlation_length: Length = Field(3e-6, description="autocorrelation length at the reference energy")
+    reference_energy: Energy = Field(70.0, description="energy that corrected values refer to")
+
+
+class ScanPart(Document):
+    """The protocol: what is exposed, how long, how often."""
+
+    supersampling: int = Field(2, ge=1, le=8, description="phantom voxels along a detector pixel")
+    views: int = Field(120, ge=1)
+    arc: Angle = Field(3.141592653589793, description="angle over which the views are spread evenly")
+    steps: int = Field(5, ge=3, description="phase steps a view")
+    directions: tuple[Angle, ...] = Field((0.0, 1.5707963267948966), description="sensitivity from the rotation axis")
+    counts: float = Field(1.5e7, gt=0, description="open-beam counts of a detector pixel in the whole scan")
+    flats: int = Field(8, ge=1, description="flats in each direction, spread over the scan")
+    flat_share: float = Field(0.2, gt=0, lt=1, description="part of the scan's counts spent on flats")
+    exposure: Time = Field(0.4, gt=0, description="exposure of one frame")
+    keep_frames: bool = Field(False, description="keep the raw frames (large) when the animal is reconstructed")
+
+    @model_validator(mode="after")
+    def _check(self) -> ScanPart:
+        if not self.directions:
+            raise ValueError("directions: wanted at least one grating direction, got none")
+        return self
+
+
+class CorrectionPart(Document):
+    """What is done to retrieved projections."""
+
+    flux: bool = Field(True, description="normalise each view by the air beside the animal")
+    hardening: Literal["water", "none"] = Field("water", description="beam and visibility hardening correction")
+
+
+class ReconstructionPart(Document):
+    """From projections to volumes."""
+
+    filter: str = Field("ramp", description="filter of the backprojection")
+    cutoff: float = Field(1.0, gt=0, le=1, description="part of the Nyquist frequency that is kept")
+
+
+class LearningPart(Document):
+    """What is trained: one network for each arm and fold, alike but for its channels."""
+
+    arms: dict[str, tuple[str, ...]] = Field(description="arm -> channels")
+    network: str = Field("unet", description="short name or package.module:function")
+    loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
+    widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
+    patch: Count = Field(32, description="edge of a training patch in voxels")
+    batch: Count = 2
+    steps: Count = 200
+    learning_rate: float = Field(1e-3, gt=0)
+    folds: int = Field(3, ge=2)
+
+    @model_validator(mode="after")
+    def _check(self) -> LearningPart:
+        if not self.arms:
+            raise ValueError("arms: wanted at least one arm, got none")
+        for name, channels in self.arms.items():
+            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+                raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
+            if not channels:
+                raise ValueError(f"arms: {name!r} has no channels")
+        return self
+
+
+class EvaluationPart(Document):
+    """How the arms are compared."""
+
+    tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
+    specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
+    replicates: int = Field(2000, ge=100, description="bootstrap replicates over animals")
+
+
+CT_ARMS = {
+    "transmission": ("attenuation",),
+    "dark_field": ("dark_field",),
+    "directional": ("dark_field_0", "dark_field_90"),
+    "hybrid": ("attenuation", "dark_field_0", "dark_field_90"),
+}
+
+
+class CTStudy(Document):
+    """Simulated directional dark-field CT of a cohort of mice, learning and comparison."""
+
+    kind: Literal["ct"]
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(1, ge=0)
+    cohort: CohortPart = CohortPart()
+    body: BodyPart = BodyPart()
+    instrument: InstrumentPart = InstrumentPart()
+    scan: ScanPart = ScanPart()
+    correction: CorrectionPart = CorrectionPart()
+    reconstruction: ReconstructionPart = ReconstructionPart()
+    learning: LearningPart = LearningPart(arms=CT_ARMS)
+    evaluation: EvaluationPart = EvaluationPart()
+
+    @model_validator(mode="after")
+    def _check(self) -> CTStudy:
+        if 0 < self.cohort.animals < self.learning.folds:
+            raise ValueError(
+                f"cohort.animals: wanted at least learning.folds = {self.learning.folds}, got {self.cohort.animals}"
+            )
+        return self
+
+
+class InsertionPart(Document):
+    """Synthetic tumours in measured radiographs, and what is assumed about the measured lobes."""
+
+    versions: Count = Field(6, description="copies of each lobe, each with its own lesions")
+    tissues: tuple[str, ...] = Field(("solid", "filled"), description="lesion classes")
+    diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest lesion")
+    lesions: tuple[int, int] = Field((1, 2), description="fewest and most lesions of a copy that has any")
+    lesion_free: Fraction = Field(0.25, description="part of the copies without a lesion")
+    shams: int = Field(1, ge=0, description="sham insertions in each copy")
+    thickness: Length = Field(3e-3, description="assumed thickness of a lobe where it attenuates most")
+    blur: Length = Field(7.5e-5, description="assumed standard deviation of the detector's point spread")
+
+
+class RadiographStudy(Document):
+    """Measured radiographs of mouse lung lobes with synthetic tumours, learning and comparison."""
+
+    kind: Literal["radiographs"]
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(1, ge=0)
+    data: str = Field(description="folder of the maps; ${NAME:-default} is replaced by the environment")
+    insertion: InsertionPart = InsertionPart()
+    learning: LearningPart
+    evaluation: EvaluationPart = EvaluationPart(tile=2.4e-3)
+
+
+Study = CTStudy | RadiographStudy
+_STUDY = Annotated[Study, Field(discriminator="kind")]
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; every mistake is told at once, each with its path."""
+    return read_document(path, _STUDY)
