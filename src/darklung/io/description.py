@@ -1,0 +1,274 @@
+"""Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
+
+A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
+relative to the description; ``${NAME:-default}`` takes an environment variable. With a `series` table each row is one
+scan, and ``{column}`` anywhere in the description is replaced by the row's value.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from darklung.core.checks import DarklungError
+from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
+
+SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_COLUMN = re.compile(r"\{(\w+)\}")
+
+
+class Hdf5Source(Document):
+    """One dataset of an HDF5 file; `axes` name its dimensions in order."""
+
+    kind: Literal["hdf5"]
+    file: str
+    dataset: str
+    axes: tuple[SampleAxis, ...]
+
+
+class _Files(Document):
+    """A list of files or a glob (sorted by name). `file_axes` is what the list runs over, `axes` what is in one file."""
+
+    files: str | tuple[str, ...]
+    axes: tuple[SampleAxis, ...]
+    file_axes: tuple[SampleAxis, ...] = ()
+    file_counts: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _counts(self) -> Any:
+        if len(self.file_axes) > 1 and len(self.file_counts) != len(self.file_axes):
+            raise ValueError(f"file_counts: wanted one count for each of the {len(self.file_axes)} file_axes")
+        return self
+
+
+class NpySource(_Files):
+    """NumPy files."""
+
+    kind: Literal["npy"]
+
+
+class TiffSource(_Files):
+    """TIFF files, one or more pages each."""
+
+    kind: Literal["tiff"]
+
+
+class RawSource(_Files):
+    """Raw binary: `shape` and `dtype` of one file (such as uint16), byte order, bytes to skip at the start."""
+
+    kind: Literal["raw"]
+    dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+    shape: tuple[Annotated[int, Field(gt=0)], ...]
+    byte_order: Literal["little", "big"]
+    header_bytes: Annotated[int, Field(ge=0)] = 0
+
+
+Source = Annotated[Hdf5Source | NpySource | TiffSource | RawSource, Field(discriminator="kind")]
+
+
+class Steps(Document):
+    """Phase of each step: `count` steps over `periods` grating periods, or explicit `phases`.
+
+    With `endpoint_repeated` the last step lies a whole number of periods after the first, so θ_k = 2π periods k/(count − 1);
+    without it θ_k = 2π periods k/count.
+    """
+
+    count: Annotated[int, Field(ge=3)] | None = None
+    periods: Annotated[float, Field(gt=0)] = 1.0
+    endpoint_repeated: bool | None = None
+    phases: tuple[Angle, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Any:
+        if (self.count is None) == (self.phases is None):
+            raise ValueError("wanted either count (with endpoint_repeated) or phases")
+        if self.count is not None and self.endpoint_repeated is None:
+            raise ValueError("endpoint_repeated: say true or false; it shifts every phase")
+        if self.phases is not None and len(self.phases) < 3:
+            raise ValueError(f"phases: a sinusoid needs at least 3 phase steps, got {len(self.phases)}")
+        return self
+
+    def phases_rad(self) -> NDArray[np.float64]:
+        """θ_k, (step,) [rad]."""
+        if self.phases is not None:
+            return np.asarray(self.phases, dtype=np.float64)
+        count = int(self.count or 0)
+        intervals = count - 1 if self.endpoint_repeated else count
+        return 2 * np.pi * self.periods * np.arange(count) / intervals
+
+
+class EvenAngles(Document):
+    """first, first + step, ..."""
+
+    first: Angle
+    step: Angle
+
+
+class EvenTimes(Document):
+    """first, first + step, ..."""
+
+    first: Time
+    step: Time
+
+
+class Region(Document):
+    """Rows and columns to read, first and last, both included, counted from 0."""
+
+    rows: tuple[int, int] | None = None
+    cols: tuple[int, int] | None = None
+
+
+class Retrieval(Document):
+    """What the data ask of retrieval; see `darklung.retrieve.stepping.retrieve`."""
+
+    reference: Literal["mean", "interpolate"] = "mean"
+    gain: Annotated[float, Field(gt=0)] = 1.0
+    least_strength: float = 10.0
+
+
+class RawScan(Document):
+    """One raw scan.
+
+    Parameters
+    ----------
+    name : str
+    sample, flat : Source
+        Axes among direction, view (flat: flat), step, row, col, repeat; one that is missing has length 1.
+    dark_frame, bad_pixels : Source, optional
+        Axes row, col and for the dark frame repeat (averaged); bad pixels are those that are not 0.
+    repeat : {"sum", "mean"}
+        How frames of the repeat axis are combined. Sums stay counts; the variances of means come out too large.
+    angles : list of angles, or {first, step}
+        Of the views. None: all 0 (a radiograph; several views are then repeats of it).
+    view_times, flat_times : list of times, or {first, step}
+        None: all 0. The same for all directions.
+    axis_col : float, optional
+        Column of the rotation axis, counted on the whole detector.
+    """
+
+    name: str
+    description: str = ""
+    sample: Source
+    flat: Source
+    dark_frame: Source | None = None
+    bad_pixels: Source | None = None
+    repeat: Literal["sum", "mean"] | None = None
+    steps: Steps
+    pixel: Length
+    directions: tuple[Angle, ...] = (float(np.pi / 2),)
+    angles: tuple[Angle, ...] | EvenAngles | None = None
+    view_times: tuple[Time, ...] | EvenTimes | None = None
+    flat_times: tuple[Time, ...] | EvenTimes | None = None
+    axis_col: float | None = None
+    region: Region = Region()
+    retrieval: Retrieval = Retrieval()
+
+    @model_validator(mode="after")
+    def _axes(self) -> Any:
+        allowed = {"sample": {"view"}, "flat": {"flat"}, "dark_frame": set(), "bad_pixels": set()}
+        for field, own in allowed.items():
+            source = getattr(self, field)
+            if source is None:
+                continue
+            known = own | {"row", "col", "repeat"} | ({"direction", "step"} if field in ("sample", "flat") else set())
+            names = (*getattr(source, "file_axes", ()), *source.axes)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{field}.axes: each axis once, got {', '.join(names)}")
+            if set(names) - known:
+                raise ValueError(
+                    f"{field}.axes: {', '.join(sorted(set(names) - known))} not known here; known: {_list(known)}"
+                )
+            if "repeat" in names and field in ("sample", "flat") and self.repeat is None:
+                raise ValueError("repeat: the axes hold repeats, say sum or mean")
+        return self
+
+
+class Series(Document):
+    """A CSV table with one scan a row; `name` is made from its columns."""
+
+    table: str
+    name: str
+
+
+def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
+    """All scans of a description file: the checked description and, of a series, the table's row.
+
+    Raises
+    ------
+    DarklungError
+        One line for each mistake, with the file and the place in it.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict) or "series" not in content:
+        yield _checked(content, path, str(path)), {}
+        return
+    series: Series = validate(content["series"], Series, f"{path}: series")
+    rest = {key: value for key, value in content.items() if key != "series"}
+    table = resolve_path(series.table, path)
+    for number, row in enumerate(_rows(table), start=2):
+        origin = f"{path}: row {number} of {table.name}"
+        filled = _fill({**rest, "name": series.name}, row, origin)
+        yield _checked(filled, path, origin), row
+
+
+def _checked(content: Any, path: Path, origin: str) -> RawScan:
+    result: RawScan = validate(content, RawScan, origin)
+    return result
+
+
+def resolve_path(text: str, description: Path) -> Path:
+    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1], match[2])
+        if found is None:
+            raise DarklungError(f"{description}: the environment variable {match[1]} is not set and has no default ({text})")
+        return found
+
+    return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DarklungError(f"{table}: cannot be read ({error})") from error
+    if not rows:
+        raise DarklungError(f"{table}: wanted a header and at least one row")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise DarklungError(f"{table}: row {number} has another number of columns than the header")
+    return rows
+
+
+def _fill(content: Any, row: dict[str, str], origin: str) -> Any:
+    """Replace ``{column}`` in all texts (``${...}`` is left alone)."""
+    if isinstance(content, dict):
+        return {key: _fill(value, row, origin) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_fill(value, row, origin) for value in content]
+    if not isinstance(content, str):
+        return content
+
+    def value(match: re.Match[str]) -> str:
+        if match.start() and content[match.start() - 1] == "$":
+            return match[0]
+        if match[1] not in row:
+            raise DarklungError(f"{origin}: column {match[1]!r} is not known; known: {_list(row)}")
+        return row[match[1]]
+
+    return _COLUMN.sub(value, content)
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names))
