@@ -1,1 +1,1 @@
-"""Networks, losses, patches, training and prediction. The only place that needs torch."""
+"""Networks, losses, patches, training and prediction; the one stage that imports torch."""

@@ -1,0 +1,173 @@
+"""The state of a training, kept so that it survives a kill, and the files of a finished model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from darklung.learn.data import Case, Normalisation
+from darklung.learn.predict import DESCRIPTION_FILE, WEIGHTS_FILE
+
+CHECKPOINT_FILE = "checkpoint.pt"
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the result of a training besides the cases."""
+
+    network: str
+    widths: tuple[int, ...]
+    dims: int
+    loss: str
+    metric: str
+    patch: int
+    batch: int
+    steps: int
+    learning_rate: float
+    seed: int
+    precision: str
+    normalisation: Normalisation
+    subjects_train: tuple[str, ...]
+    subjects_validation: tuple[str, ...]
+
+
+@dataclass
+class State:
+    """What changes during a training.
+
+    Parameters
+    ----------
+    step : int
+        Optimizer steps done.
+    best_weights : dict of tensors, optional
+        The weights to keep, from `best_step`, with `best_score`.
+    history : list of dict
+        One line of metrics.jsonl each.
+    losses : list of float
+        Since the last validation.
+    worse : int
+        Validations in a row without a better score.
+    """
+
+    step: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    best_step: int = 0
+    best_score: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    worse: int = 0
+    stopped: bool = False
+
+    def add_loss(self, value: float) -> None:
+        """Note the loss of one step."""
+        self.losses.append(value)
+
+    def score_text(self) -> str:
+        """The best score so far, for the progress line."""
+        return "" if self.best_score is None else f", best validation score {self.best_score:.4f} at step {self.best_step}"
+
+    def keep(self, network: nn.Module, score: float | None) -> None:
+        """Keep a copy of the network's weights as the best."""
+        self.best_weights = {k: v.detach().cpu().clone().contiguous() for k, v in network.state_dict().items()}
+        self.best_step, self.best_score = self.step, score
+
+    def judge(self, network: nn.Module, score: float | None, patience: int) -> None:
+        """Take the validation's score in: keep the weights, or count towards stopping early."""
+        better = score is None or self.best_score is None or score >= self.best_score
+        if better:
+            self.keep(network, score)
+        self.worse = 0 if better else self.worse + 1
+        self.stopped = self.worse >= patience
+        self.history.append({"step": self.step, "loss": float(np.mean(self.losses)), "score": score})
+        self.losses = []
+
+
+def fingerprint(plan: Plan, cases: Sequence[Case]) -> str:
+    """SHA-256 of the plan and of the cases' content; a checkpoint of anything else is not gone on from."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(plan), sort_keys=True).encode())
+    digest.update(torch.__version__.encode())
+    for case in cases:
+        for array in (case.image.data, case.target, case.region, case.hard):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Write the checkpoint so that at any moment either the old or the new one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "best_weights"}
+    content = {
+        "key": key,
+        "state": json.dumps(numbers),
+        "best": state.best_weights or {},
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    part = folder / f"{CHECKPOINT_FILE}.{os.getpid()}.part"
+    with part.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(folder / CHECKPOINT_FILE)
+
+
+def load_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
+    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training."""
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError):
+        return None  # a file that is not ours or broken: start over
+    if content.get("key") != key:
+        return None
+    network.load_state_dict(content["network"])
+    optimizer.load_state_dict(content["optimizer"])
+    state = State(**json.loads(content["state"]))
+    state.best_weights = content["best"] or None
+    return state
+
+
+def clear_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint and what a kill left of one."""
+    for path in folder.glob(f"{CHECKPOINT_FILE}*"):
+        path.unlink(missing_ok=True)
+
+
+def write_model(out: Path, plan: Plan, state: State) -> None:
+    """Write model.safetensors, metrics.jsonl and, last, model.json; each whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    description = dataclasses.asdict(plan)
+    normalisation = description.pop("normalisation")
+    description["channels"] = normalisation.pop("channels")
+    description["normalisation"] = normalisation
+    description["patch"] = [plan.patch] * plan.dims
+    by = "last step" if state.best_score is None else plan.metric
+    description["selected"] = {"by": by, "step": state.best_step, "score": state.best_score}
+    description["steps_done"] = state.step
+    description["torch"] = torch.__version__
+    part = out / f"{WEIGHTS_FILE}.part"
+    save_file(state.best_weights or {}, part)
+    part.replace(out / WEIGHTS_FILE)
+    _write_text(out / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
+    _write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,128 @@
+"""What a network learns from: a case, and the normalisation of its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
+from darklung.core.types import Image
+
+# Beyond this many standard deviations values are compressed smoothly (bone and streaks outside the lung reach 50).
+COMPRESSION_SD = 8.0
+# Standard deviation of a normal distribution over its median absolute deviation.
+SD_PER_MAD = 1.4826
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject as the networks see it.
+
+    Parameters
+    ----------
+    subject : str
+        The animal; folds and bootstrap go by it.
+    image : Image
+        Channels without NaN.
+    target : (*spatial) uint8
+        1 where a lesion is, else 0; zeros where the truth is unknown.
+    region : (*spatial) bool
+        Where the lung is; loss, normalisation and evaluation look only here. It must come from the image, not the truth.
+    hard : (*spatial) bool, optional
+        Voxels of known hard negatives of a training case (mimics, shams, vessels); a share of the patches is drawn there.
+
+    Raises
+    ------
+    DarklungError
+        Shapes that differ, values that are not finite, a target other than 0 and 1, or an empty region.
+    """
+
+    subject: str
+    image: Image
+    target: NDArray[np.uint8]
+    region: NDArray[np.bool_]
+    hard: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        axes, shape = "*spatial", self.image.shape
+        check_finite(f"image of {self.subject}", self.image.data)
+        check_shape(f"target of {self.subject}", self.target, axes, shape)
+        check_shape(f"region of {self.subject}", self.region, axes, shape)
+        require(self.region.dtype == bool, f"region of {self.subject}: wanted bool, got {self.region.dtype}")
+        require(bool(self.region.any()), f"region of {self.subject}: no voxel is inside")
+        require(int(self.target.max()) <= 1, f"target of {self.subject}: wanted 0 and 1, got {int(self.target.max())}")
+        if self.hard is not None:
+            check_shape(f"hard of {self.subject}", self.hard, axes, shape)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Affine normalisation of named channels, then a smooth compression of far values.
+
+    y = L tanh(z / L) with z = (x − mean) / deviation and L = `COMPRESSION_SD`: within 2.1 % of z up to ± 2 deviations, and
+    monotonic, so bone and streaks stay ordered but do not rule the statistics of a patch.
+
+    Parameters
+    ----------
+    channels : tuple of str
+    mean, deviation : tuple of float
+        One a channel, in the channel's unit.
+    """
+
+    channels: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.channels)
+        require(count >= 1, "channels: wanted at least one")
+        require(len(self.mean) == count and len(self.deviation) == count, f"mean, deviation: wanted {count} values each")
+        for name, value in zip(self.channels, self.deviation):
+            check_positive(f"deviation of channel {name}", value)
+
+    def apply(self, image: Image) -> NDArray[np.float32]:
+        """Normalised channels in the model's order, (channel, *spatial) float32."""
+        return np.stack([self._one(image, i) for i in range(len(self.channels))])
+
+    def _one(self, image: Image, i: int) -> NDArray[np.float32]:
+        z = (image.channel(self.channels[i]).astype(np.float32) - np.float32(self.mean[i])) / np.float32(self.deviation[i])
+        return COMPRESSION_SD * np.tanh(z / np.float32(COMPRESSION_SD))
+
+
+def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str]) -> Normalisation:
+    """Median and robust deviation (1.4826 · median absolute deviation) of each channel inside the regions of `cases`.
+
+    Every case weighs alike, whatever its size. Use training cases alone.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    channels : sequence of str
+        Names and order of the channels that the network will see.
+
+    Raises
+    ------
+    DarklungError
+        No case, an unknown channel, or a channel that is constant inside the regions.
+    """
+    require(len(cases) >= 1, "cases: wanted at least one training case, got none")
+    count = min(20_000, min(int(c.region.sum()) for c in cases))
+    centers, deviations = [], []
+    for name in channels:
+        for case in cases:
+            check_one_of(f"channel of {case.subject}", name, case.image.names)
+        values = np.concatenate([_spread(c.image.channel(name)[c.region], count) for c in cases]).astype(np.float64)
+        center = float(np.median(values))
+        deviation = SD_PER_MAD * float(np.median(np.abs(values - center)))
+        require(deviation > 0, f"channel {name!r}: constant inside the lung regions, nothing to learn from")
+        centers.append(center)
+        deviations.append(deviation)
+    return Normalisation(tuple(channels), tuple(centers), tuple(deviations))
+
+
+def _spread(values: NDArray, count: int) -> NDArray:
+    """`count` of the values, evenly spread over the array."""
+    return values[np.linspace(0, len(values) - 1, count).astype(np.int64)]

@@ -1,0 +1,122 @@
+"""Patches for training: half of them on lesions, the rest anywhere in the lung or on hard negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from darklung.core.checks import require
+from darklung.learn.data import Case, Normalisation
+from darklung.learn.losses import signed_distance
+
+HARD_SHARE = 0.5  # of the patches that are not on a lesion, where the case names hard negatives
+OFFSET_SD = 0.1  # light augmentation, in standard deviations of the channel
+GAIN_SD = 0.05
+
+
+@dataclass(frozen=True)
+class Source:
+    """One training case, normalised and padded to at least the patch, with the places that patches are drawn from.
+
+    Parameters
+    ----------
+    data : (channel, *spatial) float32
+    truth : (3, *spatial) float32
+        Target, signed distance, region.
+    lesions : list of (voxel,) int arrays
+        Flat indices of the voxels of each lesion inside the region.
+    anywhere, hard : (voxel,) int arrays
+        Flat indices of the region, and of hard negatives in it.
+    """
+
+    data: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    lesions: list[NDArray[np.int64]]
+    anywhere: NDArray[np.int64]
+    hard: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """(batch, channel, *patch) data and (batch, 1, *patch) target, distance and region, all float32."""
+
+    data: NDArray[np.float32]
+    target: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    region: NDArray[np.float32]
+
+
+def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int]) -> Source:
+    """Normalise `case`, compute its distance map once, and pad it where it is smaller than the patch.
+
+    Padding repeats the edge in the channels and lies outside the region, so the loss does not see it.
+    """
+    lengths = case.image.shape
+    require(len(patch) == len(lengths), f"patch: wanted {len(lengths)} lengths, got {tuple(patch)}")
+    missing = [max(0, p - n) for p, n in zip(patch, lengths)]
+    pad = [(m // 2, m - m // 2) for m in missing]
+    data = np.pad(normalisation.apply(case.image), [(0, 0), *pad], mode="edge")
+    distance = signed_distance(target=case.target, spacing_m=case.image.spacing_m)
+    target = np.pad(case.target > 0, pad)
+    region = np.pad(case.region, pad)
+    truth = np.stack([target, np.pad(distance, pad, mode="edge"), region]).astype(np.float32)
+    hard = np.zeros(0, dtype=np.int64)
+    if case.hard is not None:
+        hard = np.flatnonzero(np.pad(case.hard, pad) & region & ~target)
+    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard)
+
+
+def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    flat = labels.ravel()
+    return [np.flatnonzero(flat == i) for i in range(1, count + 1)]
+
+
+def draw_batch(*, sources: Sequence[Source], patch: Sequence[int], batch: int, rng: np.random.Generator) -> Batch:
+    """Draw `batch` patches; the first half (rounded up) lie on lesions if any source has one.
+
+    A lesion is drawn before its voxel, so small lesions are seen as often as large ones; the patch is then shifted by up to
+    a quarter of its size, so that the middle says nothing.
+    """
+    with_lesion = [s for s in sources if s.lesions]
+    cuts = []
+    for i in range(batch):
+        on_lesion = bool(with_lesion) and i < (batch + 1) // 2
+        pool = with_lesion if on_lesion else sources
+        source = pool[int(rng.integers(len(pool)))]
+        center = _center(source, on_lesion, patch, rng)
+        cuts.append(_cut(source, center, patch, rng))
+    data = np.stack([c[0] for c in cuts])
+    truth = np.stack([c[1] for c in cuts])
+    return Batch(data, truth[:, 0:1], truth[:, 1:2], truth[:, 2:3])
+
+
+def _center(source: Source, on_lesion: bool, patch: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
+    if on_lesion:
+        voxels = source.lesions[int(rng.integers(len(source.lesions)))]
+    elif len(source.hard) and rng.random() < HARD_SHARE:
+        voxels = source.hard
+    else:
+        voxels = source.anywhere
+    index = np.array(np.unravel_index(voxels[rng.integers(len(voxels))], source.data.shape[1:]))
+    shift = [rng.integers(-(p // 4), p // 4 + 1) for p in patch]
+    return index + np.array(shift)
+
+
+def _cut(
+    source: Source, center: NDArray, patch: Sequence[int], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cut, flip and lightly augment one patch; it stays inside the volume."""
+    sides = np.array(patch)
+    start = np.clip(center - sides // 2, 0, np.array(source.data.shape[1:]) - sides)
+    window = (slice(None), *(slice(a, a + n) for a, n in zip(start, sides)))
+    axes = tuple(1 + a for a in range(len(patch)) if rng.random() < 0.5)
+    data = np.flip(source.data[window], axes)
+    channels = (len(data), *(1,) * len(patch))
+    gain = 1 + GAIN_SD * rng.standard_normal(channels)
+    offset = OFFSET_SD * rng.standard_normal(channels)
+    return (data * gain + offset).astype(np.float32), np.flip(source.truth[window], axes)

@@ -1,0 +1,85 @@
+"""The score on validation cases by which a model is chosen: lesions against lung tiles, not voxels.
+
+A voxel AUROC is near 1 for almost any model (most voxels are easy), so it cannot tell a good checkpoint from a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.stats import rankdata
+
+from darklung.core.seams import resolve
+
+# Short name -> package.module:function(*, logits, targets, regions, spacing_m) -> float (larger is better) or None.
+METRICS = {"tile_auroc": "darklung.learn.selection:tile_auroc", "dice": "darklung.learn.selection:dice"}
+Metric = Callable[..., float | None]
+
+TILE_M = 2e-3
+
+
+def make_metric(name: str) -> Metric:
+    """The selection metric called `name` (a key of `METRICS` or ``package.module:function``)."""
+    return resolve("metric", name, METRICS)
+
+
+def tile_auroc(
+    *, logits: Sequence[NDArray], targets: Sequence[NDArray], regions: Sequence[NDArray], spacing_m: Sequence[float]
+) -> float | None:
+    """AUROC of lesions against lesion-free lung tiles of 2 mm, each with the largest logit inside it, over all cases.
+
+    Parameters
+    ----------
+    logits, targets, regions : sequences of (*spatial) arrays
+    spacing_m : one a spatial axis [m], the same for all cases
+
+    Returns
+    -------
+    float or None
+        None where there is no lesion or no lesion-free tile.
+    """
+    positive: list[float] = []
+    negative: list[float] = []
+    for score, target, region in zip(logits, targets, regions):
+        lesions, count = ndimage.label((target > 0) & region, ndimage.generate_binary_structure(target.ndim, target.ndim))
+        if count:
+            positive.extend(ndimage.maximum(score, lesions, range(1, count + 1)))
+        tiles = _tiles(region.shape, spacing_m)
+        touched = np.bincount(tiles.ravel(), weights=(target > 0).ravel()) > 0
+        inside = np.bincount(tiles.ravel(), weights=region.ravel())
+        free = np.flatnonzero(~touched & (inside >= inside.max() / 4))
+        negative.extend(ndimage.maximum(np.where(region, score, -np.inf), tiles, free))
+    return _auroc(np.array(positive), np.array(negative))
+
+
+def dice(
+    *, logits: Sequence[NDArray], targets: Sequence[NDArray], regions: Sequence[NDArray], spacing_m: Sequence[float]
+) -> float | None:
+    """Dice of logit > 0, voxels of all cases pooled; None without any lesion voxel."""
+    overlap = total = lesion = 0
+    for score, target, region in zip(logits, targets, regions):
+        found, true = (score > 0) & region, (target > 0) & region
+        overlap += int((found & true).sum())
+        total += int(found.sum()) + int(true.sum())
+        lesion += int(true.sum())
+    return 2 * overlap / total if lesion else None
+
+
+def _tiles(shape: tuple[int, ...], spacing_m: Sequence[float]) -> NDArray[np.int64]:
+    """Number of the tile that each voxel lies in."""
+    number = np.zeros(shape, dtype=np.int64)
+    for axis, (length, spacing) in enumerate(zip(shape, spacing_m)):
+        along = np.arange(length) // max(1, round(TILE_M / spacing))
+        number = number * (along[-1] + 1) + along.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return number
+
+
+def _auroc(positive: NDArray, negative: NDArray) -> float | None:
+    if not len(positive) or not len(negative):
+        return None
+    ranks = rankdata(np.concatenate([positive, negative]))
+    n, m = len(positive), len(negative)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

@@ -1,0 +1,259 @@
+"""Training of one network: deterministic, and resumed bit for bit after it was killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from darklung.core.checks import DarklungError, check_positive, check_range, require
+from darklung.core.random import derive_seed, stream
+from darklung.learn.checkpoint import (
+    Plan,
+    State,
+    clear_checkpoint,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+    write_model,
+)
+from darklung.learn.data import Case, Normalisation, fit_normalisation
+from darklung.learn.device import choose_device, choose_precision, one_thread, place
+from darklung.learn.losses import Loss, make_loss
+from darklung.learn.network import make_network, size_multiple
+from darklung.learn.patches import Source, draw_batch, make_source
+from darklung.learn.predict import apply_network
+from darklung.learn.selection import make_metric
+
+VALIDATIONS = 6  # how often in a training the validation cases are scored, evenly spread over its second part
+FIRST_VALIDATION = 0.3  # share of the steps before the first
+PATIENCE = 3  # stop after so many validations without a better score
+CHECKPOINT_SECONDS = 20.0
+WARM_UP = 0.1  # share of the steps over which the learning rate rises
+GRADIENT_LIMIT = 5.0
+WEIGHT_DECAY = 1e-4
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same during one training."""
+
+    plan: Plan
+    sources: list[Source]
+    validation: list[tuple[NDArray[np.float32], Case]]
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    device: torch.device
+
+
+def train(
+    *,
+    cases_train: Sequence[Case],
+    cases_validation: Sequence[Case],
+    channels: Sequence[str],
+    seed: int,
+    scratch: Path,
+    out: Path,
+    network: str = "residual_attention_unet",
+    widths: Sequence[int] = (16, 32, 48),
+    loss: str = "dice_focal_boundary",
+    metric: str = "tile_auroc",
+    patch: int = 24,
+    batch: int = 2,
+    steps: int = 200,
+    learning_rate: float = 4e-3,
+    progress: Progress | None = None,
+) -> Path:
+    """Train one network on patches and keep the state that scores best on the validation cases.
+
+    Every random draw is a function of (seed, step), and on a CPU one thread computes, so a training that was killed goes on
+    from its last checkpoint to exactly the weights of an undisturbed one. On a GPU sums may run in any order.
+
+    Parameters
+    ----------
+    cases_train, cases_validation : sequences of Case
+        2-D or 3-D, no subject in both.
+    channels : sequence of str
+        Channels that the network sees (the arm), in this order.
+    seed : int
+    scratch : Path
+        Folder for the checkpoint; emptied of it at the end.
+    out : Path
+        Folder for ``model.safetensors``, ``model.json`` and ``metrics.jsonl``.
+    network, loss, metric : str
+        Short names (`NETWORKS`, `LOSSES`, `METRICS`) or ``package.module:function``.
+    widths : sequence of int
+        Channels of each resolution level.
+    patch : int
+        Voxels along each side; raised to the next multiple of ``2 ** (levels − 1)``. model.json holds what was used.
+    batch, steps : int
+    learning_rate : float
+        Peak of a warm-up and cosine schedule (AdamW).
+    progress : callable, optional
+        Called with the share done and a line of text.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    DarklungError
+        Cases that do not fit each other, a subject on both sides, no lesion to learn from, or a loss that is not finite.
+    """
+    check_range("steps", steps, 1, 10_000_000)
+    check_range("batch", batch, 1, 4096)
+    check_range("patch", patch, 4, 1024)
+    check_positive("learning_rate", learning_rate)
+    _check_cases(cases_train, cases_validation)
+    device = choose_device()
+    multiple = size_multiple(widths)
+    plan = Plan(
+        network=network,
+        widths=tuple(widths),
+        dims=len(cases_train[0].image.shape),
+        loss=loss,
+        metric=metric,
+        patch=-(-patch // multiple) * multiple,
+        batch=batch,
+        steps=steps,
+        learning_rate=float(learning_rate),
+        seed=int(seed),
+        precision=choose_precision(device),
+        normalisation=fit_normalisation(cases=cases_train, channels=channels),
+        subjects_train=tuple(c.subject for c in cases_train),
+        subjects_validation=tuple(c.subject for c in cases_validation),
+    )
+    with one_thread():
+        _train(plan, cases_train, cases_validation, scratch, out, progress or _silent)
+    return out
+
+
+def _silent(share: float, text: str) -> None:
+    """Progress that nobody watches."""
+
+
+def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) -> None:
+    require(len(cases_train) >= 1, "cases_train: wanted at least one case, got none")
+    both = {c.subject for c in cases_train} & {c.subject for c in cases_validation}
+    require(not both, f"cases_validation: subjects are in cases_train too: {', '.join(sorted(both))}")
+    first = cases_train[0].image
+    for case in (*cases_train, *cases_validation):
+        same = np.allclose(case.image.spacing_m, first.spacing_m) if len(case.image.shape) == len(first.shape) else False
+        require(
+            same, f"{case.subject}: spacing {case.image.spacing_m} m, wanted {first.spacing_m} m as {cases_train[0].subject}"
+        )
+    found = any(bool((c.target.astype(bool) & c.region).any()) for c in cases_train)
+    require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
+
+
+def _train(
+    plan: Plan, train_cases: Sequence[Case], validation_cases: Sequence[Case], scratch: Path, out: Path, progress: Progress
+) -> None:
+    run = _make_run(plan, train_cases, validation_cases)
+    key = fingerprint(plan, (*train_cases, *validation_cases))
+    state = load_checkpoint(scratch, key, run.network, run.optimizer) or State()
+    saved_at = time.monotonic()
+    while state.step < plan.steps and not state.stopped:
+        value = _step(run, state.step)
+        state.step += 1
+        state.add_loss(value)
+        if state.step in _validation_steps(plan.steps):
+            _validate(run, state)
+        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            save_checkpoint(scratch, key, run.network, run.optimizer, state)
+            saved_at = time.monotonic()
+        progress(state.step / plan.steps, f"step {state.step}/{plan.steps}, loss {value:.4f}{state.score_text()}")
+    if state.best_weights is None:
+        state.keep(run.network, None)
+    write_model(out, plan, state)
+    clear_checkpoint(scratch)
+
+
+def _make_run(plan: Plan, train_cases: Sequence[Case], validation_cases: Sequence[Case]) -> _Run:
+    device = choose_device()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(plan.seed, "weights"))
+        network = make_network(plan.network, channels=len(plan.normalisation.channels), dims=plan.dims, widths=plan.widths)
+    place(network, device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
+    patch = (plan.patch,) * plan.dims
+    normalisation: Normalisation = plan.normalisation
+    sources = [make_source(case=c, normalisation=normalisation, patch=patch) for c in train_cases]
+    validation = [(normalisation.apply(c.image), c) for c in validation_cases]
+    return _Run(plan, sources, validation, network, optimizer, make_loss(plan.loss), device)
+
+
+def _rate(plan: Plan, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then half a cosine down to zero."""
+    warm = max(1, round(WARM_UP * plan.steps))
+    if step < warm:
+        return plan.learning_rate * (step + 1) / warm
+    return float(plan.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, plan.steps - warm))))
+
+
+def _step(run: _Run, step: int) -> float:
+    """One optimizer step; returns the loss."""
+    plan = run.plan
+    rng = stream(plan.seed, "patches", step)
+    cut = draw_batch(sources=run.sources, patch=(plan.patch,) * plan.dims, batch=plan.batch, rng=rng)
+    data, target, distance, region = (
+        torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for a in (cut.data, cut.target, cut.distance, cut.region)
+    )
+    for group in run.optimizer.param_groups:
+        group["lr"] = _rate(plan, step)
+    run.network.train()
+    run.optimizer.zero_grad(set_to_none=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(plan.seed, "step", step))  # for networks that draw (dropout)
+        value = _loss(run, data, target, distance, region)
+        value.backward()
+    norm = nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
+    if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
+        raise DarklungError(
+            f"training: loss {value.item():g} and gradient norm {norm.item():g} at step {step + 1} are not both finite; "
+            f"a learning_rate below {plan.learning_rate:g} or another loss may help"
+        )
+    run.optimizer.step()
+    return float(value.item())
+
+
+def _loss(run: _Run, data: Tensor, target: Tensor, distance: Tensor, region: Tensor) -> Tensor:
+    half = run.plan.precision == "bfloat16"
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=half):
+        logits = run.network(data)
+    return run.loss(logits.float(), target, distance, region)
+
+
+def _validation_steps(steps: int) -> set[int]:
+    shares = np.linspace(FIRST_VALIDATION, 1.0, VALIDATIONS)
+    return {max(1, round(float(s) * steps)) for s in shares}
+
+
+def _validate(run: _Run, state: State) -> None:
+    """Score the validation cases, keep the weights if none were better, stop when patience is spent."""
+    if not run.validation:
+        return
+    window = (run.plan.patch,) * run.plan.dims
+    logits = [
+        apply_network(network=run.network, data=data, region=case.region, window=window, overlap=0.0)
+        for data, case in run.validation
+    ]
+    cases = [case for _, case in run.validation]
+    score = make_metric(run.plan.metric)(
+        logits=logits,
+        targets=[c.target for c in cases],
+        regions=[c.region for c in cases],
+        spacing_m=cases[0].image.spacing_m,
+    )
+    state.judge(run.network, score, PATIENCE)
