@@ -1,0 +1,208 @@
+"""Lesions, mimics and shams: what may be asked for, and how it changes the microstructure.
+
+Everything is edited into the fields of φ, φ(1 − φ) and S_V before anything is projected, blended by partial volume.
+Ranges follow the histology of mouse adenoma and adenocarcinoma (Nikitin et al. 2004, 10.1158/0008-5472.CAN-03-3376:
+solid, papillary and lepidic patterns); S_V is given relative to the animal's own healthy lung, so that a class means
+the same loss of interfaces in every mouse. NOT modelled: necrosis, calcification, changed perfusion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import check_one_of, check_range
+from darklung.core.random import derive_seed, stream
+from darklung.phantom.families import MM, Anatomy
+from darklung.phantom.grid import Grid, fractal_noise, occupancy
+from darklung.phantom.microstructure import Parenchyma, Refresh, healthy_fraction, textured
+from darklung.phantom.shapes import Blob, make_blob
+from darklung.phantom.tubes import draw_tubes, grow_tree
+
+Field = NDArray[np.float32]
+DIAMETER_RANGE_M = (0.2 * MM, 10.0 * MM)
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """What a class of insertion is made of.
+
+    Parameters
+    ----------
+    fraction : (low, high)
+        Tissue fraction φ.
+    surface : (low, high)
+        S_V relative to the animal's healthy mean.
+    irregular, stretch : (low, high)
+        Of the outline, see `shapes.make_blob`.
+    edge_m : float
+        Width over which it passes into lung; 0 = sharp.
+    rim : bool
+        Lung around it is compressed.
+    airway_fill : float
+        Share of small airways inside that it fills.
+    """
+
+    fraction: tuple[float, float]
+    surface: tuple[float, float]
+    irregular: tuple[float, float] = (0.06, 0.16)
+    stretch: tuple[float, float] = (1.0, 1.4)
+    edge_m: float = 0.0
+    rim: bool = False
+    airway_fill: float = 0.0
+
+
+LESIONS = {
+    "solid": Tissue((0.95, 0.99), (0.008, 0.06), rim=True, airway_fill=1.0),
+    "filled": Tissue((0.70, 0.90), (0.25, 0.50), rim=True, airway_fill=0.8),
+    "papillary": Tissue((0.50, 0.70), (0.38, 0.87), (0.10, 0.20), rim=True, airway_fill=0.3),
+    "lepidic": Tissue((0.40, 0.55), (0.75, 1.12), (0.12, 0.24), edge_m=0.15 * MM),
+}
+MIMICS = {
+    "atelectasis": Tissue((0.60, 0.90), (0.80, 1.50), (0.08, 0.20), (1.6, 2.6), edge_m=0.10 * MM),
+    "pneumonia": Tissue((0.55, 0.85), (0.60, 1.00), (0.18, 0.30), (1.0, 1.8), edge_m=0.35 * MM, airway_fill=0.3),
+    "emphysema": Tissue((0.15, 0.24), (0.50, 0.80), (0.15, 0.28), (1.0, 1.6), edge_m=0.30 * MM),
+    "vessel_cluster": Tissue((0.25, 0.35), (0.90, 1.10), (0.05, 0.15), (1.0, 1.5)),
+}
+CLUSTER_FILL = (0.25, 0.45)
+RIM_FRACTION, RIM_SURFACE, RIM_WIDTH_M = (0.40, 0.60), (1.1, 1.4), (0.1 * MM, 0.3 * MM)
+
+
+@dataclass(frozen=True)
+class LesionRequest:
+    """One thing wanted in a lung.
+
+    Parameters
+    ----------
+    tissue : str
+        A key of `LESIONS`, or of `MIMICS` where a mimic is wanted.
+    diameter_m : float
+        Diameter of the sphere of the same volume [m].
+    """
+
+    tissue: str
+    diameter_m: float
+
+    def __post_init__(self) -> None:
+        check_one_of("tissue", self.tissue, [*LESIONS, *MIMICS])
+        check_range("diameter_m", self.diameter_m, *DIAMETER_RANGE_M)
+
+    @property
+    def kind(self) -> str:
+        """ "lesion" or "mimic"."""
+        return "lesion" if self.tissue in LESIONS else "mimic"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A lesion with its outline drawn, ready to be placed and edited in."""
+
+    request: LesionRequest
+    kind: str
+    blob: Blob
+    seed: int
+    tissue: Tissue = field(repr=False)
+
+
+def draw_growth(request: LesionRequest, kind: str, seed: int) -> Growth:
+    """The outline of one insertion; a sham has the outline of the class it borrows."""
+    tissue = {**LESIONS, **MIMICS}[request.tissue]
+    rng = stream(seed, "outline")
+    blob = make_blob(rng, request.diameter_m, rng.uniform(*tissue.irregular), rng.uniform(*tissue.stretch))
+    return Growth(request, kind, blob, seed, tissue)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The box of the grid that an insertion touches, and the lung in it. The arrays are views that `edit` writes to."""
+
+    grid: Grid
+    anatomy: Anatomy
+    variant: str
+    seed: int
+    lung_distance_m: Field
+    parenchyma: Parenchyma
+    lumen: Field
+    airway: Field
+    vessels: Field
+
+
+def _within(rng: np.random.Generator, bounds: tuple[float, float], noise: Field) -> Field:
+    """A field inside `bounds`: a level of its own and a texture, held inside by a smooth curve."""
+    level = rng.normal(0, 0.9)
+    share = 1 / (1 + np.exp(-(np.float32(level) + np.float32(0.7) * noise)))
+    return np.asarray(np.float32(bounds[0]) + np.float32(bounds[1] - bounds[0]) * share, dtype=np.float32)
+
+
+def _target(growth: Growth, site: Site, distance_m: Field) -> tuple[Field, Field]:
+    """φ and S_V that the insertion would have at every voxel of the site."""
+    a = site.anatomy
+    if growth.kind == "sham":
+        inward = np.clip(-distance_m / np.float32(0.25 * growth.request.diameter_m), 0, 1)
+        fresh = Refresh(inward * inward * (3 - 2 * inward), derive_seed(growth.seed, "sham"))
+        smooth = healthy_fraction(site.grid, site.lung_distance_m, a)
+        return textured(smooth, site.grid, a, site.variant, site.seed, fresh)
+    rng = stream(growth.seed, "tissue")
+    scales = (0.6 * MM, 0.3 * MM)
+    fraction = _within(rng, growth.tissue.fraction, fractal_noise(site.grid, growth.seed, "fraction", scales, 0.7))
+    relative = _within(rng, growth.tissue.surface, fractal_noise(site.grid, growth.seed, "surface", scales, 0.7))
+    return fraction, relative * np.float32(a.interface_density_per_m)
+
+
+def _blend(p: Parenchyma, share: Field, fraction: Field, surface: Field) -> None:
+    """Replace `share` of each voxel's parenchyma by another medium, in place."""
+    for old, new in ((p.mass, fraction), (p.power, fraction * (1 - fraction)), (p.surface, surface)):
+        old += share * (new - old)
+
+
+def _compress_rim(growth: Growth, site: Site, distance_m: Field, core: Field) -> None:
+    """Squeeze the lung just outside the core: denser, its pores flattened along the surface."""
+    rng = stream(growth.seed, "rim")
+    width = rng.uniform(*RIM_WIDTH_M)
+    fraction, ratio = rng.uniform(*RIM_FRACTION), rng.uniform(*RIM_SURFACE)
+    outside = np.clip(distance_m / np.float32(width), 0, 1)
+    share = (1 - core) * (1 - outside) ** 2
+    p = site.parenchyma
+    _blend(p, share, np.full_like(share, fraction), p.surface * np.float32(ratio))
+    p.aspect[...] += share * np.float32(0.15)
+    normal = np.stack(np.gradient(distance_m))
+    normal /= np.maximum(np.sqrt(np.sum(normal**2, axis=0)), np.float32(1e-12))
+    tangent = p.axis - np.sum(p.axis * normal, axis=0) * normal
+    turned = p.axis + share * (tangent - p.axis)
+    size = np.sqrt(np.sum(turned**2, axis=0))
+    p.axis[...] = np.where(size > 0.05, turned / np.maximum(size, np.float32(0.05)), p.axis)
+
+
+def edit(growth: Growth, site: Site, centre_m: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Put an insertion into the site's fields, in place; returns its core (more than half of the voxel).
+
+    Lesions, mimics and shams take the same path; a sham's target is healthy lung of another realisation.
+    """
+    distance_m = growth.blob.distance(site.grid, centre_m)
+    core = occupancy(distance_m, max(site.grid.voxel_m, growth.tissue.edge_m))
+    if growth.request.tissue == "vessel_cluster" and growth.kind != "sham":
+        _tangle(growth, site, centre_m, core)
+        return np.asarray(core > 0.5)
+    fraction, surface = _target(growth, site, distance_m)
+    if growth.tissue.rim and growth.kind != "sham":
+        _compress_rim(growth, site, distance_m, core)
+    _blend(site.parenchyma, core, fraction, surface)
+    if growth.kind != "sham":
+        site.parenchyma.aspect[...] += core * growth.tissue.airway_fill * (1 - site.parenchyma.aspect)
+        keep = 1 - np.float32(growth.tissue.airway_fill) * core
+        site.lumen[...] *= keep
+        site.airway[...] *= keep
+    return np.asarray(core > 0.5)
+
+
+def _tangle(growth: Growth, site: Site, centre_m: tuple[float, float, float], core: Field) -> None:
+    """Fill the outline with a knot of small vessels."""
+    rng = stream(growth.seed, "tangle")
+    radius = growth.request.diameter_m / 2
+    points = rng.standard_normal((400, 3))
+    points *= (radius * rng.uniform(0, 1, 400) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
+    tree = grow_tree(points + np.asarray(centre_m), points[0] + np.asarray(centre_m), leaf_points=20)
+    radii = tree.radius_for(rng.uniform(*CLUSTER_FILL) * 4 / 3 * np.pi * radius**3)
+    site.vessels[...] = np.minimum(site.vessels + core * draw_tubes(site.grid, tree.start_m, tree.end_m, radii), 1)
