@@ -1,1 +1,93 @@
-"""The commands."""
+"""The commands. No science here: each reads its arguments, calls `study`, and tells what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from darklung import __version__
+from darklung.core.checks import DarklungError
+
+app = typer.Typer(
+    help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"darklung {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML), such as examples/quick.yaml.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
+) -> None:
+    """Run a study to its report. What is done already is not computed again, also after a crash."""
+    from darklung.study.run import list_tasks, run_study
+
+    if dry_run:
+        typer.echo(list_tasks(study, out=out))
+        return
+    result = run_study(study, out=out, workers=workers)
+    typer.echo(result.table)
+    typer.echo(f"\n{result.computed} task(s) computed. Report: {result.report}")
+
+
+@app.command()
+def retrieve(
+    description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, the overview and the record.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+) -> None:
+    """Turn real raw frames into transmission, phase and dark field with standard errors and validity."""
+    from darklung.study.raw import retrieve_described
+
+    typer.echo(retrieve_described(description, out, workers=workers))
+
+
+@app.command()
+def export(
+    image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
+    out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
+) -> None:
+    """Write an image as NIfTI."""
+    from darklung.io.images import export_nifti, load_image
+
+    for path in export_nifti(load_image(image), out, stem=image.name.split(".")[0]):
+        typer.echo(str(path))
+
+
+def main() -> None:
+    """Entry point: one clear line and a non-zero exit code for whatever the user can mend, never a traceback."""
+    try:
+        app()
+    except DarklungError as error:
+        for line in str(error).splitlines():
+            typer.secho(f"darklung: {line}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("darklung: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -141,10 +139,3 @@ def _models(annotation: Any) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for a in get_args(annotation) for m in _models(a)]
-
-
-def expand_path(text: str, beside: Path) -> Path:
-    """A path from a document: ``${NAME:-default}`` from the environment, relative to the file's folder."""
-    found = re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: os.environ.get(m[1], m[2] or ""), text)
-    path = Path(found).expanduser()
-    return path if path.is_absolute() else beside / path

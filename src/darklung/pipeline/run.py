@@ -55,11 +55,12 @@ def run_tasks(
     with claim(folder):
         needed = stale(by_name, keys, folder, targets)
         run = Run(by_name, keys, folder, needed)
+        workers = max(1, min(workers, len(needed)))
         wanted = needed | reachable(by_name, targets)
         with (folder / LOG).open("a") as log, Progress(len(wanted), len(wanted) - len(needed), log=log) as progress:
             if needed:
                 progress.line(f"{len(wanted) - len(needed)} of {len(wanted)} tasks are done already; {workers} worker(s)")
-                (run.alone if workers == 1 else run.together)(progress, min(workers, len(needed)))
+                (run.alone if workers == 1 else run.together)(progress, workers)
         write_run_record(tasks, keys, folder, about)
     return len(needed)
 

@@ -49,9 +49,9 @@ class BodyPart(Document):
 class InstrumentPart(Document):
     """The grating interferometer and its beam, as seen at the detector."""
 
-    spectrum: Literal["band", "tube"] = Field("band", description="a flat band, or an X-ray tube (high: its voltage)")
+    spectrum: Literal["band", "tube"] = Field("band", description="a flat band of energies, or a filtered tungsten tube")
     low: Energy = Field(60.0, description="lowest photon energy")
-    high: Energy = Field(80.0, description="highest photon energy, or the tube voltage times e")
+    high: Energy = Field(80.0, description="highest photon energy (of a tube: its voltage)")
     bins: Count = Field(5, description="energy bins")
     design_energy: Energy = Field(70.0, description="energy for which the gratings are made")
     visibility: Fraction = Field(0.15, description="mean flat visibility")
@@ -67,10 +67,12 @@ class ScanPart(Document):
     arc: Angle = Field(3.141592653589793, description="angle over which the views are spread evenly")
     steps: int = Field(5, ge=3, description="phase steps a view")
     directions: tuple[Angle, ...] = Field((0.0, 1.5707963267948966), description="sensitivity from the rotation axis")
-    counts: float = Field(1.5e7, gt=0, description="open-beam counts of a detector pixel in the whole scan")
-    flats: int = Field(8, ge=1, description="flats in each direction, spread over the scan")
-    flat_share: float = Field(0.2, gt=0, lt=1, description="part of the scan's counts spent on flats")
-    exposure: Time = Field(0.4, gt=0, description="exposure of one frame")
+    counts: float = Field(1.5e7, gt=0, description="open-beam counts of a detector pixel in all views; flats come on top")
+    flats: int = Field(6, ge=1, description="flats in each direction, spread over the scan")
+    flat_share: float = Field(0.2, gt=0, description="counts in all flats over counts in all views")
+    exposure: Time = Field(0.4, gt=0, description="exposure of one frame of a view")
+    dead_time: Time = Field(0.02, ge=0, description="time between frames")
+    time_limit: Time = Field(1500.0, gt=0, description="the whole scan must fit")
     keep_frames: bool = Field(False, description="keep the raw frames (large) when the animal is reconstructed")
 
     @model_validator(mode="after")
@@ -98,14 +100,16 @@ class LearningPart(Document):
     """What is trained: one network for each arm and fold, alike but for its channels."""
 
     arms: dict[str, tuple[str, ...]] = Field(description="arm -> channels")
-    network: str = Field("unet", description="short name or package.module:function")
+    network: str = Field("residual_attention_unet", description="short name or package.module:function")
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
+    metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
     widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
-    patch: Count = Field(32, description="edge of a training patch in voxels")
+    patch: Count = Field(24, description="edge of a training patch in voxels")
     batch: Count = 2
     steps: Count = 200
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     folds: int = Field(3, ge=2)
+    overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
 
     @model_validator(mode="after")
     def _check(self) -> LearningPart:

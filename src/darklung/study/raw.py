@@ -1,0 +1,128 @@
+"""``darklung retrieve``: described raw scans to maps with errors, an overview figure, a table, and records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError, require
+from darklung.io.description import RawScan, read_raw, resolve_path
+from darklung.io.hdf5 import save
+from darklung.io.tables import save_table
+from darklung.pipeline import Context, Task, run_tasks
+from darklung.pipeline.record import read_json
+
+STAGE = "retrieve"
+MEANINGS = {
+    "name": "name of the scan",
+    "directions": "grating directions",
+    "views": "views",
+    "rows": "detector rows that were read",
+    "cols": "detector columns that were read",
+    "valid_fraction": "share of pixels that can be trusted",
+    "flat_visibility": "median visibility without sample",
+    "visibility": "median visibility with sample",
+    "transmission": "median transmission",
+    "attenuation": "median -ln T",
+    "dark_field": "median -ln(V/V0)",
+    "phase_spread_rad": "standard deviation of the differential phase [rad]",
+    "attenuation_error": "median standard error of -ln T of a pixel",
+    "dark_field_error": "median standard error of -ln(V/V0) of a pixel",
+    "phase_error_rad": "median standard error of the phase of a pixel [rad]",
+}
+
+
+def retrieve_described(description: Path, out: Path, *, workers: int | None = None) -> str:
+    """Retrieve every scan of a description and return a table to print.
+
+    Writes ``out/retrieve/NAME/{projections.h5, overview.png, summary.json, record.json}`` for each scan, and the table of
+    all as ``out/scans.csv`` and ``out/scans.parquet``. A scan that was retrieved before from the same files is left as it is.
+
+    Raises
+    ------
+    DarklungError
+        One line for each mistake in the description or in the data.
+    """
+    scans = list(read_raw(description))
+    tasks = [_task(raw, columns, description) for raw, columns in scans]
+    names = [t.name for t in tasks]
+    require(len(set(names)) == len(names), f"{description}: two scans have the same name, wanted each once")
+    about = {"description": str(description), "scans": len(scans)}
+    run_tasks(tasks, folder=out, targets=names, workers=workers, about=about)
+    rows = []
+    for task, (raw, columns) in zip(tasks, scans):
+        rows.append({"name": raw.name, **_numbers(columns), **read_json(out / task.name / "summary.json")})
+    own = dict.fromkeys(scans[0][1], "column of the series table")
+    save_table(out / "scans", rows, {**own, **MEANINGS})
+    return _told(rows, out)
+
+
+def _task(raw: RawScan, columns: dict[str, str], description: Path) -> Task:
+    item = re.sub(r"[^A-Za-z0-9._-]+", "_", raw.name).strip(".") or "scan"
+    parameters = {
+        "description": str(description.resolve()),
+        "name": raw.name,
+        "scan": raw.model_dump(mode="json"),
+        "columns": columns,
+        "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in _files(raw, description)],
+    }
+    return Task(STAGE, item, "darklung.study.raw:retrieve_one", parameters, code=("retrieve", "io", "study.raw"))
+
+
+def _files(raw: RawScan, description: Path) -> Iterator[Path]:
+    """The files that a scan is read from; missing ones are told when they are opened, with the field that names them."""
+    for field in ("sample", "flat", "dark_frame", "bad_pixels"):
+        source: Any = getattr(raw, field)
+        if source is None:
+            continue
+        listed = getattr(source, "file", None) or source.files
+        for text in [listed] if isinstance(listed, str) else listed:
+            path = resolve_path(text, description)
+            found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
+            yield from (p for p in found if p.exists())
+
+
+def retrieve_one(context: Context) -> None:
+    """One scan."""
+    from darklung.io.frames import load_scan
+    from darklung.retrieve.overview import overview_png, summarise
+    from darklung.retrieve.stepping import retrieve
+
+    description = Path(context.parameters["description"])
+    raw = next((r for r, _ in read_raw(description) if r.name == context.parameters["name"]), None)
+    if raw is None:
+        raise DarklungError(f"{description}: no scan {context.parameters['name']!r} any more")
+    scan = load_scan(raw, description)
+    context.progress(0.2, "frames are open")
+    options = raw.retrieval
+    projections = retrieve(scan, reference=options.reference, gain=options.gain, least_strength=options.least_strength)
+    context.progress(0.8, "retrieved")
+    save(context.out / "projections.h5", projections)
+    overview_png(projections, context.out / "overview.png", title=raw.name)
+    (context.out / "summary.json").write_text(json.dumps(summarise(projections), indent=1))
+
+
+def _numbers(columns: dict[str, str]) -> dict[str, Any]:
+    """Columns of the series table, as numbers where they are."""
+
+    def number(text: str) -> Any:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    return {k: number(v) for k, v in columns.items()}
+
+
+def _told(rows: list[dict[str, Any]], out: Path) -> str:
+    head = f"{'scan':<22}{'V0':>8}{'T':>9}{'-ln D':>9}{'+-':>8}{'valid':>8}"
+    lines = [
+        f"{r['name']:<22}{r['flat_visibility']:8.4f}{r['transmission']:9.4f}{r['dark_field']:9.4f}"
+        f"{r['dark_field_error']:8.4f}{100 * r['valid_fraction']:7.1f}%"
+        for r in rows
+    ]
+    foot = "medians of valid pixels; +- is the median standard error of -ln D of one pixel"
+    return "\n".join([head, *lines, foot, f"maps, overview.png and records: {out / STAGE}; table: {out / 'scans.csv'}"])
