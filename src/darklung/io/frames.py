@@ -52,10 +52,11 @@ def load_scans(path: Path | str, *, eager_bytes: int = EAGER_BYTES) -> Iterator[
     """
     path = Path(path)
     for description, columns in read_raw(path):
-        yield description.name, _scan(description, path, eager_bytes), columns
+        yield description.name, load_scan(description, path, eager_bytes=eager_bytes), columns
 
 
-def _scan(raw: RawScan, path: Path, eager_bytes: int) -> Scan:
+def load_scan(raw: RawScan, path: Path, *, eager_bytes: int = EAGER_BYTES) -> Scan:
+    """One scan of the description file `path`; see `load_scans`."""
     region = (raw.region.rows, raw.region.cols)
     sample = LazyFrames(open_source(raw.sample, path, "sample"), SAMPLE_AXES, region=region, repeat=raw.repeat)
     flat = LazyFrames(open_source(raw.flat, path, "flat"), FLAT_AXES, region=region, repeat=raw.repeat)
@@ -99,7 +100,7 @@ def _even(values: Any, count: int, name: str) -> NDArray[np.float64]:
     if values is None:
         return np.zeros(count)
     if isinstance(values, (EvenAngles, EvenTimes)):
-        return values.first + values.step * np.arange(count)
+        return np.asarray(values.first + values.step * np.arange(count), dtype=np.float64)
     require(len(values) == count, f"{name}: wanted {count} values, got {len(values)}")
     return np.asarray(values, dtype=np.float64)
 
@@ -111,7 +112,7 @@ def _dark_frame(raw: RawScan, path: Path, region: Any, repeats: int) -> NDArray[
     stack = open_source(raw.dark_frame, path, "dark_frame")
     frame = np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat="mean")[...], dtype=np.float64)
     check_finite(stack.name, frame)
-    return np.asarray(frame[0, 0, 0] * repeats, dtype=np.float64)
+    return frame[0, 0, 0] * repeats
 
 
 def _bad_pixels(raw: RawScan, path: Path, region: Any) -> NDArray[np.bool_] | None:
