@@ -25,14 +25,16 @@ class CohortPart(Document):
     diameter: tuple[Length, Length] = Field((0.5e-3, 3e-3), description="smallest and largest lesion")
     lesions: tuple[int, int] = Field((1, 4), description="fewest and most lesions of an animal that has any")
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
-    shams: int = Field(1, ge=0, description="sham insertions in each animal")
-    mimics: int = Field(1, ge=0, description="mimics (atelectasis, pneumonia, emphysema, vessels) in each animal")
+    shams: tuple[int, int] = Field((1, 2), description="fewest and most sham insertions in an animal")
+    mimics: tuple[int, int] = Field(
+        (0, 3), description="fewest and most mimics (atelectasis, pneumonia, ...)"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> CohortPart:
         if self.animals + self.test_animals == 0:
             raise ValueError("animals: the cohort is empty; wanted at least one animal")
-        for name in ("diameter", "lesions"):
+        for name in ("diameter", "lesions", "shams", "mimics"):
             low, high = getattr(self, name)
             if low > high or low < 0:
                 raise ValueError(f"{name}: wanted the smaller number first and none below 0, got {low:g}, {high:g}")
@@ -42,8 +44,11 @@ class CohortPart(Document):
 class BodyPart(Document):
     """How the animals are sampled."""
 
-    voxel: Length = Field(1.5e-4, description="voxel of the phantom")
-    length: Length | None = Field(None, description="length of the simulated chest along z; None: lungs with a margin")
+    voxel: Length = Field(
+        1.5e-4, gt=0, description="voxel of the phantom; a detector pixel is scan.supersampling voxels"
+    )
+    length: Length = Field(18e-3, gt=0, description="length of the simulated chest along z")
+    width: Length = Field(24e-3, gt=0, description="width of the field of view in the plane; must hold the whole body")
 
 
 class InstrumentPart(Document):
@@ -68,8 +73,8 @@ class ScanPart(Document):
     steps: int = Field(5, ge=3, description="phase steps a view")
     directions: tuple[Angle, ...] = Field((0.0, 1.5707963267948966), description="sensitivity from the rotation axis")
     counts: float = Field(1.5e7, gt=0, description="open-beam counts of a detector pixel in all views; flats come on top")
-    flats: int = Field(6, ge=1, description="flats in each direction, spread over the scan")
-    flat_share: float = Field(0.2, gt=0, description="counts in all flats over counts in all views")
+    flats: int = Field(6, ge=1, description="groups of flats in each direction, spread over the scan")
+    flat_repeats: int = Field(4, ge=1, description="flats in a group, each a whole stepping curve without animal")
     exposure: Time = Field(0.4, gt=0, description="exposure of one frame of a view")
     dead_time: Time = Field(0.02, ge=0, description="time between frames")
     time_limit: Time = Field(1500.0, gt=0, description="the whole scan must fit")

@@ -39,7 +39,7 @@ def retrieve_described(description: Path, out: Path, *, workers: int | None = No
     """Retrieve every scan of a description and return a table to print.
 
     Writes ``out/retrieve/NAME/{projections.h5, overview.png, summary.json, record.json}`` for each scan, and the table of
-    all as ``out/scans.csv`` and ``out/scans.parquet``. A scan that was retrieved before from the same files is left as it is.
+    all as ``out/scans.csv`` and ``out/scans.parquet``. A scan retrieved before from the same files is left as it is.
 
     Raises
     ------

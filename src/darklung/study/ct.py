@@ -1,0 +1,210 @@
+"""Stages of a simulated CT study, each one function from a task's inputs to its output folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from darklung.core.types import Image, Phantom, Projections, Scan
+from darklung.io.hdf5 import load, save
+from darklung.io.images import load_image, save_image
+from darklung.pipeline import Context
+from darklung.study.cases import StoredCase, hard_negatives, instances_on_grid, save_case
+from darklung.study.config import BodyPart, CorrectionPart, CTStudy, InstrumentPart, ReconstructionPart, ScanPart
+
+
+def make_instrument(part: InstrumentPart) -> Any:
+    """The instrument that a study file describes."""
+    from darklung.physics.instrument import make_instrument
+
+    return make_instrument(
+        spectrum=part.spectrum,
+        low_kev=part.low,
+        high_kev=part.high,
+        bins=part.bins,
+        design_energy_kev=part.design_energy,
+        flat_visibility=part.visibility,
+        correlation_length_m=part.correlation_length,
+        reference_energy_kev=part.reference_energy,
+    )
+
+
+def make_protocol(part: ScanPart) -> Any:
+    """The protocol that a study file describes."""
+    from darklung.simulate.protocol import Protocol
+
+    return Protocol(
+        views=part.views,
+        arc_rad=part.arc,
+        steps=part.steps,
+        directions_rad=part.directions,
+        flats=part.flats,
+        flat_repeats=part.flat_repeats,
+        counts_per_pixel=part.counts,
+        exposure_s=part.exposure,
+        dead_time_s=part.dead_time,
+        time_limit_s=part.time_limit,
+        supersampling=part.supersampling,
+    )
+
+
+def plan_animals(study: CTStudy) -> list[dict[str, Any]]:
+    """The cohort, one plain dict an animal; animal i depends on the study's seed and its own number alone."""
+    from darklung.phantom.cohort import plan_cohort
+
+    part = study.cohort
+    subjects = plan_cohort(
+        subjects=part.animals,
+        test_subjects=part.test_animals,
+        seed=study.seed,
+        variants={"train": part.variant, "test": part.test_variant},
+        lesions_per_subject=part.lesions,
+        diameters_m=part.diameter,
+        classes=part.tissues,
+        lesion_free_fraction=part.lesion_free,
+        shams=part.shams,
+        mimics=part.mimics,
+    )
+    return [asdict(subject) for subject in subjects]
+
+
+def _subject(row: Mapping[str, Any]) -> Any:
+    """The plan of one animal, from what `plan_animals` gave."""
+    from darklung.phantom.cohort import Subject
+    from darklung.phantom.lesions import LesionRequest
+
+    requests = {kind: tuple(LesionRequest(**r) for r in row[kind]) for kind in ("lesions", "shams", "mimics")}
+    return Subject(**{**row, **requests})
+
+
+def phantom(context: Context) -> None:
+    """One animal: anatomy, microstructure, lesions."""
+    p = context.parameters
+    body = BodyPart.model_validate(p["body"])
+    # Detector pixels must hold whole voxels, so the field of view is rounded up to whole pixels.
+    pixel = body.voxel * p["supersampling"]
+    extent = (pixel * math.ceil(body.length / pixel - 1e-9), pixel * math.ceil(body.width / pixel - 1e-9))
+    save(context.out / "phantom.h5", _subject(p["subject"]).make(voxel_m=body.voxel, field_of_view_m=extent))
+
+
+def scan(context: Context) -> None:
+    """Raw phase-stepping frames of one animal."""
+    from darklung.simulate.scan import simulate_scan
+
+    p = context.parameters
+    frames = simulate_scan(
+        load(context.input("phantom") / "phantom.h5", Phantom),
+        instrument=make_instrument(InstrumentPart.model_validate(p["instrument"])),
+        protocol=make_protocol(ScanPart.model_validate(p["scan"])),
+        seed=p["seed"],
+        progress=lambda done, total: context.progress(done / total, "views"),
+    )
+    save(context.out / "scan.h5", frames)
+
+
+def retrieve(context: Context) -> None:
+    """Attenuation, dark field and phase with variances and validity."""
+    from darklung.retrieve.stepping import retrieve
+
+    raw = load(context.input("scan") / "scan.h5", Scan)
+    projections = retrieve(raw, reference="mean")
+    save(context.out / "projections.h5", projections)
+    _save_preview(context, raw, projections)
+
+
+def _save_preview(context: Context, raw: Scan, projections: Projections) -> None:
+    """One view, kept for the report after the frames are gone."""
+    view = raw.geometry.views // 4
+    maps = {name: getattr(projections, name)[0, view] for name in ("attenuation", "dark_field", "phase", "visibility")}
+    maps["raw frame"] = raw.frames[0, view, 0].astype(np.float32)
+    pixel = raw.geometry.pixel_m
+    units = {"phase": "rad", "raw frame": "counts"}
+    image = Image(
+        data=np.stack([m.astype(np.float32) for m in maps.values()]),
+        names=tuple(maps),
+        units=tuple(units.get(n, "1") for n in maps),
+        spacing_m=(pixel, pixel),
+        frame="detector",
+    )
+    save_image(context.out / "preview.ome.zarr", image)
+
+
+def correct(context: Context) -> None:
+    """Flux, hardening, and values for pixels that cannot be trusted."""
+    from darklung.correct.flux import normalise_flux
+    from darklung.correct.hardening import correct_hardening, water_table
+    from darklung.correct.invalid import fill_invalid
+
+    p = context.parameters
+    part = CorrectionPart.model_validate(p["correction"])
+    projections = load(context.input("retrieve") / "projections.h5", Projections)
+    if part.flux:
+        projections = normalise_flux(projections)
+    if part.hardening == "water":
+        table = water_table(make_instrument(InstrumentPart.model_validate(p["instrument"])))
+        projections = correct_hardening(projections, table)
+    filled, report = fill_invalid(projections)
+    save(context.out / "projections.h5", filled)
+    (context.out / "validity.json").write_text(json.dumps(report))
+
+
+def reconstruct(context: Context) -> None:
+    """Filtered backprojection of attenuation and of the dark field of each direction."""
+    from darklung.features.channels import direction_name
+    from darklung.tomo.fbp import fbp
+
+    part = ReconstructionPart.model_validate(context.parameters["reconstruction"])
+    projections = load(context.input("correct") / "projections.h5", Projections)
+    # Every direction exposes the animal alike, so the plain mean uses all photons of all stepping curves.
+    maps = {"attenuation": projections.attenuation.mean(axis=0)}
+    for d, angle in enumerate(projections.directions_rad):
+        maps[direction_name(angle)] = projections.dark_field[d]
+    volumes = []
+    for i, values in enumerate(maps.values()):
+        context.progress(i / len(maps), "channels")
+        volumes.append(fbp(values, projections.geometry, filter=part.filter, cutoff=part.cutoff))
+    pixel = projections.geometry.pixel_m
+    image = Image(
+        data=np.stack(volumes).astype(np.float32), names=tuple(maps), units=("1/m",) * len(maps), spacing_m=(pixel,) * 3
+    )
+    save_image(context.out / "image.ome.zarr", image)
+    (context.out / "directions.json").write_text(json.dumps([float(a) for a in projections.directions_rad]))
+
+
+def features(context: Context) -> None:
+    """Channels for the networks, cropped to the lungs found in the image, and the truth on the same grid."""
+    from darklung.features.channels import crop_to_region, stack_channels
+    from darklung.features.lung import lung_region
+
+    image = load_image(context.input("reconstruct") / "image.ome.zarr")
+    animal = load(context.input("phantom") / "phantom.h5", Phantom)
+    angles = [float(a) for a in json.loads((context.input("reconstruct") / "directions.json").read_text())]
+    channels = stack_channels(
+        attenuation=_one(image, "attenuation", "attenuation"),
+        dark_field=[_one(image, name, "dark_field") for name in image.names[1:]],
+        directions_rad=angles,
+        extras=("noise", *(("anisotropy",) if len(angles) > 1 else ())),
+        seed=context.parameters["seed"],
+    )
+    crop = crop_to_region(channels, lung_region(channels))
+    instances = instances_on_grid(animal, crop.image)
+    lesions = [i.number for i in animal.insertions if i.kind == "lesion"]
+    case = StoredCase(
+        channels=crop.image,
+        target=np.isin(instances, lesions),
+        region=crop.region,
+        instances=instances,
+        hard=hard_negatives(animal.insertions, instances, crop.image),
+        insertions=animal.insertions,
+    )
+    save_case(context.out, case)
+
+
+def _one(image: Image, channel: str, name: str) -> Image:
+    """One channel of an image under another name."""
+    return Image(image.channel(channel)[None], (name,), ("1/m",), image.spacing_m, image.origin_m, image.frame)

@@ -1,0 +1,181 @@
+"""The ordered tasks that a study file stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darklung.core.random import derive_seed
+from darklung.core.splits import folds_by_group, rotate
+from darklung.pipeline import Task
+from darklung.study.config import CTStudy, RadiographStudy, Study
+
+REPORT = "report/all"
+EVALUATION = "evaluate/all"
+# Packages whose source decides what each stage computes.
+CODE = {
+    "phantom": ("phantom", "study.ct"),
+    "scan": ("simulate", "physics", "tomo", "study.ct"),
+    "retrieve": ("retrieve", "study.ct"),
+    "correct": ("correct", "physics", "study.ct"),
+    "reconstruct": ("tomo", "study.ct"),
+    "features": ("features", "study.ct", "study.cases"),
+    "lobes": ("phantom.radiograph", "features", "io.lobes", "study.lobes", "study.cases"),
+    "learn": ("learn", "study.learning", "study.cases"),
+    "predict": ("learn", "study.learning", "study.cases"),
+    "evaluate": ("evaluate", "study.learning", "study.cases"),
+    "report": ("report", "study.reporting"),
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A case of the study: the task that makes it, and the animal it comes from."""
+
+    task: str
+    animal: str
+
+
+def plan(study: Study, beside: Path) -> list[Task]:
+    """All tasks of a study, inputs first. `beside` is the study file's folder, from which its paths start."""
+    if isinstance(study, CTStudy):
+        return _ct_tasks(study)
+    return _radiograph_tasks(study, beside)
+
+
+def _dump(part: Any) -> Any:
+    return part.model_dump(mode="json")
+
+
+def _ct_tasks(study: CTStudy) -> list[Task]:
+    from darklung.study.ct import plan_animals
+
+    tasks: list[Task] = []
+    animals = plan_animals(study)
+    for animal in animals:
+        tasks += _animal_tasks(study, animal)
+    training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
+    test = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "test"]
+    return tasks + _comparison_tasks(study, training, test, {"animals": animals})
+
+
+def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
+    """The chain of one animal, from its seed to its case."""
+    name = animal["name"]
+    instrument = _dump(study.instrument)
+
+    def task(stage: str, parameters: Mapping[str, Any], *inputs: str, transient: bool = False) -> Task:
+        needs = {i: (f"{i}/{name}",) for i in inputs}
+        function = f"darklung.study.ct:{stage}"
+        return Task(stage, name, function, parameters, needs, CODE[stage], transient=transient)
+
+    scan = {"instrument": instrument, "scan": _dump(study.scan), "seed": derive_seed(study.seed, "scan", name)}
+    keep = study.scan.keep_frames
+    body = {"subject": animal, "body": _dump(study.body), "supersampling": study.scan.supersampling}
+    return [
+        task("phantom", body),
+        task("scan", scan, "phantom", transient=not keep),
+        task("retrieve", {}, "scan", transient=not keep),
+        task("correct", {"instrument": instrument, "correction": _dump(study.correction)}, "retrieve", transient=not keep),
+        task("reconstruct", {"reconstruction": _dump(study.reconstruction)}, "correct"),
+        task("features", {"seed": derive_seed(study.seed, "noise", name)}, "reconstruct", "phantom"),
+    ]
+
+
+def _radiograph_tasks(study: RadiographStudy, beside: Path) -> list[Task]:
+    from darklung.study.lobes import plan_copies
+
+    folder, copies = plan_copies(study, beside)
+    tasks = []
+    for copy in copies:
+        parameters = {"copy": copy, "insertion": _dump(study.insertion)}
+        files = {"lobe": folder / copy["file"], "index": folder / "index.csv"}
+        tasks.append(Task("lobes", copy["name"], "darklung.study.lobes:make_case", parameters, {}, CODE["lobes"], files))
+    members = [Member(f"lobes/{c['name']}", c["animal"]) for c in copies]
+    return tasks + _comparison_tasks(study, members, None, {"copies": copies})
+
+
+def _comparison_tasks(
+    study: Study, members: Sequence[Member], test: Sequence[Member] | None, facts: Mapping[str, Any]
+) -> list[Task]:
+    """Training, prediction, evaluation and report.
+
+    With `test` members of their own, folds of `members` are validated in turn and the test members are predicted by the mean
+    of all folds' models. Without (`test` None), each fold is tested by the model that neither trained nor validated on it.
+    """
+    rounds = _rounds(members, folds=study.learning.folds, seed=study.seed, separate_test=test is not None)
+    tasks: list[Task] = []
+    predictions: dict[str, list[str]] = {"validation": [], "test": []}
+    for arm in study.learning.arms:
+        models = []
+        for fold, (training, validation, tested) in enumerate(rounds):
+            models.append(_learn_task(study, arm, fold, training, validation))
+            tasks.append(models[-1])
+            own = (models[-1].name,)
+            for role, group in (("validation", validation), ("test", tested)):
+                if group:
+                    tasks.append(_predict_task(study, arm, f"{arm}-fold{fold}-{role}", own, group))
+                    predictions[role].append(tasks[-1].name)
+        if test:
+            tasks.append(_predict_task(study, arm, f"{arm}-test", tuple(m.name for m in models), test))
+            predictions["test"].append(tasks[-1].name)
+    cases = tuple(m.task for m in (*members, *(test or ())))
+    parameters = {
+        "evaluation": _dump(study.evaluation),
+        "arms": list(study.learning.arms),
+        "animals": {m.task.split("/")[1]: m.animal for m in (*members, *(test or ()))},
+        "seed": derive_seed(study.seed, "evaluate"),
+    }
+    inputs = {"cases": cases, **{role: tuple(names) for role, names in predictions.items()}}
+    tasks.append(Task("evaluate", "all", "darklung.study.learning:evaluate", parameters, inputs, CODE["evaluate"]))
+    told = {"study": _dump(study), **facts}
+    inputs = {"evaluate": (EVALUATION,), "cases": cases, "test": inputs["test"]}
+    if study.kind == "ct":
+        inputs["retrieve"] = (f"retrieve/{cases[-1].split('/')[1]}",)
+    tasks.append(Task("report", "all", "darklung.study.reporting:report", told, inputs, CODE["report"]))
+    return tasks
+
+
+Round = tuple[tuple[Member, ...], tuple[Member, ...], tuple[Member, ...]]
+
+
+def _rounds(members: Sequence[Member], *, folds: int, seed: int, separate_test: bool) -> list[Round]:
+    """(training, validation, test) members of each fold."""
+    if not members:
+        return []
+    by_task = {m.task: m for m in members}
+    parts = folds_by_group({m.task: m.animal for m in members}, folds=folds, seed=seed)
+    if not separate_test:
+        return [tuple(tuple(by_task[t] for t in side) for side in sides) for sides in rotate(parts)]  # type: ignore[misc]
+    rounds: list[Round] = []
+    for part in parts:
+        training = tuple(m for m in members if m.task not in part)
+        rounds.append((training, tuple(by_task[t] for t in part), ()))
+    return rounds
+
+
+def _learn_task(study: Study, arm: str, fold: int, training: Sequence[Member], validation: Sequence[Member]) -> Task:
+    parameters = {
+        "learning": _one_arm(study, arm),
+        "arm": arm,
+        "training_animals": [m.animal for m in training],
+        "validation_animals": [m.animal for m in validation],
+        # The same for every arm: all arms see the same patches in the same order.
+        "seed": derive_seed(study.seed, "learn", fold),
+    }
+    inputs = {"training": tuple(m.task for m in training), "validation": tuple(m.task for m in validation)}
+    return Task("learn", f"{arm}-fold{fold}", "darklung.study.learning:learn", parameters, inputs, CODE["learn"])
+
+
+def _predict_task(study: Study, arm: str, item: str, models: tuple[str, ...], members: Sequence[Member]) -> Task:
+    parameters = {"learning": _one_arm(study, arm), "arm": arm, "animals": [m.animal for m in members]}
+    inputs = {"models": models, "cases": tuple(m.task for m in members)}
+    return Task("predict", item, "darklung.study.learning:predict", parameters, inputs, CODE["predict"])
+
+
+def _one_arm(study: Study, arm: str) -> dict[str, Any]:
+    """The learning part with this arm alone: adding an arm must not train the others anew."""
+    part: dict[str, Any] = _dump(study.learning)
+    return {**part, "arms": {arm: part["arms"][arm]}}
