@@ -1,0 +1,186 @@
+"""Channels that a network sees: attenuation, dark field (aggregated and per direction), derived maps and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.random import stream
+from darklung.core.types import Image
+
+COMBINATIONS = ("mean", "inverse_variance")
+EXTRAS = ("anisotropy", "noise", "attenuation_copy")
+
+
+def direction_name(direction_rad: float) -> str:
+    """Channel name of one grating direction, ``"dark_field_45"``: α in whole degrees."""
+    return f"dark_field_{round(float(np.degrees(direction_rad)))}"
+
+
+def stack_channels(
+    *,
+    attenuation: Image,
+    dark_field: Sequence[Image],
+    directions_rad: Sequence[float],
+    combine: str = "mean",
+    extras: Sequence[str] = (),
+    seed: int = 0,
+) -> Image:
+    """One image whose channels are ``attenuation``, ``dark_field``, ``dark_field_<α in degrees>`` ..., and the extras.
+
+    Volumes and radiographs alike (two or three spatial axes). Nothing is clipped or rescaled; NaN stays NaN.
+
+    Parameters
+    ----------
+    attenuation : Image
+        With the channel ``attenuation``: μ [1/m] of a volume, −ln T of a radiograph.
+    dark_field : sequence of Image
+        One a grating direction, each with the channel ``dark_field`` and, for ``inverse_variance``, ``dark_field_variance``.
+        All on the grid of `attenuation`.
+    directions_rad : sequence of float
+        α of each [rad].
+    combine : {"mean", "inverse_variance"}
+        How the directions become ``dark_field``. The mean is the default: it is the same observable in every voxel, while
+        weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
+    extras : sequence of {"anisotropy", "noise", "attenuation_copy"}
+        ``anisotropy``: see `anisotropy`. ``noise``: white Gaussian noise with the mean and standard deviation of
+        ``dark_field``, and ``attenuation_copy``: the attenuation again; both are controls for the number of channels.
+    seed : int
+        Of the noise channel.
+
+    Raises
+    ------
+    DarklungError
+        Grids differ, directions repeat, no dark field, or an unknown name.
+    """
+    check_one_of("combine", combine, COMBINATIONS)
+    require(len(dark_field) > 0, "dark_field: wanted at least one direction, got none")
+    require(len(dark_field) == len(directions_rad), f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
+    for image in dark_field:
+        _require_same_grid(attenuation, image)
+    mu = np.asarray(attenuation.channel("attenuation"), dtype=np.float32)
+    each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
+    unit, dark_unit = _unit(attenuation, "attenuation"), _unit(dark_field[0], "dark_field")
+    combined = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
+    channels = [("attenuation", unit, mu), ("dark_field", dark_unit, combined)]
+    channels += [(direction_name(a), dark_unit, d) for a, d in zip(directions_rad, each)]
+    for name in extras:
+        check_one_of("extras", name, EXTRAS)
+        if name == "anisotropy":
+            channels.append((name, "1", anisotropy(each, directions_rad=directions_rad)))
+        elif name == "noise":
+            channels.append((name, dark_unit, _noise_like(combined, seed)))
+        else:
+            channels.append((name, unit, mu))
+    names, units, data = zip(*channels)
+    return Image(np.stack(data), names, units, attenuation.spacing_m, attenuation.origin_m, attenuation.frame)
+
+
+def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fraction: float = 0.1) -> NDArray[np.float32]:
+    """Relative second harmonic of the dark field over the grating directions, (*spatial).
+
+    Least squares of d(α) = A0 + A2 cos 2(α − α₀) (+ B2 sin 2(α − α₀) from three directions on), α₀ the first direction;
+    returned is A2·A0 / (A0² + f²), which is A2/A0 where there is signal and goes to 0 where there is none. f is
+    `floor_fraction` of the 95th percentile of |A0|. Positive: more scattering along the first direction's sensitivity.
+
+    In CT the direction turns with the gantry unless it is along the axis, so this is a contrast between the two
+    reconstructions, not a tensor's anisotropy.
+
+    Parameters
+    ----------
+    dark_field : (direction, *spatial) array
+    directions_rad : sequence of float
+        At least two different ones modulo π.
+    floor_fraction : float
+    """
+    relative = 2 * (np.asarray(directions_rad, dtype=np.float64) - directions_rad[0])
+    design = np.stack([np.ones_like(relative), np.cos(relative), np.sin(relative)], axis=1)
+    if np.linalg.matrix_rank(design, tol=1e-6) < 3:
+        design = design[:, :2]
+    require(
+        len(relative) >= 2 and np.linalg.matrix_rank(design, tol=1e-6) == design.shape[1],
+        "anisotropy: wanted at least two different grating directions",
+    )
+    check_range("floor_fraction", floor_fraction, 1e-6, 10)
+    mean, second = np.tensordot(np.linalg.pinv(design)[:2], np.asarray(dark_field, dtype=np.float64), axes=1)
+    floor = floor_fraction * np.nanpercentile(np.abs(mean), 95)
+    if floor == 0:
+        return np.zeros(mean.shape, dtype=np.float32)
+    return np.asarray(second * mean / (mean**2 + floor**2), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Box cut from an image: take ``array[crop.slices]`` of labels and regions to stay in step with it.
+
+    Parameters
+    ----------
+    image : Image
+        Its ``origin_m`` is where the box lies in the image that it was cut from.
+    region : (*spatial) bool array
+    slices : tuple of slice
+        One a spatial axis.
+    """
+
+    image: Image
+    region: NDArray[np.bool_]
+    slices: tuple[slice, ...]
+
+
+def crop_to_region(image: Image, region: NDArray[np.bool_], *, margin_m: float = 1.0e-3) -> Crop:
+    """Cut the bounding box of `region` with a margin (less at the image's border).
+
+    Parameters
+    ----------
+    image : Image
+    region : (*spatial) bool array
+    margin_m : float
+
+    Raises
+    ------
+    DarklungError
+        The region is empty or of another shape.
+    """
+    check_shape("region", region, "spatial", image.shape)
+    check_range("margin_m", margin_m, 0.0, 1.0)
+    require(bool(region.any()), "region: nothing in it")
+    slices = []
+    for axis, spacing in enumerate(image.spacing_m):
+        others = tuple(a for a in range(region.ndim) if a != axis)
+        hit = np.flatnonzero(region.any(axis=others))
+        margin = int(np.ceil(margin_m / spacing - 1e-9))
+        slices.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, region.shape[axis])))
+    box = tuple(slices)
+    origin = tuple(o + s.start * d for o, s, d in zip(image.origin_m, box, image.spacing_m))
+    cut = Image(image.data[(slice(None), *box)], image.names, image.units, image.spacing_m, origin, image.frame)
+    return Crop(cut, region[box], box)
+
+
+def _require_same_grid(one: Image, other: Image) -> None:
+    same = one.shape == other.shape and np.allclose(one.spacing_m, other.spacing_m, rtol=1e-6)
+    same = same and np.allclose(one.origin_m, other.origin_m, atol=1e-3 * min(one.spacing_m)) and one.frame == other.frame
+    if not same:
+        raise DarklungError(
+            f"dark_field: wanted the grid of attenuation, shape {one.shape} at {one.spacing_m} m in {one.frame!r}, "
+            f"got {other.shape} at {other.spacing_m} m in {other.frame!r}"
+        )
+
+
+def _unit(image: Image, name: str) -> str:
+    return image.units[image.names.index(name)]
+
+
+def _inverse_variance(each: NDArray[np.float32], images: Sequence[Image]) -> NDArray[np.float32]:
+    variance = np.stack([np.asarray(i.channel("dark_field_variance"), dtype=np.float64) for i in images])
+    require(bool(np.all(variance > 0)), "dark_field_variance: wanted > 0 everywhere for inverse_variance")
+    weight = 1 / variance
+    return np.asarray((weight * each).sum(axis=0) / weight.sum(axis=0), dtype=np.float32)
+
+
+def _noise_like(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    noise = stream(seed, "noise channel").standard_normal(values.shape)
+    return np.asarray(np.nanmean(values) + np.nanstd(values) * noise, dtype=np.float32)
