@@ -63,8 +63,8 @@ def visibility_spectrum(
 ) -> NDArray[np.float64]:
     """Visibility V(E) of an ideal π-shift interferometer times a quality factor.
 
-    V(E) = quality · (2/π) |sin²(π E0/(2E)) sin(j π E0/(2E))| with design energy E0 and order j. Measured visibilities are far
-    lower than the ideal ones; `quality` stands for gratings that are not perfect and must be calibrated for a real system.
+    V(E) = quality · (2/π) |sin²(π E0/(2E)) sin(j π E0/(2E))| with design energy E0 and order j. Measured visibilities are
+    far lower than the ideal ones; `quality` stands for imperfect gratings and must be calibrated for a real system.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Attenuation and refraction of the materials that objects are made of.
 
-Cross sections come from xraydb: Elam, Ravel & Sieber 2002 (doi:10.1016/S0969-806X(01)00227-4) for attenuation (photoelectric,
-coherent and incoherent), Chantler's f1 for refraction. Tissue compositions and densities are those of ICRU Report 44 (1989)
-as tabulated by NIST (https://physics.nist.gov/PhysRefData/XrayMassCoef/tab2.html). Mixtures follow the rule of
-mass fractions; chemical binding is not modelled.
+Cross sections come from xraydb: Elam, Ravel & Sieber 2002 (doi:10.1016/S0969-806X(01)00227-4) for attenuation
+(photoelectric, coherent and incoherent), Chantler's f1 for refraction. Tissue compositions and densities are those of ICRU
+Report 44 (1989) as tabulated by NIST (https://physics.nist.gov/PhysRefData/XrayMassCoef/tab2.html). Mixtures follow the rule
+of mass fractions; chemical binding is not modelled.
 """
 
 from __future__ import annotations

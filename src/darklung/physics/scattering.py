@@ -135,8 +135,8 @@ def ellipsoidal(
 ) -> Array:
     """ε [1/m] of a two-phase medium with ellipsoidal covariance C(r) = φ(1−φ) exp(−sqrt(rᵀ B r)), exact.
 
-    ε(n, u) = 2 k² δ² φ(1−φ) B_nn^(−1/2) [1 − s K1(s)], s = ξ sqrt(B_uu − B_un²/B_nn). It depends on the beam direction as well
-    as on the sensitivity and is not a quadratic form in u.
+    ε(n, u) = 2 k² δ² φ(1−φ) B_nn^(−1/2) [1 − s K1(s)], s = ξ sqrt(B_uu − B_un²/B_nn). It depends on the beam
+    direction as well as on the sensitivity and is not a quadratic form in u.
 
     Parameters
     ----------

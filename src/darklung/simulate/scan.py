@@ -1,0 +1,236 @@
+"""From a phantom to the raw frames of a phase-stepping scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import require
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import Phantom, Scan
+from darklung.physics.constants import wavenumber_per_m
+from darklung.physics.instrument import Instrument
+from darklung.physics.interferometer import correlation_length
+from darklung.physics.materials import MATERIALS, delta
+from darklung.simulate.flat import FlatMaps, flat_maps
+from darklung.simulate.harmonics import EnergyModel, energy_model, harmonics, phase_per_density
+from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_coefficient
+from darklung.simulate.protocol import Protocol
+from darklung.tomo.projector import Projector, project_columns
+
+Progress = Callable[[int, int], None]
+
+SCATTERING_TISSUE = "soft_tissue"
+SCATTERING_DENSITY_G_CM3 = 1.05
+_BLOCK_BYTES = 128e6
+
+
+@dataclass(frozen=True)
+class ViewSignal:
+    """What the object does to the beam in one view, before gratings' flaws and detector; open beam: h0 = 1, h1 = V0.
+
+    Parameters
+    ----------
+    view : int
+    mean : (row, col) float64
+        h0.
+    fringe : (direction, row, col) complex128
+        h1.
+    """
+
+    view: int
+    mean: NDArray[np.float64]
+    fringe: NDArray[np.complex128]
+
+
+def simulate_scan(
+    phantom: Phantom,
+    *,
+    instrument: Instrument,
+    protocol: Protocol,
+    seed: int,
+    noise: bool = True,
+    progress: Progress | None = None,
+) -> Scan:
+    """Simulate the raw frames of one CT scan or radiograph.
+
+    I_k = N a0 [h0 + v Re(h1 e^{i(θ_k + φ_ref)})] in every detector pixel, with h0, h1 from the sum over energies (see
+    `darklung.simulate.harmonics`), N counts a frame, a0, v, φ_ref the gratings' maps (`darklung.simulate.flat`). Counts are
+    Poisson; every view and flat draws from its own stream, so frames do not depend on the order of computation.
+
+    Parameters
+    ----------
+    phantom : Phantom
+        Its z extent must be a multiple of the protocol's supersampling; what lies outside the circle of the detector's
+        width is projected onto no pixel.
+    instrument : Instrument
+    protocol : Protocol
+    seed : int
+    noise : bool
+        False gives expected counts, float32.
+    progress : callable, optional
+        Called with (views done, views in all).
+
+    Returns
+    -------
+    Scan
+        Frames uint16, or uint32 where counts need it.
+
+    Notes
+    -----
+    Scattering is the ellipsoidal two-phase model from the voxel's shape tensor, in the beam and sensitivity direction of
+    each view. Not modelled: multiple scattering, cone beam, and refraction finer than a voxel.
+    """
+    geometry = scan_geometry(phantom, protocol)
+    maps = flat_maps(directions_rad=protocol.directions_rad, rows=geometry.rows, cols=geometry.cols)
+    brightest = protocol.frame_counts * float(maps.flux.max()) * 2
+    dtype = np.dtype(np.float32 if not noise else np.uint16 if brightest + 8 * brightest**0.5 < 65535 else np.uint32)
+    shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
+    frames = np.empty(shape, dtype=dtype)
+    for signal in view_signals(phantom, instrument=instrument, protocol=protocol):
+        for d in range(shape[0]):
+            expected = expected_counts(signal.mean, signal.fringe[d], maps=maps, direction=d, protocol=protocol)
+            frames[d, signal.view] = _draw(expected, seed, noise, "frames", d, signal.view)
+        if progress is not None:
+            progress(signal.view + 1, protocol.views)
+    view_time, flat_time = protocol.times_s()
+    return Scan(
+        frames=frames,
+        flats=_flats(instrument, protocol, maps, seed, noise, dtype),
+        step_phase_rad=protocol.step_phase_rad,
+        directions_rad=np.asarray(protocol.directions_rad),
+        geometry=geometry,
+        view_time_s=view_time,
+        flat_time_s=flat_time,
+    )
+
+
+def scan_geometry(phantom: Phantom, protocol: Protocol) -> ParallelGeometry:
+    """The detector that sees the whole phantom: pixel = voxel · k, rows cover z, columns the wider of y and x."""
+    k = protocol.supersampling
+    depth, height, width = phantom.tissue_fraction.shape
+    require(depth % k == 0, f"phantom: wanted a multiple of supersampling = {k} voxels in z, got {depth}")
+    cols = -(-max(height, width) // k)
+    return ParallelGeometry(protocol.angles_rad, rows=depth // k, cols=cols, pixel_m=phantom.voxel_m * k)
+
+
+def view_signals(phantom: Phantom, *, instrument: Instrument, protocol: Protocol) -> Iterator[ViewSignal]:
+    """The object's signal, view by view; memory does not grow with the number of views."""
+    for name in phantom.materials:
+        require(name in MATERIALS, f"phantom materials: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    detector = scan_geometry(phantom, protocol)
+    k, shape = protocol.supersampling, phantom.tissue_fraction.shape
+    fine = ParallelGeometry(detector.angles_rad, shape[0], detector.cols * k, phantom.voxel_m)
+    model = energy_model(instrument, phantom.materials)
+    refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
+    scatterer = _scatterer(phantom, model, instrument)
+    for view, areal in enumerate(_areal_densities(phantom, fine)):
+        path = np.tensordot(refraction, areal, axes=1)
+        mean, fringe = harmonics(
+            model,
+            areal=areal,
+            phase=_fringe_phase(path, protocol.directions_rad, phantom.voxel_m),
+            scattering=_scattering(scatterer, fine, shape, protocol.directions_rad, view),
+            supersampling=k,
+        )
+        yield ViewSignal(view, mean, fringe)
+
+
+def expected_counts(
+    mean: NDArray[np.float64],
+    fringe: NDArray[np.complex128],
+    *,
+    maps: FlatMaps,
+    direction: int,
+    protocol: Protocol,
+) -> NDArray[np.float64]:
+    """Expected counts of one stepping curve, (step, row, col)."""
+    amplitude = fringe * maps.visibility[direction] * np.exp(1j * maps.phase_rad[direction])
+    steps = np.exp(1j * protocol.step_phase_rad[direction])[:, None, None]
+    curve = mean + (steps.real * amplitude.real - steps.imag * amplitude.imag)
+    return np.asarray(protocol.frame_counts * maps.flux[direction] * curve)
+
+
+def _areal_densities(phantom: Phantom, fine: ParallelGeometry) -> Iterator[NDArray[np.float32]]:
+    """Line integrals of every material's density [g/cm³ · m], (material, row, col), one view after the other."""
+    per_view = len(phantom.materials) * fine.rows * fine.cols * 4
+    block = max(1, int(_BLOCK_BYTES // per_view))
+    shape = phantom.tissue_fraction.shape
+    for first in range(0, fine.views, block):
+        part = ParallelGeometry(fine.angles_rad[first : first + block], fine.rows, fine.cols, fine.pixel_m, fine.axis_col)
+        projector = Projector(part, shape, phantom.voxel_m)
+        projected = [projector.forward(density) for density in phantom.density]
+        for view in range(part.views):
+            yield np.ascontiguousarray(np.stack([material[view] for material in projected]), dtype=np.float32)
+
+
+def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) -> NDArray[np.float32]:
+    """Fringe phase: the path's derivative along the sensitivity direction, (direction, row, col)."""
+    along_row = np.gradient(path, pixel_m, axis=0) if len(path) > 1 else np.zeros_like(path)
+    along_col = np.gradient(path, pixel_m, axis=1)
+    phases = [np.cos(alpha) * along_row + np.sin(alpha) * along_col for alpha in directions_rad]
+    return np.stack(phases).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Scatterer:
+    """Porous columns with (k δ)² and ξ at the nodes' energies."""
+
+    columns: ScatterColumns
+    squared_contrast_per_m2: NDArray[np.float64]
+    correlation_length_m: NDArray[np.float64]
+
+
+def _scatterer(phantom: Phantom, model: EnergyModel, instrument: Instrument) -> _Scatterer:
+    nodes = model.node_kev
+    contrast = wavenumber_per_m(nodes) * delta(SCATTERING_TISSUE, SCATTERING_DENSITY_G_CM3, nodes)
+    xi = correlation_length(nodes, instrument.distance_m, instrument.period_m)
+    return _Scatterer(scatter_columns(phantom), contrast**2, xi)
+
+
+def _scattering(
+    scatterer: _Scatterer,
+    fine: ParallelGeometry,
+    shape: tuple[int, ...],
+    directions_rad: tuple[float, ...],
+    view: int,
+) -> NDArray[np.float32]:
+    """Line integrals of ε, (direction, node, row, col)."""
+    columns = scatterer.columns
+    out = np.zeros((len(directions_rad), len(scatterer.correlation_length_m), fine.rows, fine.cols), dtype=np.float32)
+    if len(columns.columns_yx) == 0:
+        return out
+    beam = fine.beam()[view]
+    for d, alpha in enumerate(directions_rad):
+        epsilon = scattering_coefficient(
+            columns,
+            beam=beam,
+            sensitivity=fine.sensitivity(alpha)[view],
+            squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
+            correlation_length_m=scatterer.correlation_length_m,
+        )
+        for j, coefficient in enumerate(epsilon):
+            out[d, j] = project_columns(coefficient, columns.columns_yx, shape, fine.pixel_m, fine, view)
+    return out
+
+
+def _flats(instrument: Instrument, protocol: Protocol, maps: FlatMaps, seed: int, noise: bool, dtype: np.dtype) -> NDArray:
+    count, rows, cols = maps.flux.shape
+    flats = np.empty((count, protocol.flat_count, protocol.steps, rows, cols), dtype=dtype)
+    mean = np.ones((rows, cols))
+    fringe = np.full((rows, cols), instrument.flat_visibility, dtype=np.complex128)
+    for d in range(count):
+        expected = expected_counts(mean, fringe, maps=maps, direction=d, protocol=protocol)
+        for f in range(protocol.flat_count):
+            flats[d, f] = _draw(expected, seed, noise, "flats", d, f)
+    return flats
+
+
+def _draw(expected: NDArray[np.float64], seed: int, noise: bool, *names: str | int) -> NDArray:
+    if not noise:
+        return expected
+    return stream(seed, *names).poisson(expected)
