@@ -23,7 +23,7 @@ def lung_region(
     channel: str = "attenuation",
     smoothing_m: float = 2.0e-4,
     closing_radius_m: float = 1.5e-3,
-    airway_radius_m: float = 3.0e-4,
+    airway_radius_m: float = 2.0e-4,
     tissue_level: float | None = None,
 ) -> NDArray[np.bool_]:
     """Region of the lungs, lesions in it included, from a reconstructed attenuation volume.
