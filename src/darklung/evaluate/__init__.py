@@ -1,1 +1,1 @@
-"""Metrics, intervals and comparison of arms."""
+"""ROC, detection units, free-response curves, calibration and cluster statistics; numpy, scipy and pandas only."""

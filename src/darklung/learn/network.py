@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from darklung.core.checks import check_range, require
 from darklung.core.seams import resolve
 
-# Short name -> package.module:function(*, channels, dims, widths) -> module: (batch, channel, *spatial) -> (batch, 1, *spatial).
+# Short name -> package.module:function(*, channels, dims, widths) -> module from (batch, channel, *spatial) to one channel.
 NETWORKS = {"residual_attention_unet": "darklung.learn.network:residual_attention_unet"}
 
 WIDTH_MULTIPLE = 16  # fewer channels a block of the convolution kernels leave vector lanes idle
@@ -67,8 +67,8 @@ def size_multiple(widths: Sequence[int]) -> int:
     return int(2 ** (len(widths) - 1))
 
 
-def _convolution(dims: int, inputs: int, outputs: int, size: int, *, bias: bool = True, **options: Any) -> nn.Module:
-    return (nn.Conv2d, nn.Conv3d)[dims - 2](inputs, outputs, size, padding=size // 2, bias=bias, **options)
+def _convolution(dims: int, inputs: int, outputs: int, size: int, *, bias: bool = True, stride: int = 1) -> Any:
+    return (nn.Conv2d, nn.Conv3d)[dims - 2](inputs, outputs, size, padding=size // 2, bias=bias, stride=stride)
 
 
 def _norm(dims: int, width: int) -> nn.Module:
@@ -133,8 +133,8 @@ class ResidualAttentionUNet(nn.Module):
         self.lift = nn.ModuleList(_convolution(dims, coarse, fine, 1) for fine, coarse in reversed(pairs))
         self.up = nn.ModuleList(ResidualBlock(dims, fine, fine) for fine, _ in reversed(pairs))
         self.grow = nn.Upsample(scale_factor=2, mode=("bilinear", "trilinear")[dims - 2], align_corners=False)
-        self.head = nn.Sequential(_norm(dims, widths[0]), _activation(), _convolution(dims, widths[0], 1, 1))
-        last = self.head[-1]
+        last = _convolution(dims, widths[0], 1, 1)
+        self.head = nn.Sequential(_norm(dims, widths[0]), _activation(), last)
         nn.init.normal_(last.weight, std=0.01)
         nn.init.constant_(last.bias, OUTPUT_PRIOR)
 

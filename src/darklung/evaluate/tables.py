@@ -1,0 +1,98 @@
+"""The tables of one arm on one split, and how a subject's maps become its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from darklung.core.checks import require
+from darklung.core.types import Insertion
+from darklung.evaluate.dice import DICE_COLUMNS, dice_table
+from darklung.evaluate.froc import CANDIDATE_COLUMNS, LESION_COLUMNS, candidate_table, lesion_table
+from darklung.evaluate.tiles import TILE_COLUMNS, TILE_M, tile_table
+
+
+@dataclass(frozen=True)
+class ArmTables:
+    """What an arm predicted, in the units of evaluation.
+
+    Parameters
+    ----------
+    tiles : DataFrame
+        Detection units, from `darklung.evaluate.tiles.tile_table`.
+    voxels : DataFrame
+        Overlap counts by subject, from `darklung.evaluate.dice.dice_table`.
+    candidates : DataFrame, optional
+        From `darklung.evaluate.froc.candidate_table`; without it there is no FROC.
+    lesions : DataFrame, optional
+        All lesions, from `darklung.evaluate.froc.lesion_table`; needed with `candidates`.
+    """
+
+    tiles: pd.DataFrame
+    voxels: pd.DataFrame
+    candidates: pd.DataFrame | None = None
+    lesions: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        require((self.candidates is None) == (self.lesions is None), "candidates, lesions: wanted both or neither")
+        wanted = {"tiles": TILE_COLUMNS, "voxels": DICE_COLUMNS, "candidates": CANDIDATE_COLUMNS, "lesions": LESION_COLUMNS}
+        for name, columns in wanted.items():
+            table = getattr(self, name)
+            missing = [] if table is None else [c for c in columns if c not in table.columns]
+            require(not missing, f"{name}: columns {missing} are missing")
+
+
+def subject_tables(
+    *,
+    subject: str,
+    logits: NDArray,
+    instances: NDArray,
+    insertions: Sequence[Insertion],
+    region: NDArray[np.bool_],
+    spacing_m: Sequence[float],
+    tile_m: float = TILE_M,
+    origin_m: Sequence[float] | None = None,
+) -> ArmTables:
+    """All tables of one subject from the logits of one arm; parameters as in `tile_table`."""
+    lesion = np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
+    return ArmTables(
+        tiles=tile_table(
+            subject=subject,
+            logits=logits,
+            instances=instances,
+            insertions=insertions,
+            region=region,
+            spacing_m=spacing_m,
+            tile_m=tile_m,
+            origin_m=origin_m,
+        ),
+        voxels=dice_table(subject=subject, logits=logits, target=lesion, region=region),
+        candidates=candidate_table(
+            subject=subject, logits=logits, instances=instances, insertions=insertions, region=region, spacing_m=spacing_m
+        ),
+        lesions=lesion_table(subject=subject, insertions=insertions),
+    )
+
+
+def join_tables(parts: Iterable[ArmTables]) -> ArmTables:
+    """The tables of several subjects as one, each subject once."""
+    items = list(parts)
+    require(len(items) >= 1, "tables: wanted at least one subject, got none")
+    subjects = [s for item in items for s in item.voxels["subject"]]
+    require(len(set(subjects)) == len(subjects), "tables: a subject comes twice")
+    voxels = _joined([item.voxels for item in items])
+    tiles = _joined([item.tiles for item in items])
+    if any(item.candidates is None or item.lesions is None for item in items):
+        return ArmTables(tiles=tiles, voxels=voxels)
+    candidates = _joined([item.candidates for item in items if item.candidates is not None])
+    lesions = _joined([item.lesions for item in items if item.lesions is not None])
+    return ArmTables(tiles=tiles, voxels=voxels, candidates=candidates, lesions=lesions)
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    full = [p for p in parts if len(p)]
+    return pd.concat(full or parts[:1], ignore_index=True)
