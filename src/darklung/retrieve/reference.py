@@ -57,7 +57,7 @@ def fit_flats(
     result = harmonics_of(total, design, dark=dark, gain=gain, averaged=len(members))
     require(
         bool(result.usable.any()),
-        f"flats[{direction}]: no pixel has positive counts and a modulation (counts {total[0].min():g} to {total[0].max():g})",
+        f"flats[{direction}]: no pixel has counts and a modulation (counts {total[0].min():g} to {total[0].max():g})",
     )
     return result
 

@@ -51,6 +51,10 @@ def retrieve(
     logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances `INVALID_VARIANCE`. Negative
     dark field is kept, and nothing is clipped.
 
+    The variance of −ln D comes from the measured V and is therefore correlated with the value: a pixel whose V came out low
+    has a high −ln D and a large variance, so that a mean over pixels weighted by 1/variance is too low by about the
+    variance itself. Average unweighted, or with variances smoothed over pixels of the same expected V.
+
     Not modelled: unknown step errors and per-step dose, higher harmonics, electronic noise, correlated pixels.
 
     Parameters

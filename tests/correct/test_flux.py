@@ -1,0 +1,93 @@
+"""Dose normalisation from air."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from darklung.core.checks import DarklungError
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import PROJECTION_MAPS, Projections
+from darklung.correct.flux import normalise_flux, outer_columns
+
+VIEWS, ROWS, COLS = 6, 4, 100
+
+
+def projections(*, dose=0.0, noise=0.01) -> Projections:
+    """A slab in columns 20–79; the dose of view i is exp(−dose_i) of the flat's."""
+    rng = stream(0, "flux")
+    shape = (1, VIEWS, ROWS, COLS)
+    slab = np.where((np.arange(COLS) >= 20) & (np.arange(COLS) < 80), 0.5, 0.0)
+    maps = {name: np.zeros(shape, np.float32) for name in PROJECTION_MAPS[:-1]}
+    maps["attenuation"] = (slab + np.reshape(dose, (-1, 1, 1)) + rng.normal(0, noise, shape)).astype(np.float32)
+    maps["dark_field"] = (2 * slab + 0.1 + rng.normal(0, 5 * noise, shape)).astype(np.float32)
+    maps["attenuation_variance"] = np.full(shape, noise**2, np.float32)
+    maps["dark_field_variance"] = np.full(shape, 25 * noise**2, np.float32)
+    geometry = ParallelGeometry(np.linspace(0, 1, VIEWS), ROWS, COLS, 1e-4)
+    return Projections(**maps, valid=np.ones(shape, bool), directions_rad=np.zeros(1), geometry=geometry)
+
+
+def test_dose_jitter_is_removed_and_the_object_stays():
+    dose = np.array([0.05, -0.05, 0.02, 0.0, 0.1, -0.1])
+    steady, jittered = projections(), projections(dose=dose)
+    result = normalise_flux(jittered)
+    inside = result.attenuation[..., 25:75].mean(axis=(0, 2, 3))
+    # Mean of 32 air pixels with an error of 0.01 each.
+    np.testing.assert_allclose(inside, 0.5, atol=4 * 0.01 / np.sqrt(32))
+    assert np.ptp(jittered.attenuation[..., 25:75].mean(axis=(0, 2, 3))) > 0.15
+    np.testing.assert_allclose(normalise_flux(steady).attenuation, result.attenuation, atol=1e-6)
+    np.testing.assert_array_equal(result.dark_field, jittered.dark_field)
+    assert result.attenuation_variance[0, 0, 0, 0] == pytest.approx(1e-4 * (1 + 1 / 32), rel=1e-4)
+
+
+def test_dark_field_offset_on_request():
+    result = normalise_flux(projections(), dark_field=True)
+    np.testing.assert_allclose(result.dark_field[..., 25:75].mean(), 1.0, atol=0.01)
+
+
+def test_it_is_idempotent_and_leaves_its_input_alone():
+    first = projections(dose=np.linspace(-0.1, 0.1, VIEWS))
+    before = first.attenuation.copy()
+    once = normalise_flux(first, air_cols=range(10))
+    np.testing.assert_array_equal(first.attenuation, before)
+    np.testing.assert_allclose(normalise_flux(once, air_cols=range(10)).attenuation, once.attenuation, atol=1e-6)
+
+
+def test_invalid_pixels_do_not_count():
+    start = projections()
+    values, valid = start.attenuation.copy(), start.valid.copy()
+    values[..., :3], valid[..., :3] = 50.0, False
+    result = normalise_flux(replace(start, attenuation=values, valid=valid))
+    assert abs(result.attenuation[..., 25:75].mean() - 0.5) < 0.01
+
+
+def test_an_object_at_the_edge_is_noticed():
+    start = projections()
+    values = start.attenuation.copy()
+    values[..., :15] += 0.3
+    with pytest.raises(DarklungError, match="columns 0–3 and 96–99 disagree in 100 % of the views"):
+        normalise_flux(replace(start, attenuation=values))
+
+
+@pytest.mark.parametrize("cols", [[], [-1, 3], [100]])
+def test_columns_outside_the_detector(cols):
+    with pytest.raises(DarklungError, match="air_cols: wanted columns 0 to 99"):
+        normalise_flux(projections(), air_cols=cols)
+
+
+def test_a_view_without_air_is_refused():
+    start = projections()
+    valid = start.valid.copy()
+    valid[0, 2] = False
+    with pytest.raises(DarklungError, match=r"no valid air pixel in \(direction, view\) \(0, 2\)"):
+        normalise_flux(replace(start, valid=valid))
+
+
+def test_outer_columns():
+    assert outer_columns(100).tolist() == [0, 1, 2, 3, 96, 97, 98, 99]
+    assert outer_columns(10).tolist() == [0, 1, 8, 9]
+    with pytest.raises(DarklungError, match="leave no object"):
+        outer_columns(4)
