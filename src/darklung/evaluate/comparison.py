@@ -73,12 +73,13 @@ def compare(
     replicates: int = REPLICATES,
     permutations: int = PERMUTATIONS,
     specificity: float = 0.95,
+    crossed: bool = False,
 ) -> dict[str, Any]:
     """Compare arms on validation and test subjects.
 
     The threshold (given specificity among the negatives) and the logistic curve from score to probability are fixed on
     validation units and applied unchanged to test units. Intervals: percentile bootstrap over animals, the same replicates
-    for all arms. Differences of AUROC: paired bootstrap interval; p by swapping arms in whole animals, with Holm's correction
+    for all arms. Differences of AUROC: paired bootstrap interval; p by swapping arms in whole animals, corrected by Holm
     within the split.
 
     Parameters
@@ -88,6 +89,9 @@ def compare(
     seed : int
     replicates, permutations : int
     specificity : float
+    crossed : bool
+        Animals may be in validation of one fold and in test of another (each tested by a model that did not see it); the
+        scores should then be aligned by fold, see `darklung.evaluate.folds.align_fold`.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def compare(
     DarklungError
         Splits or arms are missing, or the arms' units differ, or validation lacks positives or negatives.
     """
-    arms = _check(tables)
+    arms = _check(tables, crossed)
     fixed = {arm: _fix(arm, tables["validation"][arm].tiles, specificity) for arm in arms}
     views = {s: _views(tables[s], fixed, seed, replicates) for s in SPLITS}
     result = {
@@ -122,7 +126,7 @@ def compare(
     return _plain(result)
 
 
-def _check(tables: Mapping[str, Mapping[str, ArmTables]]) -> list[str]:
+def _check(tables: Mapping[str, Mapping[str, ArmTables]], crossed: bool) -> list[str]:
     require(set(tables) == set(SPLITS), f"tables: wanted the splits {', '.join(SPLITS)}, got {', '.join(tables)}")
     arms = list(tables["validation"])
     require(len(arms) >= 1, "tables: wanted at least one arm, got none")
@@ -137,7 +141,7 @@ def _check(tables: Mapping[str, Mapping[str, ArmTables]]) -> list[str]:
                 _units(tables[split][arm]).equals(first), f"tables: units of {arm} differ from those of {arms[0]} in {split}"
             )
     both = set(tables["validation"][arms[0]].voxels["subject"]) & set(tables["test"][arms[0]].voxels["subject"])
-    require(not both, f"tables: subjects are in validation and in test: {', '.join(sorted(both))}")
+    require(crossed or not both, f"tables: subjects are in validation and in test: {', '.join(sorted(both))}")
     return arms
 
 

@@ -26,9 +26,7 @@ class CohortPart(Document):
     lesions: tuple[int, int] = Field((1, 4), description="fewest and most lesions of an animal that has any")
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
     shams: tuple[int, int] = Field((1, 2), description="fewest and most sham insertions in an animal")
-    mimics: tuple[int, int] = Field(
-        (0, 3), description="fewest and most mimics (atelectasis, pneumonia, ...)"
-    )
+    mimics: tuple[int, int] = Field((0, 3), description="fewest and most mimics (atelectasis, pneumonia, ...)")
 
     @model_validator(mode="after")
     def _check(self) -> CohortPart:
@@ -44,9 +42,7 @@ class CohortPart(Document):
 class BodyPart(Document):
     """How the animals are sampled."""
 
-    voxel: Length = Field(
-        1.5e-4, gt=0, description="voxel of the phantom; a detector pixel is scan.supersampling voxels"
-    )
+    voxel: Length = Field(1.5e-4, gt=0, description="voxel of the phantom; a detector pixel is scan.supersampling voxels")
     length: Length = Field(18e-3, gt=0, description="length of the simulated chest along z")
     width: Length = Field(24e-3, gt=0, description="width of the field of view in the plane; must hold the whole body")
 
@@ -190,7 +186,7 @@ class RadiographStudy(Document):
     data: str = Field(description="folder of the maps; ${NAME:-default} is replaced by the environment")
     insertion: InsertionPart = InsertionPart()
     learning: LearningPart
-    evaluation: EvaluationPart = EvaluationPart(tile=2.4e-3)
+    evaluation: EvaluationPart = EvaluationPart.model_validate({"tile": "2.4 mm"})
 
 
 Study = CTStudy | RadiographStudy
