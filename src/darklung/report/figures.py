@@ -1,0 +1,194 @@
+"""Drawings as inline SVG: matplotlib's object interface (no global state), colours that follow the page's light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Okabe-Ito colours, told apart with any colour vision and on light and dark.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+INK = "#010203"  # stands for the text's colour; becomes currentColor
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10.5,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#8C8C8C",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+Colours = Mapping[str, str]
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """A fixed colour for each arm."""
+    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
+
+
+def drawing(draw: Any, *, name: str, width: float, height: float, panels: tuple[int, int] = (1, 1)) -> str:
+    """SVG text of what ``draw(axes)`` draws; `axes` is a flat list of the panels' axes.
+
+    Parameters
+    ----------
+    draw : callable
+    name : str
+        Unique in the report: it keeps the identifiers of several drawings apart.
+    width, height : float
+        Inches.
+    panels : (rows, columns)
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(list(np.ravel(figure.subplots(*panels, squeeze=False))))
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return inline_svg(stream.getvalue(), name)
+
+
+def inline_svg(text: str, name: str) -> str:
+    """Strip what a page does not need (prologue, metadata, name spaces) and make identifiers unique by `name`."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    prefix = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", text)
+    return text.replace(INK, "currentColor").strip()
+
+
+def _finite(values: Sequence[float | None]) -> list[float]:
+    return [np.nan if v is None else float(v) for v in values]
+
+
+def curves(
+    series: Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]],
+    *,
+    name: str,
+    colours: Colours,
+    labels: tuple[str, str],
+    diagonal: bool = False,
+    markers: bool = False,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = ((-0.02, 1.02), (-0.02, 1.02)),
+) -> str:
+    """One line for each key of `series` (x, y)."""
+
+    def draw(axes: list[Any]) -> None:
+        (ax,) = axes
+        if diagonal:
+            ax.plot([0, 1], [0, 1], color="#8C8C8C", linewidth=1, linestyle=(0, (4, 4)))
+        for key, (x, y) in series.items():
+            marker = "o" if markers else None
+            ax.plot(
+                _finite(x), _finite(y), color=colours[key], label=_plain(key), linewidth=1.9, marker=marker, markersize=4
+            )
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
+        if limits is not None:
+            ax.set_xlim(limits[0])
+            ax.set_ylim(limits[1])
+        if series:
+            ax.legend(loc="best", fontsize=9)
+
+    return drawing(draw, name=name, width=4.3, height=3.7)
+
+
+def forest(rows: Sequence[tuple[str, float | None, float | None, float | None]], *, name: str, label: str) -> str:
+    """Differences with intervals, one row each (text, value, low, high); zero is marked."""
+
+    def draw(axes: list[Any]) -> None:
+        (ax,) = axes
+        places = np.arange(len(rows))[::-1]
+        for place, (_, value, low, high) in zip(places, rows):
+            if value is None:
+                continue
+            clear = low is not None and high is not None and (low > 0 or high < 0)
+            colour = COLOURS[0] if clear else "#8C8C8C"
+            if low is not None and high is not None:
+                ax.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+            ax.plot([value], [place], "o", color=colour, markersize=6)
+        ax.axvline(0, color=INK, linewidth=0.9)
+        ax.set_yticks(places, [_plain(r[0]) for r in rows])
+        ax.set_ylim(-0.7, len(rows) - 0.3)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(label)
+
+    return drawing(draw, name=name, width=7.4, height=1.0 + 0.36 * max(len(rows), 1))
+
+
+def grouped_bars(
+    groups: Sequence[str], values: Mapping[str, Sequence[float | None]], *, name: str, colours: Colours, label: str
+) -> str:
+    """Bars of `values` (arm -> one a group) side by side in each group; a missing value leaves its place empty."""
+
+    def draw(axes: list[Any]) -> None:
+        (ax,) = axes
+        width = 0.8 / max(len(values), 1)
+        for i, (key, heights) in enumerate(values.items()):
+            x = np.arange(len(groups)) - 0.4 + (i + 0.5) * width
+            ax.bar(x, _finite(heights), width * 0.9, color=colours[key], label=_plain(key))
+        ax.set_xticks(np.arange(len(groups)), [_plain(g) for g in groups])
+        ax.set_ylim(0, 1.02)
+        ax.set_ylabel(label)
+        ax.grid(axis="x", visible=False)
+        ax.legend(fontsize=9, ncols=max(len(values), 1), loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+
+    return drawing(draw, name=name, width=max(4.6, 1.3 + 1.5 * len(groups)), height=3.4)
+
+
+def confusion(matrices: Mapping[str, Mapping[str, float | None]], *, name: str) -> str:
+    """One 2 x 2 matrix an arm; the shade is the share within the true class."""
+
+    def draw(axes: list[Any]) -> None:
+        for ax, (arm, counts) in zip(axes, matrices.items()):
+            table = np.array([[counts.get("tp"), counts.get("fn")], [counts.get("fp"), counts.get("tn")]], dtype=float)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = np.nan_to_num(table / table.sum(axis=1, keepdims=True))
+            for (row, col), value in np.ndenumerate(table):
+                good = row == col
+                ax.add_patch(_square(row, col, COLOURS[0] if good else COLOURS[1], 0.12 + 0.6 * share[row, col]))
+                text = "–" if np.isnan(value) else f"{value:.0f}"
+                ax.text(col, row - 0.08, text, ha="center", va="center", fontsize=13, fontweight="bold")
+                ax.text(col, row + 0.25, f"{100 * share[row, col]:.0f} %", ha="center", va="center", fontsize=9)
+            ax.set(xlim=(-0.52, 1.52), ylim=(1.52, -0.52), aspect="equal", title=_plain(arm))
+            ax.set_xticks([0, 1], ["called\nlesion", "called\nnone"])
+            ax.set_yticks([0, 1], ["lesion", "none"])
+            ax.grid(visible=False)
+            ax.tick_params(length=0)
+            ax.spines[:].set_visible(False)
+
+    count = max(len(matrices), 1)
+    return drawing(draw, name=name, width=2.5 * count, height=2.7, panels=(1, count))
+
+
+def _square(row: int, col: int, colour: str, alpha: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((col - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, edgecolor="none")
+
+
+def _plain(text: str) -> str:
+    """Matplotlib reads $…$ as mathematics: a dollar sign in a name is shown as it is."""
+    return str(text).replace("$", r"\$").replace("_", " ")

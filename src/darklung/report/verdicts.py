@@ -1,0 +1,209 @@
+"""Sentences made from the numbers of a comparison, whatever they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from darklung.report.blocks import number
+
+Comparison = Mapping[str, Any]
+# The names that arms have in studies, by what they stand for.
+ALIASES = {
+    "attenuation": ("transmission", "attenuation", "ATTN"),
+    "dark field": ("dark_field", "darkfield", "DFI"),
+    "both": ("hybrid", "both", "ATTN+DFI"),
+    "directional": ("directional",),
+}
+FEW = 20
+
+
+def find_arm(comparison: Comparison, role: str) -> str | None:
+    """The arm that plays `role` (a key of `ALIASES`), or None."""
+    return next((a for a in ALIASES[role] if a in (comparison.get("arms") or ())), None)
+
+
+def main_split(comparison: Comparison) -> str | None:
+    """The split that the conclusions rest on: test if it has results, else the last one with any."""
+    splits = [s for s in comparison.get("splits") or () if (comparison.get("results") or {}).get(s)]
+    return "test" if "test" in splits else (splits[-1] if splits else None)
+
+
+def result(comparison: Comparison, split: str | None, arm: str | None) -> Mapping[str, Any]:
+    """Results of an arm, an empty mapping where there are none."""
+    return ((comparison.get("results") or {}).get(split) or {}).get(arm) or {}
+
+
+def metric(comparison: Comparison, split: str | None, arm: str | None, name: str) -> Mapping[str, Any]:
+    """``{"value", "low", "high"}`` of a metric, an empty mapping where there is none."""
+    return (result(comparison, split, arm).get("metrics") or {}).get(name) or {}
+
+
+def difference(comparison: Comparison, split: str | None, a: str | None, b: str | None) -> dict[str, Any] | None:
+    """The row a − b of the differences, turned round if it is there as b − a; None if absent or without a value."""
+    for row in (comparison.get("differences") or {}).get(split) or ():
+        if row.get("value") is None:
+            continue
+        if (row.get("a"), row.get("b")) == (a, b):
+            return dict(row)
+        if (row.get("a"), row.get("b")) == (b, a):
+            low, high = row.get("low"), row.get("high")
+            turned = {"a": a, "b": b, "value": -row["value"], "low": None if high is None else -high}
+            return {**row, **turned, "high": None if low is None else -low}
+    return None
+
+
+def verdicts(comparison: Comparison) -> tuple[str, ...]:
+    """What the run shows, in sentences, negative results as plainly as positive ones."""
+    split = main_split(comparison)
+    if split is None:
+        return ("There are no results to compare.",)
+    sentences = [_ranking(comparison, split)]
+    sentences += [_pair(comparison, split, a, b) for a, b in _questions(comparison, split)]
+    sentences += _cautions(comparison, split)
+    return tuple(s for s in sentences if s)
+
+
+def judged(row: Mapping[str, Any]) -> str:
+    """``"higher"``, ``"lower"`` or ``"open"``: whether the interval of a difference leaves zero out."""
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None:
+        return "open"
+    return "higher" if low > 0 else "lower" if high < 0 else "open"
+
+
+def _ranking(comparison: Comparison, split: str) -> str:
+    scores = [(a, metric(comparison, split, a, "auroc")) for a in comparison.get("arms") or ()]
+    known = sorted((x for x in scores if x[1].get("value") is not None), key=lambda x: -x[1]["value"])
+    if not known:
+        return f"No AUROC could be computed on {_split(split)}."
+    parts = [f"{_arm(a)} {_with_interval(m)}" for a, m in known]
+    return f"AUROC on {_split(split)}, highest first: {'; '.join(parts)}."
+
+
+def _questions(comparison: Comparison, split: str) -> list[tuple[str, str]]:
+    """Both against the better single modality, dark field against attenuation, directional against dark field."""
+    attenuation, dark = find_arm(comparison, "attenuation"), find_arm(comparison, "dark field")
+    both, directional = find_arm(comparison, "both"), find_arm(comparison, "directional")
+    singles = [a for a in (attenuation, dark) if a and metric(comparison, split, a, "auroc").get("value") is not None]
+    questions = []
+    if both and singles:
+        questions.append((both, max(singles, key=lambda a: metric(comparison, split, a, "auroc")["value"])))
+    if attenuation and dark:
+        questions.append((dark, attenuation))
+    if directional and dark:
+        questions.append((directional, dark))
+    return questions
+
+
+def _pair(comparison: Comparison, split: str, a: str, b: str) -> str:
+    row = difference(comparison, split, a, b)
+    if row is None:
+        return f"{_arm(a)} against {_arm(b)}: no difference with an interval was computed."
+    p = row.get("p_holm") if row.get("p_holm") is not None else row.get("p")
+    kind = " after Holm's correction" if row.get("p_holm") is not None else ""
+    chance = "" if p is None else f", p = {number(p)}{kind}"
+    numbers = f"{number(row['value'])} ({number(row.get('low'))} to {number(row.get('high'))}{chance})"
+    head = f"{_arm(a)} minus {_arm(b)} in {_metric(row)}: {numbers}."
+    state = judged(row)
+    if state == "open":
+        return f"{head} The interval includes zero (or is missing): this run shows no difference between the two."
+    doubt = " The corrected p does not support it at 0.05." if p is not None and p >= 0.05 else ""
+    return f"{head} The interval leaves zero out: {_arm(a)} is {state}.{doubt}"
+
+
+def _cautions(comparison: Comparison, split: str) -> list[str]:
+    out = []
+    counts = [result(comparison, split, a).get("n") or {} for a in comparison.get("arms") or ()]
+    fewest = [min(c.get("positives") or 0, c.get("negatives") or 0) for c in counts if c]
+    if fewest and min(fewest) < FEW:
+        out.append(f"With {min(fewest)} cases in the smaller class of {_split(split)}, only large differences can be seen.")
+    for arm in comparison.get("arms") or ():
+        m = metric(comparison, split, arm, "specificity")
+        low, high = m.get("low"), m.get("high")
+        wanted = (comparison.get("settings") or {}).get("specificity")
+        if wanted is not None and low is not None and high is not None and not low <= wanted <= high:
+            out.append(
+                f"{_arm(arm)}: the threshold chosen for specificity {number(wanted, 2)} gives {_with_interval(m)} on "
+                f"{_split(split)}, so its sensitivity belongs to another operating point."
+            )
+    return out
+
+
+def _with_interval(m: Mapping[str, Any]) -> str:
+    if m.get("low") is None or m.get("high") is None:
+        return number(m.get("value"))
+    return f"{number(m.get('value'))} ({number(m['low'])} to {number(m['high'])})"
+
+
+def _metric(row: Mapping[str, Any]) -> str:
+    return {"auroc": "AUROC"}.get(str(row.get("metric")), str(row.get("metric")))
+
+
+def _arm(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def _split(name: str) -> str:
+    return {"test": "the held-out test set", "validation": "the validation folds"}.get(name, str(name))
+
+
+# Published: Dey, Meyer, Taqi 2025, radiographs of euthanized mice with synthetic tumours of 0.75-1.5 mm.
+DEY_2025 = {"attenuation": (0.51, 0.929), "dark field": (0.837, 0.905), "both": (0.796, 0.976)}
+DEY_SOURCE = "Dey, Meyer, Taqi 2025, arXiv 2510.27679"
+
+
+def expectations(comparison: Comparison, *, kind: str) -> tuple[tuple[str, str, str], ...]:
+    """The three expectations stated before running: (expectation, what came, verdict).
+
+    Parameters
+    ----------
+    comparison : mapping
+    kind : {"ct", "radiograph"}
+        An expectation about the other kind is answered "not tested here".
+    """
+    split = main_split(comparison)
+    attenuation, dark = find_arm(comparison, "attenuation"), find_arm(comparison, "dark field")
+    both = find_arm(comparison, "both")
+    elsewhere = ("–", "not tested here")
+    scores = {a: metric(comparison, split, a, "auroc").get("value") for a in (attenuation, dark) if a}
+    known = {a: v for a, v in scores.items() if v is not None}
+    best = max(known, key=lambda a: known[a]) if len(known) == 2 else None
+    return (
+        (
+            "1. CT, solid nodules: attenuation is at least as good as dark field",
+            *(_against(comparison, split, attenuation, dark) if kind == "ct" else elsewhere),
+        ),
+        (
+            "2. Radiographs: dark field is better, because of anatomical clutter",
+            *(_against(comparison, split, dark, attenuation, strict=True) if kind == "radiograph" else elsewhere),
+        ),
+        ("3. Both together are at least as good as the better single modality", *_against(comparison, split, both, best)),
+    )
+
+
+def _against(
+    comparison: Comparison, split: str | None, a: str | None, b: str | None, *, strict: bool = False
+) -> tuple[str, str]:
+    """What came of a against b over all lesions, and whether "a ≥ b" (strict: "a > b") is borne out."""
+    row = difference(comparison, split, a, b)
+    if row is None:
+        return "–", "cannot be told: no difference was computed"
+    came = f"AUROC {_arm(str(a))} − {_arm(str(b))} = {_with_interval(row)}"
+    state = judged(row)
+    if state == "higher":
+        return came, "borne out"
+    if state == "lower":
+        return came, "contradicted"
+    return came, "open: no difference seen" if strict else "not contradicted: no difference seen"
+
+
+def published_rows(comparison: Comparison) -> Sequence[tuple[str, str, float | None, float | None, Any, Any]]:
+    """(published arm, our arm, published sensitivity, specificity, our sensitivity, our specificity)."""
+    split = main_split(comparison)
+    rows: list[tuple[str, str, float | None, float | None, Any, Any]] = []
+    for role, label in (("attenuation", "ATTN"), ("dark field", "DFI"), ("both", "ATTN+DFI")):
+        arm = find_arm(comparison, role)
+        ours = [metric(comparison, split, arm, m) for m in ("sensitivity", "specificity")]
+        rows.append((label, _arm(arm) if arm else "–", *DEY_2025[role], ours[0], ours[1]))
+    return rows
