@@ -64,7 +64,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "cavity_half_width_m": (7.0 * MM, 7.7 * MM),  # with length and depth: lung volume 0.6–1.1 ml, FRC to TLC [Irvin2003]
     "cavity_half_depth_m": (5.5 * MM, 6.2 * MM),
     "lung_length_m": (12.2 * MM, 13.6 * MM),
-    "apex_z_m": (6.2 * MM, 6.9 * MM),
+    "apex_z_m": (7.2 * MM, 7.8 * MM),
     "dome_height_m": (3.6 * MM, 5.0 * MM),
     "breath": (0.0, 1.0),  # 0 = end of expiration, 1 = mild inspiration
     "roll_rad": (-0.09, 0.09),

@@ -167,7 +167,7 @@ def _compress_rim(growth: Growth, site: Site, distance_m: Field, core: Field) ->
     p = site.parenchyma
     _blend(p, share, np.full_like(share, fraction), p.surface * np.float32(ratio))
     p.aspect[...] += share * np.float32(0.15)
-    normal = np.stack(np.gradient(distance_m))
+    normal = np.stack([np.gradient(distance_m, axis=k) for k in range(3)])
     normal /= np.maximum(np.sqrt(np.sum(normal**2, axis=0)), np.float32(1e-12))
     tangent = p.axis - np.sum(p.axis * normal, axis=0) * normal
     turned = p.axis + share * (tangent - p.axis)

@@ -89,12 +89,12 @@ def _patchy(
 ) -> tuple[Field, Field]:
     """Emphysematous holes (walls lost: φ and S_V fall) and fibrotic strands (walls thicker: φ up, S_V little)."""
     where = _noise(grid, seed, "emphysema", (1.6 * MM, 0.8 * MM), 0.6, refresh)
-    hole = np.float32(0.45 * a.disease) / (1 + np.exp(-6 * (where - np.float32(0.9))))
+    hole = np.float32(0.50 * a.disease) / (1 + np.exp(-6 * (where - np.float32(0.6))))
     ridge = _noise(grid, seed, "fibrosis", (0.9 * MM,), 1.0, refresh)
     region = _noise(grid, seed, "fibrosis region", (2.5 * MM,), 1.0, refresh)
     strand = np.exp(-((ridge / np.float32(0.18)) ** 2)) / (1 + np.exp(-4 * (region - np.float32(0.4))))
-    strand = np.float32(0.6 * a.disease) * strand
-    return fraction * (1 - hole) * (1 + strand), surface * (1 - np.float32(0.9) * hole) * (1 + np.float32(0.15) * strand)
+    strand = np.float32(0.9 * a.disease) * strand
+    return fraction * (1 - hole) * (1 + strand), surface * (1 - np.float32(0.85) * hole) * (1 + np.float32(0.15) * strand)
 
 
 def healthy_fraction(grid: Grid, lung_distance_m: Field, a: Anatomy) -> Field:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from darklung.phantom.shapes import directions
 GAP_M = 0.3 * MM
 BATCHES = (20_000, 200_000)
 TRIES = 80
+TUBE_SHARE = 0.3
 
 Centre = tuple[float, float, float]
 
@@ -36,24 +39,41 @@ def _candidates(grid: Grid, lobes: NDArray[np.uint8], growth: Growth, count: int
     return points
 
 
-def _fits(grid: Grid, lobes: NDArray[np.uint8], taken: NDArray[np.bool_], growth: Growth, centre: Centre) -> bool:
-    reach = growth.blob.reach_m() + GAP_M + 2 * grid.voxel_m
-    if any(c - reach < axis[0] or c + reach > axis[-1] for c, axis in zip(centre, grid.axes)):
-        reach_in_grid = growth.blob.reach_m() + grid.voxel_m
-        if any(c - reach_in_grid < axis[0] or c + reach_in_grid > axis[-1] for c, axis in zip(centre, grid.axes)):
-            return False
-    box = grid.box_around(centre, reach)
+@dataclass(frozen=True)
+class Room:
+    """Where insertions may go.
+
+    Parameters
+    ----------
+    grid : Grid
+    lobes : (z, y, x) uint8
+    tubes : (z, y, x) float32
+        Share of airways and vessels: nothing is placed where they are most of it.
+    taken : (z, y, x) bool
+        What was placed before.
+    """
+
+    grid: Grid
+    lobes: NDArray[np.uint8]
+    tubes: NDArray[np.float32]
+    taken: NDArray[np.bool_]
+
+
+def _fits(room: Room, growth: Growth, centre: Centre) -> bool:
+    grid = room.grid
+    own = growth.blob.reach_m() + grid.voxel_m
+    if any(c - own < axis[0] or c + own > axis[-1] for c, axis in zip(centre, grid.axes)):
+        return False
+    box = grid.box_around(centre, own + GAP_M + grid.voxel_m)
     distance = growth.blob.distance(grid.box(box), centre)
     core = distance < 0
-    if not core.any() or taken[box][distance < GAP_M].any():
+    if not core.any() or room.taken[box][distance < GAP_M].any() or room.tubes[box][core].mean() > TUBE_SHARE:
         return False
-    labels = lobes[box][core]
+    labels = room.lobes[box][core]
     return bool(labels.min() == labels.max() and labels.min() > 0)
 
 
-def find_place(
-    grid: Grid, lobes: NDArray[np.uint8], taken: NDArray[np.bool_], growth: Growth, seed: int
-) -> Centre:
+def find_place(room: Room, growth: Growth, seed: int) -> Centre:
     """A random centre (z, y, x) [m], uniform over where the insertion fits.
 
     Raises
@@ -62,9 +82,9 @@ def find_place(
         No lobe has room for it.
     """
     for count in BATCHES:
-        for point in _candidates(grid, lobes, growth, count, seed)[:TRIES]:
+        for point in _candidates(room.grid, room.lobes, growth, count, seed)[:TRIES]:
             centre = (float(point[0]), float(point[1]), float(point[2]))
-            if _fits(grid, lobes, taken, growth, centre):
+            if _fits(room, growth, centre):
                 return centre
     size = growth.request.diameter_m / MM
     raise DarklungError(

@@ -14,7 +14,7 @@ from darklung.phantom.families import MM, Anatomy, draw_anatomy
 from darklung.phantom.grid import Grid, make_grid, occupancy, smooth_noise
 from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest, Site, draw_growth, edit
 from darklung.phantom.microstructure import Parenchyma, make_parenchyma
-from darklung.phantom.placing import find_place
+from darklung.phantom.placing import Room, find_place
 from darklung.phantom.thorax import Thorax, build_thorax
 from darklung.phantom.trees import grow_lung_trees, ribs_and_sternum, spine, trachea
 
@@ -24,7 +24,7 @@ MATERIALS = ("soft_tissue", "adipose", "bone")
 TISSUE_DENSITY = 1.05  # g/cm³ of lung tissue, vessels and lesions
 MUSCLE_DENSITY, FAT_DENSITY, CARTILAGE_SHARE = 1.06, 0.95, 0.35
 MARROW_SHARE = 0.75
-PLEURA_M = 0.05 * MM
+PLEURA_M = 0.02 * MM  # one layer; a fissure has two
 FIELD_OF_VIEW_M = (18 * MM, 24 * MM)
 
 
@@ -110,7 +110,9 @@ def _wanted(
 def _check_inside(thorax: Thorax, width_m: float) -> None:
     body = thorax.body
     edge = min(float(side.min()) for side in (body[:, 0], body[:, -1], body[:, :, 0], body[:, :, -1]))
-    require(edge > 0, f"field_of_view_m: the body is {-2 * edge * 1e3:.1f} mm wider than the {width_m * 1e3:g} mm field of view")
+    require(
+        edge > 0, f"field_of_view_m: the body is {-2 * edge * 1e3:.1f} mm wider than the {width_m * 1e3:g} mm field of view"
+    )
 
 
 class _Lungs:
@@ -128,7 +130,8 @@ class _Lungs:
         self.pleura = _sheet(thorax.fissure, 2 * PLEURA_M, grid.voxel_m)
         self.parenchyma = make_parenchyma(grid, thorax.lung, anatomy, variant, seed)
         self.instances = np.zeros(grid.shape, dtype=np.uint16)
-        self.taken = np.zeros(grid.shape, dtype=bool)
+        tubes = np.minimum(self.airway + self.vessels, np.float32(1))
+        self.room = Room(grid, self.lobes, tubes, np.zeros(grid.shape, dtype=bool))
 
     def _site(self, box: tuple[slice, slice, slice]) -> Site:
         p = self.parenchyma
@@ -141,10 +144,10 @@ class _Lungs:
     def insert(self, number: int, kind: str, request: LesionRequest) -> Insertion:
         """Draw, place and edit in one insertion."""
         growth = draw_growth(request, kind, derive_seed(self.seed, "insertion", number))
-        centre = find_place(self.grid, self.lobes, self.taken, growth, growth.seed)
+        centre = find_place(self.room, growth, growth.seed)
         box = self.grid.box_around(centre, growth.blob.reach_m() + 0.5 * MM + 2 * self.grid.voxel_m)
         core = edit(growth, self._site(box), centre)
-        self.taken[box] |= core
+        self.room.taken[box] |= core
         if kind != "sham":
             self.instances[box][core & (self.share[box] > 0.5)] = number
         return Insertion(number, kind, request.tissue, centre, request.diameter_m)

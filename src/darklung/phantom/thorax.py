@@ -85,7 +85,8 @@ def _cavity(frame: Frame, a: Anatomy, bumps: Field) -> Field:
     width = np.float32(a.cavity_half_width_m) * profile * (1 + np.float32(0.08) * np.clip(y / np.float32(6 * MM), -1, 1))
     shell = _radial(y, frame.x, np.float32(a.cavity_half_depth_m) * profile, width, 2.15)
     column = np.hypot(frame.x / np.float32(1.15), frame.y - np.float32(spine_y_m(a))) - np.float32(2.1 * MM)
-    return np.maximum(shell + np.float32(0.15 * MM) * bumps, -column)
+    top = frame.z - np.float32(a.apex_z_m)
+    return np.maximum(np.maximum(shell + np.float32(0.15 * MM) * bumps, -column), top)
 
 
 def spine_y_m(a: Anatomy) -> float:
@@ -98,9 +99,9 @@ def _diaphragm(frame: Frame, a: Anatomy, bumps: Field) -> Field:
     y = frame.y - np.float32(cavity_centre_y_m(a))
     rho = np.hypot(frame.x / np.float32(a.cavity_half_width_m), y / np.float32(a.cavity_half_depth_m))
     base = a.apex_z_m - a.lung_length_m - 0.4 * MM * a.breath
-    cupola = 1 - np.minimum(rho, np.float32(1.3)) ** np.float32(2.4)
+    cupola = 1 - np.minimum(rho, np.float32(1.06)) ** np.float32(2.4)
     right = np.float32(0.5 * MM) * np.tanh(-frame.x / np.float32(3 * MM))
-    dome = np.float32(base) + np.float32(a.dome_height_m) * cupola + right - np.float32(0.22) * y
+    dome = np.float32(base) + np.float32(a.dome_height_m) * cupola + right - np.float32(0.10) * y
     return np.float32(0.75) * (frame.z - dome) + np.float32(0.2 * MM) * bumps
 
 
@@ -117,6 +118,22 @@ def _heart(frame: Frame, a: Anatomy, bumps: Field) -> Field:
     narrowing = 1 - np.float32(0.18) * np.clip(p / np.float32(a.heart_long_m), -1, 1)  # the apex is the narrow end
     semi = (a.heart_long_m, a.heart_short_m, a.heart_short_m)
     return _ellipsoid((p, q / narrowing, r / narrowing), semi) + np.float32(0.12 * MM) * bumps
+
+
+def carina_m(a: Anatomy) -> NDArray[np.float64]:
+    """Where the trachea divides, in the animal's axes (z, y, x)."""
+    return np.array([a.apex_z_m - 0.42 * a.lung_length_m, cavity_centre_y_m(a) + 1.6 * MM, 0.0])
+
+
+WINDPIPE_SLOPE = -0.1  # it comes forward towards the throat, y per z
+
+
+def _windpipe(frame: Frame, a: Anatomy) -> Field:
+    """Distance to the trachea's axis above the carina."""
+    low = carina_m(a)
+    rise = frame.z - np.float32(low[0])
+    flat = np.hypot(frame.y - np.float32(low[1]) - np.float32(WINDPIPE_SLOPE) * rise, frame.x)
+    return np.hypot(flat, np.minimum(rise, 0))
 
 
 def _lobes(frame: Frame, a: Anatomy, bumps: Field, accessory: Field) -> tuple[NDArray[np.uint8], Field]:
@@ -156,12 +173,15 @@ def build_thorax(grid: Grid, a: Anatomy, seed: int) -> Thorax:
     y = frame.y - np.float32(cavity_centre_y_m(a))
     # The wall between the lungs is thick around heart and great vessels, thin elsewhere.
     low = a.apex_z_m - a.lung_length_m + a.dome_height_m
-    thick = 0.35 * MM + 0.9 * MM * np.exp(-(((frame.z - low - 5.5 * MM) / (2.6 * MM)) ** 2) - ((y + 0.3 * MM) / (3 * MM)) ** 2)
+    thick = 0.35 * MM + 0.9 * MM * np.exp(
+        -(((frame.z - low - 5.5 * MM) / (2.6 * MM)) ** 2) - ((y + 0.3 * MM) / (3 * MM)) ** 2
+    )
     wall = np.abs(frame.x + np.float32(0.3 * MM) * bumps) - thick.astype(np.float32)
     around = (frame.z - np.float32(low - 0.4 * MM), y - np.float32(1.6 * MM), frame.x + np.float32(0.5 * MM))
     accessory = _ellipsoid(around, (2.9 * MM, 1.9 * MM, 2.4 * MM))
     accessory = np.maximum(accessory, -(heart - np.float32(0.25 * MM)))
     wall = np.maximum(wall, -accessory)
     lung = np.maximum(np.maximum(cavity, -wall), np.maximum(np.float32(0.15 * MM) - heart, np.float32(0.1 * MM) - above))
+    lung = np.maximum(lung, np.float32(a.trachea_radius_m + 0.3 * MM) - _windpipe(frame, a))
     lobe, fissure = _lobes(frame, a, bumps, accessory)
     return Thorax(frame, body, cavity, heart, lung, np.maximum(cavity, above), fissure, lobe)

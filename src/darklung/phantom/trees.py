@@ -11,7 +11,7 @@ from darklung.core.checks import require
 from darklung.core.random import stream
 from darklung.phantom.families import MM, Anatomy
 from darklung.phantom.grid import Grid
-from darklung.phantom.thorax import Thorax, cavity_centre_y_m, cavity_profile, spine_y_m
+from darklung.phantom.thorax import WINDPIPE_SLOPE, Thorax, carina_m, cavity_centre_y_m, cavity_profile, spine_y_m
 from darklung.phantom.tubes import Tree, beside, draw_tubes, grow_tree
 
 Field = NDArray[np.float32]
@@ -57,15 +57,11 @@ def polyline(points: Points, radius_m: float | NDArray) -> Tubes:
     return Tubes(points[:-1], points[1:], np.broadcast_to(np.asarray(radius_m, float), (len(points) - 1,)).copy())
 
 
-def carina_m(a: Anatomy) -> Points:
-    """Where the trachea divides, in the animal's axes."""
-    return np.array([a.apex_z_m - 0.42 * a.lung_length_m, cavity_centre_y_m(a) + 1.6 * MM, 0.0])
-
-
 def trachea(grid: Grid, a: Anatomy) -> Tubes:
     """The windpipe from above the grid down to the carina (lumen), in the grid's axes."""
     low = carina_m(a)
-    top = np.array([grid.z_m[-1] + 2 * MM, cavity_centre_y_m(a) + 0.2 * MM, 0.0])
+    rise = grid.z_m[-1] + 2 * MM - low[0]
+    top = low + rise * np.array([1.0, WINDPIPE_SLOPE, 0.0])
     return polyline(np.stack([top, low]), a.trachea_radius_m).turned(a)
 
 
@@ -181,13 +177,16 @@ def spine(grid: Grid, a: Anatomy) -> tuple[Tubes, Tubes, Tubes]:
     y = spine_y_m(a)
     outer, marrow, arches = [], [], []
     half = grid.z_m[-1] + a.vertebra_m
-    for number in range(int(2 * half / a.vertebra_m) + 2):
-        z = a.apex_z_m + 0.6 * MM + (round(half / a.vertebra_m) - number) * a.vertebra_m
+    first = a.apex_z_m + 0.6 * MM  # the first rib's vertebra
+    for number in range(int(np.floor((-half - first) / a.vertebra_m)), int(np.ceil((half - first) / a.vertebra_m)) + 1):
+        z = first + number * a.vertebra_m
         body = np.array([[z, y, 0.0], [z - 0.80 * a.vertebra_m, y, 0.0]])
         outer.append(polyline(body, 0.95 * MM))
-        marrow.append(polyline(body + [[-0.15 * MM, 0, 0], [0.15 * MM, 0, 0]], 0.72 * MM))
+        marrow.append(polyline(body - np.array([[0.15 * MM, 0, 0], [-0.15 * MM, 0, 0]]), 0.72 * MM))
         turn = np.linspace(0, 2 * np.pi, 15)
-        ring = np.stack([np.full(15, z - 0.5 * MM), y + 1.55 * MM + 0.85 * MM * np.cos(turn), 0.95 * MM * np.sin(turn)], axis=1)
+        ring = np.stack(
+            [np.full(15, z - 0.5 * MM), y + 1.55 * MM + 0.85 * MM * np.cos(turn), 0.95 * MM * np.sin(turn)], axis=1
+        )
         arches.append(polyline(ring, 0.22 * MM))
         arches.append(polyline(np.array([[z - 0.5 * MM, y + 2.4 * MM, 0.0], [z - 1.1 * MM, y + 3.1 * MM, 0.0]]), 0.20 * MM))
         for side in (-1, 1):

@@ -108,7 +108,9 @@ def _split_lobe(points, root, leaf_points, reach):  # type: ignore[no-untyped-de
     return start[:made], end[:made], count[:made], parent[:made]
 
 
-def grow_tree(points_m: NDArray[np.float64], root_m: NDArray[np.float64], *, leaf_points: int = 8, reach: float = 0.45) -> Tree:
+def grow_tree(
+    points_m: NDArray[np.float64], root_m: NDArray[np.float64], *, leaf_points: int = 8, reach: float = 0.45
+) -> Tree:
     """A tree from `root_m` that fills the cloud `points_m` (point, 3).
 
     Each branch goes `reach` of the way to the centroid of what it feeds, which is then cut in two across its longest

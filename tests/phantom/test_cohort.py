@@ -1,0 +1,91 @@
+"""Plans of cohorts: independent subjects, both splits, lesion-free mice, clear refusals."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darklung.core.checks import DarklungError
+from darklung.phantom.cohort import CohortOptions, cohort_table, plan_cohort
+
+
+def test_no_two_subjects_share_a_seed_and_splits_have_their_families():
+    plan = plan_cohort(subjects=300, test_subjects=100, seed=5)
+    assert len({s.seed for s in plan}) == len({s.name for s in plan}) == 400
+    assert {(s.split, s.variant) for s in plan} == {("train", "A"), ("test", "B")}
+
+
+def test_a_longer_cohort_begins_with_the_same_mice():
+    short = plan_cohort(subjects=3, test_subjects=2, seed=7)
+    long = plan_cohort(subjects=9, test_subjects=4, seed=7)
+    assert short == long[:3] + long[9:11]
+
+
+def test_lesion_free_mice_are_there_in_the_wanted_share():
+    plan = plan_cohort(subjects=400, test_subjects=0, seed=1, lesion_free_fraction=0.25)
+    free = [s for s in plan if not s.lesions]
+    assert 70 < len(free) < 130
+    assert all(1 <= len(s.shams) <= 2 for s in free)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), low=st.integers(1, 3), more=st.integers(0, 4))
+def test_plans_keep_their_bounds(seed, low, more):
+    plan = plan_cohort(
+        subjects=5, test_subjects=1, seed=seed, lesions_per_subject=(low, low + more), diameters_m=(0.6e-3, 1.2e-3),
+        classes=("solid", "lepidic"), lesion_free_fraction=0.0,
+    )  # fmt: skip
+    for s in plan:
+        assert low <= len(s.lesions) <= low + more
+        assert all(0.6e-3 <= r.diameter_m <= 1.2e-3 and r.tissue in ("solid", "lepidic") for r in s.lesions)
+        sizes = [r.diameter_m for r in s.lesions]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_subject_builds_what_its_plan_says():
+    subject = next(s for s in plan_cohort(subjects=9, test_subjects=0, seed=3) if s.lesions and s.mimics)
+    phantom = subject.make(voxel_m=3e-4)
+    for kind, requests in (("lesion", subject.lesions), ("sham", subject.shams), ("mimic", subject.mimics)):
+        made = [(i.tissue, i.diameter_m) for i in phantom.insertions if i.kind == kind]
+        assert made == [(r.tissue, r.diameter_m) for r in requests]
+
+
+def test_table_rows_are_plain_and_flagged():
+    plan = plan_cohort(subjects=4, test_subjects=2, seed=2)
+    rows = cohort_table(plan)
+    assert len(rows) == 6
+    assert all(row["synthetic_flag"] is True for row in rows)
+    assert [row["subject"] for row in rows] == [s.name for s in plan]
+    assert [row["lesions"] for row in rows] == [len(s.lesions) for s in plan]
+
+
+def test_plans_are_frozen():
+    subject = plan_cohort(subjects=1, test_subjects=0, seed=0)[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        subject.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"subjects": 0, "test_subjects": 0}, "wanted at least one subject, got 0 and 0"),
+        ({"subjects": -1}, "wanted at least one subject"),
+        ({"classes": ()}, "classes: wanted at least one of"),
+        ({"classes": ("granite",)}, "classes: 'granite' is not known; known:"),
+        ({"lesions_per_subject": (3, 1)}, "lesions_per_subject: wanted .low, high."),
+        ({"diameters_m": (0.5, 0.6)}, "diameters_m: wanted"),
+        ({"lesion_free_fraction": 1.5}, "lesion_free_fraction: wanted 0 to 1"),
+        ({"variants": {"train": "Q"}}, "variant: 'Q' is not known"),
+        ({"variants": {"valid": "A"}}, "variants: 'valid' is not known"),
+        ({"colour": 3}, "option: 'colour' is not known; known: classes"),
+    ],
+)
+def test_bad_plans_end_in_one_clear_line(change, message):
+    with pytest.raises(DarklungError, match=message) as caught:
+        plan_cohort(**{"subjects": 2, "test_subjects": 1, "seed": 0, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_default_options_are_valid():
+    assert CohortOptions().lesion_free_fraction == 0.25
