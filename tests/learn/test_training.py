@@ -1,0 +1,172 @@
+"""Training and prediction: deterministic, survives a kill, learns, and says what is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from darklung.core.checks import DarklungError
+from darklung.learn.checkpoint import CHECKPOINT_FILE
+from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict
+from darklung.learn.selection import dice
+from darklung.learn.train import train
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+from pathlib import Path
+from conftest import blob_case
+import darklung.learn.train as module
+module.CHECKPOINT_SECONDS = 0.0
+def progress(share, text):
+    if text.startswith("step 5/"):
+        module.CHECKPOINT_SECONDS = 1e9
+    if text.startswith("step 7/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+module.train(
+    cases_train=[blob_case(i, {shape}) for i in range(2)], cases_validation=[blob_case(9, {shape})],
+    channels=("a", "b"), seed=3, scratch=Path({scratch!r}), out=Path({out!r}),
+    widths=(16, 32), patch=8, batch=2, steps=10, progress=progress,
+)
+"""
+
+
+def options(make_case, tmp_path, name, shape=(20, 24), **changes):
+    return {
+        "cases_train": [make_case(i, shape) for i in range(2)],
+        "cases_validation": [make_case(9, shape)],
+        "channels": ("a", "b"),
+        "seed": 3,
+        "scratch": tmp_path / f"{name}-scratch",
+        "out": tmp_path / name,
+        "widths": (16, 32),
+        "patch": 8,
+        "batch": 2,
+        "steps": 10,
+    } | changes
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def same(first, second):
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path, shape=(12, 10, 14)):
+    whole = train(**options(make_case, tmp_path, "whole", shape))
+    paths = {"scratch": str(tmp_path / "killed-scratch"), "out": str(tmp_path / "killed")}
+    script = KILLED.format(folder=str(Path(__file__).parent), shape=shape, **paths)
+    died = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert died.returncode == -9, died.stderr
+    assert (tmp_path / "killed-scratch" / CHECKPOINT_FILE).is_file()
+    assert not (tmp_path / "killed").exists()
+    seen = []
+    again = options(make_case, tmp_path, "killed", shape, progress=lambda share, text: seen.append(text))
+    train(**again)
+    assert seen[0].startswith("step 6/10")  # steps 6 and 7 were lost, so two are done again
+    assert same(whole, tmp_path / "killed")
+    for name in ("model.json", "metrics.jsonl"):
+        assert (whole / name).read_text() == (tmp_path / "killed" / name).read_text()
+    assert list((tmp_path / "killed-scratch").iterdir()) == []
+
+
+def test_same_seed_same_weights_other_seed_other_weights(make_case, tmp_path):
+    first = train(**options(make_case, tmp_path, "first"))
+    torch.manual_seed(77)  # what others draw does not matter
+    second = train(**options(make_case, tmp_path, "second"))
+    third = train(**options(make_case, tmp_path, "third", seed=4))
+    assert same(first, second)
+    assert not same(first, third)
+    assert torch.initial_seed() == 77
+
+
+def test_a_broken_or_foreign_checkpoint_is_not_gone_on_from(make_case, tmp_path):
+    whole = train(**options(make_case, tmp_path, "whole"))
+    scratch = tmp_path / "broken-scratch"
+    scratch.mkdir()
+    (scratch / CHECKPOINT_FILE).write_bytes(b"PK\x03\x04 not a checkpoint")
+    assert same(whole, train(**options(make_case, tmp_path, "broken")))
+    other = tmp_path / "other-scratch"
+    other.mkdir()
+    torch.save({"key": "another training"}, other / CHECKPOINT_FILE)
+    assert same(whole, train(**options(make_case, tmp_path, "other")))
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (14, 12, 16)])
+def test_one_case_can_be_learned_by_heart_and_predicted(make_case, tmp_path, shape):
+    case = make_case(0, shape, contrast=6.0)
+    few = {"cases_train": [case], "cases_validation": [], "steps": 60, "patch": 12, "learning_rate": 1e-2}
+    out = train(**options(make_case, tmp_path, "heart", shape, **few))
+    logits = predict(model_dir=out, case=case)
+    assert logits.shape == shape
+    assert logits.dtype == np.float32
+    score = dice(logits=[logits], targets=[case.target], regions=[case.region], spacing_m=case.image.spacing_m)
+    assert score > 0.85
+    record = json.loads((out / "model.json").read_text())
+    assert record["selected"] == {"by": "last step", "step": 60, "score": None}
+    assert record["channels"] == ["a", "b"]
+
+
+def test_best_validation_state_is_kept_and_written_down(make_case, tmp_path):
+    out = train(**options(make_case, tmp_path, "kept", steps=24))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["score"] for line in lines]
+    chosen = json.loads((out / "model.json").read_text())["selected"]
+    assert chosen["score"] == max(scores)
+    assert chosen["step"] == max(line["step"] for line in lines if line["score"] == max(scores))
+    assert chosen["by"] == "tile_auroc"
+
+
+def test_ensemble_is_the_mean_of_logits(make_case, tmp_path):
+    folders = [train(**options(make_case, tmp_path, f"fold{s}", seed=s)) for s in (1, 2)]
+    case = make_case(5)
+    single = [predict(model_dir=f, case=case) for f in folders]
+    np.testing.assert_allclose(predict(model_dir=folders, case=case), np.mean(single, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 30), (17, 9, 13)])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+def test_sliding_windows_of_a_pointwise_network_equal_the_network(shape, overlap):
+    torch.manual_seed(0)
+    network = (nn.Conv2d, nn.Conv3d)[len(shape) - 2](2, 1, 1)
+    data = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    got = apply_network(network=network, data=data, region=np.ones(shape, bool), window=(8,) * len(shape), overlap=overlap)
+    want = network(torch.from_numpy(data)[None])[0, 0].detach().numpy()
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_windows_without_lung_are_skipped():
+    region = np.zeros((32, 32), bool)
+    region[:8, :8] = True
+    data = np.zeros((1, 32, 32), np.float32)
+    got = apply_network(network=nn.Conv2d(1, 1, 1), data=data, region=region, window=(8, 8), overlap=0.0)
+    assert (got[8:] == OUTSIDE_LOGIT).all()
+    assert (got[:8, :8] != OUTSIDE_LOGIT).all()
+
+
+def test_what_makes_no_sense_is_refused_in_one_line(make_case, tmp_path):
+    def refused(text, **changes):
+        with pytest.raises(DarklungError, match=text):
+            train(**options(make_case, tmp_path, "bad", **changes))
+
+    healthy = [make_case(i, lesions=0) for i in range(2)]
+    refused("no case has a lesion voxel", cases_train=healthy)
+    refused("subjects are in cases_train too: m1", cases_validation=[make_case(1)])
+    refused("wanted at least one case", cases_train=[])
+    refused("m9: spacing", cases_validation=[make_case(9, (12, 12, 12))])
+    refused("'d' is not known", channels=("a", "d"))
+    refused("steps: wanted", steps=0)
+    refused("widths: wanted multiples of 16", widths=(8,))
+    refused("network: 'x:y' cannot be imported", network="x:y")
+    refused("not both finite", learning_rate=1e30)
+    with pytest.raises(DarklungError, match=r"model\.json is missing"):
+        load_model(tmp_path)
