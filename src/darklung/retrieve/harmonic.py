@@ -22,23 +22,26 @@ class StepDesign:
     Parameters
     ----------
     matrix : (step, 3) float64
-        Rows (1, cos θ_k, sin θ_k).
+        Rows g_k (1, cos θ_k, sin θ_k), g the dose.
     pseudo_inverse : (3, step) float64
         c = pseudo_inverse · I.
     covariance_of_coefficients : (6, 3) float64
         Covariance entries `PAIRS` of c for Poisson noise of the fitted curve, linear in c.
     covariance_of_dark : (6,) float64
         What one count of dark signal in every step adds to them.
+    coefficients_of_dark : (3,) float64
+        What it adds to c.
     """
 
     matrix: NDArray[np.float64]
     pseudo_inverse: NDArray[np.float64]
     covariance_of_coefficients: NDArray[np.float64]
     covariance_of_dark: NDArray[np.float64]
+    coefficients_of_dark: NDArray[np.float64]
 
 
-def step_design(step_phase_rad: ArrayLike) -> StepDesign:
-    """Pseudo-inverse and covariance factors of one set of step phases, (step,) [rad].
+def step_design(step_phase_rad: ArrayLike, dose: ArrayLike | None = None) -> StepDesign:
+    """Pseudo-inverse and covariance factors of one set of step phases, (step,) [rad], and doses relative to their mean.
 
     Raises
     ------
@@ -50,6 +53,8 @@ def step_design(step_phase_rad: ArrayLike) -> StepDesign:
     require(len(phases) >= 3, f"steps: a sinusoid needs at least 3 phase steps, got {len(phases)}")
     check_finite("step_phase_rad", phases)
     matrix = np.stack([np.ones_like(phases), np.cos(phases), np.sin(phases)], axis=1)
+    if dose is not None:
+        matrix = np.asarray(dose, dtype=np.float64)[:, None] * matrix
     condition = np.linalg.cond(matrix)
     require(
         bool(condition < WORST_CONDITION),
@@ -57,7 +62,7 @@ def step_design(step_phase_rad: ArrayLike) -> StepDesign:
     )
     inverse = np.linalg.pinv(matrix)
     products = np.stack([inverse[i] * inverse[j] for i, j in PAIRS])
-    return StepDesign(matrix, inverse, products @ matrix, products.sum(axis=1))
+    return StepDesign(matrix, inverse, products @ matrix, products.sum(axis=1), inverse.sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,12 @@ class Harmonics:
     phase_variance: NDArray[np.float64]
     strength: NDArray[np.float64]
     usable: NDArray[np.bool_]
+
+
+def coefficients_of(fit: Harmonics) -> NDArray[np.float64]:
+    """(c0, c1, c2) of a fit, (3, ...)."""
+    modulation = fit.amplitude * fit.visibility
+    return np.stack([fit.amplitude, modulation * np.cos(fit.phase), -modulation * np.sin(fit.phase)])
 
 
 def fit_coefficients(curves: ArrayLike, design: StepDesign) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, require
 from darklung.core.types import Scan
-from darklung.retrieve.harmonic import Harmonics, StepDesign, fit_coefficients, harmonics_of
+from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, fit_coefficients, harmonics_of, step_design
+from darklung.retrieve.steps import estimate_steps, spread_sample
 
 REFERENCES = ("mean", "interpolate")
 
@@ -34,15 +35,15 @@ def group_flats(flat_time_s: NDArray[np.float64], view_time_s: NDArray[np.float6
 
 
 def fit_flats(
-    scan: Scan, direction: int, members: list[int], design: StepDesign, *, gain: float, dark: NDArray[np.float64]
+    scan: Scan, direction: int, members: list[int], designs: list[StepDesign], *, gain: float, dark: NDArray[np.float64]
 ) -> Harmonics:
-    """Parameters of the mean of some flats of one direction, each (row, col).
+    """Parameters of the mean of some flats of one direction, each (row, col); `designs` has one for each of `members`.
 
     The mean is taken over the curves, so a phase that drifts among the `members` costs visibility.
     """
     total = np.zeros((3, *dark.shape), dtype=np.float64)
     bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
-    for flat in members:
+    for flat, design in zip(members, designs):
         curves = np.asarray(scan.flats[direction, flat])
         coefficients = fit_coefficients(curves, design)
         # Every step enters c0, so a value that is not finite shows there.
@@ -51,15 +52,38 @@ def fit_flats(
             bool((np.where(bad, 0, curves.min(axis=0)) >= 0).all()) or not _signed(curves),
             f"flats[{direction}, {flat}]: negative counts, the lowest is {curves.min():g}",
         )
-        total += np.where(bad, 0.0, coefficients)
+        total += np.where(bad, 0.0, coefficients - design.coefficients_of_dark[:, None, None] * dark)
     total /= len(members)
-    total[0] -= np.where(bad, 0.0, dark)
-    result = harmonics_of(total, design, dark=dark, gain=gain, averaged=len(members))
+    result = harmonics_of(total, designs[0], dark=dark, gain=gain, averaged=len(members))
     require(
         bool(result.usable.any()),
         f"flats[{direction}]: no pixel has counts and a modulation (counts {total[0].min():g} to {total[0].max():g})",
     )
     return result
+
+
+def flat_designs(
+    scan: Scan, direction: int, members: list[int], *, gain: float, dark: NDArray[np.float64]
+) -> list[StepDesign]:
+    """Estimated steps of each flat: twice against the mean of all `members`, so that they agree with each other.
+
+    What is common to all of them (see `estimate_steps`) cannot be told; it falls with the number of flats.
+    """
+    nominal = scan.step_phase_rad[direction]
+    designs = [step_design(nominal)] * len(members)
+    bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
+    for _ in range(2):
+        mean = fit_flats(scan, direction, members, designs, gain=gain, dark=dark)
+        chosen = spread_sample((mean.usable & ~bad).reshape(-1))
+        known = coefficients_of(mean).reshape(3, -1)[:, chosen]
+        air = np.full(len(chosen), len(members) > 1)
+        designs = []
+        for flat in members:
+            curves = np.asarray(scan.flats[direction, flat])
+            seen = curves.reshape(len(curves), -1)[:, chosen] - dark.reshape(-1)[chosen]
+            found = estimate_steps(seen, nominal, air=air if air.any() else None, air_coefficients=known)
+            designs.append(step_design(found.phases_rad, found.dose))
+    return designs
 
 
 def _signed(array: NDArray) -> bool:
@@ -104,7 +128,7 @@ class FlatReference:
     Before the first and after the last group the nearest group holds.
     """
 
-    def __init__(self, scan: Scan, direction: int, design: StepDesign, *, mode: str, gain: float) -> None:
+    def __init__(self, scan: Scan, direction: int, *, mode: str, gain: float, estimate: bool = False) -> None:
         dark = dark_signal(scan)
         flat_time = np.asarray(scan.flat_time_s[direction], dtype=np.float64)
         if mode == "mean":
@@ -112,7 +136,13 @@ class FlatReference:
         else:
             groups = group_flats(flat_time, np.asarray(scan.view_time_s[direction], dtype=np.float64))
         self.times_s = np.array([flat_time[group].mean() for group in groups])
-        self.parameters = [fit_flats(scan, direction, group, design, gain=gain, dark=dark) for group in groups]
+        nominal = step_design(scan.step_phase_rad[direction])
+        self.parameters = []
+        for group in groups:
+            designs = [nominal] * len(group)
+            if estimate:
+                designs = flat_designs(scan, direction, group, gain=gain, dark=dark)
+            self.parameters.append(fit_flats(scan, direction, group, designs, gain=gain, dark=dark))
 
     def at(self, time_s: float) -> Harmonics:
         """Reference parameters (row, col) at one time [s]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, check_positive, require
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
-from darklung.retrieve.harmonic import StepDesign, step_design
+from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, step_design
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
+from darklung.retrieve.steps import estimate_steps, spread_sample
 
+STEPS = ("nominal", "estimate")
 # N V² above which ln V is nearly unbiased (Monte Carlo: bias +0.016 at 10).
 LEAST_STRENGTH = 10.0
 # Where a logarithm does not exist the maps are 0 and this is the variance: a weight of 1/variance is as good as none.
@@ -29,6 +31,8 @@ class _Options:
     least_strength: float
     gain: float
     dtype: DTypeLike
+    steps: str = "nominal"
+    air_cols: tuple[int, ...] = ()
 
 
 def retrieve(
@@ -38,6 +42,8 @@ def retrieve(
     least_strength: float = LEAST_STRENGTH,
     gain: float = 1.0,
     dtype: DTypeLike = np.float32,
+    steps: str = "nominal",
+    air_cols: Iterable[int] | None = None,
 ) -> Projections:
     """Retrieve attenuation, dark field and differential phase of every pixel and view by least squares.
 
@@ -55,7 +61,7 @@ def retrieve(
     has a high −ln D and a large variance, so that a mean over pixels weighted by 1/variance is too low by about the
     variance itself. Average unweighted, or with variances smoothed over pixels of the same expected V.
 
-    Not modelled: unknown step errors and per-step dose, higher harmonics, electronic noise, correlated pixels.
+    Not modelled: higher harmonics, electronic noise, correlated pixels; step errors only with ``steps="estimate"``.
 
     Parameters
     ----------
@@ -70,6 +76,12 @@ def retrieve(
         Detector counts per photon; multiplies the variances.
     dtype : dtype
         Of the maps; float64 for comparisons.
+    steps : {"nominal", "estimate"}
+        Take the scan's phases as they are, or estimate phase and dose of every step of every view and flat from all pixels
+        together (`darklung.retrieve.steps`). The uncertainty of the estimates is not in the variances.
+    air_cols : iterable of int, optional
+        Columns without object in any view. They make the estimate of doses complete; without them a dose pattern that looks
+        like a modulation common to all pixels stays.
 
     Returns
     -------
@@ -85,7 +97,7 @@ def retrieve(
     ----------
     F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096; M. Bech, PhD thesis, Copenhagen (2009).
     """
-    options = _options(reference, least_strength, gain, dtype)
+    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols)
     shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)
     maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
     valid = np.empty(shape, dtype=bool)
@@ -97,14 +109,21 @@ def retrieve(
 
 
 def retrieve_blocks(
-    scan: Scan, *, views: int = 16, reference: str = "mean", least_strength: float = LEAST_STRENGTH, gain: float = 1.0
+    scan: Scan,
+    *,
+    views: int = 16,
+    reference: str = "mean",
+    least_strength: float = LEAST_STRENGTH,
+    gain: float = 1.0,
+    steps: str = "nominal",
+    air_cols: Iterable[int] | None = None,
 ) -> Iterator[tuple[slice, Projections]]:
     """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
 
     Holds the flats' parameters and one block of `views` views of all directions, whatever the length of the scan.
     """
     require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
-    options = _options(reference, least_strength, gain, np.float32)
+    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols)
     work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
     geometry = scan.geometry
     for start in range(0, geometry.views, views):
@@ -118,11 +137,23 @@ def retrieve_blocks(
         yield block, _projections(scan, maps, valid, block)
 
 
-def _options(reference: str, least_strength: float, gain: float, dtype: DTypeLike) -> _Options:
+def _options(
+    scan: Scan,
+    reference: str,
+    least_strength: float,
+    gain: float,
+    dtype: DTypeLike,
+    steps: str,
+    air_cols: Iterable[int] | None,
+) -> _Options:
     check_one_of("reference", reference, REFERENCES)
+    check_one_of("steps", steps, STEPS)
     check_positive("gain", gain)
     require(bool(np.isfinite(least_strength)), f"least_strength: wanted a finite number, got {least_strength!r}")
-    return _Options(reference, float(least_strength), float(gain), dtype)
+    air = tuple(sorted({int(c) for c in air_cols})) if air_cols is not None else ()
+    cols = scan.geometry.cols
+    require(air_cols is None or (bool(air) and air[0] >= 0 and air[-1] < cols), f"air_cols: wanted columns 0 to {cols - 1}")
+    return _Options(reference, float(least_strength), float(gain), dtype, steps, air)
 
 
 def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice | None = None) -> Projections:
@@ -138,13 +169,17 @@ class _Direction:
 
     def __init__(self, scan: Scan, direction: int, options: _Options) -> None:
         self.scan, self.direction, self.options = scan, direction, options
-        self.design: StepDesign = step_design(scan.step_phase_rad[direction])
-        self.reference = FlatReference(scan, direction, self.design, mode=options.reference, gain=options.gain)
+        self.nominal: StepDesign = step_design(scan.step_phase_rad[direction])
+        estimate = options.steps == "estimate"
+        self.reference = FlatReference(scan, direction, mode=options.reference, gain=options.gain, estimate=estimate)
         self.dark = dark_signal(scan).reshape(-1)
         bad = np.zeros(self.dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels).reshape(-1)
         self.bad = np.ascontiguousarray(bad, dtype=bool)
         self._seen: Any = None
         self._flat: Any = None
+        air = np.zeros(scan.geometry.cols, bool)
+        air[list(options.air_cols)] = True
+        self.air = np.broadcast_to(air, (scan.geometry.rows, scan.geometry.cols)).reshape(-1)
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
@@ -152,14 +187,15 @@ class _Direction:
         reference = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
         if reference is not self._seen:
             self._seen, self._flat = reference, flatten(reference)
-        flat = self._flat
+        flat: Harmonics = self._flat
+        design = self._design(view, frames.reshape(len(frames), -1), flat)
         lowest = _retrieve_view(
             frames.reshape(len(frames), -1),
             self.dark,
             self.bad,
-            self.design.pseudo_inverse,
-            self.design.covariance_of_coefficients,
-            self.design.covariance_of_dark,
+            design.pseudo_inverse,
+            design.covariance_of_coefficients,
+            (design.covariance_of_dark, design.coefficients_of_dark),
             (flat.amplitude, flat.visibility, flat.phase, flat.strength, flat.usable),
             (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
             (self.options.least_strength, self.options.gain, INVALID_VARIANCE, _PI_BELOW),
@@ -167,6 +203,22 @@ class _Direction:
             valid.reshape(-1),
         )
         self._check(view, frames, lowest)
+
+    def _design(self, view: int, frames: NDArray[Any], flat: Harmonics) -> StepDesign:
+        """The fit's matrices of one view: nominal, or of its estimated steps. `frames` is (step, pixel)."""
+        if self.options.steps == "nominal":
+            return self.nominal
+        good = ~self.bad & flat.usable
+        chosen = np.union1d(spread_sample(good), spread_sample(good & self.air))
+        curves = frames[:, chosen] - self.dark[chosen]
+        check_finite(f"frames[{self.direction}, {view}]", curves)
+        nominal = self.scan.step_phase_rad[self.direction]
+        if self.options.air_cols:
+            known = coefficients_of(flat)[:, chosen]
+            found = estimate_steps(curves, nominal, air=self.air[chosen], air_coefficients=known)
+        else:
+            found = estimate_steps(curves, nominal)
+        return step_design(found.phases_rad, found.dose)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:
@@ -178,12 +230,14 @@ class _Direction:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _retrieve_view(frames, dark, bad, inverse, spread, dark_spread, flat, flat_variances, limits, out, valid):  # type: ignore[no-untyped-def]
+def _retrieve_view(frames, dark, bad, inverse, spread, of_dark, flat, flat_variances, limits, out, valid):  # type: ignore[no-untyped-def]
     """Fit and derive one view; returns the lowest count, or −inf if one was not finite (bad pixels left out)."""
     steps, pixels = frames.shape
     a0_flat, v_flat, phase_flat, strength_flat, usable_flat = flat
     a0_flat_var, v_flat_var, phase_flat_var = flat_variances
     least, gain, unknown, pi_below = limits
+    dark_spread, dark_coefficients = of_dark
+    d0, d1, d2 = dark_coefficients
     chunk = 512
     c = np.empty((4, chunk))
     lowest = np.inf
@@ -194,7 +248,7 @@ def _retrieve_view(frames, dark, bad, inverse, spread, dark_spread, flat, flat_v
             i = start + p
             if not bad[i]:
                 lowest = min(lowest, c[3, p]) if np.isfinite(c[0, p]) else -np.inf
-            c0, c1, c2 = c[0, p] - dark[i], c[1, p], c[2, p]
+            c0, c1, c2 = c[0, p] - d0 * dark[i], c[1, p] - d1 * dark[i], c[2, p] - d2 * dark[i]
             out[7, i] = v_flat[i]
             # NaN fails these comparisons too.
             if bad[i] or not usable_flat[i] or not (c0 > 0 and c1 * c1 + c2 * c2 > 0):
