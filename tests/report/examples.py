@@ -48,9 +48,15 @@ def arm_result(quality):
 
 def comparison(qualities=(0.86, 0.80, 0.81, 0.92), *, arms=ARMS, low=-0.02):
     results = {s: {a: arm_result(q - d) for a, q in zip(arms, qualities)} for s, d in (("validation", 0.0), ("test", 0.04))}
-    pairs = [("hybrid", "transmission"), ("hybrid", "dark_field"), ("dark_field", "transmission"), ("directional", "dark_field")]
+    pairs = [
+        ("hybrid", "transmission"),
+        ("hybrid", "dark_field"),
+        ("dark_field", "transmission"),
+        ("directional", "dark_field"),
+    ]
     rows = [
-        {"a": a, "b": b, "metric": "auroc", "value": 0.03, "low": low, "high": 0.08, "p": 0.02, "p_holm": 0.08} for a, b in pairs
+        {"a": a, "b": b, "metric": "auroc", "value": 0.03, "low": low, "high": 0.08, "p": 0.02, "p_holm": 0.08}
+        for a, b in pairs
     ]
     return {
         "arms": list(arms),
@@ -71,4 +77,4 @@ def volume_example(name="mouse 7", seed=0):
     dark[:, :3] = np.nan
     image = Image(np.stack([mu, dark]).astype(np.float32), ("attenuation", "dark_field"), ("1/m", "1/m"), (2e-4,) * 3)
     guess = np.clip(target * 0.8 + rng.uniform(0, 0.25, z.shape), 0, 1)
-    return Example(name, image, target, {a: guess for a in ARMS}, region=region, note="One solid lesion of 1.1 mm.")
+    return Example(name, image, target, dict.fromkeys(ARMS, guess), region=region, note="One solid lesion of 1.1 mm.")

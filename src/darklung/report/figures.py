@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 # Okabe-Ito colours, told apart with any colour vision and on light and dark.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+LONGEST_LABEL = 34
 INK = "#010203"  # stands for the text's colour; becomes currentColor
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -60,7 +62,10 @@ def drawing(draw: Any, *, name: str, width: float, height: float, panels: tuple[
         FigureCanvasSVG(figure)
         draw(list(np.ravel(figure.subplots(*panels, squeeze=False))))
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            # Names too long for their panel make a cramped drawing, not a failed report.
+            warnings.filterwarnings("ignore", message="constrained_layout not applied")
+            figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return inline_svg(stream.getvalue(), name)
 
 
@@ -99,9 +104,9 @@ def curves(
             ax.plot([0, 1], [0, 1], color="#8C8C8C", linewidth=1, linestyle=(0, (4, 4)))
         for key, (x, y) in series.items():
             marker = "o" if markers else None
-            ax.plot(
-                _finite(x), _finite(y), color=colours[key], label=_plain(key), linewidth=1.9, marker=marker, markersize=4
-            )
+            both = np.array([_finite(x), _finite(y)])
+            x, y = both[:, np.isfinite(both).all(axis=0)]  # an empty bin of a reliability curve leaves no gap
+            ax.plot(x, y, color=colours[key], label=_plain(key), linewidth=1.9, marker=marker, markersize=4)
         ax.set_xlabel(labels[0])
         ax.set_ylabel(labels[1])
         if limits is not None:
@@ -150,12 +155,13 @@ def grouped_bars(
             x = np.arange(len(groups)) - 0.4 + (i + 0.5) * width
             ax.bar(x, _finite(heights), width * 0.9, color=colours[key], label=_plain(key))
         ax.set_xticks(np.arange(len(groups)), [_plain(g) for g in groups])
+        ax.set_xlim(-0.55, len(groups) - 0.45)
         ax.set_ylim(0, 1.02)
         ax.set_ylabel(label)
         ax.grid(axis="x", visible=False)
-        ax.legend(fontsize=9, ncols=max(len(values), 1), loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+        ax.legend(fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
-    return drawing(draw, name=name, width=max(4.6, 1.3 + 1.5 * len(groups)), height=3.4)
+    return drawing(draw, name=name, width=max(4.6, 1.3 + 1.1 * len(groups)), height=3.6)
 
 
 def confusion(matrices: Mapping[str, Mapping[str, float | None]], *, name: str) -> str:
@@ -190,5 +196,6 @@ def _square(row: int, col: int, colour: str, alpha: float) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Matplotlib reads $…$ as mathematics: a dollar sign in a name is shown as it is."""
-    return str(text).replace("$", r"\$").replace("_", " ")
+    """Names as labels: no line too long to draw, and without $…$ being read as mathematics."""
+    lines = [s if len(s) <= LONGEST_LABEL else s[: LONGEST_LABEL - 1] + "…" for s in str(text).split("\n")]
+    return "\n".join(lines).replace("$", r"\$").replace("_", " ")

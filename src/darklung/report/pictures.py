@@ -69,7 +69,7 @@ def picture(
     indices = np.kron(indices, np.ones((zoom, zoom), np.uint8))
     if outline is not None and outline.any():
         large = np.kron(outline, np.ones((zoom, zoom), bool))
-        indices[ndimage.binary_dilation(large) & ~large] = OUTLINE
+        indices[ndimage.binary_dilation(large, iterations=2 if zoom > 2 else 1) & ~large] = OUTLINE
     data = base64.b64encode(png(indices, _palette(heat))).decode()
     rows, cols = indices.shape
     return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{cols}" height="{rows}">'
@@ -148,7 +148,9 @@ def _slider(example: Example, identity: str, channels: Sequence[str], most: int)
     target = np.asarray(example.target, dtype=bool)
     chosen, start = ([0], 0) if flat else _chosen(target, example.region, most)
     panels = [_panel(image.channel(n), _title(image, n, example.region), example.region, False) for n in channels]
-    panels += [(np.asarray(p), f"{arm}: probability, 0 to 1", (0.0, 1.0), True) for arm, p in example.probability.items()]
+    panels += [
+        (np.asarray(p), f"{arm.replace('_', ' ')}: probability", (0.0, 1.0), True) for arm, p in example.probability.items()
+    ]
     rows, cols = image.shape[-2:]
     zoom = max(1, round(260 / max(rows, cols)))
     frames = []
