@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import require
 from darklung.core.geometry import ParallelGeometry
-from darklung.core.random import stream
 from darklung.core.types import Phantom, Scan
 from darklung.physics.constants import wavenumber_per_m
 from darklung.physics.instrument import Instrument
 from darklung.physics.interferometer import correlation_length
 from darklung.physics.materials import MATERIALS, delta
-from darklung.simulate.flat import FlatMaps, flat_maps
+from darklung.simulate.camera import Camera, expose, make_camera
+from darklung.simulate.effects import Effects
+from darklung.simulate.flat import flat_maps
 from darklung.simulate.harmonics import EnergyModel, energy_model, harmonics, phase_per_density
 from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_coefficient
 from darklung.simulate.protocol import Protocol
@@ -53,6 +54,7 @@ def simulate_scan(
     instrument: Instrument,
     protocol: Protocol,
     seed: int,
+    effects: Effects | None = None,
     noise: bool = True,
     progress: Progress | None = None,
 ) -> Scan:
@@ -70,8 +72,10 @@ def simulate_scan(
     instrument : Instrument
     protocol : Protocol
     seed : int
+    effects : Effects, optional
+        Flaws of detector, gratings and source, scatter; none by default (see `darklung.simulate.effects`).
     noise : bool
-        False gives expected counts, float32.
+        False gives expected counts, float32, without jitters.
     progress : callable, optional
         Called with (views done, views in all).
 
@@ -85,27 +89,32 @@ def simulate_scan(
     Scattering is the ellipsoidal two-phase model from the voxel's shape tensor, in the beam and sensitivity direction of
     each view. Not modelled: multiple scattering, cone beam, and refraction finer than a voxel.
     """
+    effects = effects if effects is not None else Effects()
     geometry = scan_geometry(phantom, protocol)
     maps = flat_maps(directions_rad=protocol.directions_rad, rows=geometry.rows, cols=geometry.cols)
-    brightest = protocol.frame_counts * float(maps.flux.max()) * 2
-    dtype = np.dtype(np.float32 if not noise else np.uint16 if brightest + 8 * brightest**0.5 < 65535 else np.uint32)
-    shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
-    frames = np.empty(shape, dtype=dtype)
-    for signal in view_signals(phantom, instrument=instrument, protocol=protocol):
-        for d in range(shape[0]):
-            expected = expected_counts(signal.mean, signal.fringe[d], maps=maps, direction=d, protocol=protocol)
-            frames[d, signal.view] = _draw(expected, seed, noise, "frames", d, signal.view)
-        if progress is not None:
-            progress(signal.view + 1, protocol.views)
+    camera = make_camera(maps=maps, protocol=protocol, effects=effects, pixel_m=geometry.pixel_m, seed=seed, noise=noise)
     view_time, flat_time = protocol.times_s()
+    shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
+    frames = np.empty(shape, dtype=camera.dtype)
+    for signal in view_signals(phantom, instrument=instrument, protocol=protocol):
+        v = signal.view
+        for d in range(shape[0]):
+            names = ("frames", d, v)
+            frames[d, v] = expose(
+                camera, signal.mean, signal.fringe[d], direction=d, time_s=float(view_time[d, v]), names=names
+            )
+        if progress is not None:
+            progress(v + 1, protocol.views)
     return Scan(
         frames=frames,
-        flats=_flats(instrument, protocol, maps, seed, noise, dtype),
+        flats=_flats(camera, instrument.flat_visibility, flat_time),
         step_phase_rad=protocol.step_phase_rad,
         directions_rad=np.asarray(protocol.directions_rad),
         geometry=geometry,
         view_time_s=view_time,
         flat_time_s=flat_time,
+        dark_frame=camera.dark.astype(np.float32) if effects.detector.dark_counts > 0 else None,
+        bad_pixels=camera.bad if effects.detector.bad_pixels > 0 else None,
     )
 
 
@@ -123,8 +132,9 @@ def view_signals(phantom: Phantom, *, instrument: Instrument, protocol: Protocol
     for name in phantom.materials:
         require(name in MATERIALS, f"phantom materials: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
     detector = scan_geometry(phantom, protocol)
-    k, shape = protocol.supersampling, phantom.tissue_fraction.shape
-    fine = ParallelGeometry(detector.angles_rad, shape[0], detector.cols * k, phantom.voxel_m)
+    k = protocol.supersampling
+    depth, height, width = phantom.tissue_fraction.shape
+    fine = ParallelGeometry(detector.angles_rad, depth, detector.cols * k, phantom.voxel_m)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
     scatterer = _scatterer(phantom, model, instrument)
@@ -134,25 +144,10 @@ def view_signals(phantom: Phantom, *, instrument: Instrument, protocol: Protocol
             model,
             areal=areal,
             phase=_fringe_phase(path, protocol.directions_rad, phantom.voxel_m),
-            scattering=_scattering(scatterer, fine, shape, protocol.directions_rad, view),
+            scattering=_scattering(scatterer, fine, (depth, height, width), protocol.directions_rad, view),
             supersampling=k,
         )
         yield ViewSignal(view, mean, fringe)
-
-
-def expected_counts(
-    mean: NDArray[np.float64],
-    fringe: NDArray[np.complex128],
-    *,
-    maps: FlatMaps,
-    direction: int,
-    protocol: Protocol,
-) -> NDArray[np.float64]:
-    """Expected counts of one stepping curve, (step, row, col)."""
-    amplitude = fringe * maps.visibility[direction] * np.exp(1j * maps.phase_rad[direction])
-    steps = np.exp(1j * protocol.step_phase_rad[direction])[:, None, None]
-    curve = mean + (steps.real * amplitude.real - steps.imag * amplitude.imag)
-    return np.asarray(protocol.frame_counts * maps.flux[direction] * curve)
 
 
 def _areal_densities(phantom: Phantom, fine: ParallelGeometry) -> Iterator[NDArray[np.float32]]:
@@ -195,7 +190,7 @@ def _scatterer(phantom: Phantom, model: EnergyModel, instrument: Instrument) -> 
 def _scattering(
     scatterer: _Scatterer,
     fine: ParallelGeometry,
-    shape: tuple[int, ...],
+    shape: tuple[int, int, int],
     directions_rad: tuple[float, ...],
     view: int,
 ) -> NDArray[np.float32]:
@@ -218,19 +213,12 @@ def _scattering(
     return out
 
 
-def _flats(instrument: Instrument, protocol: Protocol, maps: FlatMaps, seed: int, noise: bool, dtype: np.dtype) -> NDArray:
-    count, rows, cols = maps.flux.shape
-    flats = np.empty((count, protocol.flat_count, protocol.steps, rows, cols), dtype=dtype)
+def _flats(camera: Camera, flat_visibility: float, flat_time_s: NDArray[np.float64]) -> NDArray:
+    count, rows, cols = camera.maps.flux.shape
+    flats = np.empty((count, flat_time_s.shape[1], camera.protocol.steps, rows, cols), dtype=camera.dtype)
     mean = np.ones((rows, cols))
-    fringe = np.full((rows, cols), instrument.flat_visibility, dtype=np.complex128)
+    fringe = np.full((rows, cols), flat_visibility, dtype=np.complex128)
     for d in range(count):
-        expected = expected_counts(mean, fringe, maps=maps, direction=d, protocol=protocol)
-        for f in range(protocol.flat_count):
-            flats[d, f] = _draw(expected, seed, noise, "flats", d, f)
+        for f, time_s in enumerate(flat_time_s[d]):
+            flats[d, f] = expose(camera, mean, fringe, direction=d, time_s=float(time_s), names=("flats", d, f))
     return flats
-
-
-def _draw(expected: NDArray[np.float64], seed: int, noise: bool, *names: str | int) -> NDArray:
-    if not noise:
-        return expected
-    return stream(seed, *names).poisson(expected)

@@ -1,0 +1,194 @@
+"""From a view's signal to measured stepping curves: gratings, drift, detector, noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, laplace
+
+from darklung.core.random import stream
+from darklung.simulate.effects import Effects
+from darklung.simulate.flat import FlatMaps
+from darklung.simulate.protocol import Protocol
+
+Map = NDArray[np.float64]
+
+_SHADOW = 0.02  # a pixel that loses more than this lies in the object's shadow
+_SCATTER_WIDTH = 0.12  # of the detector's longer side: scatter is smooth
+_DARK_SPREAD = 0.1
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Gratings and detector of one scan, with the patterns that stay the same in all its frames.
+
+    Parameters
+    ----------
+    maps : FlatMaps
+    protocol : Protocol
+    effects : Effects
+    pixel_m : float
+    seed : int
+    noise : bool
+        False: expected values, without any random draw from frame to frame (jitters and noise are off).
+    gain : (row, col)
+        Gain in the views relative to the flats.
+    dark : (row, col)
+        Offset [counts].
+    bad : (row, col) bool
+    stuck : (row, col)
+        What bad pixels say [counts].
+    """
+
+    maps: FlatMaps
+    protocol: Protocol
+    effects: Effects
+    pixel_m: float
+    seed: int
+    noise: bool
+    gain: Map
+    dark: Map
+    bad: NDArray[np.bool_]
+    stuck: Map
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the frames: float32 without noise, else the narrowest unsigned that holds the brightest frame."""
+        if not self.noise:
+            return np.dtype(np.float32)
+        flaws, unstable = self.effects.detector, self.effects.stability
+        spread = (1 + 6 * unstable.dose_jitter) * (1 + 6 * flaws.ring_gain) * (1 + flaws.charge_sharing)
+        scatter = 1 + self.effects.scatter_to_primary
+        bright = (
+            2 * self.protocol.frame_counts * float(self.maps.flux.max()) * spread * scatter * (1 + abs(unstable.flux_drift))
+        )
+        bright += float(self.dark.max()) + 8 * bright**0.5 + 8 * flaws.electronic_noise_counts
+        bright = max(min(bright, flaws.saturation_counts), float(self.stuck.max()))
+        return np.dtype(np.uint16 if bright < 65535 else np.uint32)
+
+
+def make_camera(
+    *, maps: FlatMaps, protocol: Protocol, effects: Effects, pixel_m: float, seed: int, noise: bool = True
+) -> Camera:
+    """Draw the fixed patterns (gain, dark offsets, bad pixels) of a scan."""
+    shape = maps.flux.shape[1:]
+    flaws = effects.detector
+    rng = stream(seed, "detector")
+    gain = 1 + flaws.ring_gain * rng.standard_normal(shape)
+    dark = np.round(flaws.dark_counts * (1 + _DARK_SPREAD * rng.uniform(-1, 1, shape)))
+    bad = rng.random(shape) < flaws.bad_pixels
+    level = min(flaws.saturation_counts, 2 * protocol.frame_counts)
+    stuck = np.round(level * np.where(rng.random(shape) < 0.5, 0.0, rng.random(shape)))
+    return Camera(maps, protocol, effects, pixel_m, seed, noise, gain, dark, bad, np.where(bad, stuck, 0.0))
+
+
+def scattered(mean: Map, ratio: float) -> Map:
+    """Smooth scattered intensity (row, col): `ratio` of the primary intensity on average over the object's shadow.
+
+    It spreads as the blurred loss of primary intensity; an empty beam scatters nothing. Not modelled: its spectrum, a grid.
+    """
+    loss = 1 - mean
+    shadow = loss > _SHADOW
+    if ratio == 0 or not shadow.any():
+        return np.zeros_like(mean)
+    smooth = gaussian_filter(loss, _SCATTER_WIDTH * max(mean.shape), mode="nearest")
+    return np.asarray(smooth * (ratio * mean[shadow].sum() / smooth[shadow].sum()))
+
+
+def expose(
+    camera: Camera, mean: Map, fringe: NDArray[np.complex128], *, direction: int, time_s: float, names: tuple[str | int, ...]
+) -> NDArray:
+    """One measured stepping curve, (step, row, col).
+
+    Parameters
+    ----------
+    camera : Camera
+    mean, fringe : (row, col)
+        h0 and h1 of `darklung.simulate.harmonics`.
+    direction : int
+        Index among the protocol's directions.
+    time_s : float
+        From the start of the scan; drives drift.
+    names : tuple
+        Names the random stream; names[0] "flats" means a flat, without object.
+    """
+    expected = expected_counts(camera, mean, fringe, direction=direction, time_s=time_s, names=names)
+    counts = _count(camera, expected, names)
+    if names[0] != "flats":
+        counts = counts * camera.gain if camera.effects.detector.ring_gain > 0 else counts
+    return _read_out(camera, counts, names)
+
+
+def expected_counts(
+    camera: Camera, mean: Map, fringe: NDArray[np.complex128], *, direction: int, time_s: float, names: tuple[str | int, ...]
+) -> Map:
+    """Photons expected in each step before the detector counts them, (step, row, col)."""
+    protocol, effects, maps = camera.protocol, camera.effects, camera.maps
+    unstable = effects.stability
+    drift = _drift(camera, time_s)
+    theta = protocol.step_phase_rad[direction] + unstable.phase_drift_rad * drift
+    dose = np.full(protocol.steps, 1 + unstable.flux_drift * drift)
+    if camera.noise and (unstable.step_error_rad > 0 or unstable.dose_jitter > 0):
+        rng = stream(camera.seed, "steps", *names)
+        theta = theta + unstable.step_error_rad * rng.standard_normal(protocol.steps)
+        dose = dose * (1 + unstable.dose_jitter * np.clip(rng.standard_normal(protocol.steps), -6, 6))
+    strength = maps.visibility[direction] * (1 + unstable.visibility_drift * drift)
+    amplitude = fringe * strength * np.exp(1j * maps.phase_rad[direction])
+    level = mean + scattered(mean, effects.scatter_to_primary)
+    curve = level + (np.cos(theta)[:, None, None] * amplitude.real - np.sin(theta)[:, None, None] * amplitude.imag)
+    curve = protocol.frame_counts * dose[:, None, None] * maps.flux[direction] * curve
+    if effects.detector.blur_m > 0:
+        sigma = effects.detector.blur_m / camera.pixel_m
+        curve = gaussian_filter(curve, (0, sigma, sigma), mode="nearest")
+    return np.asarray(curve)
+
+
+def _drift(camera: Camera, time_s: float) -> float:
+    """From 0 at the start of the scan to 1 at its end, with a slow wobble, so that two flats do not tell it all."""
+    part = time_s / camera.protocol.total_time_s
+    return float(part + 0.08 * np.sin(6 * np.pi * part))
+
+
+def _count(camera: Camera, expected: Map, names: tuple[str | int, ...]) -> NDArray:
+    share = camera.effects.detector.charge_sharing
+    if not camera.noise:
+        # four neighbours each get a quarter of the second counts; edges reflect
+        return expected + share * np.stack([frame + laplace(frame, mode="nearest") / 4 for frame in expected])
+    rng = stream(camera.seed, *names)
+    counts: NDArray = rng.poisson(expected)
+    if share > 0:
+        extra = rng.binomial(counts[None], share / 4, (4, *counts.shape))
+        counts = counts + _shifted(extra)
+    return counts
+
+
+def _shifted(extra: NDArray) -> NDArray:
+    """Second counts moved to the four neighbours; what would leave the detector stays in its pixel."""
+    total = np.zeros_like(extra[0])
+    total[:, 1:] += extra[0][:, :-1]
+    total[:, -1] += extra[0][:, -1]
+    total[:, :-1] += extra[1][:, 1:]
+    total[:, 0] += extra[1][:, 0]
+    total[:, :, 1:] += extra[2][:, :, :-1]
+    total[:, :, -1] += extra[2][:, :, -1]
+    total[:, :, :-1] += extra[3][:, :, 1:]
+    total[:, :, 0] += extra[3][:, :, 0]
+    return total
+
+
+def _read_out(camera: Camera, counts: NDArray, names: tuple[str | int, ...]) -> NDArray:
+    flaws = camera.effects.detector
+    if flaws.dark_counts > 0:
+        counts = counts + camera.dark
+    if camera.noise and flaws.electronic_noise_counts > 0:
+        spread = stream(camera.seed, "read-out", *names).standard_normal(counts.shape)
+        counts = counts + flaws.electronic_noise_counts * np.clip(spread, -7, 7)
+    if np.isfinite(flaws.saturation_counts):
+        counts = np.minimum(counts, flaws.saturation_counts)
+    if flaws.bad_pixels > 0:
+        counts = np.where(camera.bad, camera.stuck, counts)
+    if camera.noise and not np.issubdtype(counts.dtype, np.integer):
+        counts = np.rint(counts)
+    return counts

@@ -1,0 +1,110 @@
+"""What goes wrong in a real scan. Every effect is off by default and can be switched on by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from darklung.core.checks import check_range, require
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Flaws of the detector; 0 (or infinity for `saturation_counts`) switches one off.
+
+    Parameters
+    ----------
+    blur_m : float
+        Standard deviation of a Gaussian point spread, light or geometry: photons move before they are counted.
+    charge_sharing : float
+        Probability that a photon is counted a second time, in one of the four neighbours. Blurs and correlates noise.
+    electronic_noise_counts : float
+        Standard deviation of Gaussian read-out noise a frame.
+    dark_counts : float
+        Mean offset a frame; each pixel has its own, within ± 10 %. `Scan.dark_frame` holds the offsets.
+    bad_pixels : float
+        Fraction of pixels that are dead (0) or stuck at a constant; `Scan.bad_pixels` marks them.
+    ring_gain : float
+        Standard deviation of a pixel's gain between flats and views: gives rings that flats cannot remove.
+    saturation_counts : float
+        Frames do not exceed this.
+    """
+
+    blur_m: float = 0.0
+    charge_sharing: float = 0.0
+    electronic_noise_counts: float = 0.0
+    dark_counts: float = 0.0
+    bad_pixels: float = 0.0
+    ring_gain: float = 0.0
+    saturation_counts: float = np.inf
+
+    def __post_init__(self) -> None:
+        _not_negative(self)
+        check_range("charge_sharing", self.charge_sharing, 0, 0.5)
+        check_range("bad_pixels", self.bad_pixels, 0, 0.5)
+        check_range("ring_gain", self.ring_gain, 0, 0.1)
+        require(self.saturation_counts > 0, f"saturation_counts: wanted > 0, got {self.saturation_counts!r}")
+        require(
+            self.dark_counts >= 8 * self.electronic_noise_counts,
+            f"dark_counts: wanted at least 8 electronic_noise_counts = {8 * self.electronic_noise_counts:g} so that no "
+            f"frame falls below 0, got {self.dark_counts:g}",
+        )
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Flaws of gratings and source in time.
+
+    Parameters
+    ----------
+    step_error_rad : float
+        Standard deviation of each step's phase around the nominal one.
+    dose_jitter : float
+        Relative standard deviation of each frame's dose.
+    phase_drift_rad : float
+        Change of the reference phase over the scan.
+    visibility_drift : float
+        Relative change of the visibility over the scan; may be negative.
+    flux_drift : float
+        Relative change of the flux over the scan; may be negative.
+    """
+
+    step_error_rad: float = 0.0
+    dose_jitter: float = 0.0
+    phase_drift_rad: float = 0.0
+    visibility_drift: float = 0.0
+    flux_drift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("step_error_rad", self.step_error_rad, 0, 1)
+        check_range("dose_jitter", self.dose_jitter, 0, 0.15)
+        check_range("phase_drift_rad", self.phase_drift_rad, -100, 100)
+        check_range("visibility_drift", self.visibility_drift, -0.7, 0.7)
+        check_range("flux_drift", self.flux_drift, -0.7, 0.7)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Everything that can be switched on in `simulate_scan`.
+
+    Parameters
+    ----------
+    detector : Detector
+    stability : Stability
+    scatter_to_primary : float
+        Mean ratio of scattered to primary intensity in the object's shadow; smooth, without fringes, not in the flats.
+    """
+
+    detector: Detector = field(default_factory=Detector)
+    stability: Stability = field(default_factory=Stability)
+    scatter_to_primary: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("scatter_to_primary", self.scatter_to_primary, 0, 5)
+
+
+def _not_negative(flaws: Detector) -> None:
+    for item in fields(flaws):
+        value = getattr(flaws, item.name)
+        require(value >= 0, f"{item.name}: wanted a number >= 0, got {value!r}")
