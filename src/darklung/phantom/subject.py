@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from darklung.core.checks import check_range, require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import Insertion, Phantom
+from darklung.phantom.body import MATERIALS, body_densities
 from darklung.phantom.families import MM, Anatomy, draw_anatomy
-from darklung.phantom.grid import Grid, make_grid, occupancy, smooth_noise
+from darklung.phantom.grid import Grid, make_grid, occupancy
 from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest, Site, draw_growth, edit
 from darklung.phantom.microstructure import Parenchyma, make_parenchyma
 from darklung.phantom.placing import Room, find_place
 from darklung.phantom.thorax import Thorax, build_thorax
-from darklung.phantom.trees import grow_lung_trees, ribs_and_sternum, spine, trachea
+from darklung.phantom.trees import Tubes, grow_lung_trees
+from darklung.phantom.tubes import draw_tubes
 
 Field = NDArray[np.float32]
 
-MATERIALS = ("soft_tissue", "adipose", "bone")
 TISSUE_DENSITY = 1.05  # g/cm³ of lung tissue, vessels and lesions
-MUSCLE_DENSITY, FAT_DENSITY, CARTILAGE_SHARE = 1.06, 0.95, 0.35
-MARROW_SHARE = 0.75
 PLEURA_M = 0.02 * MM  # one layer; a fissure has two
+WALL_ASPECT = 0.1  # added where a voxel is full of wall
 FIELD_OF_VIEW_M = (18 * MM, 24 * MM)
 
 
@@ -79,7 +79,7 @@ def make_phantom(
     _check_inside(thorax, field_of_view_m[1])
     lungs = _Lungs(grid, thorax, anatomy, variant, seed)
     insertions = tuple(lungs.insert(number, kind, request) for number, (kind, request) in enumerate(wanted, start=1))
-    density = _densities(grid, thorax, anatomy, seed)
+    density = body_densities(grid, thorax, anatomy, seed)
     return lungs.finish(density, insertions)
 
 
@@ -129,6 +129,7 @@ class _Lungs:
         self.vessels = trees.vessels.drawn(grid)
         self.pleura = _sheet(thorax.fissure, 2 * PLEURA_M, grid.voxel_m)
         self.parenchyma = make_parenchyma(grid, thorax.lung, anatomy, variant, seed)
+        _follow_tubes(self.parenchyma, grid, trees.airway + trees.vessels)
         self.instances = np.zeros(grid.shape, dtype=np.uint16)
         tubes = np.minimum(self.airway + self.vessels, np.float32(1))
         self.room = Room(grid, self.lobes, tubes, np.zeros(grid.shape, dtype=bool))
@@ -169,46 +170,22 @@ class _Lungs:
         )  # fmt: skip
 
 
+def _follow_tubes(parenchyma: Parenchyma, grid: Grid, tubes: Tubes) -> None:
+    """Stretch the pores beside vessels and airways along them, in place: walls are oriented scatterers."""
+    lean = np.zeros((3, *grid.shape), dtype=np.float32)
+    draw_tubes(grid, tubes.start_m, tubes.end_m, tubes.radius_m, lean)
+    near = np.flatnonzero(np.any(lean != 0, axis=0))
+    along = lean.reshape(3, -1)[:, near]
+    axis = parenchyma.axis.reshape(3, -1)
+    share = np.minimum(np.sqrt(np.sum(along**2, axis=0)), 1)
+    same = np.where(np.sum(along * axis[:, near], axis=0) < 0, -1, 1)  # an axis has no sign
+    turned = axis[:, near] * same * (1 - share) + along
+    axis[:, near] = turned / np.maximum(np.sqrt(np.sum(turned**2, axis=0)), np.float32(1e-6))
+    parenchyma.aspect.reshape(-1)[near] += np.float32(WALL_ASPECT) * share
+
+
 def _sheet(distance_m: Field, thickness_m: float, voxel_m: float) -> Field:
     """Share of each voxel in a sheet about the surface of zero distance; thinner than a voxel it is fainter."""
     width = max(thickness_m, voxel_m)
     share = np.float32(thickness_m / width) * np.clip(1 - np.abs(distance_m) / np.float32(width), 0, 1)
     return np.asarray(share, dtype=np.float32)
-
-
-def _paint(shares: list[Field], which: int | None, share: Field) -> None:
-    """Lay `share` of one material over what is there; None is air."""
-    keep = 1 - share
-    for material in shares:
-        material *= keep
-    if which is not None:
-        shares[which] += share
-
-
-def _densities(grid: Grid, thorax: Thorax, a: Anatomy, seed: int) -> Field:
-    """(material, z, y, x) [g/cm³] of everything but the lungs' own tissue."""
-    voxel = grid.voxel_m
-    soft = occupancy(thorax.body, voxel)
-    fat, bone = np.zeros_like(soft), np.zeros_like(soft)
-    shares = [soft, fat, bone]
-    lumps = smooth_noise(grid, seed, "fat", 1.8 * MM)
-    depth = -thorax.body - np.float32(a.skin_m)
-    layer = np.float32(a.fat_m) * np.maximum(1 + np.float32(0.6) * lumps, 0)
-    _paint(shares, 1, occupancy(np.maximum(-depth, depth - layer), voxel))
-    # Fat between the muscles and around the heart.
-    seams = np.maximum(np.abs(lumps) - np.float32(0.10), np.float32(0)) * np.float32(1 * MM) - np.float32(0.04 * MM)
-    chest_wall = np.maximum(np.float32(0.9 * MM) - thorax.cavity, depth * 0 + thorax.body + np.float32(a.skin_m))
-    _paint(shares, 1, 0.7 * occupancy(np.maximum(seams, chest_wall), voxel))
-    lining = np.maximum(np.abs(thorax.heart - np.float32(0.1 * MM)) - np.float32(0.08 * MM), thorax.cavity)
-    _paint(shares, 1, 0.6 * occupancy(lining, voxel))
-    ribs, cartilage = ribs_and_sternum(a)
-    outer, marrow, canal = spine(grid, a)
-    body = occupancy(thorax.body, voxel)
-    for tubes, strength in ((ribs, 1.0), (cartilage, CARTILAGE_SHARE), (outer, 1.0)):
-        _paint(shares, 2, np.float32(strength) * tubes.drawn(grid) * body)
-    _paint(shares, 0, np.float32(MARROW_SHARE) * marrow.drawn(grid) * body)
-    _paint(shares, 0, canal.drawn(grid) * body)
-    _paint(shares, None, trachea(grid, a).drawn(grid))
-    _paint(shares, None, occupancy(thorax.lung, voxel))
-    factors = np.array([MUSCLE_DENSITY, FAT_DENSITY, a.bone_density], dtype=np.float32)
-    return np.stack([f * s for f, s in zip(factors, shares)])

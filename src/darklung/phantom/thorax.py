@@ -136,6 +136,20 @@ def _windpipe(frame: Frame, a: Anatomy) -> Field:
     return np.hypot(flat, np.minimum(rise, 0))
 
 
+def _great_vessels(frame: Frame, a: Anatomy, bumps: Field) -> Field:
+    """Distance to descending aorta, oesophagus and caudal vena cava: cords that the lungs make room for."""
+    y = frame.y - np.float32(spine_y_m(a))
+    wave = np.float32(0.12 * MM) * bumps
+    aorta = np.hypot(frame.x - np.float32(1.1 * MM) + wave, y + np.float32(2.0 * MM)) - np.float32(0.60 * MM)
+    gullet = np.hypot((frame.x - np.float32(0.1 * MM)) / np.float32(1.3), y + np.float32(2.9 * MM) + wave) - np.float32(
+        0.65 * MM
+    )
+    base = a.apex_z_m - a.lung_length_m + a.dome_height_m
+    along = np.maximum(frame.z - np.float32(base + 2.5 * MM), 0)
+    cava = np.hypot(np.hypot(frame.x + np.float32(1.3 * MM) - wave, y + np.float32(5.6 * MM)), along) - np.float32(0.65 * MM)
+    return np.minimum(np.minimum(aorta, gullet), cava)
+
+
 def _lobes(frame: Frame, a: Anatomy, bumps: Field, accessory: Field) -> tuple[NDArray[np.uint8], Field]:
     """Label of each lobe and the distance to the nearest fissure between right lobes."""
     mid = a.apex_z_m - 0.42 * a.lung_length_m
@@ -183,5 +197,6 @@ def build_thorax(grid: Grid, a: Anatomy, seed: int) -> Thorax:
     wall = np.maximum(wall, -accessory)
     lung = np.maximum(np.maximum(cavity, -wall), np.maximum(np.float32(0.15 * MM) - heart, np.float32(0.1 * MM) - above))
     lung = np.maximum(lung, np.float32(a.trachea_radius_m + 0.3 * MM) - _windpipe(frame, a))
+    lung = np.maximum(lung, -_great_vessels(frame, a, bumps))
     lobe, fissure = _lobes(frame, a, bumps, accessory)
     return Thorax(frame, body, cavity, heart, lung, np.maximum(cavity, above), fissure, lobe)
