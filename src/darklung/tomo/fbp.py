@@ -191,11 +191,12 @@ def _neighbour_covariance(variance: NDArray, response: NDArray, weights: NDArray
     views, rows, cols = variance.shape
     length = 2 * (len(response) - 1)
     kernel = scipy.fft.irfft(response, length)
-    spectrum = scipy.fft.rfft(np.asarray(variance, np.float64), length, axis=2)
+    spectrum = scipy.fft.rfft(np.asarray(variance, np.float32), length, axis=2)
     out = np.zeros((views, cols + 2 * taps, taps, rows), np.float32)
     for m in range(taps):
-        product = scipy.fft.rfft(kernel * np.roll(kernel, -m))
-        covariance = scipy.fft.irfft(spectrum * product, length, axis=2)[:, :, : cols - m] * weights[:, None, None]
+        product = scipy.fft.rfft(kernel * np.roll(kernel, -m)).astype(np.complex64)
+        covariance = scipy.fft.irfft(spectrum * product, length, axis=2)[:, :, : cols - m]
+        covariance *= weights[:, None, None].astype(np.float32)
         out[:, taps : taps + cols - m, m] = covariance.transpose(0, 2, 1)
     return out
 

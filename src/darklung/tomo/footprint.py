@@ -112,10 +112,19 @@ def scatter_columns(out: NDArray, values: NDArray, columns: NDArray, placement: 
     for c in range(len(columns)):
         middle = start + columns[c, 0] * dy + columns[c, 1] * dx
         row_weights(first, weight, middle, dx, wide, thin, cols)
-        for k in range(taps):
-            w = weight[k, 0]
+        j = first[0]
+        if taps == 3:
+            w0, w1, w2 = weight[0, 0], weight[1, 0], weight[2, 0]
             for z in range(values.shape[1]):
-                out[first[0] + k, z] += w * values[c, z]
+                value = values[c, z]
+                out[j, z] += w0 * value
+                out[j + 1, z] += w1 * value
+                out[j + 2, z] += w2 * value
+        else:
+            for k in range(taps):
+                w = weight[k, 0]
+                for z in range(values.shape[1]):
+                    out[j + k, z] += w * values[c, z]
 
 
 @_kernel
@@ -134,8 +143,18 @@ def square_block(out: NDArray, lagged: NDArray, placement: NDArray, cols: int) -
         for y in range(ny):
             row_weights(first, weight, start + y * dy, dx, wide, thin, cols)
             for x in range(nx):
-                for k in range(taps):
-                    for m in range(taps - k):
-                        w = weight[k, x] * weight[k + m, x] * (1 if m == 0 else 2)
-                        for z in range(nz):
-                            out[y, x, z] += w * lagged[v, first[x] + k, m, z]
+                j = first[x]
+                if taps == 3:
+                    w0, w1, w2 = weight[0, x], weight[1, x], weight[2, x]
+                    v0, v1, v2 = w0 * w0, w1 * w1, w2 * w2
+                    v01, v12, v02 = 2 * w0 * w1, 2 * w1 * w2, 2 * w0 * w2
+                    for z in range(nz):
+                        near = v0 * lagged[v, j, 0, z] + v1 * lagged[v, j + 1, 0, z] + v2 * lagged[v, j + 2, 0, z]
+                        far = v01 * lagged[v, j, 1, z] + v12 * lagged[v, j + 1, 1, z] + v02 * lagged[v, j, 2, z]
+                        out[y, x, z] += near + far
+                else:
+                    for k in range(taps):
+                        for m in range(taps - k):
+                            w = weight[k, x] * weight[k + m, x] * (1 if m == 0 else 2)
+                            for z in range(nz):
+                                out[y, x, z] += w * lagged[v, j + k, m, z]
