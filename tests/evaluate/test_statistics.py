@@ -50,9 +50,12 @@ def test_ratio_and_interval():
     np.testing.assert_allclose(ratio_replicates(numerator=[1, 0], denominator=[2, 2], weights=weights), [0.25, 0.5, 0])
     undefined = ratio_replicates(numerator=[1, 0], denominator=[2, 0], weights=weights)
     assert np.isnan(undefined[2])
-    assert np.isnan(interval(value=0.5, replicates=undefined).low)
-    got = interval(value=50, replicates=np.arange(101.0))
-    assert (got.low, got.high) == pytest.approx((2.5, 97.5))
+    assert np.isnan(interval(value=0.5, replicates=undefined, clusters=2).low)
+    got = interval(value=50, replicates=np.arange(101.0), clusters=10**7)
+    assert (got.low, got.high) == pytest.approx((2.5, 97.5), abs=1e-3)
+    wide = interval(value=50, replicates=np.arange(101.0), clusters=6)
+    # t(0.975, 5) = 2.5706 from a table; times sqrt(6/5) = 2.8159; normal tail 0.00243
+    assert (wide.low, wide.high) == pytest.approx((0.243, 99.757), abs=2e-3)
 
 
 def brute_permutation(first, second, labels, who):
@@ -109,22 +112,23 @@ def test_holm_of_a_textbook_row_and_nan():
     assert np.isnan(got[1])
 
 
-def test_intervals_cover_the_truth_with_correlated_units():
-    """30 animals whose units share a random shift: 95 % intervals of the AUROC against its value over very many animals."""
+@pytest.mark.parametrize("animals", [8, 30])
+def test_intervals_cover_the_truth_with_correlated_units(animals):
+    """Animals whose units share a random shift: 95 % intervals of the AUROC against its value over very many animals."""
     rng = np.random.default_rng(7)
 
-    def draw(animals):
-        shift = np.repeat(rng.normal(0, 1, animals), 20)
-        labels = np.tile(np.arange(20) < 5, animals).astype(int)
-        return rng.normal(labels, 1) + shift, labels, np.repeat(np.arange(animals), 20)
+    def draw(count):
+        shift = np.repeat(rng.normal(0, 1, count), 20)
+        labels = np.tile(np.arange(20) < 5, count).astype(int)
+        return rng.normal(labels, 1) + shift, labels, np.repeat(np.arange(count), 20)
 
     truth = auroc(**dict(zip(("scores", "labels"), draw(20_000))))
     hits = 0
     runs = 200
     for run in range(runs):
-        scores, labels, who = draw(30)
-        pairs = count_pairs(scores=scores, labels=labels, clusters=who, count=30)
-        weights = bootstrap_weights(clusters=30, seed=run, replicates=400)
-        got = interval(value=0.5, replicates=pairs.auroc(weights))
+        scores, labels, who = draw(animals)
+        pairs = count_pairs(scores=scores, labels=labels, clusters=who, count=animals)
+        weights = bootstrap_weights(clusters=animals, seed=run, replicates=400)
+        got = interval(value=0.5, replicates=pairs.auroc(weights), clusters=animals)
         hits += got.low <= truth <= got.high
     assert 0.89 <= hits / runs <= 0.99

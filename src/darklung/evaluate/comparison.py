@@ -78,7 +78,7 @@ def compare(
     """Compare arms on validation and test subjects.
 
     The threshold (given specificity among the negatives) and the logistic curve from score to probability are fixed on
-    validation units and applied unchanged to test units. Intervals: percentile bootstrap over animals, the same replicates
+    validation units and applied unchanged to test units. Intervals: bootstrap over animals, the same replicates
     for all arms. Differences of AUROC: paired bootstrap interval; p by swapping arms in whole animals, corrected by Holm
     within the split.
 
@@ -116,7 +116,7 @@ def compare(
             "specificity": specificity,
             "threshold_from": "validation",
             "probability": "logistic curve fitted on validation units",
-            "interval": f"{LEVEL:.0%} percentile bootstrap over animals",
+            "interval": f"{LEVEL:.0%} bootstrap over animals, percentiles expanded for their number",
             "replicates": replicates,
             "permutations": permutations,
             "unit": "lung tile; positive: the tile that holds most of a lesion",
@@ -153,10 +153,12 @@ def _units(tables: ArmTables) -> pd.DataFrame:
 def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float, Logistic]:
     """Threshold and logistic curve from an arm's validation units."""
     scores, labels = tiles["score"].to_numpy(), tiles["label"].to_numpy()
-    n, m = int((labels == 1).sum()), int((labels == 0).sum())
+    n, m = int((tiles["reachable"] & (labels == 1)).sum()), int((labels == 0).sum())
     require(n > 0 and m > 0, f"validation units of {arm}: wanted positives and negatives, got {n} and {m}")
     threshold = threshold_at_specificity(scores=scores, labels=labels, specificity=specificity)
-    return threshold, fit_logistic(scores=scores, labels=labels)
+    # The stand-in score of a lesion outside the region would bend the curve.
+    real = tiles["reachable"].to_numpy()
+    return threshold, fit_logistic(scores=scores[real], labels=labels[real])
 
 
 def _views(
@@ -217,14 +219,13 @@ def _metrics(view: _View) -> dict[str, Estimate]:
 def _auroc(view: _View) -> Estimate:
     pairs = count_pairs(scores=view.scores, labels=view.labels, clusters=view.clusters, count=len(view.subjects))
     value = float(pairs.auroc(np.ones((1, len(view.subjects))))[0])
-    return interval(value=value, replicates=pairs.auroc(view.weights))
+    return interval(value=value, replicates=pairs.auroc(view.weights), clusters=len(view.subjects))
 
 
 def _ratio(view: _View, numerator: NDArray, denominator: NDArray) -> Estimate:
     value = float(numerator.sum() / denominator.sum()) if denominator.sum() else float("nan")
-    return interval(
-        value=value, replicates=ratio_replicates(numerator=numerator, denominator=denominator, weights=view.weights)
-    )
+    replicates = ratio_replicates(numerator=numerator, denominator=denominator, weights=view.weights)
+    return interval(value=value, replicates=replicates, clusters=len(view.subjects))
 
 
 def _froc(view: _View) -> dict[str, Any] | None:
@@ -242,7 +243,9 @@ def _froc_part(view: _View, candidates: pd.DataFrame, lesions: pd.DataFrame, *, 
     thinned = thin(Curve(curve.fp_per_subject, curve.sensitivity, curve.threshold), points=CURVE_POINTS)
     points = {
         f"{x:g}": interval(
-            value=sensitivity_at(curve, fp_per_subject=x), replicates=sums.sensitivity(view.weights, fp_per_subject=x)
+            value=sensitivity_at(curve, fp_per_subject=x),
+            replicates=sums.sensitivity(view.weights, fp_per_subject=x),
+            clusters=len(view.subjects),
         )
         for x in FROC_POINTS
     }
@@ -296,7 +299,7 @@ def _differences(views: Mapping[str, _View], seed: int, permutations: int) -> li
         one = np.ones((1, len(views[a].subjects)))
         value = float(pairs[a].auroc(one)[0] - pairs[b].auroc(one)[0])
         spread = pairs[a].auroc(views[a].weights) - pairs[b].auroc(views[b].weights)
-        estimate = interval(value=value, replicates=spread)
+        estimate = interval(value=value, replicates=spread, clusters=len(views[a].subjects))
         p = paired_permutation(
             first=views[a].scores,
             second=views[b].scores,

@@ -28,7 +28,7 @@ def dice_table(
 
 
 def pooled_dice(table: pd.DataFrame) -> float:
-    """2 Σ overlap / (Σ predicted + Σ true) over all subjects, lowered by false voxels in lesion-free ones; NaN if all are 0."""
+    """2 Σ overlap / (Σ predicted + Σ true) over all subjects, lowered by voxels in lesion-free ones; NaN if all are 0."""
     total = int(table["predicted"].sum() + table["true"].sum())
     return 2 * int(table["overlap"].sum()) / total if total else float("nan")
 

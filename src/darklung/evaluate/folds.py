@@ -28,7 +28,8 @@ def align_fold(validation: ArmTables, test: ArmTables, *, specificity: float) ->
     DarklungError
         Validation units without positives or without negatives.
     """
-    scores, labels = validation.tiles["score"].to_numpy(), validation.tiles["label"].to_numpy()
+    reached = validation.tiles[validation.tiles["reachable"]]
+    scores, labels = reached["score"].to_numpy(), reached["label"].to_numpy()
     n, m = int((labels == 1).sum()), int((labels == 0).sum())
     require(n > 0 and m > 0, f"validation units of a fold: wanted positives and negatives, got {n} and {m}")
     threshold = threshold_at_specificity(scores=scores, labels=labels, specificity=specificity)

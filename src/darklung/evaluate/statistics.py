@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 from scipy.stats import rankdata
 
 from darklung.core.checks import check_finite, check_range, require
@@ -101,16 +102,31 @@ def ratio_replicates(*, numerator: ArrayLike, denominator: ArrayLike, weights: N
     return np.divide(top, bottom, out=np.full(len(weights), np.nan), where=bottom != 0)
 
 
-def interval(*, value: float, replicates: NDArray, level: float = LEVEL) -> Estimate:
-    """Percentile interval of bootstrap replicates; NaN where fewer than 90 % of them are defined.
+def interval(*, value: float, replicates: NDArray, clusters: int, level: float = LEVEL) -> Estimate:
+    """Expanded percentile interval of bootstrap replicates; NaN where fewer than 90 % of them are defined.
 
-    Not modelled: with fewer than about 20 animals percentile intervals are too narrow, and at a value of exactly 0 or 1 they
-    have no width; see docs/decisions/072-intervals.md for measured coverage.
+    Plain percentiles are too narrow with few animals. Their tail probability α/2 is therefore replaced with
+    Φ(−√(n/(n−1)) t), t the quantile of Student's distribution with n − 1 degrees of freedom (Hesterberg 2015,
+    10.1080/00031305.2015.1089789); n → ∞ gives the plain ones.
+
+    Not modelled: at a value of exactly 0 or 1 the interval has no width and says nothing. Measured coverage is in
+    docs/decisions/072-intervals.md.
+
+    Parameters
+    ----------
+    value : float
+        The estimate itself.
+    replicates : (replicate,) array
+    clusters : int
+        Animals that were resampled.
+    level : float
     """
     defined = replicates[np.isfinite(replicates)]
-    if not np.isfinite(value) or len(defined) < DEFINED_SHARE * len(replicates):
+    if not np.isfinite(value) or clusters < 2 or len(defined) < DEFINED_SHARE * len(replicates):
         return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    reach = np.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, (1 + level) / 2)
+    tail = float(ndtr(-reach))
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
 
 
