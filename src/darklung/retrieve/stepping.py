@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, check_positive, require
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, step_design
+from darklung.retrieve.kernel import fit_view
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_steps, spread_sample
 
@@ -177,6 +177,7 @@ class _Direction:
         self.bad = np.ascontiguousarray(bad, dtype=bool)
         self._seen: Any = None
         self._flat: Any = None
+        self._turn: Any = None
         air = np.zeros(scan.geometry.cols, bool)
         air[list(options.air_cols)] = True
         self.air = np.broadcast_to(air, (scan.geometry.rows, scan.geometry.cols)).reshape(-1)
@@ -187,22 +188,32 @@ class _Direction:
         reference = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
         if reference is not self._seen:
             self._seen, self._flat = reference, flatten(reference)
+            self._turn = np.cos(self._flat.phase), np.sin(self._flat.phase)
         flat: Harmonics = self._flat
         design = self._design(view, frames.reshape(len(frames), -1), flat)
-        lowest = _retrieve_view(
+        pixels = maps.reshape(len(maps), -1)
+        sine = np.empty(pixels.shape[1], dtype=pixels.dtype)
+        lowest = fit_view(
             frames.reshape(len(frames), -1),
             self.dark,
             self.bad,
-            design.pseudo_inverse,
-            design.covariance_of_coefficients,
-            (design.covariance_of_dark, design.coefficients_of_dark),
-            (flat.amplitude, flat.visibility, flat.phase, flat.strength, flat.usable),
+            (
+                design.pseudo_inverse,
+                design.covariance_of_coefficients,
+                design.covariance_of_dark,
+                design.coefficients_of_dark,
+            ),
+            (flat.amplitude, flat.visibility, *self._turn, flat.strength, flat.usable),
             (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
-            (self.options.least_strength, self.options.gain, INVALID_VARIANCE, _PI_BELOW),
-            maps.reshape(len(maps), -1),
+            (self.options.least_strength, self.options.gain, INVALID_VARIANCE),
+            pixels,
+            sine,
             valid.reshape(-1),
         )
         self._check(view, frames, lowest)
+        np.log(pixels[:2], out=pixels[:2])
+        np.arctan2(sine, pixels[2], out=pixels[2])
+        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
 
     def _design(self, view: int, frames: NDArray[Any], flat: Harmonics) -> StepDesign:
         """The fit's matrices of one view: nominal, or of its estimated steps. `frames` is (step, pixel)."""
@@ -227,85 +238,3 @@ class _Direction:
         good = np.where(self.bad.reshape(frames.shape[1:]), 0, frames)
         check_finite(name, good)
         raise DarklungError(f"{name}: negative counts, the lowest is {good.min():g}")
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _retrieve_view(frames, dark, bad, inverse, spread, of_dark, flat, flat_variances, limits, out, valid):  # type: ignore[no-untyped-def]
-    """Fit and derive one view; returns the lowest count, or −inf if one was not finite (bad pixels left out)."""
-    steps, pixels = frames.shape
-    a0_flat, v_flat, phase_flat, strength_flat, usable_flat = flat
-    a0_flat_var, v_flat_var, phase_flat_var = flat_variances
-    least, gain, unknown, pi_below = limits
-    dark_spread, dark_coefficients = of_dark
-    d0, d1, d2 = dark_coefficients
-    chunk = 512
-    c = np.empty((4, chunk))
-    lowest = np.inf
-    for start in range(0, pixels, chunk):
-        count = min(chunk, pixels - start)
-        _fit_chunk(frames, start, count, inverse, c)
-        for p in range(count):
-            i = start + p
-            if not bad[i]:
-                lowest = min(lowest, c[3, p]) if np.isfinite(c[0, p]) else -np.inf
-            c0, c1, c2 = c[0, p] - d0 * dark[i], c[1, p] - d1 * dark[i], c[2, p] - d2 * dark[i]
-            out[7, i] = v_flat[i]
-            # NaN fails these comparisons too.
-            if bad[i] or not usable_flat[i] or not (c0 > 0 and c1 * c1 + c2 * c2 > 0):
-                for m in range(3):
-                    out[m, i] = 0.0
-                    out[m + 3, i] = unknown
-                out[6, i] = 0.0
-                valid[i] = False
-                continue
-            visibility, phase, v_a0, v_visibility, v_phase = _derive(c0, c1, c2, dark[i], spread, dark_spread)
-            phase -= phase_flat[i]
-            if phase > np.pi:
-                phase -= 2.0 * np.pi
-            elif phase <= -np.pi:
-                phase += 2.0 * np.pi
-            out[0, i] = np.log(a0_flat[i] / c0)
-            out[1, i] = np.log(v_flat[i] / visibility)
-            out[2, i] = min(max(phase, -pi_below), pi_below)
-            out[3, i] = gain * v_a0 + a0_flat_var[i]
-            out[4, i] = gain * v_visibility + v_flat_var[i]
-            out[5, i] = gain * v_phase + phase_flat_var[i]
-            out[6, i] = visibility
-            valid[i] = steps * c0 * visibility * visibility / gain > least and strength_flat[i] > least
-    return lowest
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fit_chunk(frames, start, count, inverse, c):  # type: ignore[no-untyped-def]
-    """Coefficients of `count` pixels into c[0:3] and their lowest count into c[3]; the inner loop vectorises."""
-    for p in range(count):
-        c[0, p] = 0.0
-        c[1, p] = 0.0
-        c[2, p] = 0.0
-        c[3, p] = np.inf
-    for k in range(frames.shape[0]):
-        w0, w1, w2 = inverse[0, k], inverse[1, k], inverse[2, k]
-        for p in range(count):
-            value = np.float64(frames[k, start + p])
-            c[0, p] += w0 * value
-            c[1, p] += w1 * value
-            c[2, p] += w2 * value
-            c[3, p] = min(c[3, p], value)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _derive(c0, c1, c2, dark, spread, dark_spread):  # type: ignore[no-untyped-def]
-    """Visibility, phase and the Poisson variances of ln a0, ln V and the phase (as `harmonic.harmonics_of`)."""
-    v00 = spread[0, 0] * c0 + spread[0, 1] * c1 + spread[0, 2] * c2 + dark_spread[0] * dark
-    v01 = spread[1, 0] * c0 + spread[1, 1] * c1 + spread[1, 2] * c2 + dark_spread[1] * dark
-    v02 = spread[2, 0] * c0 + spread[2, 1] * c1 + spread[2, 2] * c2 + dark_spread[2] * dark
-    v11 = spread[3, 0] * c0 + spread[3, 1] * c1 + spread[3, 2] * c2 + dark_spread[3] * dark
-    v12 = spread[4, 0] * c0 + spread[4, 1] * c1 + spread[4, 2] * c2 + dark_spread[4] * dark
-    v22 = spread[5, 0] * c0 + spread[5, 1] * c1 + spread[5, 2] * c2 + dark_spread[5] * dark
-    per_a0, per_square = 1.0 / c0, 1.0 / (c1 * c1 + c2 * c2)
-    v_a0 = v00 * per_a0 * per_a0
-    v_a1 = (c1 * c1 * v11 + 2.0 * c1 * c2 * v12 + c2 * c2 * v22) * per_square * per_square
-    v_mixed = (c1 * v01 + c2 * v02) * per_a0 * per_square
-    v_phase = (c2 * c2 * v11 - 2.0 * c1 * c2 * v12 + c1 * c1 * v22) * per_square * per_square
-    visibility = np.sqrt(c1 * c1 + c2 * c2) * per_a0
-    return visibility, np.arctan2(-c2, c1), v_a0, v_a0 + v_a1 - 2.0 * v_mixed, v_phase
