@@ -1,0 +1,141 @@
+"""Retrieval beside a plain numpy pseudo-inverse: the same maps, accuracy against truth, and memory for large scans.
+
+    python benchmarks/retrieval.py                 # throughput and accuracy, prints ratios
+    python benchmarks/retrieval.py --stream 20     # 20 GiB of frames from disk in blocks, prints the peak memory
+
+Run with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 to compare single cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import Scan
+from darklung.io.frames import load_scans
+from darklung.retrieve.stepping import retrieve, retrieve_blocks
+
+STEPS, SIZE, VIEWS, REPEATS = 8, 512, 8, 7
+TRUE = {"attenuation": np.log(1.3), "dark_field": np.log(1.5), "phase": 0.5}
+THETA = 2 * np.pi * np.arange(STEPS) / STEPS
+
+
+def make_scan() -> Scan:
+    """Poisson counts, 1300 a step and V = 0.3 in the flat."""
+    rng = stream(0, "retrieval benchmark")
+    background = rng.uniform(-np.pi, np.pi, (SIZE, SIZE))
+    angle = THETA[:, None, None] + background
+    frames = rng.poisson(1000 * (1 + 0.2 * np.cos(angle + 0.5)), (1, VIEWS, STEPS, SIZE, SIZE)).astype(np.uint16)
+    flats = rng.poisson(1300 * (1 + 0.3 * np.cos(angle)), (1, 1, STEPS, SIZE, SIZE)).astype(np.uint16)
+    geometry = ParallelGeometry(np.linspace(0, np.pi, VIEWS, endpoint=False), SIZE, SIZE, 1e-4)
+    times = np.zeros((1, VIEWS)), np.zeros((1, 1))
+    return Scan(frames, flats, THETA[None], np.array([np.pi / 2]), geometry, *times)
+
+
+def numpy_inverse(scan: Scan) -> dict[str, np.ndarray]:
+    """The three maps with numpy alone: pinv, hypot, log, arctan2; no variances, no validity, no checks."""
+    inverse = np.linalg.pinv(np.stack([np.ones(STEPS), np.cos(THETA), np.sin(THETA)], axis=1))
+    flat = _parameters(inverse @ scan.flats[0, 0].reshape(STEPS, -1).astype(np.float64))
+    maps = {name: np.empty((1, VIEWS, SIZE, SIZE), np.float32) for name in TRUE}
+    for view in range(VIEWS):
+        sample = _parameters(inverse @ scan.frames[0, view].reshape(STEPS, -1).astype(np.float64))
+        _store(maps, view, sample, flat)
+    return maps
+
+
+def numpy_fourier(scan: Scan) -> dict[str, np.ndarray]:
+    """The same by FFT along the steps."""
+    flat = _parameters(_fourier(scan.flats[0, 0]))
+    maps = {name: np.empty((1, VIEWS, SIZE, SIZE), np.float32) for name in TRUE}
+    for view in range(VIEWS):
+        _store(maps, view, _parameters(_fourier(scan.frames[0, view])), flat)
+    return maps
+
+
+def _fourier(frames: np.ndarray) -> np.ndarray:
+    spectrum = np.fft.rfft(frames.reshape(STEPS, -1), axis=0)
+    return np.stack([spectrum[0].real, 2 * spectrum[1].real, -2 * spectrum[1].imag]) / STEPS
+
+
+def _parameters(c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return c[0], np.hypot(c[1], c[2]) / c[0], np.arctan2(-c[2], c[1])
+
+
+def _store(maps: dict[str, np.ndarray], view: int, sample: tuple, flat: tuple) -> None:
+    shape = (SIZE, SIZE)
+    maps["attenuation"][0, view] = -np.log(sample[0] / flat[0]).reshape(shape)
+    maps["dark_field"][0, view] = -np.log(sample[1] / flat[1]).reshape(shape)
+    maps["phase"][0, view] = ((sample[2] - flat[2] + np.pi) % (2 * np.pi) - np.pi).reshape(shape)
+
+
+def fastest(run: Callable[[], object]) -> float:
+    """Least processor time of some repeats [s]; other work on the machine only ever adds."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def compare() -> None:
+    scan = make_scan()
+    ours = retrieve(scan)
+    pixels = VIEWS * SIZE * SIZE
+    reference = fastest(lambda: numpy_inverse(scan))
+    print(f"{VIEWS} views of {SIZE}² pixels, {STEPS} steps, one flat")
+    rows = (("numpy pinv, 3 maps", reference), ("numpy rfft, 3 maps", fastest(lambda: numpy_fourier(scan))))
+    for name, seconds in (*rows, ("darklung, 8 maps and validity", fastest(lambda: retrieve(scan)))):
+        print(
+            f"{name:32s} {seconds:7.3f} s  {pixels / seconds / 1e6:6.1f} Mpixel/s  ratio to pinv {reference / seconds:5.2f}"
+        )
+    theirs = numpy_inverse(scan)
+    for name, true in TRUE.items():
+        difference = float(np.abs(getattr(ours, name) - theirs[name]).max())
+        errors = [float(np.std(maps - true)) for maps in (getattr(ours, name), theirs[name])]
+        stated = float(np.sqrt(np.mean(getattr(ours, f"{name}_variance"))))
+        print(
+            f"{name:12s} scatter ours {errors[0]:.5f}, numpy {errors[1]:.5f}, stated {stated:.5f}; differ by {difference:.0e}"
+        )
+
+
+def stream_scan(gibibytes: float) -> None:
+    """A described scan whose frames are many times the memory that retrieval may use."""
+    one = stream(0, "stream").poisson(1000 * (1 + 0.2 * np.cos(THETA)[:, None, None]), (STEPS, SIZE, SIZE)).astype(np.uint16)
+    views = max(1, round(gibibytes * 2**30 / one.nbytes))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "view.npy", one)
+        path = Path(folder) / "scan.yaml"
+        # The same file stands for every view: what is read, held and computed is as with files of their own.
+        path.write_text(
+            f"name: large\nsteps: {{count: {STEPS}, endpoint_repeated: false}}\npixel: 100 um\n"
+            f"sample: {{kind: npy, files: [{', '.join(['view.npy'] * views)}], file_axes: [view], axes: [step, row, col]}}\n"
+            "flat: {kind: npy, files: view.npy, axes: [step, row, col]}\n"
+        )
+        _stream(path, one.nbytes * views)
+
+
+def _stream(path: Path, size: int) -> None:
+    ((_, scan, _),) = load_scans(path)
+    start, views = time.perf_counter(), 0
+    for _, block in retrieve_blocks(scan, views=16):
+        views += block.valid.shape[1]
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    speed = size / 2**20 / seconds
+    print(f"{size / 2**30:.1f} GiB of frames, {views} views: {seconds:.0f} s, {speed:.0f} MiB/s, peak memory {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stream", type=float, metavar="GIB", help="size of the scan to read in blocks")
+    chosen = parser.parse_args()
+    stream_scan(chosen.stream) if chosen.stream else compare()
