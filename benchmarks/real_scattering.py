@@ -1,0 +1,177 @@
+"""Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
+
+Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted.
+Prints numbers; with --out also draws figures there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+from darklung.physics.instrument import Instrument, make_instrument
+from darklung.physics.interferometer import correlation_length
+from darklung.physics.materials import delta, linear_attenuation
+from darklung.physics.packing import hard_spheres
+from darklung.physics.scattering import sphere, two_phase
+from darklung.physics.slab import slab_signal
+from darklung.physics.spectrum import tube
+
+CELL_M = 12e-3
+SPHERE_DENSITY = 2.0  # g/cm³ of colloidal silica
+SOLID_FRACTION = 0.5  # assumed; absorbed by the free scale for the dilute model
+FRESH_FRACTION = (0.25, 0.30)
+FRESH_SURFACE_PER_M = (6.0e4, 8.0e4)
+DRY_MASS = (0.20, 0.25)  # dry over wet mass of lung tissue
+SHRINKAGE = (0.75, 0.90)  # linear, critical-point drying
+DRY_DENSITY = 1.3  # g/cm³, protein
+
+
+def sphere_setup() -> Instrument:
+    """160 kVp, design 100 keV, p = 2.8 µm, 15.8 cm (published); 2 mm Al and 0.75 mm CdTe (assumed)."""
+    return make_instrument(
+        spectrum=tube(kvp=160, bins=28, low_kev=20),
+        design_energy_kev=100,
+        flat_visibility=0.077,
+        correlation_length_m=float(correlation_length(100, 0.158, 2.8e-6)),
+        reference_energy_kev=100,
+        period_m=2.8e-6,
+        sensor_m=0.75e-3,
+    )
+
+
+def lobe_setup() -> Instrument:
+    """100 kVp, design 45 keV, p = 5.4 µm, 26 cm (published); filter of 2 mm Al and 1 mm Si of gratings (assumed)."""
+    return make_instrument(
+        spectrum=tube(kvp=100, bins=24, low_kev=15, filters_m={"al": 2e-3, "si": 1e-3}),
+        design_energy_kev=45,
+        flat_visibility=0.13,
+        correlation_length_m=float(correlation_length(45, 0.26, 5.4e-6)),
+        reference_energy_kev=45,
+        period_m=5.4e-6,
+    )
+
+
+def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Diameter [m], −ln T and −ln D (median over pixels) of every powder."""
+    rows = list(csv.DictReader((folder / "index.csv").open()))
+    basis = np.exp(-2j * np.pi * np.arange(19) / 19)
+    found = []
+    for row in rows:
+        part = slice(int(row["first_pixel"]), int(row["last_pixel"]))
+        with h5py.File(folder / row["file"]) as file:
+            data = file["postprocessing"]
+            curves = [
+                np.asarray(data[k][0, part], float).sum(axis=1)
+                for k in ("phase_stepping_curves", "flat_phase_stepping_curves")
+            ]
+        total, flat_total = (c.sum(axis=-1) for c in curves)
+        visibility, flat_visibility = (np.abs(c @ basis) / c.sum(axis=-1) for c in curves)
+        found.append(
+            (
+                float(row["diameter_um"]) * 1e-6,
+                np.median(-np.log(total / flat_total)),
+                np.median(-np.log(visibility / flat_visibility)),
+            )
+        )
+    diameter, attenuation, dark_field = np.array(found).T
+    return diameter, attenuation, dark_field
+
+
+def microspheres(folder: Path, out: Path | None) -> None:
+    """Fit one scale to the 11 diameters, for independent and for hard spheres."""
+    setup = sphere_setup()
+    energies, xi = setup.energies_kev, setup.correlation_length_m
+    diameter, attenuation, dark_field = read_spheres(folder)
+    mu = linear_attenuation("sio2", 1.0, energies) * CELL_M
+    mass = [brentq(lambda m, a=a: float(slab_signal(setup, attenuation=mu * m)[0]) - a, 0, 5) for a in attenuation]
+    contrast = delta("sio2", SPHERE_DENSITY, energies)
+    curves = {}
+    for name, model in (("independent spheres", sphere), ("hard spheres", hard_spheres)):
+        depth = np.array([model(d, SOLID_FRACTION, contrast, energies, xi) * CELL_M for d in diameter])
+
+        def predict(scale: float, depth: np.ndarray = depth) -> np.ndarray:
+            return slab_signal(setup, attenuation=np.outer(mass, mu), scattering=scale * depth)[1]
+
+        scale = minimize_scalar(lambda s: ((predict(s) - dark_field) ** 2).sum(), bounds=(0, 20), method="bounded").x
+        curves[name] = predict(scale)
+        large = diameter > 0.4e-6
+        rms = [np.sqrt(((curves[name] - dark_field)[part] ** 2).mean()) for part in (slice(None), large)]
+        print(f"{name}: scale {scale:.3f}, RMS residual {rms[0]:.3f} (all), {rms[1]:.3f} (above 0.4 µm)")
+        for d, measured, fitted in zip(diameter, dark_field, curves[name]):
+            print(f"  {1e6 * d:6.3f} µm  measured {measured:.3f}  model {fitted:.3f}  residual {fitted - measured:+.3f}")
+    if out is not None:
+        draw(out, diameter, dark_field, curves)
+
+
+def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[str, np.ndarray]) -> None:
+    """Figure of the microspheres."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    axes.semilogx(1e6 * diameter, dark_field, "ko", label="measured")
+    for name, values in curves.items():
+        axes.semilogx(1e6 * diameter, values, label=f"{name}, one free scale")
+    axes.set(xlabel="sphere diameter [µm]", ylabel="−ln D, 12 mm cell", ylim=(0, None))
+    axes.legend()
+    out.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out / "microspheres.png", dpi=120)
+
+
+def predicted_ratios() -> np.ndarray:
+    """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
+    setup = lobe_setup()
+    energies = setup.energies_kev
+    ratios = []
+    for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):
+        fraction = fresh * 1.05 * dry / DRY_DENSITY / shrink**3
+        epsilon = two_phase(
+            fraction, area / shrink, delta("soft_tissue", DRY_DENSITY, energies), energies, setup.correlation_length_m
+        )
+        mu = linear_attenuation("soft_tissue", fraction * DRY_DENSITY, energies)
+        attenuation, dark_field = slab_signal(setup, attenuation=mu * 3e-3, scattering=epsilon * 3e-3)
+        ratios.append(float(dark_field / attenuation))
+    return np.array(ratios)
+
+
+def lobes(folder: Path) -> None:
+    """Compare with the medians of the lobes of control mice."""
+    predicted = predicted_ratios()
+    print(
+        f"dried healthy lung, predicted ratio: {predicted.mean():.1f}, range of assumptions {predicted.min():.1f} to "
+        f"{predicted.max():.1f}, ± 50 % of the model on top: {0.5 * predicted.min():.1f} to {1.5 * predicted.max():.1f}"
+    )
+    by_mouse: dict[tuple[str, str], list[float]] = {}
+    for row in csv.DictReader((folder / "index.csv").open()):
+        if row["kind"] == "region":
+            data = np.load(folder / row["file"])
+            ratio = np.median(-np.log(data["B"])) / np.median(-np.log(data["A"]))
+            by_mouse.setdefault((row["mouse"], row["exposure"]), []).append(float(ratio))
+    for (mouse, exposure), values in by_mouse.items():
+        print(f"  {mouse} {exposure:8s} measured {np.mean(values):.1f} (lobes {min(values):.1f} to {max(values):.1f})")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DARKLUNG_DATA", "../shared/data")))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        raise SystemExit(f"no measured data at {options.data}; give --data or set DARKLUNG_DATA")
+    microspheres(options.data / "microspheres", options.out)
+    lobes(options.data / "mouse_lung_lobes")
+
+
+if __name__ == "__main__":
+    main()
