@@ -22,7 +22,7 @@ def test_the_body_lies_inside_the_field_of_view(mouse, diseased):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("variant", ["A", "B"])
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
 def test_every_drawn_body_fits(seed, variant):
     grid = make_grid((18e-3, 24e-3), 4e-4)
     anatomy = draw_anatomy(variant, seed)
@@ -84,7 +84,7 @@ def test_vessels_fill_three_to_eight_percent_of_the_lungs(seed):
     grid = make_grid((18e-3, 24e-3), 2e-4)
     anatomy = draw_anatomy("A", seed)
     thorax = build_thorax(grid, anatomy, seed)
-    trees = grow_lung_trees(grid, thorax, anatomy, seed)
+    trees = grow_lung_trees(grid, thorax, anatomy, "A", seed)
     lung = np.clip(0.5 - thorax.lung / grid.voxel_m, 0, 1)
     share = (trees.vessels.drawn(grid) * lung).sum() / lung.sum()
     assert 0.03 < share < 0.08
@@ -190,6 +190,39 @@ def test_the_held_out_family_differs_in_kind(healthy, diseased):
     assert spread(diseased) > 1.25 * spread(healthy)
     holes = (diseased.lobes > 0) & (diseased.tissue_fraction < 0.2) & (diseased.interface_density_per_m > 200e2)
     assert holes.sum() / (diseased.lobes > 0).sum() > 0.03
+
+
+@pytest.mark.parametrize("variant", ["A", "C"])
+def test_lesions_lie_at_the_pleura_or_an_airway_when_asked(variant):
+    requests = [
+        LesionRequest("solid", 1.6e-3, "pleura"),
+        LesionRequest("filled", 1.2e-3, "airway"),
+        LesionRequest("lepidic", 1e-3),
+    ]
+    phantom = make_phantom(seed=21, voxel_m=VOXEL_M, variant=variant, lesions=requests)
+    anatomy = draw_anatomy(variant, 21)
+    thorax = build_thorax(make_grid((18e-3, 24e-3), VOXEL_M), anatomy, 21)
+    for insertion in phantom.insertions:
+        core = phantom.instances == insertion.number
+        assert abs(np.cbrt(core.sum() * 6 / np.pi) * VOXEL_M - insertion.diameter_m) < VOXEL_M
+        assert len(np.unique(phantom.lobes[core])) == 1
+    at_pleura, at_airway, _ = (-thorax.lung[phantom.instances == i.number] for i in phantom.insertions)
+    assert at_pleura.min() < VOXEL_M  # it touches the lung's surface
+    lumen = grow_lung_trees(make_grid((18e-3, 24e-3), VOXEL_M), thorax, anatomy, variant, 21).lumen
+    centre = np.array(phantom.insertions[1].center_m)
+    nearest = np.linalg.norm(0.5 * (lumen.start_m + lumen.end_m) - centre, axis=1).min()
+    assert nearest < 1.2e-3
+    assert at_airway.min() > -VOXEL_M
+
+
+def test_families_grow_trees_of_different_kinds():
+    spread = {}
+    for variant in ("A", "C"):
+        grid, anatomy = make_grid((18e-3, 24e-3), 3e-4), draw_anatomy(variant, 5)
+        thorax = build_thorax(grid, anatomy, 5)
+        radius = grow_lung_trees(grid, thorax, anatomy, variant, 5).vessels.radius_m
+        spread[variant] = radius.max() / np.median(radius)
+    assert spread["C"] > 1.2 * spread["A"]
 
 
 @pytest.mark.parametrize(

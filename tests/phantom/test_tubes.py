@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darklung.phantom.grid import make_grid, smooth_noise
-from darklung.phantom.shapes import make_blob
+from darklung.phantom.shapes import make_blob, make_buds
 from darklung.phantom.tubes import draw_tubes, grow_tree
 
 
@@ -65,3 +65,22 @@ def test_noise_has_unit_variance_and_belongs_to_space_not_to_the_grid():
     assert field.std() == pytest.approx(1, abs=0.05)
     box = (slice(10, 20), slice(5, 30), slice(40, 50))
     np.testing.assert_allclose(smooth_noise(grid.box(box), 3, "test", 6e-4), field[box], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_buds_have_the_wanted_volume_and_follow_a_direction(seed):
+    grid = make_grid((6e-3, 6e-3), 8e-5)
+    buds = make_buds(np.random.default_rng(seed), 1.6e-3, np.array([1.0, 0.0, 0.0]), 3.0)
+    inside = np.argwhere(buds.distance(grid, (0.0, 0.0, 0.0)) < 0)
+    assert len(inside) * grid.voxel_m**3 == pytest.approx(np.pi / 6 * 1.6e-3**3, rel=0.04)
+    assert inside[:, 0].std() > 1.3 * max(inside[:, 1].std(), inside[:, 2].std())
+
+
+def test_lopsided_trees_obey_their_own_law():
+    points = np.random.default_rng(1).uniform(-1, 1, (4000, 3))
+    tree = grow_tree(points, np.array([1.5, 0, 0]), share=0.25, exponent=2.6)
+    first = np.flatnonzero(tree.parent == 0)
+    assert len(first) == 2
+    assert min(tree.leaves[first]) / sum(tree.leaves[first]) == pytest.approx(0.25, abs=0.02)
+    radius = tree.radius_for(1.0)
+    assert np.sum(radius[first] ** 2.6) == pytest.approx(radius[0] ** 2.6, rel=0.02)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from darklung.core.checks import check_one_of, check_range, require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import Phantom
 from darklung.phantom.families import MM, family
-from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, LesionRequest
+from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, LOCATIONS, MIMICS, LesionRequest
 from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
 
 SPLITS = ("train", "test")
@@ -51,12 +51,16 @@ class Subject:
 
 
 def _requests(
-    seed: int, purpose: str, count: int, tissues: Sequence[str], diameters_m: tuple[float, float]
+    seed: int, purpose: str, count: int, tissues: Sequence[str], options: CohortOptions
 ) -> tuple[LesionRequest, ...]:
     """`count` requests, largest first so that they are placed while there is room; small ones are as likely per octave."""
     rng = stream(seed, "plan", purpose)
-    sizes = np.sort(np.exp(rng.uniform(math.log(diameters_m[0]), math.log(diameters_m[1]), count)))[::-1]
-    return tuple(LesionRequest(str(rng.choice(list(tissues))), float(size)) for size in sizes)
+    low, high = (math.log(value) for value in options.diameters_m)
+    sizes = np.sort(np.exp(rng.uniform(low, high, count)))[::-1]
+    return tuple(
+        LesionRequest(str(rng.choice(list(tissues))), float(size), str(rng.choice(list(options.locations))))
+        for size in sizes
+    )
 
 
 def _count(seed: int, purpose: str, bounds: tuple[int, int]) -> int:
@@ -84,6 +88,8 @@ class CohortOptions:
         Share of mice without a lesion.
     shams, mimics : (low, high) int
         In each mouse, with and without lesions alike.
+    locations : tuple of str
+        Of lesions, shams and mimics, drawn evenly; see `LesionRequest`.
     """
 
     lesions_per_subject: tuple[int, int] = (1, 4)
@@ -93,6 +99,7 @@ class CohortOptions:
     lesion_free_fraction: float = 0.25
     shams: tuple[int, int] = (1, 2)
     mimics: tuple[int, int] = (0, 3)
+    locations: tuple[str, ...] = LOCATIONS
 
     def __post_init__(self) -> None:
         _check_bounds("lesions_per_subject", self.lesions_per_subject, 1, 50)
@@ -100,7 +107,12 @@ class CohortOptions:
         _check_bounds("mimics", self.mimics, 0, 50)
         _check_bounds("diameters_m", self.diameters_m, *DIAMETER_RANGE_M)
         check_range("lesion_free_fraction", self.lesion_free_fraction, 0, 1)
-        for name, wanted, known in (("classes", self.classes, LESIONS), ("mimic_classes", self.mimic_classes, MIMICS)):
+        lists: tuple[tuple[str, tuple[str, ...], Collection[str]], ...] = (
+            ("classes", self.classes, LESIONS),
+            ("mimic_classes", self.mimic_classes, MIMICS),
+            ("locations", self.locations, LOCATIONS),
+        )
+        for name, wanted, known in lists:
             require(len(wanted) > 0, f"{name}: wanted at least one of {', '.join(sorted(known))}, got none")
             for tissue in wanted:
                 check_one_of(name, tissue, known)
@@ -115,9 +127,9 @@ def plan_subject(*, name: str, seed: int, variant: str, split: str, options: Coh
     shams, mimics = _count(seed, "shams", options.shams), _count(seed, "mimics", options.mimics)
     return Subject(
         name, seed, variant, split,
-        _requests(seed, "lesion", lesions, options.classes, options.diameters_m),
-        _requests(seed, "sham", shams, options.classes, options.diameters_m),
-        _requests(seed, "mimic", mimics, options.mimic_classes, options.diameters_m),
+        _requests(seed, "lesion", lesions, options.classes, options),
+        _requests(seed, "sham", shams, options.classes, options),
+        _requests(seed, "mimic", mimics, options.mimic_classes, options),
     )  # fmt: skip
 
 
@@ -141,7 +153,7 @@ def plan_cohort(
         Split -> family of mice; by default {"train": "A", "test": "B"}.
     **options
         Fields of `CohortOptions`: lesions_per_subject, diameters_m, classes, mimic_classes, lesion_free_fraction,
-        shams, mimics.
+        shams, mimics, locations.
 
     Raises
     ------

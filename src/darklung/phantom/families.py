@@ -105,6 +105,26 @@ RANGES_B: Mapping[str, tuple[float, float]] = {
 }
 
 
+# Family C differs in anatomy and in how things grow: barrel chest, high dome, airways with a stem and side branches.
+RANGES_C: Mapping[str, tuple[float, float]] = {
+    **RANGES,
+    "body_half_width_m": (10.4 * MM, 11.2 * MM),
+    "body_half_depth_m": (9.6 * MM, 10.5 * MM),
+    "neck_taper": (0.02, 0.10),
+    "fat_m": (0.8 * MM, 1.4 * MM),
+    "cavity_half_width_m": (6.9 * MM, 7.4 * MM),
+    "cavity_half_depth_m": (6.1 * MM, 6.8 * MM),
+    "lung_length_m": (10.8 * MM, 12.0 * MM),
+    "dome_height_m": (4.6 * MM, 5.8 * MM),
+    "heart_long_m": (4.2 * MM, 4.7 * MM),
+    "heart_short_m": (3.0 * MM, 3.4 * MM),
+    "heart_left_m": (1.0 * MM, 1.6 * MM),
+    "tissue_fraction": (0.265, 0.31),
+    "interface_density_per_m": (600 * PER_CM, 800 * PER_CM),
+    "texture": (0.10, 0.16),
+}
+
+
 @dataclass(frozen=True)
 class Family:
     """A kind of mouse.
@@ -112,20 +132,28 @@ class Family:
     Parameters
     ----------
     name : str
-    texture : {"smooth", "patchy"}
-        Law of the parenchyma: a Gaussian field, or emphysematous holes and fibrotic strands.
+    texture : {"smooth", "patchy", "acinar"}
+        Law of the parenchyma: a Gaussian field; emphysematous holes and fibrotic strands; bright cells with dark seams.
+    share, exponent : float
+        Law of the trees, see `tubes.grow_tree`.
+    growth : {"harmonic", "budding"}
+        Outline of lesions: one wavy surface, or overlapping buds.
     ranges : mapping
         Name of an `Anatomy` field -> (low, high), drawn uniformly.
     """
 
     name: str
     texture: str
+    share: float
+    exponent: float
+    growth: str
     ranges: Mapping[str, tuple[float, float]] = field(repr=False)
 
 
 FAMILIES = {
-    "A": Family("A", "smooth", RANGES),
-    "B": Family("B", "patchy", RANGES_B),
+    "A": Family("A", "smooth", 0.5, 3.0, "harmonic", RANGES),
+    "B": Family("B", "patchy", 0.5, 3.0, "harmonic", RANGES_B),
+    "C": Family("C", "acinar", 0.28, 2.6, "budding", RANGES_C),
 }
 
 

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import check_one_of, check_range
 from darklung.core.random import derive_seed, stream
-from darklung.phantom.families import MM, Anatomy
+from darklung.phantom.families import MM, Anatomy, family
 from darklung.phantom.grid import Grid, fractal_noise, occupancy
 from darklung.phantom.microstructure import Parenchyma, Refresh, healthy_fraction, textured
-from darklung.phantom.shapes import Blob, make_blob
+from darklung.phantom.shapes import Outline, make_blob, make_buds
 from darklung.phantom.tubes import draw_tubes, grow_tree
 
 Field = NDArray[np.float32]
 DIAMETER_RANGE_M = (0.2 * MM, 10.0 * MM)
+LOCATIONS = ("any", "pleura", "airway")
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,16 @@ class LesionRequest:
         A key of `LESIONS`, or of `MIMICS` where a mimic is wanted.
     diameter_m : float
         Diameter of the sphere of the same volume [m].
+    location : {"any", "pleura", "airway"}
+        Anywhere wholly inside a lobe; against the pleura and cut by it; beside an airway and grown along it.
     """
 
     tissue: str
     diameter_m: float
+    location: str = "any"
 
     def __post_init__(self) -> None:
+        check_one_of("location", self.location, LOCATIONS)
         check_one_of("tissue", self.tissue, [*LESIONS, *MIMICS])
         check_range("diameter_m", self.diameter_m, *DIAMETER_RANGE_M)
 
@@ -101,16 +106,34 @@ class Growth:
 
     request: LesionRequest
     kind: str
-    blob: Blob
+    blob: Outline
     seed: int
     tissue: Tissue = field(repr=False)
 
 
-def draw_growth(request: LesionRequest, kind: str, seed: int) -> Growth:
-    """The outline of one insertion; a sham has the outline of the class it borrows."""
+def draw_growth(
+    request: LesionRequest, kind: str, variant: str, seed: int, along: NDArray[np.float64] | None = None
+) -> Growth:
+    """The outline of one insertion, by the growth law of the family; a sham has the outline of the class it borrows.
+
+    Parameters
+    ----------
+    request : LesionRequest
+    kind : {"lesion", "sham", "mimic"}
+    variant : str
+    seed : int
+    along : (3,) float64, optional
+        Direction (z, y, x) in which it is longest.
+    """
     tissue = {**LESIONS, **MIMICS}[request.tissue]
     rng = stream(seed, "outline")
-    blob = make_blob(rng, request.diameter_m, rng.uniform(*tissue.irregular), rng.uniform(*tissue.stretch))
+    blob: Outline
+    if family(variant).growth == "budding":
+        direction = np.zeros(3) if along is None else along
+        blob = make_buds(rng, request.diameter_m, direction, 0.0 if along is None else 1.2)
+    else:
+        stretch = rng.uniform(*tissue.stretch) * (1.0 if along is None else 1.15)
+        blob = make_blob(rng, request.diameter_m, rng.uniform(*tissue.irregular), stretch, along)
     return Growth(request, kind, blob, seed, tissue)
 
 

@@ -13,7 +13,7 @@ from darklung.core.types import Insertion, Phantom
 from darklung.phantom.body import MATERIALS, body_densities
 from darklung.phantom.families import MM, Anatomy, draw_anatomy
 from darklung.phantom.grid import Grid, make_grid, occupancy
-from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest, Site, draw_growth, edit
+from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest, Site, edit
 from darklung.phantom.microstructure import Parenchyma, make_parenchyma
 from darklung.phantom.placing import Room, find_place
 from darklung.phantom.thorax import Thorax, build_thorax
@@ -123,7 +123,7 @@ class _Lungs:
         self.distance_m = thorax.lung
         self.share = occupancy(thorax.lung, grid.voxel_m)
         self.lobes = np.where(self.share > 0.5, thorax.lobe, 0).astype(np.uint8)
-        trees = grow_lung_trees(grid, thorax, anatomy, seed)
+        trees = grow_lung_trees(grid, thorax, anatomy, variant, seed)
         self.lumen = trees.lumen.drawn(grid)
         self.airway = np.maximum(trees.airway.drawn(grid), self.lumen)
         self.vessels = trees.vessels.drawn(grid)
@@ -132,7 +132,7 @@ class _Lungs:
         _follow_tubes(self.parenchyma, grid, trees.airway + trees.vessels)
         self.instances = np.zeros(grid.shape, dtype=np.uint16)
         tubes = np.minimum(self.airway + self.vessels, np.float32(1))
-        self.room = Room(grid, self.lobes, tubes, np.zeros(grid.shape, dtype=bool))
+        self.room = Room(grid, variant, self.lobes, thorax.lung, tubes, trees.airway, np.zeros(grid.shape, dtype=bool))
 
     def _site(self, box: tuple[slice, slice, slice]) -> Site:
         p = self.parenchyma
@@ -144,13 +144,12 @@ class _Lungs:
 
     def insert(self, number: int, kind: str, request: LesionRequest) -> Insertion:
         """Draw, place and edit in one insertion."""
-        growth = draw_growth(request, kind, derive_seed(self.seed, "insertion", number))
-        centre = find_place(self.room, growth, growth.seed)
+        growth, centre = find_place(self.room, request, kind, derive_seed(self.seed, "insertion", number))
         box = self.grid.box_around(centre, growth.blob.reach_m() + 0.5 * MM + 2 * self.grid.voxel_m)
-        core = edit(growth, self._site(box), centre)
+        core = edit(growth, self._site(box), centre) & (self.share[box] > 0.5)
         self.room.taken[box] |= core
         if kind != "sham":
-            self.instances[box][core & (self.share[box] > 0.5)] = number
+            self.instances[box][core] = number
         return Insertion(number, kind, request.tissue, centre, request.diameter_m)
 
     def finish(self, density: Field, insertions: tuple[Insertion, ...]) -> Phantom:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import require
 from darklung.core.random import stream
-from darklung.phantom.families import MM, Anatomy
+from darklung.phantom.families import MM, Anatomy, family
 from darklung.phantom.grid import Grid
 from darklung.phantom.thorax import WINDPIPE_SLOPE, Thorax, carina_m, cavity_centre_y_m, cavity_profile, spine_y_m
 from darklung.phantom.tubes import Tree, beside, draw_tubes, grow_tree
@@ -93,16 +93,17 @@ def _hilum(points: Points, carina: Points) -> Points:
 
 def _scaled(trees: list[Tree], volume_m3: float) -> list[NDArray[np.float64]]:
     """Radii of several trees by one Murray law, so that together they have `volume_m3`."""
-    unit = sum(float(np.sum(np.pi * np.cbrt(t.leaves) ** 2 * t.length_m())) for t in trees)
-    return [np.cbrt(t.leaves) * np.sqrt(volume_m3 / unit) for t in trees]
+    unit = sum(float(np.sum(np.pi * t.calibre() ** 2 * t.length_m())) for t in trees)
+    return [t.calibre() * np.sqrt(volume_m3 / unit) for t in trees]
 
 
-def grow_lung_trees(grid: Grid, thorax: Thorax, a: Anatomy, seed: int) -> LungTrees:
+def grow_lung_trees(grid: Grid, thorax: Thorax, a: Anatomy, variant: str, seed: int) -> LungTrees:
     """Trees of all lobes: airways with an artery beside each, and veins between them.
 
     Radii follow Murray's law from the hilum to below the voxel; vessels together hold `Anatomy.vessel_fraction` of the
     lungs' volume. NOT modelled: the pulmonary trunk and the great vessels outside the lungs, bronchial arteries.
     """
+    law = family(variant)
     lung_m3 = float(np.count_nonzero(thorax.lung < 0)) * grid.voxel_m**3
     carina = _to_grid(carina_m(a)[None], a)[0]
     airways, veins = [], []
@@ -111,8 +112,9 @@ def grow_lung_trees(grid: Grid, thorax: Thorax, a: Anatomy, seed: int) -> LungTr
         if len(points) < 4 * POINTS_PER_LEAF or lobe not in vein_points:
             continue
         root = _hilum(points, carina)
-        airways.append(grow_tree(points, root, leaf_points=POINTS_PER_LEAF))
-        veins.append(grow_tree(vein_points[lobe], root + 0.25 * (vein_points[lobe].mean(axis=0) - root)))
+        airways.append(grow_tree(points, root, leaf_points=POINTS_PER_LEAF, share=law.share, exponent=law.exponent))
+        other, entry = vein_points[lobe], root + 0.25 * (vein_points[lobe].mean(axis=0) - root)
+        veins.append(grow_tree(other, entry, leaf_points=POINTS_PER_LEAF, share=law.share, exponent=law.exponent))
     require(bool(airways), "field_of_view_m: the lungs do not lie inside the field of view")
     vessel_m3 = a.vessel_fraction * lung_m3
     radii = _scaled(airways + veins, vessel_m3)

@@ -19,23 +19,30 @@ class Tree:
     ----------
     start_m, end_m : (piece, 3) float64 as (z, y, x)
     leaves : (piece,) float64
-        How many end territories the piece feeds; radius ∝ leaves^(1/3) (Murray 1926, 10.1073/pnas.12.3.207).
+        How many end territories the piece feeds.
     parent : (piece,) int64
         Index of the piece it grows from, -1 for the root.
+    exponent : float
+        radius ∝ leaves^(1/exponent); 3 is Murray's law (1926, 10.1073/pnas.12.3.207).
     """
 
     start_m: NDArray[np.float64]
     end_m: NDArray[np.float64]
     leaves: NDArray[np.float64]
     parent: NDArray[np.int64]
+    exponent: float = 3.0
+
+    def calibre(self) -> NDArray[np.float64]:
+        """Radius of each piece relative to an end branch."""
+        return np.asarray(self.leaves ** (1 / self.exponent))
 
     def length_m(self) -> NDArray[np.float64]:
         """Length of each piece."""
         return np.asarray(np.linalg.norm(self.end_m - self.start_m, axis=1))
 
     def radius_for(self, volume_m3: float) -> NDArray[np.float64]:
-        """Radii by Murray's law such that all pieces together have `volume_m3`."""
-        shape = np.cbrt(self.leaves)
+        """Radii by the tree's law such that all pieces together have `volume_m3`."""
+        shape = self.calibre()
         unit = np.pi * np.sum(shape**2 * self.length_m())
         return np.asarray(shape * np.sqrt(volume_m3 / unit))
 
@@ -67,7 +74,7 @@ def _main_axis(points, low, high, centre, direction):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _split_lobe(points, root, leaf_points, reach):  # type: ignore[no-untyped-def]
+def _split_lobe(points, root, leaf_points, reach, share):  # type: ignore[no-untyped-def]
     """Grow one piece towards the centroid of its points, split them by a plane through its end, repeat for each half."""
     limit = 4 * len(points) // leaf_points + 16
     start, end = np.zeros((limit, 3)), np.zeros((limit, 3))
@@ -93,9 +100,13 @@ def _split_lobe(points, root, leaf_points, reach):  # type: ignore[no-untyped-de
         size = np.sqrt(np.sum(away**2))
         direction = away / size if size > 0 else np.array([1.0, 0.0, 0.0])
         normal = _main_axis(points, low, high, centre, direction)
+        cut = 0.0
+        if share != 0.5:
+            along = np.sort(np.array([np.sum((points[k] - centre) * normal) for k in range(low, high)]))
+            cut = along[int(share * (high - low))]
         i, j = low, high - 1
         while i <= j:
-            if np.sum((points[i] - centre) * normal) < 0:
+            if np.sum((points[i] - centre) * normal) < cut:
                 i += 1
             else:
                 for c in range(3):
@@ -109,22 +120,40 @@ def _split_lobe(points, root, leaf_points, reach):  # type: ignore[no-untyped-de
 
 
 def grow_tree(
-    points_m: NDArray[np.float64], root_m: NDArray[np.float64], *, leaf_points: int = 8, reach: float = 0.45
+    points_m: NDArray[np.float64],
+    root_m: NDArray[np.float64],
+    *,
+    leaf_points: int = 8,
+    reach: float = 0.45,
+    share: float = 0.5,
+    exponent: float = 3.0,
 ) -> Tree:
     """A tree from `root_m` that fills the cloud `points_m` (point, 3).
 
     Each branch goes `reach` of the way to the centroid of what it feeds, which is then cut in two across its longest
     extent (after Tawhai et al. 2000, 10.1114/1.1289457, in a simpler form).
+
+    Parameters
+    ----------
+    points_m, root_m : (point, 3), (3,) [m]
+    leaf_points : int
+        Points that one end branch feeds.
+    reach : float
+    share : float
+        Part that one daughter gets: 0.5 cuts through the centroid, less makes a stem with side branches.
+    exponent : float
+        Of the law of radii: r_parent^e = Σ r_child^e.
     """
-    start, end, leaves, parent = _split_lobe(points_m.copy(), np.asarray(root_m, dtype=np.float64), leaf_points, reach)
-    return Tree(start, end, leaves, parent)
+    root = np.asarray(root_m, dtype=np.float64)
+    start, end, leaves, parent = _split_lobe(points_m.copy(), root, leaf_points, reach, share)
+    return Tree(start, end, leaves, parent, exponent)
 
 
 def beside(tree: Tree, offset_m: NDArray[np.float64], direction: NDArray[np.float64]) -> Tree:
     """The tree with its joints moved sideways by `offset_m` (piece,) along one direction: an artery beside its airway."""
     shift_end = offset_m[:, None] * direction
     shift_start = np.where(tree.parent[:, None] >= 0, shift_end[tree.parent], shift_end[0])
-    return Tree(tree.start_m + shift_start, tree.end_m + shift_end, tree.leaves, tree.parent)
+    return Tree(tree.start_m + shift_start, tree.end_m + shift_end, tree.leaves, tree.parent, tree.exponent)
 
 
 @njit(cache=True)
