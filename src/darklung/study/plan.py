@@ -58,7 +58,7 @@ def _ct_tasks(study: CTStudy) -> list[Task]:
         tasks += _animal_tasks(study, animal)
     training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
     test = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "test"]
-    return tasks + _comparison_tasks(study, training, test, {"animals": animals})
+    return _comparison_tasks(study, tasks, training, test, {"animals": animals})
 
 
 def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
@@ -87,20 +87,20 @@ def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
 def _radiograph_tasks(study: RadiographStudy, beside: Path) -> list[Task]:
     from darklung.study.lobes import plan_copies
 
-    folder, copies = plan_copies(study, beside)
+    folder, copies, sources = plan_copies(study, beside)
     tasks = []
     for copy in copies:
         parameters = {"copy": copy, "insertion": _dump(study.insertion)}
         files = {"lobe": folder / copy["file"], "index": folder / "index.csv"}
         tasks.append(Task("lobes", copy["name"], "darklung.study.lobes:make_case", parameters, {}, CODE["lobes"], files))
     members = [Member(f"lobes/{c['name']}", c["animal"]) for c in copies]
-    return tasks + _comparison_tasks(study, members, None, {"copies": copies})
+    return _comparison_tasks(study, tasks, members, None, {"copies": copies, "sources": sources})
 
 
 def _comparison_tasks(
-    study: Study, members: Sequence[Member], test: Sequence[Member] | None, facts: Mapping[str, Any]
+    study: Study, before: list[Task], members: Sequence[Member], test: Sequence[Member] | None, facts: Mapping[str, Any]
 ) -> list[Task]:
-    """Training, prediction, evaluation and report.
+    """The tasks `before` that make the cases, then training, prediction, evaluation and report.
 
     With `test` members of their own, folds of `members` are validated in turn and the test members are predicted by the mean
     of all folds' models. Without (`test` None), each fold is tested by the model that neither trained nor validated on it.
@@ -130,12 +130,12 @@ def _comparison_tasks(
     }
     inputs = {"cases": cases, **{role: tuple(names) for role, names in predictions.items()}}
     tasks.append(Task("evaluate", "all", "darklung.study.learning:evaluate", parameters, inputs, CODE["evaluate"]))
-    told = {"study": _dump(study), **facts}
+    told = {"study": _dump(study), "tasks": [t.name for t in (*before, *tasks)], **facts}
     inputs = {"evaluate": (EVALUATION,), "cases": cases, "test": inputs["test"]}
     if study.kind == "ct":
         inputs["retrieve"] = (f"retrieve/{cases[-1].split('/')[1]}",)
     tasks.append(Task("report", "all", "darklung.study.reporting:report", told, inputs, CODE["report"]))
-    return tasks
+    return [*before, *tasks]
 
 
 Round = tuple[tuple[Member, ...], tuple[Member, ...], tuple[Member, ...]]
