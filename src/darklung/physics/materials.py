@@ -143,6 +143,11 @@ def delta(material: str, density_g_cm3: ArrayLike, energies_kev: ArrayLike) -> N
     return np.asarray(decrement * electrons_per_kg.reshape(energies.shape) * 1e3 * _density(density_g_cm3))
 
 
+def mass_elements(material: str) -> Mapping[str, float]:
+    """Mass fraction of every element of a material."""
+    return _material(material).mass_fractions
+
+
 @lru_cache(maxsize=256)
 def _material(name: str) -> Material:
     return MATERIALS[check_one_of("material", name, MATERIALS)]
