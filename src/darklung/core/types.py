@@ -43,6 +43,10 @@ class Insertion:
         check_one_of("insertion kind", self.kind, INSERTION_KINDS)
         check_positive("insertion diameter_m", self.diameter_m)
 
+    def center_on(self, spatial: int) -> tuple[float, ...]:
+        """Centre on a grid of 3 spatial axes, or of 2: rows of a radiograph run along z, columns (at angle 0) along x."""
+        return self.center_m if spatial == 3 else (self.center_m[0], self.center_m[2])
+
 
 @dataclass(frozen=True)
 class Phantom:

@@ -102,7 +102,7 @@ def hard_negatives(insertions: Sequence[Insertion], instances: NDArray[np.uint16
     out = np.isin(instances, mimics)
     axes = [o + d * np.arange(n) for o, d, n in zip(grid.origin_m, grid.spacing_m, grid.shape)]
     for sham in (i for i in insertions if i.kind == "sham"):
-        center = sham.center_m[-len(axes) :]
+        center = sham.center_on(len(axes))
         offsets = np.meshgrid(*[a - c for a, c in zip(axes, center)], indexing="ij", sparse=True)
         out |= sum(o**2 for o in offsets) <= (sham.diameter_m / 2) ** 2
     return out & ~np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])

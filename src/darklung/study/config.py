@@ -168,13 +168,14 @@ class InsertionPart(Document):
     """Synthetic tumours in measured radiographs, and what is assumed about the measured lobes."""
 
     versions: Count = Field(6, description="copies of each lobe, each with its own lesions")
-    tissues: tuple[str, ...] = Field(("solid", "filled"), description="lesion classes")
+    tissues: tuple[str, ...] = Field(("solid", "partly_filled"), description="lesion classes")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest lesion")
-    lesions: tuple[int, int] = Field((1, 2), description="fewest and most lesions of a copy that has any")
-    lesion_free: Fraction = Field(0.25, description="part of the copies without a lesion")
-    shams: int = Field(1, ge=0, description="sham insertions in each copy")
+    lesions: tuple[int, int] = Field((0, 2), description="fewest and most lesions of a copy")
+    shams: tuple[int, int] = Field((1, 1), description="fewest and most sham insertions in a copy")
     thickness: Length = Field(3e-3, description="assumed thickness of a lobe where it attenuates most")
-    blur: Length = Field(7.5e-5, description="assumed standard deviation of the detector's point spread")
+    blur: Length = Field(1e-4, description="assumed full width at half maximum of the detector's point spread")
+    edge: Length = Field(7.5e-5, description="distance that a lesion keeps from the lobe's edge")
+    pixel: Length = Field(7.5e-5, gt=0, description="detector pixel; the files do not say it")
 
 
 class RadiographStudy(Document):

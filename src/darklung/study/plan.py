@@ -22,7 +22,7 @@ CODE = {
     "correct": ("correct", "physics", "study.ct"),
     "reconstruct": ("tomo", "study.ct"),
     "features": ("features", "study.ct", "study.cases"),
-    "lobes": ("phantom.radiograph", "features", "io.lobes", "study.lobes", "study.cases"),
+    "lobes": ("phantom.radiograph", "phantom.lobes", "features", "io.lobes", "study.lobes", "study.cases"),
     "learn": ("learn", "study.learning", "study.cases"),
     "predict": ("learn", "study.learning", "study.cases"),
     "evaluate": ("evaluate", "study.learning", "study.cases"),
@@ -38,11 +38,11 @@ class Member:
     animal: str
 
 
-def plan(study: Study, beside: Path) -> list[Task]:
-    """All tasks of a study, inputs first. `beside` is the study file's folder, from which its paths start."""
+def plan(study: Study, study_file: Path) -> list[Task]:
+    """All tasks of a study, inputs first. Paths in a study start from the folder of `study_file`."""
     if isinstance(study, CTStudy):
         return _ct_tasks(study)
-    return _radiograph_tasks(study, beside)
+    return _radiograph_tasks(study, study_file)
 
 
 def _dump(part: Any) -> Any:
@@ -84,14 +84,14 @@ def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
     ]
 
 
-def _radiograph_tasks(study: RadiographStudy, beside: Path) -> list[Task]:
+def _radiograph_tasks(study: RadiographStudy, study_file: Path) -> list[Task]:
     from darklung.study.lobes import plan_copies
 
-    folder, copies, sources = plan_copies(study, beside)
+    folder, copies, sources = plan_copies(study, study_file)
     tasks = []
     for copy in copies:
         parameters = {"copy": copy, "insertion": _dump(study.insertion)}
-        files = {"lobe": folder / copy["file"], "index": folder / "index.csv"}
+        files = {"lobe": folder / copy["file"]}
         tasks.append(Task("lobes", copy["name"], "darklung.study.lobes:make_case", parameters, {}, CODE["lobes"], files))
     members = [Member(f"lobes/{c['name']}", c["animal"]) for c in copies]
     return _comparison_tasks(study, tasks, members, None, {"copies": copies, "sources": sources})

@@ -37,7 +37,7 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     """
     study = read_study(path)
     folder = out or Path("runs") / study.name
-    tasks = plan(study, path.parent)
+    tasks = plan(study, path)
     about = {"name": study.name, "kind": study.kind, "seed": study.seed, "study": study.model_dump(mode="json")}
     computed = run_tasks(tasks, folder=folder, targets=[EVALUATION, REPORT], workers=workers, about=about)
     _write_resolved(study, folder / "study.yaml")
@@ -51,7 +51,7 @@ def list_tasks(path: Path, *, out: Path | None = None) -> str:
     """Check a study and list its tasks, each done or to do."""
     study = read_study(path)
     folder = out or Path("runs") / study.name
-    tasks = plan(study, path.parent)
+    tasks = plan(study, path)
     needed = stale({t.name: t for t in tasks}, task_keys(tasks), folder, [EVALUATION, REPORT])
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in tasks]
     return "\n".join([*lines, f"{len(needed)} of {len(tasks)} tasks to do in {folder}"])
