@@ -32,16 +32,20 @@ Range = tuple[float, float]
 # Class -> ranges of r_mu and r_epsilon relative to healthy lung (docs/decisions/081).
 CLASSES: dict[str, tuple[Range, Range]] = {
     "solid": ((2.9, 3.3), (0.0, 0.05)),
-    "partly_filled": ((2.3, 3.0), (0.2, 0.5)),
+    "filled": ((2.3, 3.0), (0.2, 0.5)),
     "papillary": ((1.7, 2.3), (0.4, 0.85)),
     "lepidic": ((1.3, 1.8), (0.75, 1.1)),
 }
-MIMICS: dict[str, tuple[Range, Range]] = {"consolidation": ((2.0, 3.0), (0.6, 1.5)), "emphysema": ((0.5, 0.83), (0.5, 0.8))}
+MIMICS: dict[str, tuple[Range, Range]] = {
+    "atelectasis": ((2.0, 3.0), (0.7, 1.4)),
+    "pneumonia": ((1.8, 2.8), (0.5, 0.95)),
+    "emphysema": ((0.5, 0.83), (0.5, 0.8)),
+}
 HEALTHY: tuple[Range, Range] = ((0.95, 1.05), (0.95, 1.05))
 # A ray belongs to the lesion's label where it crosses more than this much of it.
 LABEL_CHORD_M = 1.0e-4
 # Subsamples of a pixel, along each axis, when a lesion is drawn.
-FINE = 4
+FINE = 3
 TRIES = 12
 
 
@@ -67,7 +71,7 @@ class InsertionSettings:
         Distance that a lesion keeps from the mask's edge and from other insertions.
     """
 
-    classes: tuple[str, ...] = ("solid", "partly_filled")
+    classes: tuple[str, ...] = ("solid", "filled")
     mimics: tuple[str, ...] = ()
     diameter_m: Range = (0.5e-3, 1.5e-3)
     lesions: tuple[int, int] = (0, 2)
@@ -262,12 +266,11 @@ def _insert(
 ) -> RadiographInsertion | None:
     """Draw diameters, uniform in the range, until one finds a place; at last the smallest. Small lobes get smaller ones."""
     ratios = {"lesion": CLASSES, "mimic": MIMICS, "sham": dict.fromkeys(CLASSES, HEALTHY)}[kind][tissue]
-    room_px = ndimage.distance_transform_edt(np.pad(canvas.free, 1)).max()
     for attempt in range(TRIES):
         diameter = settings.diameter_m[0] if attempt >= TRIES - 3 else rng.uniform(*settings.diameter_m)
-        if diameter / 2 > room_px * lobe.pixel_m:
+        if not _has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
             continue
-        offset, roughness = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.05, 0.15)
+        offset, roughness = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.08, 0.18)
         chords = lesion_chords(
             diameter_m=diameter, pixel_m=lobe.pixel_m, roughness=roughness, rng=rng, offset_px=(offset[0], offset[1])
         )
@@ -289,10 +292,16 @@ def _insert(
     return RadiographInsertion(record, r_mu, r_epsilon, float(chord.max()))
 
 
+def _has_room(free: NDArray[np.bool_], thickness: NDArray, *, diameter_px: float, diameter_m: float) -> bool:
+    """Whether a somewhat smaller sphere would fit: a quick look before the body is drawn."""
+    room = ndimage.distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
+    return bool(((room > 0.42 * diameter_px) & (thickness > 0.85 * diameter_m)).any())
+
+
 def _place(
     chords: NDArray, free: NDArray[np.bool_], thickness: NDArray, *, edge_px: float, rng: np.random.Generator
 ) -> tuple[int, int] | None:
-    """A random middle pixel where the whole body lies in free lung, off the edge, with no chord longer than the lung is thick."""
+    """A random middle pixel where the whole body lies in free lung, off the edge, no chord longer than the lung is thick."""
     half = chords.shape[0] // 2
     if min(free.shape) <= 2 * half:
         return None
@@ -381,5 +390,10 @@ def padded(case: RadiographCase, *, smallest_px: int) -> RadiographCase:
     data = np.stack([np.pad(c, widths, constant_values=m) for c, m in zip(image.data, medians)])
     origin = tuple(o - w[0] * d for o, w, d in zip(image.origin_m, widths, image.spacing_m))
     grown = Image(data, image.names, image.units, image.spacing_m, origin, image.frame)
-    target, region, instances = (np.pad(m, widths) for m in (case.target, case.region, case.instances))
-    return replace(case, image=grown, target=target, region=region, instances=instances)
+    return replace(
+        case,
+        image=grown,
+        target=np.asarray(np.pad(case.target, widths), dtype=bool),
+        region=np.asarray(np.pad(case.region, widths), dtype=bool),
+        instances=np.asarray(np.pad(case.instances, widths), dtype=np.uint16),
+    )
