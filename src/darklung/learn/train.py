@@ -28,12 +28,13 @@ from darklung.learn.device import choose_device, choose_precision, one_thread, p
 from darklung.learn.losses import Loss, make_loss
 from darklung.learn.network import make_network, size_multiple
 from darklung.learn.patches import Source, draw_batch, make_source
-from darklung.learn.predict import apply_network
+from darklung.learn.predict import apply_network, window_of
 from darklung.learn.selection import make_metric
 
-VALIDATIONS = 6  # how often in a training the validation cases are scored, evenly spread over its second part
-FIRST_VALIDATION = 0.3  # share of the steps before the first
-PATIENCE = 3  # stop after so many validations without a better score
+# How often the validation cases are scored (a score costs as much as about 20 steps): every so many steps, within these bounds.
+STEPS_A_VALIDATION = 100
+VALIDATIONS = (4, 20)
+FIRST_VALIDATION = 0.4  # share of the steps before the first
 CHECKPOINT_SECONDS = 20.0
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
 GRADIENT_LIMIT = 5.0
@@ -67,9 +68,9 @@ def train(
     widths: Sequence[int] = (16, 32, 48),
     loss: str = "dice_focal_boundary",
     metric: str = "tile_auroc",
-    patch: int = 24,
-    batch: int = 2,
-    steps: int = 200,
+    patch: int = 16,
+    batch: int = 4,
+    steps: int = 300,
     learning_rate: float = 4e-3,
     progress: Progress | None = None,
 ) -> Path:
@@ -236,15 +237,19 @@ def _loss(run: _Run, data: Tensor, target: Tensor, distance: Tensor, region: Ten
 
 
 def _validation_steps(steps: int) -> set[int]:
-    shares = np.linspace(FIRST_VALIDATION, 1.0, VALIDATIONS)
+    shares = np.linspace(FIRST_VALIDATION, 1.0, _validations(steps))
     return {max(1, round(float(s) * steps)) for s in shares}
+
+
+def _validations(steps: int) -> int:
+    return int(np.clip(steps // STEPS_A_VALIDATION, *VALIDATIONS))
 
 
 def _validate(run: _Run, state: State) -> None:
     """Score the validation cases, keep the weights if none were better, stop when patience is spent."""
     if not run.validation:
         return
-    window = (run.plan.patch,) * run.plan.dims
+    window = window_of(patch=run.plan.patch, dims=run.plan.dims, widths=run.plan.widths)
     logits = [
         apply_network(network=run.network, data=data, region=case.region, window=window, overlap=0.0)
         for data, case in run.validation
@@ -256,4 +261,5 @@ def _validate(run: _Run, state: State) -> None:
         regions=[c.region for c in cases],
         spacing_m=cases[0].image.spacing_m,
     )
-    state.judge(run.network, score, PATIENCE)
+    # The rate falls to zero at the end, which helps much: stopping is for trainings that got worse for half of their time.
+    state.judge(run.network, score, max(3, _validations(run.plan.steps) // 2))
