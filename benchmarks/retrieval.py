@@ -102,9 +102,7 @@ def compare() -> None:
         difference = float(np.abs(getattr(ours, name) - theirs[name]).max())
         errors = [float(np.std(maps - true)) for maps in (getattr(ours, name), theirs[name])]
         stated = float(np.sqrt(np.mean(getattr(ours, f"{name}_variance"))))
-        print(
-            f"{name:12s} scatter ours {errors[0]:.5f}, numpy {errors[1]:.5f}, stated {stated:.5f}; differ by {difference:.0e}"
-        )
+        print(f"{name:12s} scatter ours {errors[0]:.5f}, numpy {errors[1]:.5f}, stated {stated:.5f}; apart {difference:.0e}")
 
 
 def stream_scan(gibibytes: float) -> None:
