@@ -83,7 +83,7 @@ def scattering_coefficient(
     squared_contrast_per_m2: NDArray[np.float64],
     correlation_length_m: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """ε [1/m] of every porous voxel at a few energies, (energy, column, z).
+    """ε [1/m] of every porous voxel at a few energies, (column, energy, z).
 
     The ellipsoidal two-phase model of `darklung.physics.scattering.ellipsoidal`, with its last factor from a table
     (relative error below 1e-5).
@@ -98,7 +98,8 @@ def scattering_coefficient(
     correlation_length_m : (energy,) float64
         ξ(E) [m].
     """
-    out = np.empty((len(correlation_length_m), *columns.strength.shape), dtype=np.float32)
+    count, depth = columns.strength.shape
+    out = np.empty((count, len(correlation_length_m), depth), dtype=np.float32)
     _coefficients(
         columns.strength,
         columns.across,
@@ -142,4 +143,4 @@ def _coefficients(strength, across, excess, axis, beam, sensitivity, contrast, s
                 part = np.float32(bits[z] - ((index + _FIRST) << _SHIFT)) * np.float32(2.0**-_SHIFT)
                 part = min(max(part, np.float32(0)), np.float32(1))
                 shape = table[index] + part * (table[index + 1] - table[index])
-                out[e, column, z] = contrast[e] * factor[z] * shape
+                out[column, e, z] = contrast[e] * factor[z] * shape

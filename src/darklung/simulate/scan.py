@@ -196,21 +196,25 @@ def _scattering(
 ) -> NDArray[np.float32]:
     """Line integrals of ε, (direction, node, row, col)."""
     columns = scatterer.columns
-    out = np.zeros((len(directions_rad), len(scatterer.correlation_length_m), fine.rows, fine.cols), dtype=np.float32)
+    directions, nodes, rows = len(directions_rad), len(scatterer.correlation_length_m), fine.rows
     if len(columns.columns_yx) == 0:
-        return out
-    beam = fine.beam()[view]
-    for d, alpha in enumerate(directions_rad):
-        epsilon = scattering_coefficient(
+        return np.zeros((directions, nodes, rows, fine.cols), dtype=np.float32)
+    values = [
+        scattering_coefficient(
             columns,
-            beam=beam,
+            beam=fine.beam()[view],
             sensitivity=fine.sensitivity(alpha)[view],
             squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
             correlation_length_m=scatterer.correlation_length_m,
         )
-        for j, coefficient in enumerate(epsilon):
-            out[d, j] = project_columns(coefficient, columns.columns_yx, shape, fine.pixel_m, fine, view)
-    return out
+        for alpha in directions_rad
+    ]
+    # One call for all directions and energies: the projector takes them for more slices.
+    slices = directions * nodes * rows
+    tall = ParallelGeometry(fine.angles_rad[view : view + 1], slices, fine.cols, fine.pixel_m, fine.axis_col)
+    stacked = np.stack(values, axis=1).reshape(len(columns.columns_yx), slices)
+    projected = project_columns(stacked, columns.columns_yx, (slices, *shape[1:]), fine.pixel_m, tall, 0)
+    return projected.reshape(directions, nodes, rows, fine.cols)
 
 
 def _flats(camera: Camera, flat_visibility: float, flat_time_s: NDArray[np.float64]) -> NDArray:
