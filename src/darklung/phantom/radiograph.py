@@ -32,7 +32,7 @@ Range = tuple[float, float]
 # Class -> ranges of r_mu and r_epsilon relative to healthy lung (docs/decisions/081).
 CLASSES: dict[str, tuple[Range, Range]] = {
     "solid": ((2.9, 3.3), (0.0, 0.05)),
-    "filled": ((2.3, 3.0), (0.2, 0.5)),
+    "partly_filled": ((2.3, 3.0), (0.2, 0.5)),
     "papillary": ((1.7, 2.3), (0.4, 0.85)),
     "lepidic": ((1.3, 1.8), (0.75, 1.1)),
 }
@@ -71,7 +71,7 @@ class InsertionSettings:
         Distance that a lesion keeps from the mask's edge and from other insertions.
     """
 
-    classes: tuple[str, ...] = ("solid", "filled")
+    classes: tuple[str, ...] = ("solid", "partly_filled")
     mimics: tuple[str, ...] = ()
     diameter_m: Range = (0.5e-3, 1.5e-3)
     lesions: tuple[int, int] = (0, 2)
@@ -173,7 +173,7 @@ def lesion_chords(
     """
     check_positive("diameter_m", diameter_m)
     check_range("roughness", roughness, 0.0, 0.3)
-    half = int(np.ceil(0.5 * diameter_m * (1 + 4 * roughness) / pixel_m + 0.5))
+    half = int(np.ceil(0.5 * diameter_m * (1 + 4 * roughness) / pixel_m)) + 1
     side, step = 2 * half + 1, pixel_m / FINE
     axis = ((np.arange(side * FINE) - (side * FINE - 1) / 2) * step).astype(np.float32)
     row, col = (axis - np.float32(o * pixel_m) for o in offset_px)
