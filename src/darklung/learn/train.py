@@ -31,7 +31,7 @@ from darklung.learn.patches import Source, draw_batch, make_source
 from darklung.learn.predict import apply_network, window_of
 from darklung.learn.selection import make_metric
 
-# How often the validation cases are scored (a score costs as much as about 20 steps): every so many steps, within these bounds.
+# How often the validation cases are scored (each costs as much as about 20 steps): every so many steps, within these bounds.
 STEPS_A_VALIDATION = 100
 VALIDATIONS = (4, 20)
 FIRST_VALIDATION = 0.4  # share of the steps before the first
