@@ -1,0 +1,209 @@
+"""Iterative reconstruction: weighted least squares (CGLS), and with total variation (PWLS-TV)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.tomo.projector import Projector
+from darklung.tomo.total_variation import denoise
+
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an iteration ended with.
+
+    Parameters
+    ----------
+    volume : (z, y, x) float32
+    chi_square : tuple of float
+        Σ (A x − p)² / variance over the valid pixels, divided by their number: one value an iteration, taken before it.
+    stopped : {"noise", "converged", "iterations"}
+        Data explained to within their noise, no more change, or the allowed number of iterations.
+    """
+
+    volume: NDArray[np.float32]
+    chi_square: tuple[float, ...]
+    stopped: str
+
+
+def inverse_variance(variance: NDArray, valid: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Weights 1/variance; zero where `valid` is False. For dark field the variance is (2/V² − 1)/N plus the flat's.
+
+    Raises
+    ------
+    DarklungError
+        A valid pixel whose variance is not a finite number > 0.
+    """
+    good = np.ones(variance.shape, bool) if valid is None else np.asarray(valid, bool)
+    check_shape("valid", good, "view, row, col", variance.shape)
+    usable = np.isfinite(variance) & (variance > 0)
+    require(bool(usable[good].all()), f"variance: wanted numbers > 0 where valid, got {int((good & ~usable).sum())} others")
+    weights = np.zeros(variance.shape, np.float32)
+    np.divide(1.0, variance, out=weights, where=good, casting="unsafe")
+    return weights
+
+
+def cgls(
+    projector: Projector,
+    projections: NDArray,
+    *,
+    weights: NDArray[np.float32] | None = None,
+    iterations: int = 30,
+    tolerance: float = 1e-3,
+    start: NDArray | None = None,
+    progress: Progress | None = None,
+) -> Solution:
+    """Minimise Σ weights (A x − p)² by conjugate gradients on the normal equations.
+
+    Early stopping is the regularisation: with weights it ends when χ² per valid pixel falls to 1 ("noise").
+
+    Parameters
+    ----------
+    projector : Projector
+    projections : (view, row, col) array
+        Values where the weight is zero are not looked at.
+    weights : (view, row, col) float32, optional
+        From `inverse_variance`; 1 everywhere, and no stop at the noise, by default.
+    iterations : int
+    tolerance : float
+        Ends when the gradient has fallen by this factor ("converged").
+    start : (z, y, x) array, optional
+        Zero by default.
+    progress : callable, optional
+        Called with the iteration and χ² per pixel.
+
+    References
+    ----------
+    Björck 1996, Numerical Methods for Least Squares Problems, doi:10.1137/1.9781611971484.
+    """
+    data, w, count = _weighted(projector, projections, weights)
+    x = np.zeros(projector.shape, np.float32) if start is None else np.array(start, np.float32)
+    check_shape("start", x, "z, y, x", projector.shape)
+    residual = data - projector.forward(x)
+    direction = gradient = projector.adjoint(w * residual)
+    size = first = _dot(gradient, gradient)
+    chi, stopped = [], "iterations"
+    for i in range(iterations):
+        chi.append(_dot(w * residual, residual) / count)
+        if progress is not None:
+            progress(i, chi[-1])
+        if (weights is not None and chi[-1] <= 1) or size <= tolerance**2 * first:
+            stopped = "noise" if weights is not None and chi[-1] <= 1 else "converged"
+            break
+        seen = projector.forward(direction)
+        step = np.float32(size / _dot(w * seen, seen))
+        x += step * direction
+        residual -= step * seen
+        gradient = projector.adjoint(w * residual)
+        size, before = _dot(gradient, gradient), size
+        direction = gradient + np.float32(size / before) * direction
+    return Solution(x, tuple(chi), stopped)
+
+
+def pwls_tv(
+    projector: Projector,
+    projections: NDArray,
+    *,
+    weights: NDArray[np.float32],
+    strength: float,
+    iterations: int = 40,
+    subsets: int = 1,
+    nonnegative: bool = False,
+    start: NDArray | None = None,
+    tolerance: float = 1e-4,
+    progress: Progress | None = None,
+) -> Solution:
+    """Minimise ½ Σ weights (A x − p)² + strength Σ |∇x|: penalised weighted least squares with total variation.
+
+    Proximal gradient steps with momentum in the metric Aᵀ W A 1 (which bounds the Hessian), restarted when momentum points
+    uphill. With `subsets` > 1 each step uses part of the views: faster at first, but it ends near the minimum, not in it.
+
+    Parameters
+    ----------
+    projector : Projector
+    projections : (view, row, col) array
+    weights : (view, row, col) float32
+        From `inverse_variance`; pixels of weight zero are not looked at.
+    strength : float
+        Weight of the total variation [m], >= 0: a difference of d [1/m] between neighbours costs strength · d.
+    iterations : int
+        Passes over all views.
+    subsets : int
+        Interleaved groups of views, at most the number of views.
+    nonnegative : bool
+        Only where physics says so: attenuation may be, the dark field of noisy data must not be forced.
+    start : (z, y, x) array, optional
+        Such as the filtered back-projection; zero by default.
+    tolerance : float
+        Ends when a pass changes the volume by less than this, relative to its norm ("converged").
+    progress : callable, optional
+        Called with the pass and χ² per pixel.
+
+    References
+    ----------
+    Beck, Teboulle 2009, SIAM J Imaging Sci 2:183, doi:10.1137/080716542; Kim, Ramani, Fessler 2015, IEEE Trans Med
+    Imaging 34:167, doi:10.1109/TMI.2014.2350962 (ordered subsets with momentum).
+    """
+    require(strength >= 0, f"strength: wanted >= 0, got {strength}")
+    data, w, count = _weighted(projector, projections, weights)
+    parts = _subsets(projector, subsets)
+    metric = projector.adjoint(w * projector.forward(np.ones(projector.shape, np.float32)))
+    metric = np.maximum(metric, 0.01 * metric.max())
+    x = np.zeros(projector.shape, np.float32) if start is None else np.array(start, np.float32)
+    check_shape("start", x, "z, y, x", projector.shape)
+    ahead, dual, momentum, chi, stopped = x, None, 1.0, [], "iterations"
+    for i in range(iterations):
+        before, total = x, 0.0
+        for part, views in parts:
+            residual = part.forward(ahead) - data[views]
+            pull = w[views] * residual
+            total += _dot(pull, residual)
+            noisy = ahead - np.float32(len(parts)) * part.adjoint(pull) / metric
+            new, dual = denoise(noisy, metric, strength, nonnegative=nonnegative, dual=dual, threads=projector.threads)
+            momentum, following = (1.0 if _dot(ahead - new, new - x) > 0 else momentum), momentum
+            following = 0.5 + 0.5 * np.sqrt(1 + 4 * momentum**2)
+            ahead = new + np.float32((momentum - 1) / following) * (new - x)
+            x, momentum = new, following
+        chi.append(total / count)
+        if progress is not None:
+            progress(i, chi[-1])
+        if _dot(x - before, x - before) <= tolerance**2 * _dot(x, x):
+            stopped = "converged"
+            break
+    return Solution(x, tuple(chi), stopped)
+
+
+def _weighted(
+    projector: Projector, projections: NDArray, weights: NDArray | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    check_shape("projections", projections, "view, row, col", projector.projection_shape)
+    w = np.ones(projections.shape, np.float32) if weights is None else np.asarray(weights, np.float32)
+    check_shape("weights", w, "view, row, col", projections.shape)
+    check_finite("weights", w)
+    require(bool((w >= 0).all()), "weights: wanted numbers >= 0, got negative ones")
+    count = int(np.count_nonzero(w))
+    check_positive("weights: pixels that count", count)
+    data = np.where(w > 0, projections, 0).astype(np.float32)
+    check_finite("projections", data)
+    return data, w, count
+
+
+def _subsets(projector: Projector, count: int) -> list[tuple[Projector, slice]]:
+    views = projector.geometry.views
+    require(1 <= count <= views, f"subsets: wanted 1 to {views} (the views), got {count}")
+    bits = max(count - 1, 1).bit_length()
+    order = sorted(range(count), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))  # neighbours in time far apart in angle
+    cuts = [slice(i, None, count) for i in order]
+    geometry = projector.geometry
+    return [(replace(projector, geometry=replace(geometry, angles_rad=geometry.angles_rad[c])), c) for c in cuts]
+
+
+def _dot(a: NDArray, b: NDArray) -> float:
+    return float(np.einsum("i,i->", a.ravel(), b.ravel(), dtype=np.float64))
