@@ -1,6 +1,7 @@
 """Time and memory of a simulated scan: ``python benchmarks/simulation.py [--size 160] [--views 360] [--scaling]``.
 
-Prints one line a case: voxels, views, supersampling, seconds, nanoseconds per voxel and view, and peak memory.
+Prints one line a case: voxels, views, supersampling, wall and CPU seconds, CPU nanoseconds per voxel and view, peak memory.
+Set NUMBA_NUM_THREADS=1 for one core.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from darklung.core.types import Phantom
 from darklung.physics.instrument import make_instrument
+from darklung.simulate.effects import Detector, Effects, Stability
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 
@@ -43,17 +45,33 @@ def thorax(depth: int, size: int, voxel_m: float) -> Phantom:
     )
 
 
-def measure(depth: int, size: int, views: int, supersampling: int) -> None:
+EVERYTHING = Effects(
+    detector=Detector(
+        blur_m=60e-6,
+        charge_sharing=0.1,
+        electronic_noise_counts=3.0,
+        dark_counts=50.0,
+        bad_pixels=1e-3,
+        ring_gain=2e-3,
+        saturation_counts=1e6,
+    ),
+    stability=Stability(step_error_rad=0.02, dose_jitter=0.01, phase_drift_rad=0.5, visibility_drift=-0.03, flux_drift=0.02),
+    scatter_to_primary=0.03,
+)
+
+
+def measure(depth: int, size: int, views: int, supersampling: int, effects: Effects | None) -> None:
     """Simulate once and print the line."""
     phantom = thorax(depth, size, 120e-6)
     protocol = Protocol(views=views, supersampling=supersampling, time_limit_s=1e9)
-    start = time.perf_counter()
-    simulate_scan(phantom, instrument=make_instrument(), protocol=protocol, seed=1)
-    seconds = time.perf_counter() - start
+    start, cpu = time.perf_counter(), time.process_time()
+    simulate_scan(phantom, instrument=make_instrument(), protocol=protocol, seed=1, effects=effects)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    cost = 1e9 * seconds / (depth * size**2 * views)
+    cost = 1e9 * cpu / (depth * size**2 * views)
     print(
-        f"{depth}x{size}x{size} views={views} k={supersampling}: {seconds:.2f} s, {cost:.2f} ns/(voxel view), {peak:.2f} GB"
+        f"{depth}x{size}x{size} views={views} k={supersampling}: {seconds:.2f} s wall, {cpu:.2f} s CPU, "
+        f"{cost:.2f} ns/(voxel view), {peak:.2f} GB"
     )
 
 
@@ -65,15 +83,17 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=120)
     parser.add_argument("--supersampling", type=int, default=1)
     parser.add_argument("--scaling", action="store_true", help="several sizes and numbers of views")
+    parser.add_argument("--effects", action="store_true", help="every effect switched on")
     options = parser.parse_args()
+    effects = EVERYTHING if options.effects else None
     simulate_scan(
         thorax(2, 8, 1e-4), instrument=make_instrument(), protocol=Protocol(views=2), seed=1
     )  # compile the kernels first
     if options.scaling:
         for depth, size, views in ((32, 64, 60), (32, 64, 120), (64, 64, 120), (64, 128, 120), (128, 128, 120)):
-            measure(depth, size, views, options.supersampling)
+            measure(depth, size, views, options.supersampling, effects)
     else:
-        measure(options.depth, options.size, options.views, options.supersampling)
+        measure(options.depth, options.size, options.views, options.supersampling, effects)
 
 
 if __name__ == "__main__":

@@ -157,11 +157,11 @@ def _count(camera: Camera, expected: Map, names: tuple[str | int, ...]) -> NDArr
         # four neighbours each get a quarter of the second counts; edges reflect
         return expected + share * np.stack([frame + laplace(frame, mode="nearest") / 4 for frame in expected])
     rng = stream(camera.seed, *names)
-    counts: NDArray = rng.poisson(expected)
-    if share > 0:
-        extra = rng.binomial(counts[None], share / 4, (4, *counts.shape))
-        counts = counts + _shifted(extra)
-    return counts
+    if share == 0:
+        return rng.poisson(expected)
+    # Photons counted once, and those counted twice by the neighbour that shares, are independent Poisson numbers.
+    twice = rng.poisson(expected * (share / 4), (4, *expected.shape))
+    return rng.poisson(expected * (1 - share)) + twice.sum(axis=0) + _shifted(twice)
 
 
 def _shifted(extra: NDArray) -> NDArray:
