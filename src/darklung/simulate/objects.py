@@ -1,0 +1,166 @@
+"""Calibration objects: cylinder, foam, fibres, step wedge, edge and star, as phantoms for `simulate_scan`.
+
+Solid parts carry their share of each voxel (3 × 3 × 3 points a voxel). Porous parts scatter as the two-phase medium of
+soft tissue, like lung; suspensions of spheres with their own law are not phantoms: see
+`darklung.physics.scattering.sphere`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import check_positive, check_range, require
+from darklung.core.types import Phantom
+from darklung.physics.materials import MATERIALS
+from darklung.simulate.scan import SCATTERING_DENSITY_G_CM3, SCATTERING_TISSUE
+
+Shape = tuple[int, int, int]
+Field = NDArray[np.float64]
+Inside = Callable[[Field, Field, Field], NDArray[np.bool_]]
+
+_POINTS = 3
+
+
+def cylinder(
+    *,
+    diameter_m: float,
+    voxel_m: float,
+    shape: Shape,
+    material: str = "water",
+    foam_diameter_m: float = 0.0,
+    foam_fraction: float = 0.3,
+    foam_interface_per_m: float = 8e4,
+) -> Phantom:
+    """A cylinder along z, with a foam rod (φ, S_V of soft tissue) in the middle if `foam_diameter_m` is not 0.
+
+    The acceptance object of hardening correction: water of 25 mm with and without foam.
+    """
+    check_positive("diameter_m", diameter_m)
+    check_range("foam_diameter_m", foam_diameter_m, 0, diameter_m)
+    foam = _share(lambda z, y, x: np.hypot(y, x) < foam_diameter_m / 2, shape, voxel_m)
+    solid = _share(lambda z, y, x: np.hypot(y, x) < diameter_m / 2, shape, voxel_m) - foam
+    return _phantom(
+        voxel_m, material, solid, porous=foam, tissue_fraction=foam_fraction, interface_per_m=foam_interface_per_m
+    )
+
+
+def fibres(
+    *,
+    diameter_m: float,
+    voxel_m: float,
+    shape: Shape,
+    angle_rad: float,
+    aspect: float = 3.0,
+    tissue_fraction: float = 0.3,
+    interface_per_m: float = 8e4,
+) -> Phantom:
+    """A ball of parallel fibres in the (z, x) plane, at `angle_rad` from z towards x.
+
+    Seen at θ = 0 the fibres lie in the detector's plane; scattering is weakest for the sensitivity α = `angle_rad`.
+    """
+    check_positive("diameter_m", diameter_m)
+    ball = _share(lambda z, y, x: z**2 + y**2 + x**2 < (diameter_m / 2) ** 2, shape, voxel_m)
+    return _phantom(
+        voxel_m,
+        SCATTERING_TISSUE,
+        np.zeros(shape),
+        porous=ball,
+        tissue_fraction=tissue_fraction,
+        interface_per_m=interface_per_m,
+        aspect=aspect,
+        axis=(float(np.cos(angle_rad)), 0.0, float(np.sin(angle_rad))),
+    )
+
+
+def step_wedge(*, thicknesses_m: Sequence[float], voxel_m: float, shape: Shape, material: str = "al") -> Phantom:
+    """Steps side by side along x, as thick along y (the beam at θ = 0) as told; each fills z and an equal share of x."""
+    steps = np.asarray(thicknesses_m, dtype=np.float64)
+    require(bool(len(steps) > 0 and (steps >= 0).all()), f"thicknesses_m: wanted numbers >= 0, got {thicknesses_m!r}")
+    most = shape[1] * voxel_m
+    require(bool(steps.max() <= most), f"thicknesses_m: wanted at most the volume's {most:g} m, got {steps.max():g}")
+    width = shape[2] * voxel_m / len(steps)
+
+    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
+        number = np.clip(((x + shape[2] * voxel_m / 2) / width).astype(int), 0, len(steps) - 1)
+        return np.asarray(np.abs(y) + 0 * z < steps[number] / 2)
+
+    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+
+
+def edge(
+    *, thickness_m: float, voxel_m: float, shape: Shape, angle_rad: float = np.deg2rad(3.0), material: str = "al"
+) -> Phantom:
+    """A plate across the beam of θ = 0 that ends at an edge through the middle, `angle_rad` from z: for resolution."""
+    check_positive("thickness_m", thickness_m)
+
+    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
+        return np.asarray((np.abs(y) < thickness_m / 2) & (x * np.cos(angle_rad) - z * np.sin(angle_rad) < 0))
+
+    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+
+
+def star(
+    *, thickness_m: float, diameter_m: float, voxel_m: float, shape: Shape, spokes: int = 12, material: str = "al"
+) -> Phantom:
+    """A Siemens star across the beam of θ = 0."""
+    check_positive("thickness_m", thickness_m)
+    check_positive("diameter_m", diameter_m)
+    require(spokes >= 2, f"spokes: wanted at least 2, got {spokes!r}")
+
+    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
+        spoke = np.sin(spokes * np.arctan2(x, z)) > 0
+        return np.asarray(spoke & (np.abs(y) < thickness_m / 2) & (np.hypot(z, x) < diameter_m / 2))
+
+    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+
+
+def _share(inside: Inside, shape: Shape, voxel_m: float) -> Field:
+    """Share of each voxel that is inside, (z, y, x)."""
+    check_positive("voxel_m", voxel_m)
+    require(len(shape) == 3 and all(n > 0 for n in shape), f"shape: wanted (z, y, x) of numbers > 0, got {shape!r}")
+    z, y, x = ((np.arange(n) - (n - 1) / 2) * voxel_m for n in shape)
+    offsets = ((np.arange(_POINTS) + 0.5) / _POINTS - 0.5) * voxel_m
+    total = np.zeros(shape)
+    for dz in offsets:
+        for dy in offsets:
+            for dx in offsets:
+                total += inside((z + dz)[:, None, None], (y + dy)[None, :, None], (x + dx)[None, None, :])
+    return total / _POINTS**3
+
+
+def _phantom(
+    voxel_m: float,
+    material: str,
+    solid: Field,
+    *,
+    porous: Field | None = None,
+    tissue_fraction: float = 0.3,
+    interface_per_m: float = 0.0,
+    aspect: float = 1.0,
+    axis: tuple[float, float, float] = (1.0, 0.0, 0.0),
+) -> Phantom:
+    require(material in MATERIALS, f"material: {material!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    check_range("tissue_fraction", tissue_fraction, 0, 1)
+    check_range("interface_per_m", interface_per_m, 0, 1e9)
+    check_positive("aspect", aspect)
+    shape = solid.shape
+    foam = np.zeros(shape) if porous is None else porous
+    masses = {material: solid * MATERIALS[material].density_g_cm3}
+    if porous is not None:
+        masses[SCATTERING_TISSUE] = masses.get(SCATTERING_TISSUE, 0) + foam * tissue_fraction * SCATTERING_DENSITY_G_CM3
+    direction = np.empty((3, *shape), dtype=np.float32)
+    direction[:] = np.reshape(axis, (3, 1, 1, 1))
+    return Phantom(
+        voxel_m=voxel_m,
+        materials=tuple(masses),
+        density=np.stack(list(masses.values())).astype(np.float32),
+        tissue_fraction=np.where(foam > 0, tissue_fraction, 0.0).astype(np.float32),
+        interface_density_per_m=(foam * interface_per_m).astype(np.float32),
+        aspect=np.full(shape, aspect, dtype=np.float32),
+        axis=direction,
+        lobes=(foam > 0.5).astype(np.uint8),
+        instances=np.zeros(shape, dtype=np.uint16),
+    )

@@ -1,0 +1,111 @@
+"""Calibration objects and the scan without gratings."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from darklung.core.checks import DarklungError
+from darklung.core.types import Phantom
+from darklung.physics.instrument import make_instrument
+from darklung.physics.materials import MATERIALS, linear_attenuation
+from darklung.simulate.attenuation import simulate_attenuation
+from darklung.simulate.objects import cylinder, edge, fibres, star, step_wedge
+from darklung.simulate.protocol import Protocol
+from darklung.simulate.scan import view_signals
+
+SHAPE = (16, 40, 40)
+VOXEL_M = 1e-4
+LINE = make_instrument(low_kev=70.0, high_kev=70.0)
+ONE_VIEW = Protocol(views=1, flats=1, flat_repeats=1)
+
+
+def radiograph(phantom: Phantom, directions: tuple[float, ...] = (0.0, np.pi / 2)) -> tuple[np.ndarray, np.ndarray]:
+    """−ln T and −ln D of one view without noise."""
+    protocol = replace(ONE_VIEW, directions_rad=directions)
+    (signal,) = view_signals(phantom, instrument=LINE, protocol=protocol)
+    return -np.log(signal.mean), -np.log(np.abs(signal.fringe) / signal.mean / LINE.flat_visibility)
+
+
+def test_volumes_are_right() -> None:
+    rod = cylinder(diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE, foam_diameter_m=1e-3)
+    water = rod.density[rod.materials.index("water")]
+    area = water[0].sum() * VOXEL_M**2
+    assert_allclose(area, np.pi / 4 * (3e-3**2 - 1e-3**2), rtol=0.01)
+    ball = fibres(diameter_m=1.2e-3, voxel_m=VOXEL_M, shape=SHAPE, angle_rad=0.0)
+    tissue = ball.density[ball.materials.index("soft_tissue")].sum() * VOXEL_M**3
+    assert_allclose(tissue, 0.3 * 1.05 * np.pi / 6 * 1.2e-3**3, rtol=0.02)
+
+
+def test_water_cylinder_has_no_dark_field_but_foam_has() -> None:
+    _, plain = radiograph(cylinder(diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE))
+    _, foam = radiograph(cylinder(diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE, foam_diameter_m=1e-3))
+    assert_allclose(plain, 0, atol=1e-6)
+    assert foam[0, 8, 20] > 0.05
+    assert_allclose(foam[:, :, 5], 0, atol=1e-6)
+
+
+def test_step_wedge_attenuates_by_its_thickness() -> None:
+    steps = [0.0, 1e-3, 2e-3, 4e-3]
+    attenuation, _ = radiograph(step_wedge(thicknesses_m=steps, voxel_m=VOXEL_M, shape=SHAPE, material="al"))
+    mu = linear_attenuation("al", MATERIALS["al"].density_g_cm3, 70.0)
+    assert_allclose(attenuation[8, 5::10], mu * np.array(steps), rtol=1e-5)
+
+
+def test_fibres_scatter_least_along_themselves() -> None:
+    angles = np.deg2rad([0, 30, 60, 90, 120, 150])
+    for angle in (0.0, np.deg2rad(30), np.deg2rad(90)):
+        _, dark_field = radiograph(fibres(diameter_m=1.4e-3, voxel_m=VOXEL_M, shape=SHAPE, angle_rad=angle), tuple(angles))
+        middle = dark_field[:, 8, 20]
+        assert_allclose(angles[np.argmin(middle)], angle)
+        assert middle.max() > 1.3 * middle.min()
+
+
+def test_edge_and_star_are_what_they_are_called() -> None:
+    plate, _ = radiograph(edge(thickness_m=1e-3, voxel_m=VOXEL_M, shape=SHAPE, angle_rad=0.0))
+    assert_allclose(plate[:, :19], plate[0, 0], rtol=1e-5)
+    assert_allclose(plate[:, 21:], 0, atol=1e-6)
+    assert plate[0, 0] > 0.05
+    wide = (40, 40, 40)
+    siemens, _ = radiograph(star(thickness_m=1e-3, diameter_m=3.6e-3, voxel_m=VOXEL_M, shape=wide, spokes=6))
+    around = np.linspace(0, 2 * np.pi, 240) + 0.1
+    circle = siemens[np.rint(19.5 + 15 * np.cos(around)).astype(int), np.rint(19.5 + 15 * np.sin(around)).astype(int)]
+    crossings = np.abs(np.diff((circle > 0.5 * siemens.max()).astype(int))).sum()
+    assert crossings == 12
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: cylinder(diameter_m=0.0, voxel_m=VOXEL_M, shape=SHAPE), "diameter_m"),
+        (lambda: cylinder(diameter_m=1e-3, foam_diameter_m=2e-3, voxel_m=VOXEL_M, shape=SHAPE), "foam_diameter_m"),
+        (lambda: cylinder(diameter_m=1e-3, voxel_m=VOXEL_M, shape=SHAPE, material="jelly"), "material: 'jelly'"),
+        (lambda: step_wedge(thicknesses_m=[-1e-3], voxel_m=VOXEL_M, shape=SHAPE), "thicknesses_m"),
+        (lambda: step_wedge(thicknesses_m=[1.0], voxel_m=VOXEL_M, shape=SHAPE), "thicknesses_m"),
+        (lambda: star(thickness_m=1e-3, diameter_m=1e-3, voxel_m=VOXEL_M, shape=SHAPE, spokes=1), "spokes"),
+        (lambda: edge(thickness_m=1e-3, voxel_m=0.0, shape=SHAPE), "voxel_m"),
+    ],
+)
+def test_impossible_input_names_the_field(make, field: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DarklungError, match=f"^{field}"):
+        make()
+
+
+def test_attenuation_scan_has_the_photons_of_equal_dose(scene: Callable[..., Phantom]) -> None:
+    phantom = scene(shape=(24, 48, 48), tissue_fraction=0.3)
+    protocol = Protocol(views=4, counts_per_pixel=1e6, flats=2, flat_repeats=10)
+    options = {"instrument": make_instrument(), "protocol": protocol, "seed": 3}
+    told = []
+    noisy = simulate_attenuation(phantom, **options, progress=lambda done, total: told.append((done, total)))
+    exact = simulate_attenuation(phantom, **options, noise=False)
+    signals = list(view_signals(phantom, instrument=make_instrument(), protocol=protocol))
+    assert_allclose(exact.attenuation[0], [-np.log(s.mean) for s in signals], atol=1e-6)
+    pull = (noisy.attenuation - exact.attenuation) / np.sqrt(noisy.attenuation_variance)
+    assert_allclose([pull.mean(), pull.std()], [0, 1], atol=0.06)
+    # 1e6 counts over 4 views, twice as many without G2
+    assert_allclose(1 / exact.attenuation_variance.max(), 1 / (np.exp(exact.attenuation.max()) / 5e5 + 1 / 1e7), rtol=0.1)
+    assert np.isnan(noisy.dark_field).all()
+    assert noisy.valid.all()
+    assert told[-1] == (4, 4)
