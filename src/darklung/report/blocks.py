@@ -190,7 +190,8 @@ def _items(items: Iterable[str]) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in table.header)
+    sides = ["" if isinstance(c, str) else ' class="num"' for c in (table.rows or [table.header])[0]]
+    head = "".join(f'<th scope="col"{side}>{escape(h)}</th>' for side, h in zip(sides, table.header))
     rows = []
     for index, row in enumerate(table.rows):
         mark = ' class="marked"' if index in table.marked_rows else ""
