@@ -1,0 +1,101 @@
+"""Response curve from spheres of known diameter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darklung.core.checks import DarklungError
+from darklung.core.random import stream
+from darklung.correct.calibration import PEAK_RATIO, SphereCalibration, calibration_png, fit_spheres, leave_one_out
+from darklung.physics.constants import wavelength_m
+from darklung.physics.scattering import sphere, sphere_shape
+
+DIAMETERS_M = 1e-6 * np.array([0.17, 0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 1.9, 3.6, 7.8])
+XI_M, THICKNESS_M, ENERGY_KEV, DELTA, FILL = 1.3e-6, 0.012, 60.0, 1.2e-7, 0.1
+
+
+def signal(offset=0.0, noise=0.0, seed=0):
+    exact = THICKNESS_M * sphere(DIAMETERS_M, FILL, DELTA, ENERGY_KEV, XI_M) + offset
+    return exact + stream(seed, "spheres").normal(0, noise, len(exact))
+
+
+def calibrate(**options) -> SphereCalibration:
+    offset = options.pop("fit_offset", True)
+    return fit_spheres(diameter_m=DIAMETERS_M, signal=signal(**options), thickness_m=THICKNESS_M, offset=offset)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_exact_data_give_the_physical_parameters(offset):
+    found = calibrate(offset=offset)
+    assert found.correlation_length_m == pytest.approx(XI_M, rel=1e-5)
+    assert found.scale_per_m2 == pytest.approx(
+        3 * np.pi**2 * FILL * DELTA**2 / float(wavelength_m(ENERGY_KEV)) ** 2, rel=1e-5
+    )
+    assert found.offset == pytest.approx(offset, abs=1e-6)
+    assert found.residual < 1e-6
+
+
+def test_errors_of_the_parameters_are_right():
+    pulls = []
+    for seed in range(80):
+        found = calibrate(noise=0.01, offset=0.2, seed=seed)
+        errors = np.sqrt(np.diag(found.covariance))
+        value = np.array([found.correlation_length_m - XI_M, found.offset - 0.2])
+        pulls.append(value / errors[1:])
+    # Student's t with 7 degrees of freedom has a standard deviation of 1.18.
+    assert np.std(pulls, axis=0) == pytest.approx(1.18, abs=0.25)
+    assert abs(np.mean(pulls, axis=0)).max() < 0.4
+
+
+def test_prediction_and_range():
+    found = calibrate(noise=0.005, offset=0.1)
+    value, error = found.predict(DIAMETERS_M)
+    assert np.abs(value - signal(offset=0.1)).max() < 0.02
+    assert (error > 0).all()
+    outside, error = found.predict([0.1e-6, 20e-6])
+    assert np.isnan(outside).all()
+    assert np.isnan(error).all()
+
+
+def test_inverse_has_two_branches():
+    found = calibrate()
+    assert found.peak_m == pytest.approx(PEAK_RATIO * XI_M, rel=1e-4)
+    for diameter in (1.5e-6, 4e-6):
+        value = float(found.predict(diameter)[0])
+        small, large = found.diameters(value)
+        assert min(abs(small - diameter), abs(large - diameter)) < 1e-9
+        assert small < found.peak_m < large
+    only_small = float(found.predict(0.3e-6)[0])
+    small, large = found.diameters(only_small)
+    assert small == pytest.approx(0.3e-6, abs=1e-10)
+    assert np.isnan(large), "the falling branch ends, inside the range, above this signal"
+    assert all(np.isnan(found.diameters(99.0)))
+    assert all(np.isnan(found.diameters(float("nan"))))
+
+
+def test_leaving_one_out():
+    predicted, inside = leave_one_out(diameter_m=DIAMETERS_M, signal=signal(), thickness_m=THICKNESS_M)
+    np.testing.assert_allclose(predicted, signal(), atol=1e-6)
+    assert inside.tolist() == [False, *[True] * 8, False]
+
+
+def test_peak_ratio_is_the_maximum_of_g():
+    ratio = np.linspace(1.5, 2.0, 5001)
+    assert ratio[np.argmax(sphere_shape(ratio))] == pytest.approx(PEAK_RATIO, abs=2e-3)
+
+
+def test_senseless_input():
+    with pytest.raises(DarklungError, match="3 parameters need at least 4 different diameters"):
+        fit_spheres(diameter_m=[1e-6] * 5, signal=np.ones(5), thickness_m=0.01)
+    with pytest.raises(DarklungError, match="signal: wanted axes"):
+        fit_spheres(diameter_m=DIAMETERS_M, signal=np.ones(3), thickness_m=0.01)
+    with pytest.raises(DarklungError, match="not finite"):
+        fit_spheres(diameter_m=DIAMETERS_M, signal=np.full(10, np.nan), thickness_m=0.01)
+    with pytest.raises(DarklungError, match="thickness_m"):
+        fit_spheres(diameter_m=DIAMETERS_M, signal=signal(), thickness_m=0.0)
+
+
+def test_figure(tmp_path):
+    calibration_png(calibrate(noise=0.01), tmp_path / "curve.png", title="test")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
