@@ -63,6 +63,17 @@ def test_lung_fields_have_physical_values(healthy):
     np.testing.assert_allclose(np.sum(healthy.axis**2, axis=0), 1, atol=1e-3)
 
 
+def test_every_field_is_in_its_physical_range(mouse, diseased):
+    for phantom in (mouse, diseased):
+        for values, high in ((phantom.density, 2.0), (phantom.tissue_fraction, 1.0), (phantom.interface_density_per_m, 2e5)):
+            assert np.isfinite(values).all()
+            assert values.min() >= 0
+            assert values.max() <= high
+            assert values.dtype == np.float32
+        assert phantom.aspect.min() >= 1
+        assert phantom.density.sum(axis=0).max() < 2.0
+
+
 def test_outside_the_lungs_nothing_scatters(healthy):
     grid = make_grid((18e-3, 24e-3), VOXEL_M)
     outside = build_thorax(grid, draw_anatomy("A", 11), 11).lung > 0.51 * VOXEL_M

@@ -3,7 +3,7 @@
 Ranges are half-widths, lengths and fractions of adult laboratory mice of about 20–30 g. Sources, by name:
 [Irvin2003] C.G. Irvin, J.H.T. Bates, Respir Res 2003, 10.1186/rr199 (lung volumes of mice);
 [Dogdas2007] B. Dogdas et al., Phys Med Biol 2007, 10.1088/0031-9155/52/3/003 (Digimouse, size of organs);
-[Knust2009] J. Knust et al., Anat Rec 2009, 10.1002/ar.20747 (stereology of the mouse lung);
+[Hoang2018] T.-V. Hoang et al., J Anat 2018, 10.1111/joa.12773 (stereology of each lobe of the mouse lung);
 [design] chosen here, within what those sources allow.
 """
 
@@ -61,10 +61,13 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "neck_taper": (0.10, 0.22),
     "skin_m": (0.30 * MM, 0.45 * MM),
     "fat_m": (0.25 * MM, 0.75 * MM),
-    "cavity_half_width_m": (7.0 * MM, 7.7 * MM),  # with length and depth: lung volume 0.6–1.1 ml, FRC to TLC [Irvin2003]
-    "cavity_half_depth_m": (5.5 * MM, 6.2 * MM),
-    "lung_length_m": (12.2 * MM, 13.6 * MM),
-    "apex_z_m": (7.2 * MM, 7.8 * MM),
+    "cavity_half_width_m": (
+        6.6 * MM,
+        7.2 * MM,
+    ),  # with length and depth: lungs of 0.5–0.8 ml, held at mid inflation [Irvin2003]
+    "cavity_half_depth_m": (5.3 * MM, 5.9 * MM),
+    "lung_length_m": (11.6 * MM, 12.8 * MM),
+    "apex_z_m": (6.6 * MM, 7.2 * MM),
     "dome_height_m": (3.6 * MM, 5.0 * MM),
     "breath": (0.0, 1.0),  # 0 = end of expiration, 1 = mild inspiration
     "roll_rad": (-0.09, 0.09),
@@ -77,7 +80,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "bone_density": (1.45, 1.75),  # g/cm³, cortical mouse bone with its pores [design]
     "trachea_radius_m": (0.55 * MM, 0.70 * MM),
     "tissue_fraction": (0.265, 0.315),  # φ of parenchyma without its larger vessels
-    "interface_density_per_m": (560 * PER_CM, 740 * PER_CM),  # 802/cm at P14 falls towards 500–700 in adults [Knust2009]
+    "interface_density_per_m": (
+        560 * PER_CM,
+        740 * PER_CM,
+    ),  # 802/cm at P14 falls towards 500–700 in adults from [Hoang2018]
     "texture": (0.08, 0.12),
     "gravity": (0.06, 0.14),
     "rim": (0.15, 0.30),
@@ -93,8 +99,8 @@ RANGES_B: Mapping[str, tuple[float, float]] = {
     "body_half_width_m": (9.3 * MM, 10.1 * MM),
     "body_half_depth_m": (9.4 * MM, 10.4 * MM),
     "fat_m": (0.5 * MM, 1.1 * MM),
-    "cavity_half_width_m": (6.3 * MM, 6.9 * MM),
-    "cavity_half_depth_m": (6.2 * MM, 6.9 * MM),
+    "cavity_half_width_m": (6.0 * MM, 6.5 * MM),
+    "cavity_half_depth_m": (6.0 * MM, 6.6 * MM),
     "dome_height_m": (2.8 * MM, 4.0 * MM),
     "heart_left_m": (0.2 * MM, 0.7 * MM),
     "gravity": (-0.14, -0.06),
@@ -113,7 +119,7 @@ RANGES_C: Mapping[str, tuple[float, float]] = {
     "neck_taper": (0.02, 0.10),
     "fat_m": (0.8 * MM, 1.4 * MM),
     "cavity_half_width_m": (6.9 * MM, 7.4 * MM),
-    "cavity_half_depth_m": (6.1 * MM, 6.8 * MM),
+    "cavity_half_depth_m": (6.1 * MM, 6.7 * MM),
     "lung_length_m": (10.8 * MM, 12.0 * MM),
     "dome_height_m": (4.6 * MM, 5.8 * MM),
     "heart_long_m": (4.2 * MM, 4.7 * MM),

@@ -43,8 +43,9 @@ class Parenchyma:
 
     def effective_fraction(self, share: Field) -> Field:
         """φ of the one medium that scatters as `share` of this one and no more."""
-        root = np.sqrt(np.maximum(1 - 4 * share * self.power, 0))
-        return np.where(self.mass > 0.5, 0.5 * (1 + root), 0.5 * (1 - root)).astype(np.float32)
+        power = share * self.power
+        small = 2 * power / (1 + np.sqrt(np.maximum(1 - 4 * power, 0)))  # exact where (1 − √)/2 would round to 0
+        return np.where(self.mass > 0.5, 1 - small, small).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class _Lungs:
         """Add the lungs' mass to the body's and pack everything."""
         p = self.parenchyma
         wall = np.minimum(np.maximum(self.airway - self.lumen, 0) + self.vessels + self.pleura, 1 - self.lumen)
-        porous = self.share * (1 - wall - self.lumen)
+        porous = self.share * np.maximum(1 - wall - self.lumen, 0)  # rounding may leave −1e-8
         density[0] += np.float32(TISSUE_DENSITY) * (self.share * wall + porous * p.mass)
         inside = porous > 0
         fraction = np.where(inside, p.effective_fraction(porous), 0)

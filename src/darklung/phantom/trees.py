@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 TERRITORY_M3 = (0.55 * MM) ** 3  # one end branch of an artery or vein feeds about this much lung
 POINTS_PER_LEAF = 8
 AIRWAY_SHARE = 0.45  # lumen volume of the drawn airways relative to the vessels'
-AIRWAY_LEAVES = 6  # airways narrower than what feeds this many territories are alveolar ducts: parenchyma
+AIRWAY_LEAVES = 3  # airways narrower than what feeds this many territories are alveolar ducts: parenchyma
 
 
 @dataclass(frozen=True)
