@@ -1,0 +1,127 @@
+"""The whole chain at the smallest size: repeatable, whatever the number of workers and however often it is killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from darklung.study.run import list_tasks, run_study
+
+TINY = {
+    "kind": "ct",
+    "name": "tiny",
+    "seed": 3,
+    "cohort": {
+        "animals": 3,
+        "test_animals": 1,
+        "diameter": ["1.5 mm", "2.2 mm"],
+        "lesions": [2, 2],
+        "lesion_free": 0.0,
+        "mimics": [0, 1],
+    },
+    "body": {"voxel": "400 um"},
+    "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
+    "learning": {
+        "arms": {"transmission": ["attenuation"], "hybrid": ["attenuation", "dark_field_0", "dark_field_90"]},
+        "widths": [16, 32],
+        "patch": 12,
+        "steps": 12,
+        "folds": 3,
+    },
+    "evaluation": {"replicates": 200},
+}
+STAGES = ("phantom", "scan", "retrieve", "correct", "reconstruct", "features", "learn", "predict", "evaluate", "report")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    result = run_study(study, out=folder, workers=2)
+    assert result.computed > 30
+    return folder
+
+
+def comparison(folder):
+    return json.loads((folder / "evaluate/all/comparison.json").read_text())
+
+
+def test_it_ends_in_a_report_with_every_arm(undisturbed):
+    text = (undisturbed / "report.html").read_text()
+    assert "transmission" in text
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
+    result = comparison(undisturbed)
+    assert result["arms"] == ["transmission", "hybrid"]
+    for split, animals, lesions in (("validation", 3, 6), ("test", 1, 2)):
+        for arm in result["arms"]:
+            n = result["results"][split][arm]["n"]
+            assert (n["subjects"], n["positives"]) == (animals, lesions)
+
+
+def test_a_second_run_computes_nothing(study, undisturbed):
+    before = (undisturbed / "report.html").stat().st_mtime_ns
+    started = time.perf_counter()
+    assert run_study(study, out=undisturbed, workers=2).computed == 0
+    assert time.perf_counter() - started < 15
+    assert (undisturbed / "report/all/report.html").stat().st_mtime_ns <= before
+    assert list_tasks(study, out=undisturbed).splitlines()[-1].startswith("0 of ")
+
+
+def test_large_intermediate_results_are_gone_and_records_stay(undisturbed):
+    assert not list(undisturbed.glob("scan/*/*.h5"))
+    record = json.loads((undisturbed / "scan/train-0001/record.json").read_text())
+    assert record["removed"]
+    assert record["parameters"]["seed"]
+    assert {t["task"].split("/")[0] for t in json.loads((undisturbed / "run.json").read_text())["tasks"]} == set(STAGES)
+
+
+def test_another_run_with_one_worker_gives_the_same_metrics(study, undisturbed, tmp_path):
+    run_study(study, out=tmp_path / "run", workers=1)
+    assert comparison(tmp_path / "run") == comparison(undisturbed)
+
+
+def test_adding_an_arm_trains_only_that_arm(study, undisturbed, tmp_path):
+    more = {**TINY, "learning": {**TINY["learning"], "arms": {**TINY["learning"]["arms"], "control": ["noise"]}}}
+    path = tmp_path / "more.yaml"
+    path.write_text(yaml.safe_dump(more, sort_keys=False))
+    todo = {line.split()[-1] for line in list_tasks(path, out=undisturbed).splitlines() if line.startswith("to do")}
+    assert {t for t in todo if not t.startswith(("evaluate", "report"))} == {
+        *(f"learn/control-fold{k}" for k in range(3)),
+        *(f"predict/control-fold{k}-validation" for k in range(3)),
+        "predict/control-test",
+    }
+
+
+def killed_when(folder: Path, stage: str, study: Path) -> bool:
+    """Run the study, kill it (SIGKILL) as soon as `stage` is at work; False if it ended before."""
+    call = [sys.executable, "-m", "darklung.cli", "run", str(study), "--out", str(folder), "--workers", "2"]
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 300
+    while process.poll() is None and not list((folder / ".partial").glob(f"{stage}__*")):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    killed = process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return killed
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_goes_on_to_the_same_metrics(study, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    assert all(killed_when(folder, stage, study) for stage in STAGES)
+    run_study(study, out=folder, workers=2)
+    assert comparison(folder) == comparison(undisturbed)
