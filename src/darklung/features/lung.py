@@ -70,17 +70,39 @@ def lung_region(
     smooth = ndimage.gaussian_filter(values, [smoothing_m / d for d in image.spacing_m])
     tissue = _tissue_level(smooth) if tissue_level is None else check_positive("tissue_level", tissue_level)
     body = _body(smooth > BODY_FRACTION * tissue)
-    inside = body & (smooth < LUNG_FRACTION * tissue)
-    # Rims of air and of the body are blurred into the range of lung: air takes its rim with it, an opening takes the rest.
-    blur_m = smoothing_m + max(image.spacing_m)
-    air = _opened(smooth < AIR_FRACTION * tissue, radius_m=airway_radius_m, spacing_m=image.spacing_m)
-    if air.any():
-        inside &= ndimage.distance_transform_edt(~air, sampling=image.spacing_m) > 2 * blur_m
-    inside = _opened(inside, radius_m=blur_m, spacing_m=image.spacing_m)
-    lungs = _large_parts(inside, SMALLEST_SHARE)
+    box = ndimage.find_objects(body.astype(np.uint8))[0]
+    region = np.zeros_like(body)
+    region[box] = _lungs(
+        smooth[box] / tissue,
+        body[box],
+        spacing_m=image.spacing_m,
+        # Rims of air and of the body are blurred into the range of lung: this wide.
+        blur_m=smoothing_m + max(image.spacing_m),
+        airway_radius_m=airway_radius_m,
+        closing_radius_m=closing_radius_m,
+    )
+    return region
+
+
+def _lungs(
+    relative: NDArray[np.float32],
+    body: NDArray[np.bool_],
+    *,
+    spacing_m: tuple[float, ...],
+    blur_m: float,
+    airway_radius_m: float,
+    closing_radius_m: float,
+) -> NDArray[np.bool_]:
+    """Lungs in the body's box; `relative` is the attenuation in units of soft tissue's."""
+    inside = body & (relative < LUNG_FRACTION)
+    # Middles of large air spaces; they go with their surroundings up to the rim, and an opening takes the body's rim.
+    airways = _depth(relative < AIR_FRACTION, spacing_m) > airway_radius_m
+    if airways.any():
+        inside &= _depth(~airways, spacing_m) > airway_radius_m + 2 * blur_m
+    lungs = _large_parts(_opened(inside, radius_m=blur_m, spacing_m=spacing_m), SMALLEST_SHARE)
     region = np.zeros_like(body)
     for number in range(1, lungs.max() + 1):
-        region |= _closed(lungs == number, radius_m=closing_radius_m, spacing_m=image.spacing_m)
+        region |= _closed(lungs == number, radius_m=closing_radius_m, spacing_m=spacing_m)
     return region & body
 
 
@@ -118,14 +140,17 @@ def _large_parts(mask: NDArray[np.bool_], share: float) -> NDArray[np.int32]:
     return np.asarray(renumber[labels], dtype=np.int32)
 
 
+def _depth(mask: NDArray[np.bool_], spacing_m: tuple[float, ...]) -> NDArray[np.float64]:
+    """Distance [m] of each voxel of `mask` to the nearest one outside it; 0 outside."""
+    return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_m))
+
+
 def _opened(mask: NDArray[np.bool_], *, radius_m: float, spacing_m: tuple[float, ...]) -> NDArray[np.bool_]:
     """Opening with a ball by two distance transforms; what leaves the volume counts as going on."""
-    if not mask.any() or mask.all():
-        return mask
-    core = ndimage.distance_transform_edt(mask, sampling=spacing_m) > radius_m
+    core = _depth(mask, spacing_m) > radius_m
     if not core.any():
         return np.zeros_like(mask)
-    return np.asarray(ndimage.distance_transform_edt(~core, sampling=spacing_m) <= radius_m) & mask
+    return np.asarray(_depth(~core, spacing_m) <= radius_m) & mask
 
 
 def _closed(mask: NDArray[np.bool_], *, radius_m: float, spacing_m: tuple[float, ...]) -> NDArray[np.bool_]:
@@ -133,8 +158,8 @@ def _closed(mask: NDArray[np.bool_], *, radius_m: float, spacing_m: tuple[float,
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     pad = [int(np.ceil(radius_m / d)) + 2 for d in spacing_m]
     part = np.pad(np.pad(mask[box], [(pad[0], pad[0]), (0, 0), (0, 0)], mode="edge"), [(0, 0), *[(p, p) for p in pad[1:]]])
-    grown = ndimage.distance_transform_edt(~part, sampling=spacing_m) <= radius_m
-    closed = ndimage.distance_transform_edt(grown, sampling=spacing_m) > radius_m
+    grown = _depth(~part, spacing_m) <= radius_m
+    closed = _depth(grown, spacing_m) > radius_m
     closed = ndimage.binary_fill_holes(closed | part)
     out = np.zeros_like(mask)
     out[box] = closed[tuple(slice(p, n - p) for p, n in zip(pad, closed.shape))]
