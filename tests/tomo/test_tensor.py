@@ -84,7 +84,7 @@ def test_the_map_says_what_the_theory_says():
     assert 0.65 < inner[0] <= 1  # the finest detail of even the axial component is damped by pixel and voxel
     assert inner / inner[0] == pytest.approx([share[c] for c in COMPONENTS], abs=0.08)
     blind = identifiability(operator([0.0], size=16), prior=Prior(smoothness=1e-3), probes=2)
-    assert component(blind, "zz")[0, 4:-4, 4:-4].mean() > 0.9
+    assert component(blind, "zz")[0, 4:-4, 4:-4].mean() > 0.7
     assert abs(blind[3:]).max() < 1e-6  # shear is not seen along the axis
 
 

@@ -206,8 +206,8 @@ def derived_images(tensor: NDArray) -> dict[str, NDArray[np.float32]]:
     dict
         ``mean`` (tr E / 3), ``axial`` (E_zz), ``anisotropy`` (fractional, 0 to 1 for positive E), ``in_plane_angle_rad``
         (direction of *least* scattering in the plane, where fibres point, from +x towards +y in [0, π)),
-        ``in_plane_anisotropy`` (difference over sum of the two in-plane eigenvalues) and ``main_axis`` (3, z, y, x): unit vector (z, y, x) of least
-        scattering, with the sign that makes its largest part positive.
+        ``in_plane_anisotropy`` (difference over sum of the two in-plane eigenvalues) and ``main_axis`` (3, z, y, x): unit
+        vector (z, y, x) of least scattering, with the sign that makes its largest part positive.
     """
     check_shape("tensor", tensor, "component, z, y, x", (6, None, None, None))
     zz, yy, xx, _, _, yx = np.asarray(tensor, np.float64)
