@@ -10,9 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom, Scan
 from darklung.physics.instrument import make_instrument
+from darklung.physics.materials import delta
+from darklung.physics.scattering import two_phase
 from darklung.simulate.effects import Detector, Effects, Stability
 from darklung.simulate.protocol import Protocol
-from darklung.simulate.scan import simulate_scan
+from darklung.simulate.scan import simulate_scan, view_signals
 
 Maker = Callable[..., Phantom]
 PROTOCOL = Protocol(views=2, flats=2, flat_repeats=1, counts_per_pixel=2e6)
@@ -143,6 +145,30 @@ def test_drift_is_seen_between_flats(scene: Maker) -> None:
     theta = one.step_phase_rad[0]
     strength = np.abs(np.einsum("fkrc,k->frc", drifted.flats[0].astype(float), np.exp(-1j * theta))).mean(axis=(1, 2)) / flux
     assert_allclose(strength / strength[0], (1 - 0.2 * part) / (1 - 0.2 * part[0]), rtol=1e-4)
+
+
+def test_depth_changes_the_correlation_length(scene: Maker) -> None:
+    # Lung on the source's side (−y at θ = 0) is farther from G2, has a longer ξ and scatters more
+    upstream = scene(tissue_fraction=0.3)
+    field = upstream.interface_density_per_m.copy()
+    field[:, 24:] = 0
+    upstream = replace(upstream, interface_density_per_m=field)
+    downstream = replace(upstream, interface_density_per_m=np.ascontiguousarray(field[:, ::-1]))
+    one = replace(PROTOCOL, views=1)
+    near = make_instrument(low_kev=70.0, high_kev=70.0, period_m=0.3e-6)  # d = 5 cm makes the effect large
+    results = []
+    for phantom in (upstream, downstream):
+        for effects in (Effects(), Effects(depth_dependent_correlation=True)):
+            (signal,) = view_signals(phantom, instrument=near, protocol=one, effects=effects)
+            results.append(-np.log(np.abs(signal.fringe[0, 4, 24]) / signal.mean[4, 24] / near.flat_visibility))
+    plain, deep, plain_down, deep_down = results
+    assert_allclose(plain, plain_down, rtol=1e-6)
+    depth = np.flatnonzero(field[4, :, 24])
+    distance = near.distance_m - (depth - 23.5) * 120e-6
+    xi = near.reference_correlation_length_m * distance / near.distance_m
+    contrast = float(delta("soft_tissue", 1.05, 70.0))
+    assert_allclose(deep, two_phase(0.3, 8.02e4, contrast, 70.0, xi).sum() * 120e-6, rtol=1e-4)
+    assert deep > plain > deep_down
 
 
 @pytest.mark.parametrize(

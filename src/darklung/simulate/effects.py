@@ -94,11 +94,14 @@ class Effects:
     stability : Stability
     scatter_to_primary : float
         Mean ratio of scattered to primary intensity in the object's shadow; smooth, without fringes, not in the flats.
+    depth_dependent_correlation : bool
+        ξ = λ d/p2 with each voxel's own distance d to G2, instead of that of the rotation axis.
     """
 
     detector: Detector = field(default_factory=Detector)
     stability: Stability = field(default_factory=Stability)
     scatter_to_primary: float = 0.0
+    depth_dependent_correlation: bool = False
 
     def __post_init__(self) -> None:
         check_range("scatter_to_primary", self.scatter_to_primary, 0, 5)

@@ -82,6 +82,7 @@ def scattering_coefficient(
     sensitivity: NDArray[np.float64],
     squared_contrast_per_m2: NDArray[np.float64],
     correlation_length_m: NDArray[np.float64],
+    stretch: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """ε [1/m] of every porous voxel at a few energies, (column, energy, z).
 
@@ -97,6 +98,8 @@ def scattering_coefficient(
         (k δ)² of the tissue [1/m²].
     correlation_length_m : (energy,) float64
         ξ(E) [m].
+    stretch : (column,) float64, optional
+        Factor on ξ of each column, 1 by default.
     """
     count, depth = columns.strength.shape
     out = np.empty((count, len(correlation_length_m), depth), dtype=np.float32)
@@ -109,6 +112,7 @@ def scattering_coefficient(
         sensitivity.astype(np.float32),
         np.asarray(squared_contrast_per_m2, dtype=np.float32),
         (np.asarray(correlation_length_m) ** 2).astype(np.float32),
+        (np.ones(count) if stretch is None else stretch**2).astype(np.float32),
         SHAPE_TABLE,
         out,
     )
@@ -116,7 +120,7 @@ def scattering_coefficient(
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _coefficients(strength, across, excess, axis, beam, sensitivity, contrast, squared_xi, table, out):  # type: ignore[no-untyped-def]
+def _coefficients(strength, across, excess, axis, beam, sensitivity, contrast, squared_xi, stretch, table, out):  # type: ignore[no-untyped-def]
     depth = strength.shape[1]
     squared_shape = np.empty(depth, dtype=np.float32)
     factor = np.empty(depth, dtype=np.float32)
@@ -137,7 +141,7 @@ def _coefficients(strength, across, excess, axis, beam, sensitivity, contrast, s
             factor[z] = strength[column, z] / np.sqrt(b_nn)
         for e in range(len(squared_xi)):
             for z in range(depth):
-                squared_s[z] = squared_xi[e] * squared_shape[z]
+                squared_s[z] = squared_xi[e] * stretch[column] * squared_shape[z]
             for z in range(depth):
                 index = min(max((bits[z] >> _SHIFT) - _FIRST, 0), _POINTS - 2)
                 part = np.float32(bits[z] - ((index + _FIRST) << _SHIFT)) * np.float32(2.0**-_SHIFT)

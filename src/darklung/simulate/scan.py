@@ -87,7 +87,7 @@ def simulate_scan(
     Notes
     -----
     Scattering is the ellipsoidal two-phase model from the voxel's shape tensor, in the beam and sensitivity direction of
-    each view. Not modelled: multiple scattering, cone beam, and refraction finer than a voxel.
+    each view. Not modelled: multiple scattering, divergence of the beam, and refraction finer than a voxel.
     """
     effects = effects if effects is not None else Effects()
     geometry = scan_geometry(phantom, protocol)
@@ -96,7 +96,7 @@ def simulate_scan(
     view_time, flat_time = protocol.times_s()
     shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
     frames = np.empty(shape, dtype=camera.dtype)
-    for signal in view_signals(phantom, instrument=instrument, protocol=protocol):
+    for signal in view_signals(phantom, instrument=instrument, protocol=protocol, effects=effects):
         v = signal.view
         for d in range(shape[0]):
             names = ("frames", d, v)
@@ -127,8 +127,13 @@ def scan_geometry(phantom: Phantom, protocol: Protocol) -> ParallelGeometry:
     return ParallelGeometry(protocol.angles_rad, rows=depth // k, cols=cols, pixel_m=phantom.voxel_m * k)
 
 
-def view_signals(phantom: Phantom, *, instrument: Instrument, protocol: Protocol) -> Iterator[ViewSignal]:
-    """The object's signal, view by view; memory does not grow with the number of views."""
+def view_signals(
+    phantom: Phantom, *, instrument: Instrument, protocol: Protocol, effects: Effects | None = None
+) -> Iterator[ViewSignal]:
+    """The object's signal, view by view; memory does not grow with the number of views.
+
+    Of `effects`, only those that act in the object are used (`depth_dependent_correlation`).
+    """
     for name in phantom.materials:
         require(name in MATERIALS, f"phantom materials: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
     detector = scan_geometry(phantom, protocol)
@@ -137,7 +142,8 @@ def view_signals(phantom: Phantom, *, instrument: Instrument, protocol: Protocol
     fine = ParallelGeometry(detector.angles_rad, depth, detector.cols * k, phantom.voxel_m)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
-    scatterer = _scatterer(phantom, model, instrument)
+    deep = effects is not None and effects.depth_dependent_correlation
+    scatterer = _scatterer(phantom, model, instrument, deep)
     for view, areal in enumerate(_areal_densities(phantom, fine)):
         path = np.tensordot(refraction, areal, axes=1)
         mean, fringe = harmonics(
@@ -173,18 +179,25 @@ def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: flo
 
 @dataclass(frozen=True)
 class _Scatterer:
-    """Porous columns with (k δ)² and ξ at the nodes' energies."""
+    """Porous columns with (k δ)² and ξ at the nodes' energies.
+
+    `relative_yx` is the position of each column in units of the sample–G2 distance, 0 where depth is ignored.
+    """
 
     columns: ScatterColumns
     squared_contrast_per_m2: NDArray[np.float64]
     correlation_length_m: NDArray[np.float64]
+    relative_yx: NDArray[np.float64]
 
 
-def _scatterer(phantom: Phantom, model: EnergyModel, instrument: Instrument) -> _Scatterer:
+def _scatterer(phantom: Phantom, model: EnergyModel, instrument: Instrument, deep: bool) -> _Scatterer:
     nodes = model.node_kev
     contrast = wavenumber_per_m(nodes) * delta(SCATTERING_TISSUE, SCATTERING_DENSITY_G_CM3, nodes)
     xi = correlation_length(nodes, instrument.distance_m, instrument.period_m)
-    return _Scatterer(scatter_columns(phantom), contrast**2, xi)
+    columns = scatter_columns(phantom)
+    middle = (np.array(phantom.tissue_fraction.shape[1:]) - 1) / 2
+    relative = (columns.columns_yx - middle) * (phantom.voxel_m / instrument.distance_m if deep else 0.0)
+    return _Scatterer(columns, contrast**2, xi, relative)
 
 
 def _scattering(
@@ -206,6 +219,7 @@ def _scattering(
             sensitivity=fine.sensitivity(alpha)[view],
             squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
             correlation_length_m=scatterer.correlation_length_m,
+            stretch=1 - scatterer.relative_yx @ fine.beam()[view, 1:],
         )
         for alpha in directions_rad
     ]
