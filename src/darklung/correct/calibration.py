@@ -201,6 +201,10 @@ def calibration_png(calibration: SphereCalibration, path: Any, *, title: str = "
     axis.plot(1e6 * calibration.diameter_m, calibration.signal, "o", color="k", label="measured")
     axis.axvline(1e6 * calibration.peak_m, color="0.7", linewidth=1, label="peak: two branches")
     axis.set_xscale("log")
+    ticks = [t for decade in (0.01, 0.1, 1, 10, 100) for t in (decade, 2 * decade, 5 * decade)]
+    axis.set_xticks([t for t in ticks if diameter[0] <= 1e-6 * t <= diameter[-1]], minor=False)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
     axis.set_xlabel("diameter [µm]")
     axis.set_ylabel("−ln D")
     axis.set_title(f"{title} residual {calibration.residual:.3f}, offset {calibration.offset:.3f}".strip())

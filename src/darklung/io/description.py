@@ -72,7 +72,29 @@ class RawSource(_Files):
     header_bytes: Annotated[int, Field(ge=0)] = 0
 
 
-Source = Annotated[Hdf5Source | NpySource | TiffSource | RawSource, Field(discriminator="kind")]
+class EdfSource(_Files):
+    """EDF files with one image each."""
+
+    kind: Literal["edf"]
+
+
+class NxtomoSource(Document):
+    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over."""
+
+    kind: Literal["nxtomo"]
+    file: str
+    entry: str | None = None
+    frames: Literal["sample", "flat", "dark"]
+    frame_axes: tuple[SampleAxis, ...]
+    frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
+
+    @property
+    def axes(self) -> tuple[SampleAxis, ...]:
+        """Names of all axes."""
+        return (*self.frame_axes, "row", "col")
+
+
+Source = Annotated[Hdf5Source | NxtomoSource | NpySource | TiffSource | EdfSource | RawSource, Field(discriminator="kind")]
 
 
 class Steps(Document):
@@ -147,8 +169,9 @@ class RawScan(Document):
         Axes row, col and for the dark frame repeat (averaged); bad pixels are those that are not 0.
     repeat : {"sum", "mean"}
         How frames of the repeat axis are combined. Sums stay counts; the variances of means come out too large.
-    angles : list of angles, or {first, step}
-        Of the views. None: all 0 (a radiograph; several views are then repeats of it).
+    angles : list of angles, {first, step}, or "file"
+        Of the views. None: all 0 (a radiograph; several views are then repeats of it). "file": the rotation angles of an
+        NXtomo sample.
     view_times, flat_times : list of times, or {first, step}
         None: all 0. The same for all directions.
     axis_col : float, optional
@@ -165,7 +188,7 @@ class RawScan(Document):
     steps: Steps
     pixel: Length
     directions: tuple[Angle, ...] = (float(np.pi / 2),)
-    angles: tuple[Angle, ...] | EvenAngles | None = None
+    angles: Literal["file"] | tuple[Angle, ...] | EvenAngles | None = None
     view_times: tuple[Time, ...] | EvenTimes | None = None
     flat_times: tuple[Time, ...] | EvenTimes | None = None
     axis_col: float | None = None

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import glob
-import struct
-import zlib
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_finite, require
+from darklung.core.checks import check_finite, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Scan
-from darklung.io.description import (
-    EvenAngles,
-    EvenTimes,
-    Hdf5Source,
-    NpySource,
-    RawScan,
-    RawSource,
-    TiffSource,
-    read_raw,
-    resolve_path,
-)
+from darklung.io import nxtomo
+from darklung.io.description import EvenAngles, EvenTimes, NxtomoSource, RawScan, read_raw, resolve_path
+from darklung.io.sources import Stack, open_source
 
 SAMPLE_AXES = ("direction", "view", "step", "row", "col")
 FLAT_AXES = ("direction", "flat", "step", "row", "col")
 # Scans up to this size are read at once; larger ones stay on disk and are read view by view.
 EAGER_BYTES = 2**29
-_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
-
-Source = Hdf5Source | NpySource | TiffSource | RawSource
 
 
 def load_scans(path: Path | str, *, eager_bytes: int = EAGER_BYTES) -> Iterator[tuple[str, Scan, dict[str, str]]]:
@@ -70,7 +54,7 @@ def load_scan(raw: RawScan, path: Path, *, eager_bytes: int = EAGER_BYTES) -> Sc
         flats=flat.all_if_small(eager_bytes),
         step_phase_rad=np.tile(phases, (directions, 1)),
         directions_rad=np.asarray(raw.directions, dtype=np.float64),
-        geometry=ParallelGeometry(_even(raw.angles, views, f"{path}: angles"), rows, cols, raw.pixel, axis),
+        geometry=ParallelGeometry(_angles(raw, path, views), rows, cols, raw.pixel, axis),
         view_time_s=np.tile(times[0], (directions, 1)),
         flat_time_s=np.tile(times[1], (directions, 1)),
         dark_frame=_dark_frame(raw, path, region, sample.repeats if raw.repeat == "sum" else 1),
@@ -105,6 +89,24 @@ def _even(values: Any, count: int, name: str) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
+def _angles(raw: RawScan, path: Path, views: int) -> NDArray[np.float64]:
+    if raw.angles != "file":
+        return _even(raw.angles, views, f"{path}: angles")
+    source = raw.sample
+    require(isinstance(source, NxtomoSource), f"{path}: angles: 'file' needs a sample of kind nxtomo")
+    found: Any = source
+    file = resolve_path(found.file, path)
+    name = f"{file}: sample"
+    _, numbers, _, _ = nxtomo.select(file, found.entry, found.frames, name)
+    angles = nxtomo.rotation_angles(file, found.entry, numbers, name).reshape(found.frame_counts)
+    if "view" not in found.frame_axes:
+        return angles.ravel()[:1]
+    by_view = np.moveaxis(angles, found.frame_axes.index("view"), 0).reshape(views, -1)
+    spread = float(np.ptp(by_view, axis=1).max())
+    require(spread < 1e-5, f"{name}: the frames of one view differ by up to {np.degrees(spread):g}° in rotation angle")
+    return np.asarray(by_view[:, 0], dtype=np.float64)
+
+
 def _dark_frame(raw: RawScan, path: Path, region: Any, repeats: int) -> NDArray[np.float64] | None:
     """The mean dark frame, times the repeats that are summed in sample and flat."""
     if raw.dark_frame is None:
@@ -120,45 +122,6 @@ def _bad_pixels(raw: RawScan, path: Path, region: Any) -> NDArray[np.bool_] | No
         return None
     stack = open_source(raw.bad_pixels, path, "bad_pixels")
     return np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat=None)[0, 0, 0]) != 0
-
-
-class Stack:
-    """An array on disk with named axes, read in blocks.
-
-    Parameters
-    ----------
-    name : str
-        File and field, for error lines.
-    axes : tuple of str
-    shape : tuple of int
-    dtype : numpy dtype, native byte order
-    read : function of (slice, ...), one a native axis
-    """
-
-    def __init__(self, name: str, axes: tuple[str, ...], shape: tuple[int, ...], dtype: Any, read: Any) -> None:
-        require(
-            len(axes) == len(shape),
-            f"{name}: wanted {len(axes)} axes ({', '.join(axes)}), the data have shape {tuple(shape)}",
-        )
-        require(all(n > 0 for n in shape), f"{name}: is empty, shape {tuple(shape)}")
-        require(np.dtype(dtype).kind in "uifb", f"{name}: wanted numbers, got dtype {dtype}")
-        self.name, self.axes, self.shape, self.dtype, self._read = (
-            name,
-            axes,
-            tuple(shape),
-            np.dtype(dtype).newbyteorder("="),
-            read,
-        )
-
-    def read(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        """A block, in the native order of axes."""
-        try:
-            block = self._read(index)
-        except DarklungError:
-            raise
-        except _READ_ERRORS as error:
-            raise DarklungError(f"{self.name}: cannot be read ({_one_line(error)})") from error
-        return np.asarray(block).astype(self.dtype, copy=False)
 
 
 class LazyFrames:
@@ -246,117 +209,3 @@ class LazyFrames:
             f"{self.stack.name}: negative counts, the lowest is {array.min()}",
         )
         return array
-
-
-def open_source(source: Source, description: Path, field: str) -> Stack:
-    """Make a `Stack` of a described source; `field` names it in error lines."""
-    if isinstance(source, Hdf5Source):
-        return _open_hdf5(source, resolve_path(source.file, description), field)
-    files = _files(source, description, field)
-    readers = {"npy": _read_npy, "tiff": _read_tiff}
-    if isinstance(source, RawSource):
-        layout = source
-        return _stack_files(files, source, field, lambda file: _read_binary(file, layout, field))
-    return _stack_files(files, source, field, readers[source.kind])
-
-
-def _open_hdf5(source: Hdf5Source, file: Path, field: str) -> Stack:
-    name = f"{file}: {field} ({source.dataset})"
-    require(file.exists(), f"{name}: no such file")
-
-    def read(index: tuple[slice, ...]) -> Any:
-        with h5py.File(file, "r") as handle:
-            return handle[source.dataset][index]
-
-    try:
-        with h5py.File(file, "r") as handle:
-            if source.dataset not in handle:
-                raise DarklungError(f"{name}: no such dataset; the file holds {_datasets(handle)}")
-            item = handle[source.dataset]
-            require(isinstance(item, h5py.Dataset), f"{name}: is a group, not a dataset")
-            shape, dtype = item.shape, item.dtype
-    except OSError as error:
-        raise DarklungError(f"{name}: cannot be read as HDF5 ({_one_line(error)})") from error
-    return Stack(name, source.axes, shape, dtype, read)
-
-
-def _datasets(handle: h5py.File) -> str:
-    found: list[str] = []
-    handle.visititems(lambda path, item: found.append(path) if isinstance(item, h5py.Dataset) else None)
-    return (", ".join(found[:12]) + (", ..." if len(found) > 12 else "")) or "no dataset"
-
-
-def _files(source: NpySource | TiffSource | RawSource, description: Path, field: str) -> list[Path]:
-    patterns = [source.files] if isinstance(source.files, str) else list(source.files)
-    found: list[Path] = []
-    for pattern in patterns:
-        path = resolve_path(pattern, description)
-        matches = [Path(p) for p in sorted(glob.glob(str(path)))] if glob.has_magic(str(path)) else [path]
-        require(bool(matches), f"{path}: {field}: no file matches")
-        found += matches
-    for path in found:
-        require(path.is_file(), f"{path}: {field}: no such file")
-    return found
-
-
-def _stack_files(files: list[Path], source: NpySource | TiffSource | RawSource, field: str, read_one: Any) -> Stack:
-    counts = source.file_counts or ((len(files),) if source.file_axes else ())
-    name = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}: {field}"
-    require(
-        int(np.prod(counts, dtype=int)) == len(files),
-        f"{name}: {len(files)} files, file_axes ({', '.join(source.file_axes)}) tell {' × '.join(map(str, counts)) or 1}",
-    )
-    first = _opened(read_one, files[0], field)
-
-    def read(index: tuple[slice, ...]) -> Any:
-        chosen = [range(*part.indices(count)) for part, count in zip(index, counts)]
-        blocks = []
-        for where in product(*chosen):
-            file = files[int(np.ravel_multi_index(where, counts)) if counts else 0]
-            block = _opened(read_one, file, field)
-            require(
-                block.shape == first.shape, f"{file}: {field}: shape {block.shape}, but the first file has {first.shape}"
-            )
-            require(
-                block.dtype == first.dtype, f"{file}: {field}: dtype {block.dtype}, but the first file has {first.dtype}"
-            )
-            blocks.append(np.asarray(block[index[len(counts) :]]))
-        return np.stack(blocks).reshape(*(len(c) for c in chosen), *blocks[0].shape)
-
-    return Stack(name, (*source.file_axes, *source.axes), (*counts, *first.shape), first.dtype, read)
-
-
-def _opened(read_one: Any, file: Path, field: str) -> NDArray[Any]:
-    try:
-        result: NDArray[Any] = read_one(file)
-    except DarklungError:
-        raise
-    except _READ_ERRORS as error:
-        raise DarklungError(f"{file}: {field}: cannot be read ({_one_line(error)})") from error
-    return result
-
-
-def _read_npy(file: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _read_tiff(file: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        return np.asarray(tifffile.imread(file))
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
-
-
-def _read_binary(file: Path, source: RawSource, field: str) -> NDArray[Any]:
-    dtype = np.dtype(source.dtype).newbyteorder("<" if source.byte_order == "little" else ">")
-    wanted = source.header_bytes + int(np.prod(source.shape)) * dtype.itemsize
-    size = file.stat().st_size
-    require(size == wanted, f"{file}: {field}: {size} bytes, but header, shape and dtype tell {wanted}")
-    return np.memmap(file, dtype=dtype, mode="r", offset=source.header_bytes, shape=source.shape)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

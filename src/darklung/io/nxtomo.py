@@ -1,0 +1,89 @@
+"""NXtomo files: one stack of frames, told apart by an image key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, require
+
+# https://manual.nexusformat.org/classes/applications/NXtomo.html
+IMAGE_KEYS = {"sample": 0, "flat": 1, "dark": 2}
+_PLACES = ("instrument/detector/data", "data/data")
+_KEYS = ("instrument/detector/image_key", "data/image_key", "instrument/detector/image_key_control")
+_ANGLES = ("sample/rotation_angle", "data/rotation_angle")
+
+
+def find_entry(handle: h5py.File, name: str) -> str:
+    """The group of the only NXtomo entry: one that holds frames and an image key."""
+    found = [key for key in handle if _first(handle[key], _PLACES) and _first(handle[key], _KEYS)]
+    require(len(found) == 1, f"{name}: wanted one NXtomo entry, found {', '.join(found) or 'none'}; give entry")
+    return str(found[0])
+
+
+def select(file: Path, entry: str | None, frames: str, name: str) -> tuple[str, NDArray[np.intp], tuple[int, ...], Any]:
+    """Dataset path, numbers of the frames of one kind, shape of a frame and dtype."""
+    with h5py.File(file, "r") as handle:
+        entry = entry or find_entry(handle, name)
+        if entry not in handle:
+            raise DarklungError(f"{name}: no entry {entry!r}; the file holds {', '.join(handle)}")
+        place, keys = _first(handle[entry], _PLACES), _first(handle[entry], _KEYS)
+        require(bool(place), f"{name}: {entry} has no frames at {' or '.join(_PLACES)}")
+        require(bool(keys), f"{name}: {entry} has no image key at {' or '.join(_KEYS)}")
+        data, key = handle[f"{entry}/{place}"], np.asarray(handle[f"{entry}/{keys}"])
+        require(data.ndim == 3, f"{name}: wanted frames (frame, row, col), got shape {data.shape}")
+        require(key.shape == data.shape[:1], f"{name}: {data.shape[0]} frames, but image_key has shape {key.shape}")
+        numbers = np.flatnonzero(key == IMAGE_KEYS[frames])
+        require(len(numbers) > 0, f"{name}: no frame has image_key {IMAGE_KEYS[frames]} ({frames})")
+        return f"{entry}/{place}", numbers, data.shape[1:], data.dtype
+
+
+def frame_reader(file: Path, dataset: str, numbers: NDArray[np.intp]) -> Callable[[tuple[slice, ...]], NDArray[Any]]:
+    """A function that reads a block: slices of `numbers` (any number of axes), then of row and col."""
+
+    def read(index: tuple[slice, ...]) -> NDArray[Any]:
+        wanted = numbers[index[:-2]]
+        flat = wanted.ravel()
+        with h5py.File(file, "r") as handle:
+            data = handle[dataset]
+            if len(flat) and (np.diff(flat) == 1).all():
+                block = data[(slice(int(flat[0]), int(flat[-1]) + 1), *index[-2:])]
+            else:
+                block = np.stack([data[(int(n), *index[-2:])] for n in flat])
+        return np.asarray(block).reshape(*wanted.shape, *block.shape[1:])
+
+    return read
+
+
+def rotation_angles(file: Path, entry: str | None, numbers: NDArray[np.intp], name: str) -> NDArray[np.float64]:
+    """Angles [rad] of frames, in the shape of `numbers`; the unit has to be written in the file.
+
+    Raises
+    ------
+    DarklungError
+        No angles, no known unit, or another number of angles than frames.
+    """
+    with h5py.File(file, "r") as handle:
+        entry = entry or find_entry(handle, name)
+        place = _first(handle[entry], _ANGLES)
+        require(bool(place), f"{name}: {entry} has no angles at {' or '.join(_ANGLES)}")
+        item = handle[f"{entry}/{place}"]
+        angles, unit = np.asarray(item, dtype=np.float64).ravel(), item.attrs.get("units", "")
+    unit = unit.decode() if isinstance(unit, bytes) else str(unit)
+    factors = {"deg": np.pi / 180, "degree": np.pi / 180, "degrees": np.pi / 180, "rad": 1.0, "radian": 1.0, "radians": 1.0}
+    require(unit.lower() in factors, f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad")
+    require(
+        bool(numbers.max() < len(angles)), f"{name}: {len(angles)} rotation angles, but frame {int(numbers.max())} is used"
+    )
+    return np.asarray(angles[numbers] * factors[unit.lower()], dtype=np.float64)
+
+
+def _first(group: Any, places: tuple[str, ...]) -> str:
+    if not isinstance(group, h5py.Group):
+        return ""
+    return next((place for place in places if place in group), "")

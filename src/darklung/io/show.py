@@ -1,0 +1,104 @@
+"""What is in a file: arrays with their shapes, types and units, so that a description can be written."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from darklung.core.checks import DarklungError
+from darklung.io.edf import read_edf
+
+SIGNS = {"hdf5": (b"\x89HDF",), "npy": (b"\x93NUMPY",), "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
+_ATTRIBUTES_SHOWN = 6
+_VALUES_SHOWN = 6
+
+
+def describe_file(path: Path) -> str:
+    """Lines that tell the content of an HDF5, npy, npz, TIFF or EDF file.
+
+    Raises
+    ------
+    DarklungError
+        The file is missing, of another kind, or cannot be read.
+    """
+    if not path.is_file():
+        raise DarklungError(f"{path}: no such file")
+    kind = _kind(path)
+    readers = {"hdf5": _hdf5, "npy": _npy, "npz": _npz, "tiff": _tiff, "edf": _edf}
+    if kind not in readers:
+        raise DarklungError(
+            f"{path}: wanted HDF5, npy, npz, TIFF or EDF; raw binary tells nothing ({path.stat().st_size} bytes)"
+        )
+    try:
+        return "\n".join([f"{path} ({kind})", *readers[kind](path)])
+    except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile) as error:
+        raise DarklungError(f"{path}: cannot be read as {kind} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _kind(path: Path) -> str:
+    """By the first bytes, not by the name."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for kind, signs in (
+        ("hdf5", (b"\x89HDF",)),
+        ("npy", (b"\x93NUMPY",)),
+        ("tiff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ):
+        if start.startswith(signs):
+            return kind
+    return "npz" if start.startswith(b"PK\x03\x04") else "edf" if start.lstrip().startswith(b"{") else "unknown"
+
+
+def _array(name: str, shape: Any, dtype: Any) -> str:
+    return f"  {name or 'array':<48} {' × '.join(map(str, shape)) or 'one value':<28} {dtype}"
+
+
+def _hdf5(path: Path) -> list[str]:
+    lines: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        line = _array(name, item.shape, item.dtype)
+        if item.size <= _VALUES_SHOWN:
+            line += f"  = {np.asarray(item[()]).tolist()!r}"
+        told = [f"{key}={_plain(value)}" for key, value in list(item.attrs.items())[:_ATTRIBUTES_SHOWN]]
+        lines.append(line + (f"  [{', '.join(told)}]" if told else ""))
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return lines or ["  no dataset"]
+
+
+def _plain(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)[:40]
+
+
+def _npy(path: Path) -> list[str]:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return [_array("", array.shape, array.dtype)]
+
+
+def _npz(path: Path) -> list[str]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+        return [_array(name, found[name].shape, found[name].dtype) for name in found.files]
+
+
+def _tiff(path: Path) -> list[str]:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return [_array(f"series {n} ({s.axes})", s.shape, s.dtype) for n, s in enumerate(file.series)]
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error
+
+
+def _edf(path: Path) -> list[str]:
+    array = read_edf(path)
+    return [_array("", array.shape, array.dtype)]
