@@ -53,7 +53,7 @@ def tree_numbers(variant: str, seed: int, voxel_m: float) -> dict[str, float]:
     """Vessels and airways of one mouse, from its trees."""
     grid, anatomy = make_grid(FIELD_OF_VIEW_M, voxel_m), draw_anatomy(variant, seed)
     thorax = build_thorax(grid, anatomy, seed)
-    trees = grow_lung_trees(grid, thorax, anatomy, variant, seed)
+    trees = grow_lung_trees(grid, thorax.lungs, anatomy, variant, seed)
     lung = np.clip(0.5 - thorax.lung / voxel_m, 0, 1)
     length = np.linalg.norm(trees.lumen.end_m - trees.lumen.start_m, axis=1)
     return {

@@ -38,7 +38,7 @@ def test_contrast_of_each_class():
     epsilon = [r["epsilon_ratio"] for r in rows[:4]]
     assert mu == sorted(mu, reverse=True)
     assert 2.5 < mu[0] < 4
-    assert epsilon[0] < 0.08
+    assert epsilon[0] < 0.12
     assert 0.1 < epsilon[1] < 0.65
     assert 0.7 < epsilon[3] < 1.25
     assert all(abs(r["measured_diameter_mm"] - 2) < 0.2 for r in rows[:4])

@@ -95,7 +95,7 @@ def test_vessels_fill_three_to_eight_percent_of_the_lungs(seed):
     grid = make_grid((18e-3, 24e-3), 2e-4)
     anatomy = draw_anatomy("A", seed)
     thorax = build_thorax(grid, anatomy, seed)
-    trees = grow_lung_trees(grid, thorax, anatomy, "A", seed)
+    trees = grow_lung_trees(grid, thorax.lungs, anatomy, "A", seed)
     lung = np.clip(0.5 - thorax.lung / grid.voxel_m, 0, 1)
     share = (trees.vessels.drawn(grid) * lung).sum() / lung.sum()
     assert 0.03 < share < 0.08
@@ -219,7 +219,7 @@ def test_lesions_lie_at_the_pleura_or_an_airway_when_asked(variant):
         assert len(np.unique(phantom.lobes[core])) == 1
     at_pleura, at_airway, _ = (-thorax.lung[phantom.instances == i.number] for i in phantom.insertions)
     assert at_pleura.min() < VOXEL_M  # it touches the lung's surface
-    lumen = grow_lung_trees(make_grid((18e-3, 24e-3), VOXEL_M), thorax, anatomy, variant, 21).lumen
+    lumen = grow_lung_trees(make_grid((18e-3, 24e-3), VOXEL_M), thorax.lungs, anatomy, variant, 21).lumen
     centre = np.array(phantom.insertions[1].center_m)
     nearest = np.linalg.norm(0.5 * (lumen.start_m + lumen.end_m) - centre, axis=1).min()
     assert nearest < 1.2e-3
@@ -231,7 +231,7 @@ def test_families_grow_trees_of_different_kinds():
     for variant in ("A", "C"):
         grid, anatomy = make_grid((18e-3, 24e-3), 3e-4), draw_anatomy(variant, 5)
         thorax = build_thorax(grid, anatomy, 5)
-        radius = grow_lung_trees(grid, thorax, anatomy, variant, 5).vessels.radius_m
+        radius = grow_lung_trees(grid, thorax.lungs, anatomy, variant, 5).vessels.radius_m
         spread[variant] = radius.max() / np.median(radius)
     assert spread["C"] > 1.2 * spread["A"]
 

@@ -11,7 +11,8 @@ from darklung.core.checks import check_positive, require
 from darklung.core.geometry import centred_axis
 from darklung.core.random import stream
 
-FIELD_REACH_M = 16e-3  # random lattices cover ± this; it is fixed so that a shorter grid shows the same animal
+DRAW_REACH_M = 12e-3  # random points are drawn in ± this, so that they do not depend on the voxel size
+FIELD_REACH_M = 18e-3  # random lattices cover ± this; it is fixed so that a shorter grid shows the same animal
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Grid:
             low, high = np.searchsorted(axis, [c - reach_m, c + reach_m])
             parts.append(slice(int(low), int(max(high, low))))
         return parts[0], parts[1], parts[2]
+
+    def bounds(self) -> NDArray[np.float64]:
+        """(low, high) of each axis [m], (3, 2), the same for all grids that fit in ±`DRAW_REACH_M`: for random points."""
+        far = [max(DRAW_REACH_M, -float(axis[0]), float(axis[-1])) for axis in self.axes]
+        return np.array([[-f, f] for f in far])
 
     def index_of(self, points_m: NDArray[np.float64]) -> NDArray[np.intp]:
         """Nearest voxel of each point, (point, 3); may lie outside the grid."""

@@ -65,8 +65,8 @@ def _label(room: Room, points: Points) -> NDArray[np.uint8]:
 
 def _scattered(room: Room, count: int, seed: int) -> Points:
     """Random points inside the lungs."""
-    ends = np.array([[axis[0], axis[-1]] for axis in room.grid.axes])
-    points = stream(seed, "place", count).uniform(ends[:, 0], ends[:, 1], (count, 3))
+    low, high = room.grid.bounds().T
+    points = stream(seed, "place", count).uniform(low, high, (count, 3))
     return np.asarray(points[_label(room, points) > 0])
 
 

@@ -31,17 +31,42 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class LungShape:
+    """The lungs on a grid: what trees, microstructure and lesions need to know of an anatomy.
+
+    Parameters
+    ----------
+    distance_m : (z, y, x) float32
+        Signed distance to the lungs' surface, negative inside.
+    lobe : (z, y, x) uint8
+        Number of the lobe, 1, 2, ..., meaningful inside the lungs.
+    fissure_m : (z, y, x) float32
+        Distance to the nearest fissure between lobes.
+    carina_m : (3,) float64
+        Where the windpipe divides, (z, y, x) on the grid.
+    """
+
+    distance_m: Field
+    lobe: NDArray[np.uint8]
+    fissure_m: Field
+    carina_m: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Thorax:
-    """Signed distances [m] of the organs on a grid, and the lobes' labels."""
+    """Signed distances [m] of the organs on a grid, and the lungs."""
 
     frame: Frame
     body: Field
     cavity: Field
     heart: Field
-    lung: Field
     abdomen: Field
-    fissure: Field
-    lobe: NDArray[np.uint8]
+    lungs: LungShape
+
+    @property
+    def lung(self) -> Field:
+        """Signed distance to the lungs' surface."""
+        return self.lungs.distance_m
 
 
 def animal_frame(grid: Grid, a: Anatomy) -> Frame:
@@ -50,6 +75,14 @@ def animal_frame(grid: Grid, a: Anatomy) -> Frame:
     cos, sin = np.float32(np.cos(a.roll_rad)), np.float32(np.sin(a.roll_rad))
     side = (cos * x - sin * y) - np.float32(a.lean) * z
     return Frame(z=z, y=(sin * x + cos * y) + np.float32(0 * a.lean) * z, x=side)
+
+
+def to_grid(points: NDArray[np.float64], a: Anatomy) -> NDArray[np.float64]:
+    """The inverse of `animal_frame` for points (point, 3)."""
+    z, y, x = points.T
+    side = x + a.lean * z
+    cos, sin = np.cos(a.roll_rad), np.sin(a.roll_rad)
+    return np.stack([z, cos * y - sin * side, sin * y + cos * side], axis=1)
 
 
 def _radial(y: Field, x: Field, half_depth: Field | float, half_width: Field | float, power: float = 2.0) -> Field:
@@ -207,4 +240,5 @@ def build_thorax(grid: Grid, a: Anatomy, seed: int) -> Thorax:
     lung = np.maximum(lung, np.float32(a.trachea_radius_m + 0.3 * MM) - _windpipe(frame, a))
     lung = np.maximum(lung, -_great_vessels(frame, a, bumps))
     lobe, fissure = _lobes(frame, a, bumps, accessory)
-    return Thorax(frame, body, cavity, heart, lung, np.maximum(cavity, above), fissure, lobe)
+    lungs = LungShape(lung, lobe, fissure, to_grid(carina_m(a)[None], a)[0])
+    return Thorax(frame, body, cavity, heart, np.maximum(cavity, above), lungs)

@@ -11,7 +11,15 @@ from darklung.core.checks import require
 from darklung.core.random import stream
 from darklung.phantom.families import MM, Anatomy, family
 from darklung.phantom.grid import Grid
-from darklung.phantom.thorax import WINDPIPE_SLOPE, Thorax, carina_m, cavity_centre_y_m, cavity_profile, spine_y_m
+from darklung.phantom.thorax import (
+    WINDPIPE_SLOPE,
+    LungShape,
+    carina_m,
+    cavity_centre_y_m,
+    cavity_profile,
+    spine_y_m,
+    to_grid,
+)  # fmt: skip
 from darklung.phantom.tubes import Tree, beside, draw_tubes, grow_tree
 
 Field = NDArray[np.float32]
@@ -37,19 +45,11 @@ class Tubes:
 
     def turned(self, a: Anatomy) -> Tubes:
         """From the animal's axes to the grid's: roll and lean applied."""
-        return Tubes(_to_grid(self.start_m, a), _to_grid(self.end_m, a), self.radius_m)
+        return Tubes(to_grid(self.start_m, a), to_grid(self.end_m, a), self.radius_m)
 
     def drawn(self, grid: Grid) -> Field:
         """Share of each voxel inside the tubes."""
         return draw_tubes(grid, self.start_m, self.end_m, self.radius_m)
-
-
-def _to_grid(points: Points, a: Anatomy) -> Points:
-    """The inverse of `thorax.animal_frame` for points."""
-    z, y, x = points.T
-    side = x + a.lean * z
-    cos, sin = np.cos(a.roll_rad), np.sin(a.roll_rad)
-    return np.stack([z, cos * y - sin * side, sin * y + cos * side], axis=1)
 
 
 def polyline(points: Points, radius_m: float | NDArray) -> Tubes:
@@ -65,14 +65,16 @@ def trachea(grid: Grid, a: Anatomy) -> Tubes:
     return polyline(np.stack([top, low]), a.trachea_radius_m).turned(a)
 
 
-def _lobe_points(grid: Grid, thorax: Thorax, seed: int, name: str) -> dict[int, Points]:
+def _lobe_points(grid: Grid, lungs: LungShape, seed: int, name: str) -> dict[int, Points]:
     """Points spread evenly through each lobe; about `POINTS_PER_LEAF` a territory."""
-    low, high = (np.array([axis[i] for axis in grid.axes]) for i in (0, -1))
+    low, high = grid.bounds().T
     count = int(np.prod(high - low) / TERRITORY_M3 * POINTS_PER_LEAF)
     points = stream(seed, "trees", name).uniform(low, high, (count, 3))
-    index = tuple(grid.index_of(points).T)
-    inside = thorax.lung[index] < -0.1 * MM
-    label = thorax.lobe[index]
+    where = grid.index_of(points)
+    within = np.all((where >= 0) & (where < grid.shape), axis=1)
+    points, index = points[within], tuple(where[within].T)
+    inside = lungs.distance_m[index] < -0.1 * MM
+    label = lungs.lobe[index]
     return {int(lobe): points[inside & (label == lobe)] for lobe in np.unique(label[inside])}
 
 
@@ -97,18 +99,18 @@ def _scaled(trees: list[Tree], volume_m3: float) -> list[NDArray[np.float64]]:
     return [t.calibre() * np.sqrt(volume_m3 / unit) for t in trees]
 
 
-def grow_lung_trees(grid: Grid, thorax: Thorax, a: Anatomy, variant: str, seed: int) -> LungTrees:
+def grow_lung_trees(grid: Grid, lungs: LungShape, a: Anatomy, variant: str, seed: int) -> LungTrees:
     """Trees of all lobes: airways with an artery beside each, and veins between them.
 
     Radii follow Murray's law from the hilum to below the voxel; vessels together hold `Anatomy.vessel_fraction` of the
     lungs' volume. NOT modelled: the pulmonary trunk and the great vessels outside the lungs, bronchial arteries.
     """
     law = family(variant)
-    lung_m3 = float(np.count_nonzero(thorax.lung < 0)) * grid.voxel_m**3
-    carina = _to_grid(carina_m(a)[None], a)[0]
+    lung_m3 = float(np.count_nonzero(lungs.distance_m < 0)) * grid.voxel_m**3
+    carina = lungs.carina_m
     airways, veins = [], []
-    vein_points = _lobe_points(grid, thorax, seed, "vein")
-    for lobe, points in _lobe_points(grid, thorax, seed, "airway").items():
+    vein_points = _lobe_points(grid, lungs, seed, "vein")
+    for lobe, points in _lobe_points(grid, lungs, seed, "airway").items():
         if len(points) < 4 * POINTS_PER_LEAF or lobe not in vein_points:
             continue
         root = _hilum(points, carina)
