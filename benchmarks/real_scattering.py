@@ -1,7 +1,7 @@
 """Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
 
 Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted.
-Prints numbers; with --out also draws figures there.
+Instruments are those of `darklung.simulate.setups`, which tells what is published and what assumed. Prints numbers; with --out also draws figures there.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import h5py
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from darklung.physics.instrument import Instrument, make_instrument
-from darklung.physics.interferometer import correlation_length
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.packing import hard_spheres
 from darklung.physics.scattering import sphere, two_phase
 from darklung.physics.slab import slab_signal
-from darklung.physics.spectrum import tube
+from darklung.simulate.setups import SETUPS
 
 CELL_M = 12e-3
 SPHERE_DENSITY = 2.0  # g/cm³ of colloidal silica
@@ -32,31 +30,6 @@ FRESH_SURFACE_PER_M = (6.0e4, 8.0e4)
 DRY_MASS = (0.20, 0.25)  # dry over wet mass of lung tissue
 SHRINKAGE = (0.75, 0.90)  # linear, critical-point drying
 DRY_DENSITY = 1.3  # g/cm³, protein
-
-
-def sphere_setup() -> Instrument:
-    """160 kVp, design 100 keV, p = 2.8 µm, 15.8 cm (published); 2 mm Al and 0.75 mm CdTe (assumed)."""
-    return make_instrument(
-        spectrum=tube(kvp=160, bins=28, low_kev=20),
-        design_energy_kev=100,
-        flat_visibility=0.077,
-        correlation_length_m=float(correlation_length(100, 0.158, 2.8e-6)),
-        reference_energy_kev=100,
-        period_m=2.8e-6,
-        sensor_m=0.75e-3,
-    )
-
-
-def lobe_setup() -> Instrument:
-    """100 kVp, design 45 keV, p = 5.4 µm, 26 cm (published); filter of 2 mm Al and 1 mm Si of gratings (assumed)."""
-    return make_instrument(
-        spectrum=tube(kvp=100, bins=24, low_kev=15, filters_m={"al": 2e-3, "si": 1e-3}),
-        design_energy_kev=45,
-        flat_visibility=0.13,
-        correlation_length_m=float(correlation_length(45, 0.26, 5.4e-6)),
-        reference_energy_kev=45,
-        period_m=5.4e-6,
-    )
 
 
 def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +60,7 @@ def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def microspheres(folder: Path, out: Path | None) -> None:
     """Fit one scale to the 11 diameters, for independent and for hard spheres."""
-    setup = sphere_setup()
+    setup = SETUPS["microspheres"].instrument()
     energies, xi = setup.energies_kev, setup.correlation_length_m
     diameter, attenuation, dark_field = read_spheres(folder)
     mu = linear_attenuation("sio2", 1.0, energies) * CELL_M
@@ -130,7 +103,7 @@ def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[s
 
 def predicted_ratios() -> np.ndarray:
     """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
-    setup = lobe_setup()
+    setup = SETUPS["mouse_lobes"].instrument()
     energies = setup.energies_kev
     ratios = []
     for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):
