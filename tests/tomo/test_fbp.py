@@ -1,5 +1,7 @@
 """Filtered back-projection against closed forms and Monte Carlo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from tomo_shapes import blob_integrals, blob_voxels, ellipsoid_integrals, ellips
 
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
-from darklung.tomo.fbp import fbp, fbp_variance, view_weights
+from darklung.tomo.fbp import fbp, fbp_gradient, fbp_variance, view_weights
 
 BLOBS = [(0.0, 12e-3, -8e-3, 4e-3, 2.0), (1e-3, -10e-3, 9e-3, 6e-3, 1.0), (-1e-3, 0.0, 0.0, 8e-3, -0.7)]
 
@@ -79,6 +81,17 @@ def test_variance_map_against_monte_carlo():
     ratio = draws.var(axis=0) / predicted[0]
     assert ratio.mean() == pytest.approx(1, abs=0.02)
     assert np.percentile(abs(ratio - 1), 95) < 2.3 * np.sqrt(2 / 256)
+
+
+@pytest.mark.parametrize("arc", [np.pi, 2 * np.pi, -2 * np.pi])
+def test_gradients_give_the_object_with_its_sign(arc):
+    g = geometry(views=240, arc=arc, rows=4, cols=100, axis_col=47.4, start=0.2)
+    step = 1e-6
+    shifted = [
+        blob_integrals(replace(g, axis_col=g.axis_col + sign * step / g.pixel_m), BLOBS) for sign in (-0.5, 0.5)
+    ]  # an axis further to the left puts the object at larger s
+    gradient = (shifted[0] - shifted[1]) / step
+    assert relative(fbp_gradient(gradient, g, shape=(4, 80, 80)), blob_voxels((4, 80, 80), 1e-3, BLOBS)) < 0.02
 
 
 @settings(max_examples=15, deadline=None)

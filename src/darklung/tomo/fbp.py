@@ -82,6 +82,45 @@ def fbp(
     return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m))
 
 
+def fbp_gradient(
+    gradients: NDArray,
+    geometry: ParallelGeometry,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    voxel_m: float | None = None,
+    threads: int = 0,
+) -> NDArray[np.float32]:
+    """Reconstruct f from the derivatives of its line integrals across the beam, ∂/∂s ∫ f dl, by Hilbert filtering.
+
+    Differential phase φ of a grating interferometer of period p2 at distance d is (2π d / p2) ∂/∂s ∫ δ dl, up to the sign of
+    the stepping: ``fbp_gradient(φ * p2 / (2π d), ...)`` gives δ. Columns run along s (core/geometry.py).
+
+    Parameters and errors are those of `fbp`; offsets of whole views should be removed first, since they do not average out
+    at the border of the field.
+
+    Returns
+    -------
+    (z, y, x) float32 [unit of gradients]
+
+    References
+    ----------
+    Pfeiffer et al. 2007, Phys Rev Lett 98:108105, doi:10.1103/PhysRevLett.98.108105.
+    """
+    shape, voxel_m = _grid(gradients, geometry, shape, voxel_m)
+    length = 2 * (len(filter_kernel(geometry.cols, geometry.pixel_m)) - 1)
+    lag = np.arange(length)
+    lag = np.where(lag > length // 2, lag - length, lag)
+    odd = (lag % 2 == 1) & (abs(lag) < length // 2)
+    kernel = np.zeros(length)
+    kernel[odd] = 1 / (np.pi**2 * lag[odd])
+    filtered = filter_columns(
+        gradients, scipy.fft.rfft(kernel), view_weights(geometry.angles_rad), threads or default_threads()
+    )
+    placement, taps = _smooth_placement(geometry, shape, voxel_m)
+    rows = back_project(filtered, placement, taps, shape[1:], threads)
+    return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m))
+
+
 def fbp_variance(
     variance: NDArray,
     geometry: ParallelGeometry,
