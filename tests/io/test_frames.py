@@ -191,6 +191,19 @@ def test_series_fills_in_the_columns_of_a_table(tmp_path, truth, monkeypatch):
         resolve_path("${NOWHERE_SET}/x", path)
 
 
+def test_retrieval_options(tmp_path, truth):
+    write_hdf5(tmp_path, truth)
+    path = describe(tmp_path, retrieval={"steps": "estimate", "air_cols": [[0, 1], [5, 5]], "reference": "interpolate"})
+    ((raw, _),) = read_raw(path)
+    assert raw.retrieval.options() == {
+        "reference": "interpolate",
+        "gain": 1.0,
+        "least_strength": 10.0,
+        "steps": "estimate",
+        "air_cols": [0, 1, 5],
+    }
+
+
 def test_all_mistakes_of_a_description_are_told_at_once(tmp_path):
     path = tmp_path / "scan.yaml"
     path.write_text(

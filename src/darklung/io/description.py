@@ -150,11 +150,27 @@ class Region(Document):
 
 
 class Retrieval(Document):
-    """What the data ask of retrieval; see `darklung.retrieve.stepping.retrieve`."""
+    """What the data ask of retrieval; see `darklung.retrieve.stepping.retrieve`.
+
+    `air_cols` holds ranges of columns without object (first and last, both included), counted in what the region leaves.
+    """
 
     reference: Literal["mean", "interpolate"] = "mean"
     gain: Annotated[float, Field(gt=0)] = 1.0
     least_strength: float = 10.0
+    steps: Literal["nominal", "estimate"] = "nominal"
+    air_cols: tuple[tuple[int, int], ...] = ()
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `retrieve`."""
+        air = [col for first, last in self.air_cols for col in range(first, last + 1)]
+        return {
+            "reference": self.reference,
+            "gain": self.gain,
+            "least_strength": self.least_strength,
+            "steps": self.steps,
+            "air_cols": air or None,
+        }
 
 
 class RawScan(Document):
