@@ -32,6 +32,11 @@ def arm_result(quality):
             "fp_per_subject": [0, 0.25, 1, 4],
             "sensitivity": [0.2, quality - 0.3, quality - 0.2, quality - 0.1],
             "points": {"0.25": interval(quality - 0.3), "1": interval(quality - 0.2)},
+            "mimics_not_counted": {
+                "fp_per_subject": [0, 0.25, 1, 4],
+                "sensitivity": [0.25, quality - 0.2, quality - 0.1, quality],
+                "points": {"0.25": interval(quality - 0.2), "1": interval(quality - 0.1)},
+            },
         },
         "by_class": {
             "solid": {"n": 20, "sensitivity": quality},
@@ -42,6 +47,7 @@ def arm_result(quality):
             {"low_mm": 0.5, "high_mm": 1.0, "n": 22, "sensitivity": quality - 0.3},
             {"low_mm": 1.0, "high_mm": 3.0, "n": 27, "sensitivity": quality},
         ],
+        "dice_by_subject": {"pooled": 0.6, "mean": 0.5, "median": None, "subjects_with_lesion": 12},
         "false_positive_rate_by_kind": {"tile": 0.02, "sham": 0.05, "mimic": 0.2},
     }
 
@@ -63,7 +69,7 @@ def comparison(qualities=(0.86, 0.80, 0.81, 0.92), *, arms=ARMS, low=-0.02):
         "splits": ["validation", "test"],
         "results": results,
         "differences": {"validation": rows, "test": rows},
-        "settings": {"bootstrap replicates": 2000, "specificity": 0.95},
+        "settings": {"bootstrap replicates": 2000, "specificity": 0.95, "unit": "lung tile"},
     }
 
 

@@ -103,7 +103,10 @@ def _arms_table(comparison: Comparison, split: str) -> Table:
         rows.append((_name(arm), size, *cells, *froc))
     froc_heads = [f"Lesions found at {k} FP" for k in _froc_keys(comparison, split)]
     header = ("Arm", "Subjects: pos. / neg.", *(label for _, label in METRICS), *froc_heads)
-    caption = f"{_split_title(split)}. Small: 95 % intervals. Sensitivity, specificity: at the threshold from validation."
+    caption = (
+        f"{_split_title(split)}. Small: 95 % intervals. Sensitivity, specificity: at the threshold from validation. "
+        f"{_unit(comparison)}"
+    )
     values = [metric(comparison, split, a, "auroc").get("value") for a in arms]
     known = [v for v in values if v is not None]
     best = tuple(i for i, v in enumerate(values) if known and v == max(known))
@@ -163,34 +166,77 @@ def _curves(comparison: Comparison, split: str) -> Section | None:
             blocks.append(Figure(svg, caption, f"{caption} of {', '.join(map(_name, series))}"))
     if not blocks:
         return None
-    return Section("Curves", (Row(tuple(blocks)),), "Case by case: does it hold a lesion?")
+    return Section("Curves", (Row(tuple(blocks)),), _unit(comparison))
 
 
 def _lesions(comparison: Comparison, split: str) -> Section | None:
-    arms = comparison.get("arms") or ()
-    colours = figures.arm_colours(arms)
+    colours = figures.arm_colours(comparison.get("arms") or ())
     blocks: list[Block] = []
-    froc = {}
-    for arm in arms:
-        curve = result(comparison, split, arm).get("froc") or {}
-        if curve.get("fp_per_subject") and curve.get("sensitivity"):
-            froc[arm] = (curve["fp_per_subject"], curve["sensitivity"])
-    if froc:
-        most = max((float(v) for x, _ in froc.values() for v in x if v is not None), default=1.0)
-        svg = figures.curves(
-            froc,
-            name=f"froc {split}",
-            colours=colours,
-            labels=("false positives per subject", "share of lesions found"),
-            limits=((0.0, max(min(most, 8.0), 0.5)), (-0.02, 1.02)),
-        )
-        blocks.append(Figure(svg, "FROC: search of the whole lung", "Lesions found against false positives per subject"))
+    drawing = _froc_figure(comparison, split, colours)
+    if drawing is not None:
+        blocks.append(drawing)
     for made in (_by_class(comparison, split, colours), _by_size(comparison, split, colours)):
         if made is not None:
             blocks.append(made)
     if not blocks:
         return None
-    return Section("Lesions", (Row(tuple(blocks)),), "Lesion by lesion: which are found, at which price?")
+    tables = [t for t in (_search_table(comparison, split), _dice_table(comparison, split)) if t]
+    return Section("Lesions", (Row(tuple(blocks)), *tables), "Lesion by lesion: which are found, at which price?")
+
+
+def _froc(comparison: Comparison, split: str, arm: str, mimics: bool) -> Mapping[str, Any]:
+    """FROC of an arm with or without mimics counted as false positives; an empty mapping where there is none."""
+    froc = result(comparison, split, arm).get("froc") or {}
+    return froc if mimics else froc.get("mimics_not_counted") or {}
+
+
+def _froc_figure(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
+    series: dict[bool, dict[str, Any]] = {}
+    for mimics in (True, False):
+        found = {arm: _froc(comparison, split, arm, mimics) for arm in colours}
+        series[mimics] = {
+            arm: (f["fp_per_subject"], f["sensitivity"])
+            for arm, f in found.items()
+            if f.get("fp_per_subject") and f.get("sensitivity")
+        }
+    if not series[True]:
+        return None
+    most = max((float(v) for x, _ in series[True].values() for v in x if v is not None), default=1.0)
+    svg = figures.curves(
+        series[True],
+        name=f"froc {split}",
+        colours=colours,
+        labels=("false positives per subject", "share of lesions found"),
+        limits=((0.0, max(min(most, 8.0), 0.5)), (-0.02, 1.02)),
+        dashed=series[False],
+    )
+    dashes = " Dashed: mimics not counted as false positives." if series[False] else ""
+    return Figure(svg, f"FROC: search of the whole lung.{dashes}", "Lesions found against false positives per subject")
+
+
+def _search_table(comparison: Comparison, split: str) -> Table | None:
+    """FROC points with and without mimics; only where both are known, since the arms' table has the first."""
+    arms, keys = comparison.get("arms") or (), _froc_keys(comparison, split)
+    if not any(_froc(comparison, split, a, False).get("points") for a in arms):
+        return None
+    header = ["Arm"]
+    header += [f"{k} FP a subject{', mimics not counted' if not m else ''}" for k in keys for m in (True, False)]
+    rows: list[tuple[Cell, ...]] = []
+    for arm in arms:
+        points = [(_froc(comparison, split, arm, m).get("points") or {}).get(k) or {} for k in keys for m in (True, False)]
+        rows.append((_name(arm), *map(_interval, points)))
+    return Table(tuple(header), tuple(rows), "Share of lesions found by searching the whole lung, 95 % intervals")
+
+
+def _dice_table(comparison: Comparison, split: str) -> Table | None:
+    """How well the outlines fit, animal by animal."""
+    found = {a: result(comparison, split, a).get("dice_by_subject") or {} for a in comparison.get("arms") or ()}
+    if not any(found.values()):
+        return None
+    keys = list(dict.fromkeys(k for row in found.values() for k in row))
+    header = ("Arm", *(k.replace("_", " ").capitalize() for k in keys))
+    rows = tuple((_name(a), *(row.get(k) for k in keys)) for a, row in found.items())
+    return Table(header, rows, "Dice: over all animals together, and of single animals with a lesion")
 
 
 def _by_class(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
@@ -230,7 +276,7 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
     blocks: list[Block] = []
     if known:
         svg = figures.confusion(known, name=f"confusion {split}")
-        blocks.append(Figure(svg, "Cases at the threshold fixed on validation; % of the true class", "Confusion matrices"))
+        blocks.append(Figure(svg, "At the threshold fixed on validation; % of the true class", "Confusion matrices"))
     rates = {a: result(comparison, split, a).get("false_positive_rate_by_kind") or {} for a in arms}
     kinds = list(dict.fromkeys(k for r in rates.values() for k in r))
     if kinds:
@@ -247,6 +293,12 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
 
 def _interval(m: Mapping[str, Any]) -> Interval:
     return Interval(m.get("value"), m.get("low"), m.get("high"))
+
+
+def _unit(comparison: Comparison) -> str:
+    """What one positive or negative is."""
+    unit = (comparison.get("settings") or {}).get("unit")
+    return f"Unit: {unit}." if unit else ""
 
 
 def _count(value: Any) -> str:

@@ -86,8 +86,11 @@ def _finite(values: Sequence[float | None]) -> list[float]:
     return [np.nan if v is None else float(v) for v in values]
 
 
+Series = Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]]
+
+
 def curves(
-    series: Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]],
+    series: Series,
     *,
     name: str,
     colours: Colours,
@@ -95,8 +98,9 @@ def curves(
     diagonal: bool = False,
     markers: bool = False,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = ((-0.02, 1.02), (-0.02, 1.02)),
+    dashed: Series | None = None,
 ) -> str:
-    """One line for each key of `series` (x, y)."""
+    """One line for each key of `series` (x, y), and a dashed one of the same colour for each of `dashed`."""
 
     def draw(axes: list[Any]) -> None:
         (ax,) = axes
@@ -107,6 +111,8 @@ def curves(
             both = np.array([_finite(x), _finite(y)])
             x, y = both[:, np.isfinite(both).all(axis=0)]  # an empty bin of a reliability curve leaves no gap
             ax.plot(x, y, color=colours[key], label=_plain(key), linewidth=1.9, marker=marker, markersize=4)
+        for key, (x, y) in (dashed or {}).items():
+            ax.plot(_finite(x), _finite(y), color=colours[key], linewidth=1.3, linestyle=(0, (3, 2)))
         ax.set_xlabel(labels[0])
         ax.set_ylabel(labels[1])
         if limits is not None:

@@ -106,8 +106,10 @@ def _pair(comparison: Comparison, split: str, a: str, b: str) -> str:
     numbers = f"{number(row['value'])} ({number(row.get('low'))} to {number(row.get('high'))}{chance})"
     head = f"{_arm(a)} minus {_arm(b)} in {_metric(row)}: {numbers}."
     state = judged(row)
+    if row.get("low") is None or row.get("high") is None:
+        return f"{head} Without an interval nothing can be said."
     if state == "open":
-        return f"{head} The interval includes zero (or is missing): this run shows no difference between the two."
+        return f"{head} The interval includes zero: this run shows no difference between the two."
     doubt = " The corrected p does not support it at 0.05." if p is not None and p >= 0.05 else ""
     return f"{head} The interval leaves zero out: {_arm(a)} is {state}.{doubt}"
 
@@ -117,7 +119,7 @@ def _cautions(comparison: Comparison, split: str) -> list[str]:
     counts = [result(comparison, split, a).get("n") or {} for a in comparison.get("arms") or ()]
     fewest = [min(c.get("positives") or 0, c.get("negatives") or 0) for c in counts if c]
     if fewest and min(fewest) < FEW:
-        out.append(f"With {min(fewest)} cases in the smaller class of {_split(split)}, only large differences can be seen.")
+        out.append(f"The smaller class of {_split(split)} has {min(fewest)} members: only large differences can be seen.")
     for arm in comparison.get("arms") or ():
         m = metric(comparison, split, arm, "specificity")
         low, high = m.get("low"), m.get("high")
@@ -172,13 +174,26 @@ def expectations(comparison: Comparison, *, kind: str) -> tuple[tuple[str, str, 
     return (
         (
             "1. CT, solid nodules: attenuation is at least as good as dark field",
-            *(_against(comparison, split, attenuation, dark) if kind == "ct" else elsewhere),
+            *(_solid(comparison, split, attenuation, dark) if kind == "ct" else elsewhere),
         ),
         (
             "2. Radiographs: dark field is better, because of anatomical clutter",
             *(_against(comparison, split, dark, attenuation, strict=True) if kind == "radiograph" else elsewhere),
         ),
         ("3. Both together are at least as good as the better single modality", *_against(comparison, split, both, best)),
+    )
+
+
+def _solid(comparison: Comparison, split: str | None, a: str | None, b: str | None) -> tuple[str, str]:
+    """As `_against`, which is over all lesions, with the sensitivities for solid ones, for which there is no interval."""
+    came, verdict = _against(comparison, split, a, b)
+    solid = [(result(comparison, split, arm).get("by_class") or {}).get("solid") or {} for arm in (a, b)]
+    if any(s.get("sensitivity") is None for s in solid):
+        return came, verdict
+    found = " and ".join(f"{number(s['sensitivity'])} ({_arm(str(arm))})" for s, arm in zip(solid, (a, b)))
+    return (
+        f"{came} over all classes; sensitivity for the {number(solid[0].get('n'))} solid ones {found}",
+        f"{verdict}, over all classes",
     )
 
 
