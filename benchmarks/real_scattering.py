@@ -1,7 +1,8 @@
 """Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
 
 Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted.
-Instruments are those of `darklung.simulate.setups`, which tells what is published and what assumed. Prints numbers; with --out also draws figures there.
+Instruments are those of `darklung.simulate.setups`, which tells what is published and what assumed. Prints numbers; with
+--out also draws figures there.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class LesionPlan:
     ----------
     name : str
     ct_attenuation, ct_dark_field : float
-        In the FBP (ramp filter) of all directions together.
+        In the FBP (ramp filter) of all directions together; NaN for a radiograph.
     radiograph_attenuation, radiograph_dark_field : float
         In one pixel of one view of all directions together.
     """
@@ -177,8 +177,9 @@ def table(plan: ScanPlan) -> str:
         "1 mm lesion, CNR       CT: attenuation  dark field   one view: attenuation  dark field",
     ]
     for lesion in plan.lesions:
+        ct = [f"{value:.1f}" if np.isfinite(value) else "–" for value in (lesion.ct_attenuation, lesion.ct_dark_field)]
         lines.append(
-            f"  {lesion.name:24s} {lesion.ct_attenuation:10.1f} {lesion.ct_dark_field:11.1f} "
+            f"  {lesion.name:24s} {ct[0]:>10s} {ct[1]:>11s} "
             f"{lesion.radiograph_attenuation:22.2f} {lesion.radiograph_dark_field:11.2f}"
         )
     lines += [f"advice      {text}" for text in plan.advice]
@@ -265,7 +266,7 @@ def _voxel_noise(
 ) -> tuple[float, float]:
     """Standard deviation of a lung voxel in attenuation and dark field, mean of all directions [1/m]."""
     if geometry.views == 1:
-        return np.inf, np.inf
+        return np.nan, np.nan
     directions = len(protocol.directions_rad)
     lung = _lung_core(geometry)
     flat_counts = protocol.frame_counts * protocol.steps * protocol.flat_count
