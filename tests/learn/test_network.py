@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from darklung.core.checks import DarklungError
 from darklung.learn.losses import boundary, dice_focal_boundary, focal, make_loss, signed_distance, soft_dice
 from darklung.learn.network import OUTPUT_PRIOR, make_network, residual_attention_unet, size_multiple
-from darklung.learn.selection import dice, tile_auroc
+from darklung.learn.selection import dice, score_with_error, tile_auroc
 
 
 @pytest.mark.parametrize(("dims", "widths"), [(2, (16,)), (2, (16, 32, 48)), (3, (16, 32)), (3, (16, 16, 32))])
@@ -158,3 +158,14 @@ def test_selection_dice():
     region = np.ones((4, 4), bool)
     assert dice(logits=[logits], targets=[target], regions=[region], spacing_m=(1.0, 1.0)) == 0.5
     assert dice(logits=[logits], targets=[target * 0], regions=[region], spacing_m=(1.0, 1.0)) is None
+
+
+def test_standard_error_by_jackknife_equals_that_of_a_mean():
+    def mean(*, logits, targets, regions, spacing_m):
+        return float(np.mean(logits)) if logits else None
+
+    values = [1.0, 4.0, 2.0, 7.0]
+    score, error = score_with_error(metric=mean, logits=values, targets=values, regions=values, spacing_m=(1.0,))
+    assert score == pytest.approx(3.5)
+    assert error == pytest.approx(np.std(values, ddof=1) / 2)
+    assert score_with_error(metric=mean, logits=[1.0], targets=[0], regions=[0], spacing_m=(1.0,)) == (1.0, 0.0)

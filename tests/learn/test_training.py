@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from darklung.core.checks import DarklungError
-from darklung.learn.checkpoint import CHECKPOINT_FILE
+from darklung.learn.checkpoint import CHECKPOINT_FILE, State
 from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict
 from darklung.learn.selection import dice
 from darklung.learn.train import train
@@ -61,7 +61,8 @@ def same(first, second):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path, shape=(12, 10, 14)):
+def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):
+    shape = (12, 10, 14)
     whole = train(**options(make_case, tmp_path, "whole", shape))
     paths = {"scratch": str(tmp_path / "killed-scratch"), "out": str(tmp_path / "killed")}
     script = KILLED.format(folder=str(Path(__file__).parent), shape=shape, **paths)
@@ -119,11 +120,21 @@ def test_one_case_can_be_learned_by_heart_and_predicted(make_case, tmp_path, sha
 def test_best_validation_state_is_kept_and_written_down(make_case, tmp_path):
     out = train(**options(make_case, tmp_path, "kept", steps=24))
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    scores = [line["score"] for line in lines]
     chosen = json.loads((out / "model.json").read_text())["selected"]
-    assert chosen["score"] == max(scores)
-    assert chosen["step"] == max(line["step"] for line in lines if line["score"] == max(scores))
-    assert chosen["by"] == "tile_auroc"
+    best = max(lines, key=lambda line: line["score"])
+    good = [line for line in lines if line["score"] >= best["score"] - best["error"]]
+    assert chosen == {"by": "tile_auroc", "step": good[-1]["step"], "score": good[-1]["score"]}
+
+
+def test_the_latest_state_within_one_error_of_the_best_is_kept_and_patience_counts_the_rest():
+    state, network = State(), nn.Linear(1, 1)
+    kept = []
+    for step, (score, error) in enumerate([(0.6, 0.01), (0.9, 0.1), (0.85, 0.2), (0.7, 0.5), (0.75, 0.1)]):
+        state.step = step
+        state.add_loss(1.0)
+        state.judge(network, score, error, 2)
+        kept.append((state.best_step, state.worse, state.stopped))
+    assert kept == [(0, 0, False), (1, 0, False), (2, 0, False), (2, 1, False), (2, 2, True)]
 
 
 def test_ensemble_is_the_mean_of_logits(make_case, tmp_path):

@@ -54,18 +54,22 @@ class State:
         Optimizer steps done.
     best_weights : dict of tensors, optional
         The weights to keep, from `best_step`, with `best_score`.
+    highest, highest_error : float, optional
+        The highest score so far and its standard error.
     history : list of dict
         One line of metrics.jsonl each.
     losses : list of float
         Since the last validation.
     worse : int
-        Validations in a row without a better score.
+        Validations in a row that were not kept.
     """
 
     step: int = 0
     best_weights: dict[str, Tensor] | None = None
     best_step: int = 0
     best_score: float | None = None
+    highest: float | None = None
+    highest_error: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     worse: int = 0
@@ -77,21 +81,27 @@ class State:
 
     def score_text(self) -> str:
         """The best score so far, for the progress line."""
-        return "" if self.best_score is None else f", best validation score {self.best_score:.4f} at step {self.best_step}"
+        return "" if self.best_score is None else f", validation score {self.best_score:.4f} at step {self.best_step}"
 
     def keep(self, network: nn.Module, score: float | None) -> None:
         """Keep a copy of the network's weights as the best."""
         self.best_weights = {k: v.detach().cpu().clone().contiguous() for k, v in network.state_dict().items()}
         self.best_step, self.best_score = self.step, score
 
-    def judge(self, network: nn.Module, score: float | None, patience: int) -> None:
-        """Take the validation's score in: keep the weights, or count towards stopping early."""
-        better = score is None or self.best_score is None or score >= self.best_score
-        if better:
+    def judge(self, network: nn.Module, score: float | None, error: float, patience: int) -> None:
+        """Take the validation's score in: keep the weights, or count towards stopping early.
+
+        The latest step within one standard error of the highest score is kept: with few lesions the highest is a matter of
+        luck, and later steps have learned more.
+        """
+        if score is not None and (self.highest is None or score > self.highest):
+            self.highest, self.highest_error = score, error
+        good = score is None or self.highest is None or score >= self.highest - self.highest_error
+        if good:
             self.keep(network, score)
-        self.worse = 0 if better else self.worse + 1
+        self.worse = 0 if good else self.worse + 1
         self.stopped = self.worse >= patience
-        self.history.append({"step": self.step, "loss": float(np.mean(self.losses)), "score": score})
+        self.history.append({"step": self.step, "loss": float(np.mean(self.losses)), "score": score, "error": error})
         self.losses = []
 
 

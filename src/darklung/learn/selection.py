@@ -26,6 +26,29 @@ def make_metric(name: str) -> Metric:
     return resolve("metric", name, METRICS)
 
 
+def score_with_error(
+    *,
+    metric: Metric,
+    logits: Sequence[NDArray],
+    targets: Sequence[NDArray],
+    regions: Sequence[NDArray],
+    spacing_m: Sequence[float],
+) -> tuple[float | None, float]:
+    """The metric over all cases and its standard error, by leaving out one case after the other (jackknife).
+
+    The error is 0 where fewer than two of the scores without a case are defined.
+    """
+    whole = metric(logits=logits, targets=targets, regions=regions, spacing_m=spacing_m)
+    others = []
+    for i in range(len(logits)):
+        parts = ([a for j, a in enumerate(arrays) if j != i] for arrays in (logits, targets, regions))
+        others.append(metric(**dict(zip(("logits", "targets", "regions"), parts)), spacing_m=spacing_m))
+    known = np.array([v for v in others if v is not None])
+    if whole is None or len(known) < 2:
+        return whole, 0.0
+    return whole, float(np.sqrt((len(known) - 1) * known.var()))
+
+
 def tile_auroc(
     *, logits: Sequence[NDArray], targets: Sequence[NDArray], regions: Sequence[NDArray], spacing_m: Sequence[float]
 ) -> float | None:

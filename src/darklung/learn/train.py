@@ -29,7 +29,7 @@ from darklung.learn.losses import Loss, make_loss
 from darklung.learn.network import make_network, size_multiple
 from darklung.learn.patches import Source, draw_batch, make_source
 from darklung.learn.predict import apply_network, window_of
-from darklung.learn.selection import make_metric
+from darklung.learn.selection import make_metric, score_with_error
 
 # How often the validation cases are scored (each costs as much as about 20 steps): every so many steps, within these bounds.
 STEPS_A_VALIDATION = 100
@@ -74,7 +74,9 @@ def train(
     learning_rate: float = 4e-3,
     progress: Progress | None = None,
 ) -> Path:
-    """Train one network on patches and keep the state that scores best on the validation cases.
+    """Train one network on patches and keep the latest state that scores well on the validation cases.
+
+    Well means within one standard error of the best.
 
     Every random draw is a function of (seed, step), and on a CPU one thread computes, so a training that was killed goes on
     from its last checkpoint to exactly the weights of an undisturbed one. On a GPU sums may run in any order.
@@ -246,7 +248,7 @@ def _validations(steps: int) -> int:
 
 
 def _validate(run: _Run, state: State) -> None:
-    """Score the validation cases, keep the weights if none were better, stop when patience is spent."""
+    """Score the validation cases, keep the weights if none were clearly better, stop when patience is spent."""
     if not run.validation:
         return
     window = window_of(patch=run.plan.patch, dims=run.plan.dims, widths=run.plan.widths)
@@ -255,11 +257,12 @@ def _validate(run: _Run, state: State) -> None:
         for data, case in run.validation
     ]
     cases = [case for _, case in run.validation]
-    score = make_metric(run.plan.metric)(
+    score, error = score_with_error(
+        metric=make_metric(run.plan.metric),
         logits=logits,
         targets=[c.target for c in cases],
         regions=[c.region for c in cases],
         spacing_m=cases[0].image.spacing_m,
     )
     # The rate falls to zero at the end, which helps much: stopping is for trainings that got worse for half of their time.
-    state.judge(run.network, score, max(3, _validations(run.plan.steps) // 2))
+    state.judge(run.network, score, error, max(3, _validations(run.plan.steps) // 2))
