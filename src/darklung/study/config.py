@@ -105,8 +105,8 @@ class LearningPart(Document):
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
     widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
-    patch: Count = Field(24, description="edge of a training patch in voxels")
-    batch: Count = 2
+    patch: Count = Field(16, description="edge of a training patch in voxels")
+    batch: Count = 4
     steps: Count = 200
     learning_rate: float = Field(4e-3, gt=0)
     folds: int = Field(3, ge=2)
