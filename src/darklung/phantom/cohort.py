@@ -58,7 +58,13 @@ def _requests(
     low, high = (math.log(value) for value in options.diameters_m)
     sizes = np.sort(np.exp(rng.uniform(low, high, count)))[::-1]
     return tuple(
-        LesionRequest(str(rng.choice(list(tissues))), float(size), str(rng.choice(list(options.locations))))
+        LesionRequest(
+            str(rng.choice(list(tissues))),
+            float(size),
+            str(rng.choice(list(options.locations))),
+            # A crowded lung takes a smaller one of the same range rather than stopping the whole cohort.
+            least_diameter_m=float(min(size, options.diameters_m[0])),
+        )
         for size in sizes
     )
 

@@ -8,7 +8,8 @@ the same loss of interfaces in every mouse. NOT modelled: necrosis, calcificatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from darklung.phantom.tubes import draw_tubes, grow_tree
 Field = NDArray[np.float32]
 DIAMETER_RANGE_M = (0.2 * MM, 10.0 * MM)
 LOCATIONS = ("any", "pleura", "airway")
+SHRINK = 0.8  # factor from one diameter tried to the next, where a smaller one will do
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,33 @@ class LesionRequest:
         Diameter of the sphere of the same volume [m].
     location : {"any", "pleura", "airway"}
         Anywhere wholly inside a lobe; against the pleura and cut by it; beside an airway and grown along it.
+    least_diameter_m : float, optional
+        Where there is no room, any location and then smaller diameters down to this are tried. None: it must fit as asked.
     """
 
     tissue: str
     diameter_m: float
     location: str = "any"
+    least_diameter_m: float | None = None
 
     def __post_init__(self) -> None:
         check_one_of("location", self.location, LOCATIONS)
         check_one_of("tissue", self.tissue, [*LESIONS, *MIMICS])
         check_range("diameter_m", self.diameter_m, *DIAMETER_RANGE_M)
+        if self.least_diameter_m is not None:
+            check_range("least_diameter_m", self.least_diameter_m, DIAMETER_RANGE_M[0], self.diameter_m)
+
+    def alternatives(self) -> Iterator[LesionRequest]:
+        """What to try, in this order: as asked, anywhere, then ever smaller."""
+        yield self
+        if self.least_diameter_m is None:
+            return
+        size = self.diameter_m
+        while True:
+            yield replace(self, location="any", diameter_m=size)
+            if size <= self.least_diameter_m:
+                return
+            size = max(SHRINK * size, self.least_diameter_m)
 
     @property
     def kind(self) -> str:

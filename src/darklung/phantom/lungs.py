@@ -59,7 +59,7 @@ class LungBuilder:
         self.room.taken[box] |= core
         if kind != "sham":
             self.instances[box][core] = number
-        return Insertion(number, kind, request.tissue, centre, request.diameter_m)
+        return Insertion(number, kind, request.tissue, centre, growth.request.diameter_m)
 
     def finish(self, density: Field, insertions: tuple[Insertion, ...]) -> Phantom:
         """Add the lungs' mass to the body's and pack everything."""

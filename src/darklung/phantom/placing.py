@@ -180,11 +180,25 @@ def _regrown(growth: Growth, local: Grid, lung_distance_m: NDArray[np.float32], 
 def find_place(room: Room, request: LesionRequest, kind: str, seed: int) -> tuple[Growth, Centre]:
     """An insertion with its outline, and its centre (z, y, x) [m]: random among where it fits.
 
+    The growth's request holds the diameter that was placed, which is smaller than asked where the request allows that.
+
     Raises
     ------
     DarklungError
         No lobe has room for it.
     """
+    for alternative in request.alternatives():
+        found = _find(room, alternative, kind, seed)
+        if found is not None:
+            return found
+    where = {"any": "", "pleura": " at the pleura", "airway": " at an airway"}[request.location]
+    least = request.least_diameter_m or request.diameter_m
+    size = f"{request.diameter_m / MM:.3g} mm" + (f" (nor {least / MM:.3g} mm)" if least < request.diameter_m else "")
+    raise DarklungError(f"{kind}: no lobe has room for {request.tissue} of {size}{where} beside what is already placed")
+
+
+def _find(room: Room, request: LesionRequest, kind: str, seed: int) -> tuple[Growth, Centre] | None:
+    """`find_place` for one size and location; None without room."""
     fixed: Growth | None = None
     for point, along in CANDIDATES[request.location](room, request, seed):
         if along is not None or fixed is None:
@@ -193,8 +207,4 @@ def find_place(room: Room, request: LesionRequest, kind: str, seed: int) -> tupl
         growth = _fitted(room, fixed, centre)
         if growth is not None:
             return growth, centre
-    where = {"any": "", "pleura": " at the pleura", "airway": " at an airway"}[request.location]
-    size = request.diameter_m / MM
-    raise DarklungError(
-        f"{kind}: no lobe has room for {request.tissue} of {size:.3g} mm{where} beside what is already placed"
-    )
+    return None
