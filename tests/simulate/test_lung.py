@@ -26,9 +26,9 @@ def test_kernel_is_the_ellipsoidal_model() -> None:
     n = np.array([0, np.cos(0.3), -np.sin(0.3)])
     u = np.array([np.cos(1.0), np.sin(1.0) * np.sin(0.3), np.sin(1.0) * np.cos(0.3)])
     contrast, xi = np.array([1e8, 2e8]), np.array([3e-6, 2e-6])
-    fast = scattering_coefficient(columns, beam=n, sensitivity=u, squared_contrast_per_m2=contrast, correlation_length_m=xi)[
-        :, :, 0
-    ]
+    fast = scattering_coefficient(
+        columns, beam=n, sensitivity=u[None], squared_contrast_per_m2=contrast, correlation_length_m=xi
+    )[:, 0, :, 0]
     delta = np.sqrt(contrast) / wavenumber_per_m(70.0)
     exact = [ellipsoidal(shape_tensor(a, q, f), phi, d, 70.0, x, n, u) for d, x in zip(delta, xi)]
     assert_allclose(fast, np.array(exact).T, rtol=1e-5)
@@ -46,6 +46,6 @@ def test_table_covers_every_size() -> None:
     )
     n, u = np.array([0.0, 1, 0]), np.array([1.0, 0, 0])
     fast = scattering_coefficient(
-        columns, beam=n, sensitivity=u, squared_contrast_per_m2=np.ones(1), correlation_length_m=np.ones(1)
-    )[:, 0, 0]
+        columns, beam=n, sensitivity=u[None], squared_contrast_per_m2=np.ones(1), correlation_length_m=np.ones(1)
+    )[:, 0, 0, 0]
     assert_allclose(fast * s, debye_shape(s), rtol=1e-5)

@@ -84,7 +84,7 @@ def scattering_coefficient(
     correlation_length_m: NDArray[np.float64],
     stretch: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
-    """ε [1/m] of every porous voxel at a few energies, (column, energy, z).
+    """ε [1/m] of every porous voxel in some directions and at a few energies, (column, direction, energy, z).
 
     The ellipsoidal two-phase model of `darklung.physics.scattering.ellipsoidal`, with its last factor from a table
     (relative error below 1e-5).
@@ -92,8 +92,10 @@ def scattering_coefficient(
     Parameters
     ----------
     columns : ScatterColumns
-    beam, sensitivity : (3,) float64
-        Unit vectors n and u, (z, y, x).
+    beam : (3,) float64
+        Unit vector n, (z, y, x).
+    sensitivity : (direction, 3) float64
+        Unit vectors u.
     squared_contrast_per_m2 : (energy,) float64
         (k δ)² of the tissue [1/m²].
     correlation_length_m : (energy,) float64
@@ -102,7 +104,7 @@ def scattering_coefficient(
         Factor on ξ of each column, 1 by default.
     """
     count, depth = columns.strength.shape
-    out = np.empty((count, len(correlation_length_m), depth), dtype=np.float32)
+    out = np.zeros((count, len(sensitivity), len(correlation_length_m), depth), dtype=np.float32)
     _coefficients(
         columns.strength,
         columns.across,
@@ -122,29 +124,34 @@ def scattering_coefficient(
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _coefficients(strength, across, excess, axis, beam, sensitivity, contrast, squared_xi, stretch, table, out):  # type: ignore[no-untyped-def]
     depth = strength.shape[1]
-    squared_shape = np.empty(depth, dtype=np.float32)
-    factor = np.empty(depth, dtype=np.float32)
-    squared_s = np.empty(depth, dtype=np.float32)
+    along_beam, shape_nn = np.empty(depth, np.float32), np.empty(depth, np.float32)
+    factor, squared_shape = np.empty(depth, np.float32), np.empty(depth, np.float32)
+    squared_s = np.empty(depth, np.float32)
     bits = squared_s.view(np.int32)
     for column in range(strength.shape[0]):
-        for z in range(depth):
+        first, last = 0, depth
+        while first < depth and strength[column, first] == 0:
+            first += 1
+        while last > first and strength[column, last - 1] == 0:
+            last -= 1
+        for z in range(first, last):
             c = beam[0] * axis[0, column, z] + beam[1] * axis[1, column, z] + beam[2] * axis[2, column, z]
-            d = (
-                sensitivity[0] * axis[0, column, z]
-                + sensitivity[1] * axis[1, column, z]
-                + sensitivity[2] * axis[2, column, z]
-            )
-            p, g = across[column, z], excess[column, z]
-            b_nn = p + g * c * c
-            # B_uu − B_un²/B_nn of a spheroid, simplified
-            squared_shape[z] = p / b_nn * (p + g * (c * c + d * d))
-            factor[z] = strength[column, z] / np.sqrt(b_nn)
-        for e in range(len(squared_xi)):
-            for z in range(depth):
-                squared_s[z] = squared_xi[e] * stretch[column] * squared_shape[z]
-            for z in range(depth):
-                index = min(max((bits[z] >> _SHIFT) - _FIRST, 0), _POINTS - 2)
-                part = np.float32(bits[z] - ((index + _FIRST) << _SHIFT)) * np.float32(2.0**-_SHIFT)
-                part = min(max(part, np.float32(0)), np.float32(1))
-                shape = table[index] + part * (table[index + 1] - table[index])
-                out[column, e, z] = contrast[e] * factor[z] * shape
+            along_beam[z] = c * c
+            shape_nn[z] = across[column, z] + excess[column, z] * along_beam[z]
+            factor[z] = strength[column, z] / np.sqrt(shape_nn[z])
+        for u in range(len(sensitivity)):
+            for z in range(first, last):
+                f0, f1, f2 = axis[0, column, z], axis[1, column, z], axis[2, column, z]
+                d = sensitivity[u, 0] * f0 + sensitivity[u, 1] * f1 + sensitivity[u, 2] * f2
+                p, g = across[column, z], excess[column, z]
+                # B_uu − B_un²/B_nn of a spheroid, simplified
+                squared_shape[z] = p / shape_nn[z] * (p + g * (along_beam[z] + d * d))
+            for e in range(len(squared_xi)):
+                for z in range(first, last):
+                    squared_s[z] = squared_xi[e] * stretch[column] * squared_shape[z]
+                for z in range(first, last):
+                    index = min(max((bits[z] >> _SHIFT) - _FIRST, 0), _POINTS - 2)
+                    part = np.float32(bits[z] - ((index + _FIRST) << _SHIFT)) * np.float32(2.0**-_SHIFT)
+                    part = min(max(part, np.float32(0)), np.float32(1))
+                    shape = table[index] + part * (table[index + 1] - table[index])
+                    out[column, u, e, z] = contrast[e] * factor[z] * shape

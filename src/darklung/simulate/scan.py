@@ -212,21 +212,19 @@ def _scattering(
     directions, nodes, rows = len(directions_rad), len(scatterer.correlation_length_m), fine.rows
     if len(columns.columns_yx) == 0:
         return np.zeros((directions, nodes, rows, fine.cols), dtype=np.float32)
-    values = [
-        scattering_coefficient(
-            columns,
-            beam=fine.beam()[view],
-            sensitivity=fine.sensitivity(alpha)[view],
-            squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
-            correlation_length_m=scatterer.correlation_length_m,
-            stretch=1 - scatterer.relative_yx @ fine.beam()[view, 1:],
-        )
-        for alpha in directions_rad
-    ]
+    beam = fine.beam()[view]
+    values = scattering_coefficient(
+        columns,
+        beam=beam,
+        sensitivity=np.stack([fine.sensitivity(alpha)[view] for alpha in directions_rad]),
+        squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
+        correlation_length_m=scatterer.correlation_length_m,
+        stretch=1 - scatterer.relative_yx @ beam[1:],
+    )
     # One call for all directions and energies: the projector takes them for more slices.
     slices = directions * nodes * rows
     tall = ParallelGeometry(fine.angles_rad[view : view + 1], slices, fine.cols, fine.pixel_m, fine.axis_col)
-    stacked = np.stack(values, axis=1).reshape(len(columns.columns_yx), slices)
+    stacked = values.reshape(len(columns.columns_yx), slices)
     projected = project_columns(stacked, columns.columns_yx, (slices, *shape[1:]), fine.pixel_m, tall, 0)
     return projected.reshape(directions, nodes, rows, fine.cols)
 
