@@ -27,6 +27,13 @@ def test_detector_favours_low_energies() -> None:
     assert_allclose(absorbed_fraction([60.0], thickness_m=1e-9), 5850e-9 * 0.664, rtol=0.05)
 
 
+def test_integrating_detector_weighs_with_energy() -> None:
+    counting, integrating = make_instrument(bins=4), make_instrument(bins=4, detector="integrating")
+    ratio = integrating.weights / counting.weights
+    assert_allclose(ratio / ratio[0], counting.energies_kev / counting.energies_kev[0])
+    assert_allclose(integrating.flat_visibility, 0.15)
+
+
 def test_tube_spectrum_hardens_with_filters() -> None:
     soft = tube(kvp=80, bins=12, filters_m={"al": 1e-3})
     hard = tube(kvp=80, bins=12, filters_m={"al": 1e-3, "cu": 0.5e-3})
@@ -62,6 +69,7 @@ def test_one_line() -> None:
         (lambda: make_instrument(period_m=0.0), "period_m"),
         (lambda: make_instrument(correlation_length_m=-1e-6), "correlation_length_m"),
         (lambda: make_instrument(spectrum="sun"), "spectrum: 'sun' is not known; known: band, tube"),
+        (lambda: make_instrument(detector="film"), "detector: 'film' is not known"),
         (lambda: make_instrument(low_kev=80, high_kev=60), "high_kev"),
         (lambda: make_instrument(high_kev=900), "energies_kev"),
         (lambda: Spectrum(np.array([60.0, 70.0]), np.zeros(2)), "zero flux"),

@@ -147,6 +147,22 @@ def test_drift_is_seen_between_flats(scene: Maker) -> None:
     assert_allclose(strength / strength[0], (1 - 0.2 * part) / (1 - 0.2 * part[0]), rtol=1e-4)
 
 
+def test_breathing_moves_the_shadow_in_views_only(scene: Maker) -> None:
+    bright = replace(PROTOCOL, counts_per_pixel=2e9, views=20, directions_rad=(np.pi / 2,))
+    still = scene(shape=(32, 48, 48))
+    density = still.density.copy()
+    density[:, :16] *= 0.5  # an edge across z
+    still = replace(still, density=density)
+    moving = scan(still, Effects(breathing_m=480e-6), protocol=bright)
+    resting = scan(still, None, protocol=bright)
+    assert_array_equal(moving.flats, resting.flats)
+    seen, rest = ((one.frames[0] / one.flats[0, 0])[..., 24] for one in (moving, resting))  # (view, step, row)
+    rows = (seen - rest).sum(axis=-1) / np.ptp(rest, axis=-1)
+    assert_allclose(rows[rows < 0], 0, atol=0.1)
+    assert 3 < rows.max() < 4.3
+    assert np.median(rows) < 1.5
+
+
 def test_depth_changes_the_correlation_length(scene: Maker) -> None:
     # Lung on the source's side (−y at θ = 0) is farther from G2, has a longer ξ and scatters more
     upstream = scene(tissue_fraction=0.3)
@@ -182,6 +198,7 @@ def test_depth_changes_the_correlation_length(scene: Maker) -> None:
         (lambda: Stability(dose_jitter=0.5), "dose_jitter"),
         (lambda: Stability(visibility_drift=-1.0), "visibility_drift"),
         (lambda: Effects(scatter_to_primary=-0.1), "scatter_to_primary"),
+        (lambda: Effects(breathing_m=1.0), "breathing_m"),
     ],
 )
 def test_impossible_input_names_the_field(make, field: str) -> None:  # type: ignore[no-untyped-def]

@@ -85,6 +85,7 @@ def make_instrument(
     reference_energy_kev: float = 70.0,
     period_m: float = 4.2e-6,
     sensor_m: float = 1e-3,
+    detector: str = "counting",
 ) -> Instrument:
     """An instrument that reaches a given visibility and autocorrelation length.
 
@@ -106,6 +107,9 @@ def make_instrument(
         p2.
     sensor_m : float
         Thickness of the CdTe sensor, whose absorbed fraction is Q(E).
+    detector : {"counting", "integrating"}
+        An integrating detector weighs each photon with its energy. Not modelled: its wider noise (Swank factor); a counting
+        detector's threshold is `low_kev`.
 
     Raises
     ------
@@ -114,6 +118,8 @@ def make_instrument(
     """
     source = _source(spectrum, low_kev, high_kev, bins)
     detected = source.weights * spectra.absorbed_fraction(source.energies_kev, thickness_m=sensor_m)
+    if check_one_of("detector", detector, ("counting", "integrating")) == "integrating":
+        detected = detected * source.energies_kev
     weights = detected / detected.sum()
     ideal = visibility_spectrum(source.energies_kev, design_energy_kev, 1)
     best = float((weights * ideal).sum())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, laplace
+from scipy.ndimage import gaussian_filter, laplace, shift
 
 from darklung.core.random import stream
 from darklung.simulate.effects import Effects
@@ -135,14 +135,27 @@ def expected_counts(
         theta = theta + unstable.step_error_rad * rng.standard_normal(protocol.steps)
         dose = dose * (1 + unstable.dose_jitter * np.clip(rng.standard_normal(protocol.steps), -6, 6))
     strength = maps.visibility[direction] * (1 + unstable.visibility_drift * drift)
-    amplitude = fringe * strength * np.exp(1j * maps.phase_rad[direction])
+    carrier = strength * np.exp(1j * maps.phase_rad[direction])
     level = mean + scattered(mean, effects.scatter_to_primary)
+    if camera.noise and effects.breathing_m > 0 and names[0] != "flats":
+        level, fringe = _breathe(camera, level, fringe, names)
+    amplitude = fringe * carrier
     curve = level + (np.cos(theta)[:, None, None] * amplitude.real - np.sin(theta)[:, None, None] * amplitude.imag)
     curve = protocol.frame_counts * dose[:, None, None] * maps.flux[direction] * curve
     if effects.detector.blur_m > 0:
         sigma = effects.detector.blur_m / camera.pixel_m
         curve = gaussian_filter(curve, (0, sigma, sigma), mode="nearest")
     return np.asarray(curve)
+
+
+def _breathe(
+    camera: Camera, level: Map, fringe: NDArray[np.complex128], names: tuple[str | int, ...]
+) -> tuple[Map, NDArray[np.complex128]]:
+    """Level and fringe as each step sees them, (step, row, col): the shadow moved along the rows."""
+    breath = np.pi * stream(camera.seed, "breathing", *names).random(camera.protocol.steps)
+    rows = camera.effects.breathing_m * np.sin(breath) ** 6 / camera.pixel_m
+    moved = [[shift(part, (r, 0), order=1, mode="nearest") for r in rows] for part in (level, fringe.real, fringe.imag)]
+    return np.stack(moved[0]), np.stack(moved[1]) + 1j * np.stack(moved[2])
 
 
 def _drift(camera: Camera, time_s: float) -> float:

@@ -96,14 +96,19 @@ class Effects:
         Mean ratio of scattered to primary intensity in the object's shadow; smooth, without fringes, not in the flats.
     depth_dependent_correlation : bool
         ξ = λ d/p2 with each voxel's own distance d to G2, instead of that of the rotation axis.
+    breathing_m : float
+        Largest displacement along z by breathing. Every step of every view sees another moment of the breath, which rests
+        at the end of expiration (sin⁶, Lujan's law). The whole shadow moves; a gated scan has the residue of its window.
     """
 
     detector: Detector = field(default_factory=Detector)
     stability: Stability = field(default_factory=Stability)
     scatter_to_primary: float = 0.0
     depth_dependent_correlation: bool = False
+    breathing_m: float = 0.0
 
     def __post_init__(self) -> None:
+        check_range("breathing_m", self.breathing_m, 0, 5e-3)
         check_range("scatter_to_primary", self.scatter_to_primary, 0, 5)
 
 
