@@ -201,6 +201,7 @@ def test_retrieval_options(tmp_path, truth):
         "least_strength": 10.0,
         "steps": "estimate",
         "air_cols": [0, 1, 5],
+        "most_misfit": float("inf"),
     }
 
 

@@ -158,6 +158,7 @@ class Retrieval(Document):
     reference: Literal["mean", "interpolate"] = "mean"
     gain: Annotated[float, Field(gt=0)] = 1.0
     least_strength: float = 10.0
+    most_misfit: Annotated[float, Field(gt=0)] | None = None
     steps: Literal["nominal", "estimate"] = "nominal"
     air_cols: tuple[tuple[int, int], ...] = ()
 
@@ -170,6 +171,7 @@ class Retrieval(Document):
             "least_strength": self.least_strength,
             "steps": self.steps,
             "air_cols": air or None,
+            "most_misfit": float("inf") if self.most_misfit is None else self.most_misfit,
         }
 
 

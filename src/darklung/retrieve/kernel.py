@@ -21,7 +21,8 @@ def fit_view(frames, dark, bad, design, flat, flat_variances, limits, out, sine,
     float
         The lowest count, bad pixels left out; NaN if one of their sums is not finite.
     """
-    inverse, spread, dark_spread, of_dark = design
+    inverse, spread, dark_spread, of_dark, matrix = design
+    misfit_limit, limits = limits[3], limits[:3]
     pixels = frames.shape[1]
     c = np.empty((4, CHUNK))
     lowest = np.inf
@@ -39,6 +40,8 @@ def fit_view(frames, dark, bad, design, flat, flat_variances, limits, out, sine,
         _derive_chunk(
             c, start, count, frames.shape[0], dark, bad, spread, dark_spread, flat, flat_variances, limits, out, sine, valid
         )
+        if misfit_limit < np.inf:
+            _check_chunk(c, start, count, frames, dark, matrix, limits[1], misfit_limit, valid)
     return lowest + finite
 
 
@@ -95,3 +98,19 @@ def _derive_chunk(c, start, count, steps, dark, bad, spread, dark_spread, flat, 
         out[6, i] = visibility if good else 0.0
         out[7, i] = v_flat[i]
         valid[i] = good & (steps * c0 * visibility * visibility > least * gain) & (strength_flat[i] > least)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _check_chunk(c, start, count, frames, dark, matrix, gain, limit, valid):  # type: ignore[no-untyped-def]
+    """Mark pixels not valid whose curve is further from its sinusoid than photon noise allows (a zinger, a dead frame)."""
+    freedom = frames.shape[0] - 3
+    for p in range(count):
+        i = start + p
+        if not valid[i]:
+            continue
+        total = 0.0
+        for k in range(frames.shape[0]):
+            fitted = matrix[k, 0] * c[0, p] + matrix[k, 1] * c[1, p] + matrix[k, 2] * c[2, p]
+            difference = np.float64(frames[k, i]) - dark[i] - fitted
+            total += difference * difference / max(gain * (fitted + dark[i]), gain)
+        valid[i] = total <= limit * freedom

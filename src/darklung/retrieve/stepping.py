@@ -33,6 +33,7 @@ class _Options:
     dtype: DTypeLike
     steps: str = "nominal"
     air_cols: tuple[int, ...] = ()
+    most_misfit: float = np.inf
 
 
 def retrieve(
@@ -44,6 +45,7 @@ def retrieve(
     dtype: DTypeLike = np.float32,
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
+    most_misfit: float = np.inf,
 ) -> Projections:
     """Retrieve attenuation, dark field and differential phase of every pixel and view by least squares.
 
@@ -82,6 +84,9 @@ def retrieve(
     air_cols : iterable of int, optional
         Columns without object in any view. They make the estimate of doses complete; without them a dose pattern that looks
         like a modulation common to all pixels stays.
+    most_misfit : float
+        A pixel whose curve has a reduced χ² above this is not valid (a zinger, a frame lost). One good pixel in a million
+        exceeds 14 with 5 steps, 10 with 6, 7 with 8, and 6 with 10. Needs 4 steps or more.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def retrieve(
     ----------
     F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096; M. Bech, PhD thesis, Copenhagen (2009).
     """
-    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols)
+    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols, most_misfit)
     shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)
     maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
     valid = np.empty(shape, dtype=bool)
@@ -117,13 +122,14 @@ def retrieve_blocks(
     gain: float = 1.0,
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
+    most_misfit: float = np.inf,
 ) -> Iterator[tuple[slice, Projections]]:
     """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
 
     Holds the flats' parameters and one block of `views` views of all directions, whatever the length of the scan.
     """
     require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
-    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols)
+    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols, most_misfit)
     work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
     geometry = scan.geometry
     for start in range(0, geometry.views, views):
@@ -145,15 +151,20 @@ def _options(
     dtype: DTypeLike,
     steps: str,
     air_cols: Iterable[int] | None,
+    most_misfit: float,
 ) -> _Options:
     check_one_of("reference", reference, REFERENCES)
     check_one_of("steps", steps, STEPS)
     check_positive("gain", gain)
     require(bool(np.isfinite(least_strength)), f"least_strength: wanted a finite number, got {least_strength!r}")
+    count = scan.step_phase_rad.shape[1]
+    require(
+        most_misfit > 0 and (count > 3 or most_misfit == np.inf), f"most_misfit: wanted > 0 and 4 steps or more, got {count}"
+    )
     air = tuple(sorted({int(c) for c in air_cols})) if air_cols is not None else ()
     cols = scan.geometry.cols
     require(air_cols is None or (bool(air) and air[0] >= 0 and air[-1] < cols), f"air_cols: wanted columns 0 to {cols - 1}")
-    return _Options(reference, float(least_strength), float(gain), dtype, steps, air)
+    return _Options(reference, float(least_strength), float(gain), dtype, steps, air, float(most_misfit))
 
 
 def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice | None = None) -> Projections:
@@ -202,10 +213,11 @@ class _Direction:
                 design.covariance_of_coefficients,
                 design.covariance_of_dark,
                 design.coefficients_of_dark,
+                design.matrix,
             ),
             (flat.amplitude, flat.visibility, *self._turn, flat.strength, flat.usable),
             (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
-            (self.options.least_strength, self.options.gain, INVALID_VARIANCE),
+            (self.options.least_strength, self.options.gain, INVALID_VARIANCE, self.options.most_misfit),
             pixels,
             sine,
             valid.reshape(-1),
