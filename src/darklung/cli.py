@@ -63,6 +63,26 @@ def retrieve(
 
 
 @app.command()
+def check(
+    protocol: Annotated[str, typer.Argument(help="A study file of kind ct, or a ready set-up such as mission_ct.")],
+    sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as flat_visibility=0.05:0.3:6.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,
+) -> None:
+    """Plan a scan: time, dose, noise, validity and the contrast of a 1 mm lesion, and what would improve it."""
+    from darklung.study.check import check_protocol
+
+    typer.echo(check_protocol(protocol, sweep=sweep, out=out))
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF or EDF.")]) -> None:
+    """Tell what is in a file, so that a description of a raw scan can be written."""
+    from darklung.io.show import describe_file
+
+    typer.echo(describe_file(file))
+
+
+@app.command()
 def export(
     image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
     out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
