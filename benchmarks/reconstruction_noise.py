@@ -1,0 +1,133 @@
+"""Contrast-to-noise ratio of PWLS-TV beside filtered back-projection at equal blur, from raw Poisson frames.
+
+    python benchmarks/reconstruction_noise.py
+    python benchmarks/reconstruction_noise.py --counts 1.5e7 --visibility 0.15
+
+A water body with two lungs and six solid nodules of 1 mm (analytic line integrals, not voxels), 360 views, 5 steps, 120 um,
+70 keV, correlation length 3 um. Blur is that of the nodules: the width of the Gaussian which, applied to ideal spheres, fits
+their mean image best. Filtered back-projection is smoothed in three dimensions over a range of widths; PWLS-TV is compared
+at its own blur. If it is sharper than the ramp filter, the comparison is with the unsmoothed ramp. The lungs of this object
+are uniform, which suits total variation: in textured lungs the gain is smaller.
+"""
+
+import argparse
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize_scalar
+
+from darklung.core.geometry import ParallelGeometry, centred_axis
+from darklung.tomo.fbp import fbp
+from darklung.tomo.iterative import inverse_variance, pwls_tv
+from darklung.tomo.projector import Projector
+
+VOXEL, SIZE, ROWS, VIEWS, FINE = 120e-6, 176, 24, 360, 4
+TISSUE, LUNG, SCATTER = 20.3, 5.1, 98.7  # [1/m]
+SIDES, LUNG_AXES, BODY = (-4.2e-3, 4.2e-3), (5e-3, 3.6e-3), 10.4e-3
+RADIUS = 0.5e-3
+NODULES = [(0.0, y, x) for x in SIDES for y in (-2.6e-3, 0.2e-3, 2.7e-3)]
+STRENGTHS = {"attenuation": 0.3, "dark field": 0.03}
+REACH = 9
+
+
+def fine(axis, spacing):
+    return (axis[:, None] + ((np.arange(FINE) + 0.5) / FINE - 0.5) * spacing).ravel()
+
+
+def tube(geometry, middle_x, semi_y, semi_x):
+    s = fine((np.arange(geometry.cols) - geometry.axis_col) * VOXEL, VOXEL)
+    cos, sin = np.cos(geometry.angles_rad)[:, None], np.sin(geometry.angles_rad)[:, None]
+    width2 = (semi_x * cos) ** 2 + (semi_y * sin) ** 2
+    chord = 2 * semi_y * semi_x / width2 * np.sqrt(np.maximum(width2 - (s - middle_x * cos) ** 2, 0))
+    return chord.reshape(len(cos), 1, -1, FINE).mean(axis=3)
+
+
+def ball(geometry, center):
+    s = fine((np.arange(geometry.cols) - geometry.axis_col) * VOXEL, VOXEL)
+    z2 = (fine(centred_axis(geometry.rows, VOXEL), VOXEL) - center[0]) ** 2
+    out = np.empty((geometry.views, geometry.rows, geometry.cols))
+    for v, angle in enumerate(geometry.angles_rad):
+        s2 = (s - center[2] * np.cos(angle) - center[1] * np.sin(angle)) ** 2
+        chord = 2 * np.sqrt(np.maximum(RADIUS**2 - z2[:, None] - s2, 0))
+        out[v] = chord.reshape(geometry.rows, FINE, geometry.cols, FINE).mean(axis=(1, 3))
+    return out
+
+
+def measure(geometry, counts, visibility, seed):
+    """Raw frames of five steps, retrieved: {channel: (line integrals, variances)}."""
+    healthy = sum(tube(geometry, x, *LUNG_AXES) for x in SIDES) - sum(ball(geometry, c) for c in NODULES)
+    attenuation = TISSUE * tube(geometry, 0.0, BODY, BODY) + (LUNG - TISSUE) * healthy
+    rng, total, wave = np.random.default_rng(seed), 0.0, 0.0
+    for phase in 2 * np.pi * np.arange(5) / 5:
+        contrast = visibility * np.exp(-SCATTER * healthy) * np.cos(phase)
+        frame = rng.poisson(counts / VIEWS / 5 * np.exp(-attenuation) * (1 + contrast))
+        total, wave = total + frame, wave + frame * np.exp(-1j * phase)
+    seen = 2 * np.abs(wave) / total
+    return {
+        "attenuation": (-np.log(total * VIEWS / counts), 1 / total),
+        "dark field": (-np.log(seen / visibility), (2 / seen**2 - 1) / total),
+    }
+
+
+def ideal(center):
+    """Where to look for a nodule, and its share of each voxel there."""
+    axes = [centred_axis(n, VOXEL) for n in (ROWS, SIZE, SIZE)]
+    at = [int(np.abs(a - c).argmin()) for a, c in zip(axes, center)]
+    box = tuple(slice(i - REACH, i + REACH + 1) for i in at)
+    z, y, x = (fine(a[b], VOXEL) - c for a, b, c in zip(axes, box, center))
+    inside = (z**2)[:, None, None] + (y**2)[:, None] + x**2 < RADIUS**2
+    n = 2 * REACH + 1
+    return box, inside.reshape(n, FINE, n, FINE, n, FINE).mean(axis=(1, 3, 5))
+
+
+def judge(volume, nodules):
+    """Blur of the nodules [voxel], contrast, noise, contrast-to-noise ratio."""
+    mean = np.mean([volume[box] for box, _ in nodules], axis=0).ravel()
+    shape = np.mean([share for _, share in nodules], axis=0)
+
+    def misfit(blur):
+        model = np.stack([gaussian_filter(shape, blur).ravel(), np.ones(mean.size)], axis=1)
+        return float(np.linalg.lstsq(model, mean, rcond=None)[1][0])
+
+    blur = minimize_scalar(misfit, bounds=(0.05, 4), method="bounded").x
+    z, y, x = np.meshgrid(*(centred_axis(n, VOXEL) for n in (ROWS, SIZE, SIZE)), indexing="ij")
+    near = np.min([np.sqrt((z - c[0]) ** 2 + (y - c[1]) ** 2 + (x - c[2]) ** 2) for c in NODULES], axis=0)
+    lungs = (y / LUNG_AXES[0]) ** 2 + ((np.abs(x) - SIDES[1]) / LUNG_AXES[1]) ** 2 < 0.85**2
+    lung = lungs & (near > 1.1e-3) & (np.abs(z) < 1.1e-3)
+    noise = np.mean([volume[lung & (x < 0)].std(), volume[lung & (x > 0)].std()])
+    contrast = volume[near < 0.35e-3].mean() - volume[lung].mean()
+    return blur, contrast, noise, abs(contrast) / noise
+
+
+def main(options):
+    geometry = ParallelGeometry(np.arange(VIEWS) * np.pi / VIEWS, ROWS, SIZE, VOXEL)
+    nodules = [ideal(c) for c in NODULES]
+    print(f"{options.counts:g} counts per pixel and scan, V0 {options.visibility}: blur [voxel], contrast, noise [1/m], CNR")
+    for name, (data, variance) in measure(geometry, options.counts, options.visibility, options.seed).items():
+        plain = fbp(data, geometry)
+        table = [judge(gaussian_filter(plain, s) if s else plain, nodules) for s in (0, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)]
+        for row in table[::3]:
+            print(f"{name:12s} FBP      " + " ".join(f"{v:9.3f}" for v in row))
+        projector = Projector(geometry, plain.shape, VOXEL)
+        found = pwls_tv(
+            projector,
+            data,
+            weights=inverse_variance(variance),
+            strength=STRENGTHS[name],
+            start=plain,
+            subsets=12,
+            iterations=options.iterations,
+        )
+        row = judge(found.volume, nodules)
+        blurs, ratios = np.array(table).T[[0, 3]]
+        gain = row[3] / np.interp(row[0], blurs, ratios)
+        print(f"{name:12s} PWLS-TV  " + " ".join(f"{v:9.3f}" for v in row) + f"   gain in CNR at equal blur: {gain:.2f}x")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=float, default=5e7)
+    parser.add_argument("--visibility", type=float, default=0.15)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    main(parser.parse_args())
