@@ -96,6 +96,9 @@ def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[s
     axes.semilogx(1e6 * diameter, dark_field, "ko", label="measured")
     for name, values in curves.items():
         axes.semilogx(1e6 * diameter, values, label=f"{name}, one free scale")
+    ticks = [0.2, 0.5, 1, 2, 5]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set(xlabel="sphere diameter [µm]", ylabel="−ln D, 12 mm cell", ylim=(0, None))
     axes.legend()
     out.mkdir(parents=True, exist_ok=True)

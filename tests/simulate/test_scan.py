@@ -218,3 +218,8 @@ def test_doors(scene: Maker) -> None:
         expected(replace(scene(), materials=("gold",)))
     with pytest.raises(DarklungError, match="multiple of supersampling = 3"):
         expected(scene(), replace(TWO_VIEWS, supersampling=3))
+    negative = scene()
+    with pytest.raises(DarklungError, match="phantom density: wanted 0 to 30, got -1"):
+        expected(replace(negative, density=-negative.density))
+    with pytest.raises(DarklungError, match="phantom tissue_fraction"):
+        expected(replace(negative, tissue_fraction=negative.tissue_fraction * np.nan))

@@ -1,12 +1,14 @@
 """Ready set-ups and sweeps."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from numpy.testing import assert_allclose
 
 from darklung.core.checks import DarklungError
 from darklung.simulate.setups import SETUPS, sweep
+from darklung.simulate.tradeoff import draw_tradeoff
 
 SMALL = replace(SETUPS["mission_ct"], pixel_m=480e-6, protocol=replace(SETUPS["mission_ct"].protocol, views=30))
 
@@ -31,10 +33,12 @@ def test_published_correlation_lengths() -> None:
     assert_allclose(SETUPS["microspheres"].instrument().distance_m, 0.158, rtol=2e-3)
 
 
-def test_sweep_over_setup_and_protocol() -> None:
+def test_sweep_over_setup_and_protocol(tmp_path: Path) -> None:
     by_visibility = sweep(SMALL, key="flat_visibility", values=[0.1, 0.2])
     assert_allclose([plan.flat_visibility for _, plan in by_visibility], [0.1, 0.2])
     assert by_visibility[1][1].lesions[0].ct_dark_field > 1.9 * by_visibility[0][1].lesions[0].ct_dark_field
+    draw_tradeoff(by_visibility, key="flat_visibility", path=tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     by_views = sweep(SMALL, key="views", values=[20, 40])
     assert by_views[0][1].frame_counts == 2 * by_views[1][1].frame_counts
 

@@ -134,8 +134,7 @@ def view_signals(
 
     Of `effects`, only those that act in the object are used (`depth_dependent_correlation`).
     """
-    for name in phantom.materials:
-        require(name in MATERIALS, f"phantom materials: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    _check_phantom(phantom)
     detector = scan_geometry(phantom, protocol)
     k = protocol.supersampling
     depth, height, width = phantom.tissue_fraction.shape
@@ -154,6 +153,20 @@ def view_signals(
             supersampling=k,
         )
         yield ViewSignal(view, mean, fringe)
+
+
+def _check_phantom(phantom: Phantom) -> None:
+    for name in phantom.materials:
+        require(name in MATERIALS, f"phantom materials: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    for name, low, high in (
+        ("density", 0, 30),
+        ("tissue_fraction", 0, 1),
+        ("interface_density_per_m", 0, 1e9),
+        ("aspect", 0.01, 100),
+    ):
+        field = getattr(phantom, name)
+        least, most = float(field.min()), float(field.max())  # NaN fails both comparisons
+        require(least >= low and most <= high, f"phantom {name}: wanted {low:g} to {high:g}, got {least:g} to {most:g}")
 
 
 def _areal_densities(phantom: Phantom, fine: ParallelGeometry) -> Iterator[NDArray[np.float32]]:

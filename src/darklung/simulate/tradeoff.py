@@ -1,0 +1,50 @@
+"""A picture of a sweep: what is won and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from darklung.core.checks import require
+from darklung.simulate.plan import VALIDITY_LIMIT, ScanPlan
+
+_COLOURS = ("#1b6ca8", "#3a923a", "#c44e52", "#8172b2")
+
+
+def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: str | Path) -> None:
+    """Draw contrast of 1 mm lesions, dose, time and N V² against the swept number.
+
+    Parameters
+    ----------
+    results : sequence of (value, ScanPlan)
+        From `darklung.simulate.setups.sweep`.
+    key : str
+        Name of the swept number, for the axis.
+    path : str or Path
+        Image file; the suffix sets the format.
+    """
+    from matplotlib.figure import Figure  # slow to load
+
+    require(len(results) > 0, "results: wanted at least one, got none")
+    values = [value for value, _ in results]
+    plans = [plan for _, plan in results]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    contrast, cost = figure.subplots(1, 2)
+    for number, colour in zip(range(len(plans[0].lesions)), _COLOURS):
+        lesions = [plan.lesions[number] for plan in plans]
+        contrast.plot(values, [one.ct_attenuation for one in lesions], "-o", color=colour, ms=3, label=lesions[0].name)
+        contrast.plot(values, [one.ct_dark_field for one in lesions], "--o", color=colour, ms=3)
+    contrast.set(xlabel=key, ylabel="CNR of a 1 mm lesion in CT", ylim=(0, None))
+    contrast.set_title("attenuation solid, dark field dashed", fontsize=9)
+    figure.legend(*contrast.get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=8)
+    quantities = (
+        ("mean dose / 100 mGy", [plan.dose_gy / 0.1 for plan in plans]),
+        ("time / limit", [plan.total_time_s / plan.time_limit_s for plan in plans]),
+        (f"least N V² / {VALIDITY_LIMIT:g}", [plan.least_strength / VALIDITY_LIMIT for plan in plans]),
+    )
+    for (label, numbers), colour in zip(quantities, _COLOURS):
+        cost.plot(values, numbers, "-o", color=colour, ms=3, label=label)
+    cost.axhline(1, color="0.6", lw=0.8)
+    cost.set(xlabel=key, yscale="log")
+    figure.legend(*cost.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8)
+    figure.savefig(path, dpi=120)
