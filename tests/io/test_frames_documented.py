@@ -1,0 +1,46 @@
+"""The description in the documentation and those in examples/ are valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from darklung.io.description import RawScan, Series
+from darklung.io.documents import validate
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_documented_description():
+    text = (ROOT / "docs" / "raw-scans.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    raw = validate(yaml.safe_load(block), RawScan, "docs/raw-scans.md")
+    assert raw.steps.phases_rad().shape == (8,)
+    assert len(raw.retrieval.options()["air_cols"]) == 31 + 34
+
+
+def test_documented_functions_exist():
+    import importlib
+
+    text = (ROOT / "docs" / "raw-scans.md").read_text()
+    table = text[text.index("| step | function") :]
+    names = re.findall(r"`(\w+)\.(\w+)`", table)
+    assert len(names) >= 8
+    for module, function in names:
+        if module != "darklung":
+            assert hasattr(importlib.import_module(f"darklung.correct.{module}"), function), (module, function)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "real").glob("*.yaml")), ids=lambda p: p.stem)
+def test_examples(path):
+    content = yaml.safe_load(path.read_text())
+    if "sample" not in content:
+        pytest.skip("not a raw scan")
+    if "series" in content:
+        validate(content.pop("series"), Series, path.name)
+        content["name"] = "row"
+        content["region"] = {"cols": [0, 1]}
+    validate(content, RawScan, path.name)
