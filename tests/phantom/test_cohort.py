@@ -1,13 +1,17 @@
 """Plans of cohorts: independent subjects, both splits, lesion-free mice, clear refusals."""
 
 import dataclasses
+import hashlib
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
-from darklung.phantom.cohort import CohortOptions, cohort_table, plan_cohort
+from darklung.core.types import Phantom
+from darklung.phantom.cohort import CohortOptions, Subject, cohort_table, plan_cohort
 
 
 def test_no_two_subjects_share_a_seed_and_splits_have_their_families():
@@ -49,6 +53,28 @@ def test_a_subject_builds_what_its_plan_says():
     for kind, requests in (("lesion", subject.lesions), ("sham", subject.shams), ("mimic", subject.mimics)):
         made = [(i.tissue, i.diameter_m) for i in phantom.insertions if i.kind == kind]
         assert made == [(r.tissue, r.diameter_m) for r in requests]
+
+
+def _digest(phantom: Phantom) -> str:
+    return hashlib.sha256(phantom.density.tobytes() + phantom.instances.tobytes() + phantom.axis.tobytes()).hexdigest()
+
+
+def test_mice_are_the_same_made_alone_or_by_two_workers():
+    plan = plan_cohort(subjects=2, test_subjects=2, seed=8)
+    alone = [_digest(subject.make(voxel_m=4e-4)) for subject in plan]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        made = [pool.submit(Subject.make, subject, voxel_m=4e-4) for subject in plan[::-1]]
+        together = [_digest(one.result()) for one in made][::-1]
+    assert alone == together
+    assert len(set(alone)) == 4
+
+
+def test_every_planned_mouse_can_be_made():
+    """Default options leave room for everything, in each family."""
+    for variant in ("A", "B", "C"):
+        for subject in plan_cohort(subjects=3, test_subjects=0, seed=99, variants={"train": variant}):
+            phantom = subject.make(voxel_m=4e-4)
+            assert len(phantom.insertions) == len(subject.lesions) + len(subject.shams) + len(subject.mimics)
 
 
 def test_table_rows_are_plain_and_flagged():

@@ -243,6 +243,8 @@ def test_families_grow_trees_of_different_kinds():
         ({"voxel_m": -1.0}, "voxel_m: wanted a finite number > 0"),
         ({"voxel_m": 0.01}, "voxel_m: wanted 8 to 2000 voxels"),
         ({"lesions": [LesionRequest("solid", 9e-3)]}, "lesion: no lobe has room for solid of 9 mm"),
+        ({"lesions": [LesionRequest("solid", 3e-3)] * 60}, "lesion: no lobe has room for solid of 3 mm beside what is"),
+        ({"lesions": [LesionRequest("solid", 9e-3, "pleura")]}, "no lobe has room for solid of 9 mm at the pleura"),
         ({"lesions": [LesionRequest("emphysema", 1e-3)]}, "lesions: 'emphysema' is a mimic, not a lesion"),
         ({"mimics": [LesionRequest("solid", 1e-3)]}, "mimics: 'solid' is a lesion, not a mimic"),
         ({"shams": -1}, "shams: wanted 0 to 100, got -1"),
@@ -255,7 +257,9 @@ def test_bad_requests_end_in_one_clear_line(change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("tissue", "size"), [("granite", 1e-3), ("solid", -1e-3), ("solid", float("nan")), ("solid", 0.5)])
+@pytest.mark.parametrize(
+    ("tissue", "size"), [("granite", 1e-3), ("solid", 0.0), ("solid", -1e-3), ("solid", float("nan")), ("solid", 0.5)]
+)
 def test_bad_lesion_requests(tissue, size):
     with pytest.raises(DarklungError):
         LesionRequest(tissue, size)

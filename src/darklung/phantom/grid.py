@@ -109,9 +109,13 @@ def smooth_noise(grid: Grid, seed: int, name: str, spacing_m: float) -> NDArray[
     the name and the point alone, not on the grid.
     """
     count = 2 * int(np.ceil(FIELD_REACH_M / spacing_m)) + 7
-    values = stream(seed, "noise", name).standard_normal((count, count, count), dtype=np.float32)
     (mz, sz), (my, sy), (mx, sx) = (_spline_matrix(axis, spacing_m, count) for axis in grid.axes)
-    part = values[sz, sy, sx] @ mx.T
+    # Each plane has its own stream, so that a small box draws few numbers.
+    planes = [
+        stream(seed, "noise", name, k).standard_normal((count, count), dtype=np.float32)[sy, sx]
+        for k in range(sz.start, sz.stop)
+    ]
+    part = np.stack(planes) @ mx.T
     part = np.einsum("yk,zkx->zyx", my, part, optimize=True)
     field = np.tensordot(mz, part, axes=(1, 0))
     return np.ascontiguousarray(field, dtype=np.float32)
