@@ -28,6 +28,7 @@ Progress = Callable[[int, int], None]
 SCATTERING_TISSUE = "soft_tissue"
 SCATTERING_DENSITY_G_CM3 = 1.05
 _BLOCK_BYTES = 128e6
+_ROUNDING = 1e-5  # of single precision sums in a phantom's fields
 
 
 @dataclass(frozen=True)
