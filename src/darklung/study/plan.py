@@ -10,12 +10,14 @@ from typing import Any
 from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.pipeline import Task
+from darklung.study.cohort import animal_rows, copy_rows
 from darklung.study.config import CTStudy, RadiographStudy, Study
 
 REPORT = "report/all"
 EVALUATION = "evaluate/all"
 # Packages whose source decides what each stage computes.
 CODE = {
+    "cohort": ("io.tables", "study.cohort"),
     "phantom": ("phantom", "study.ct"),
     "scan": ("simulate", "physics", "tomo", "study.ct"),
     "retrieve": ("retrieve", "study.ct"),
@@ -52,13 +54,17 @@ def _dump(part: Any) -> Any:
 def _ct_tasks(study: CTStudy) -> list[Task]:
     from darklung.study.ct import plan_animals
 
-    tasks: list[Task] = []
     animals = plan_animals(study)
+    tasks = [_cohort_task(animal_rows(animals, study.name))]
     for animal in animals:
         tasks += _animal_tasks(study, animal)
     training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
     test = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "test"]
-    return _comparison_tasks(study, tasks, training, test, {"animals": animals})
+    return _comparison_tasks(study, tasks, training, test, {})
+
+
+def _cohort_task(rows: Sequence[Mapping[str, Any]]) -> Task:
+    return Task("cohort", "all", "darklung.study.cohort:write_cohort", {"rows": rows}, {}, CODE["cohort"])
 
 
 def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
@@ -88,13 +94,13 @@ def _radiograph_tasks(study: RadiographStudy, study_file: Path) -> list[Task]:
     from darklung.study.lobes import plan_copies
 
     folder, copies, sources = plan_copies(study, study_file)
-    tasks = []
+    tasks = [_cohort_task(copy_rows(copies))]
     for copy in copies:
         parameters = {"copy": copy, "insertion": _dump(study.insertion)}
         files = {"lobe": folder / copy["file"]}
         tasks.append(Task("lobes", copy["name"], "darklung.study.lobes:make_case", parameters, {}, CODE["lobes"], files))
     members = [Member(f"lobes/{c['name']}", c["animal"]) for c in copies]
-    return _comparison_tasks(study, tasks, members, None, {"copies": copies, "sources": sources})
+    return _comparison_tasks(study, tasks, members, None, {"sources": sources})
 
 
 def _comparison_tasks(
@@ -131,7 +137,7 @@ def _comparison_tasks(
     inputs = {"cases": cases, **{role: tuple(names) for role, names in predictions.items()}}
     tasks.append(Task("evaluate", "all", "darklung.study.learning:evaluate", parameters, inputs, CODE["evaluate"]))
     told = {"study": _dump(study), "tasks": [t.name for t in (*before, *tasks)], **facts}
-    inputs = {"evaluate": (EVALUATION,), "cases": cases, "test": inputs["test"]}
+    inputs = {"cohort": ("cohort/all",), "evaluate": (EVALUATION,), "cases": cases, "test": inputs["test"]}
     if study.kind == "ct":
         inputs["retrieve"] = (f"retrieve/{cases[-1].split('/')[1]}",)
     tasks.append(Task("report", "all", "darklung.study.reporting:report", told, inputs, CODE["report"]))

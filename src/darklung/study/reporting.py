@@ -12,6 +12,7 @@ import numpy as np
 from darklung import __version__
 from darklung.core.types import Insertion
 from darklung.io.images import load_image
+from darklung.io.tables import load_table
 from darklung.pipeline import Context
 from darklung.pipeline.record import read_json
 from darklung.report.blocks import Section
@@ -56,7 +57,7 @@ def report(context: Context) -> None:
     sections.append(slices_section(_examples(context), channels=_channels(study)))
     if "retrieve" in context.inputs:
         sections.append(_projections(context))
-    sections.append(cohort_section(_cohort(p)))
+    sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
     if kind == "radiographs":
         sections.append(sources_section(p["sources"]))
     sections.append(parameters_section(study, assumptions=ASSUMPTIONS[kind]))
@@ -115,26 +116,6 @@ def _projections(context: Context) -> Section:
     units = {name.replace("_", " "): unit for name, unit in names.items()}
     lead = f"One view of {context.input('retrieve').name}, first grating direction: a raw frame and what is retrieved."
     return projections_section(maps, units=units, lead=lead)
-
-
-def _cohort(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a subject."""
-    if "copies" in parameters:
-        return [{k: c[k] for k in ("name", "animal", "lobe")} for c in parameters["copies"]]
-
-    def names(requests: Sequence[Mapping[str, Any]]) -> str:
-        return ", ".join(f"{r['tissue'].replace('_', ' ')} {1e3 * r['diameter_m']:.2f} mm" for r in requests) or "-"
-
-    return [
-        {
-            "subject": a["name"],
-            "split": a["split"],
-            "variant": a["variant"],
-            **{kind: names(a[kind]) for kind in ("lesions", "shams", "mimics")},
-            "seed": str(a["seed"]),
-        }
-        for a in parameters["animals"]
-    ]
 
 
 def _records(folder: Path, tasks: Sequence[str]) -> list[dict[str, Any]]:
