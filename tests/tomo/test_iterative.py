@@ -7,7 +7,7 @@ from tomo_shapes import ellipsoid_voxels, geometry
 
 from darklung.core.checks import DarklungError
 from darklung.tomo.fbp import fbp
-from darklung.tomo.iterative import cgls, inverse_variance, pwls_tv
+from darklung.tomo.iterative import cgls, inverse_variance, largest_singular_value, pwls_tv
 from darklung.tomo.projector import Projector
 from darklung.tomo.total_variation import denoise, total_variation
 
@@ -56,6 +56,11 @@ def test_invalid_pixels_are_not_looked_at(method):
     else:
         one, two = (pwls_tv(projector, p, weights=weights, strength=0.1, iterations=3) for p in (data, spoiled))
     assert np.array_equal(one.volume, two.volume)
+
+
+def test_norm():
+    projector, matrix, _ = small()
+    assert largest_singular_value(projector) == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-3)
 
 
 def test_denoising_closes_the_duality_gap():

@@ -8,7 +8,7 @@ from tomo_shapes import ellipsoid_integrals, ellipsoid_voxels, geometry, relativ
 
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
-from darklung.tomo.projector import Projector, project_columns
+from darklung.tomo.projector import Projector, project_columns, row_shares
 
 CASES = {
     "half turn": (geometry(views=13, rows=5, cols=32), (5, 32, 32), 1e-3),
@@ -127,3 +127,10 @@ def test_errors_name_what_is_wrong():
         project_columns(np.zeros((1, 3)), np.array([[8, 0]]), (3, 8, 8), 1e-3, g, 0)
     with pytest.raises(DarklungError, match="view"):
         project_columns(np.zeros((1, 3)), np.array([[7, 0]]), (3, 8, 8), 1e-3, g, 2)
+
+
+def test_thousands_of_rows_need_no_table_of_shares():
+    g = geometry(views=1, rows=20000, cols=6)
+    assert row_shares(g, 20000, 1e-3) is None  # a table would hold 3 GiB
+    image = project_columns(np.ones((1, 20000), np.float32), np.array([[2, 2]]), (20000, 5, 5), 1e-3, g, 0)
+    assert image.sum() == pytest.approx(20000 * 1e-3, rel=1e-5)

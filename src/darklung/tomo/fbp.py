@@ -153,7 +153,7 @@ def fbp_variance(
         lagged = _neighbour_covariance(variance[part], kernel, weights[part], taps)
         square_rows(out, lagged, placement[part], geometry.cols, threads or default_threads())
     rows = np.ascontiguousarray(out.transpose(2, 0, 1))
-    return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m) ** 2)
+    return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m, 2))
 
 
 def square_rows(out: NDArray, lagged: NDArray, placement: NDArray, cols: int, threads: int) -> None:
@@ -245,10 +245,12 @@ def _smooth_placement(geometry: ParallelGeometry, shape: tuple[int, int, int], v
     return view_placement(geometry, shape, voxel_m, footprint_m=max(voxel_m, geometry.pixel_m))
 
 
-def _slice_mean(geometry: ParallelGeometry, slices: int, voxel_m: float) -> NDArray[np.float64]:
-    """Mean over the rows that a slice covers, (z, row); zero where there is none."""
-    shares = row_shares(geometry, slices, voxel_m).T
-    return np.asarray(shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-30))
+def _slice_mean(geometry: ParallelGeometry, slices: int, voxel_m: float, power: int = 1) -> NDArray[np.float64] | None:
+    """Mean over the rows that a slice covers, (z, row), to a power; zero where there is none, None if row = slice."""
+    shares = row_shares(geometry, slices, voxel_m)
+    if shares is None:
+        return None
+    return np.asarray(shares.T / np.maximum(shares.T.sum(axis=1, keepdims=True), 1e-30)) ** power
 
 
 def _grid(

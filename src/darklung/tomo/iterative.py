@@ -180,6 +180,19 @@ def pwls_tv(
     return Solution(x, tuple(chi), stopped)
 
 
+def largest_singular_value(projector: Projector, *, iterations: int = 20) -> float:
+    """Norm of the projector [m], from below, by power iteration (A has no negative entry, so a uniform start suffices)."""
+    require(iterations >= 1, f"iterations: wanted >= 1, got {iterations}")
+    x = np.ones(projector.shape, np.float32)
+    size = 0.0
+    for _ in range(iterations):
+        x /= np.float32(np.sqrt(_dot(x, x)))
+        seen = projector.forward(x)
+        size = float(np.sqrt(_dot(seen, seen)))
+        x = projector.adjoint(seen)
+    return size
+
+
 def _weighted(
     projector: Projector, projections: NDArray, weights: NDArray | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:

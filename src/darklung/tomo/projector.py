@@ -117,7 +117,8 @@ class Projector:
         placement, taps = view_placement(self.geometry, self.shape, self.voxel_m)
         rows = back_project(projections, placement, taps, self.shape[1:], self.threads)
         rows *= rows.dtype.type(self.scale_m)
-        return share_slices(rows, row_shares(self.geometry, self.shape[0], self.voxel_m).T)
+        shares = row_shares(self.geometry, self.shape[0], self.voxel_m)
+        return share_slices(rows, None if shares is None else shares.T)
 
     def _forward(self, rows: NDArray) -> NDArray:
         geometry = self.geometry
@@ -176,9 +177,11 @@ def view_placement(
     return placement, int(np.floor((wide + thin).max())) + 2
 
 
-def row_shares(geometry: ParallelGeometry, slices: int, voxel_m: float) -> NDArray[np.float64]:
-    """Share of each pixel's height that each slice covers, (row, z); both centred on the same level."""
+def row_shares(geometry: ParallelGeometry, slices: int, voxel_m: float) -> NDArray[np.float64] | None:
+    """Share of each pixel's height that each slice covers, (row, z), both centred on the same level; None if row = slice."""
     pixel_m = geometry.pixel_m
+    if slices == geometry.rows and abs(voxel_m / pixel_m - 1) * slices < 1e-9:
+        return None
     row = (np.arange(geometry.rows) - geometry.rows / 2) * pixel_m
     layer = (np.arange(slices) - slices / 2) * voxel_m
     high = np.minimum(row[:, None] + pixel_m, layer[None, :] + voxel_m)
@@ -187,9 +190,9 @@ def row_shares(geometry: ParallelGeometry, slices: int, voxel_m: float) -> NDArr
     return np.asarray(np.where(shares < 1e-9, 0.0, shares))
 
 
-def share_slices(stack: NDArray, shares: NDArray[np.float64]) -> NDArray:
-    """``shares @ stack`` along the first axis, without work where rows and slices coincide."""
-    if shares.shape[0] == shares.shape[1] and np.allclose(shares, np.eye(len(shares)), atol=1e-9):
+def share_slices(stack: NDArray, shares: NDArray[np.float64] | None) -> NDArray:
+    """``shares @ stack`` along the first axis; the stack itself if there is nothing to share out."""
+    if shares is None:
         return stack
     out = np.zeros((len(shares), *stack.shape[1:]), stack.dtype)
     for i, j in zip(*np.nonzero(shares)):  # a band: few slices meet a row
