@@ -178,6 +178,14 @@ def _within(rng: np.random.Generator, bounds: tuple[float, float], noise: Field)
     return np.asarray(np.float32(bounds[0]) + np.float32(bounds[1] - bounds[0]) * share, dtype=np.float32)
 
 
+def lesion_fields(growth: Growth, grid: Grid) -> tuple[Field, Field]:
+    """Tissue fraction φ, and S_V relative to healthy lung, that a lesion or mimic has at every voxel of `grid`."""
+    rng = stream(growth.seed, "tissue")
+    scales = (0.6 * MM, 0.3 * MM)
+    fraction = _within(rng, growth.tissue.fraction, fractal_noise(grid, growth.seed, "fraction", scales, 0.7))
+    return fraction, _within(rng, growth.tissue.surface, fractal_noise(grid, growth.seed, "surface", scales, 0.7))
+
+
 def _target(growth: Growth, site: Site, distance_m: Field) -> tuple[Field, Field]:
     """φ and S_V that the insertion would have at every voxel of the site."""
     a = site.anatomy
@@ -186,10 +194,7 @@ def _target(growth: Growth, site: Site, distance_m: Field) -> tuple[Field, Field
         fresh = Refresh(inward * inward * (3 - 2 * inward), derive_seed(growth.seed, "sham"))
         smooth = healthy_fraction(site.grid, site.lung_distance_m, a)
         return textured(smooth, site.grid, a, site.variant, site.seed, fresh)
-    rng = stream(growth.seed, "tissue")
-    scales = (0.6 * MM, 0.3 * MM)
-    fraction = _within(rng, growth.tissue.fraction, fractal_noise(site.grid, growth.seed, "fraction", scales, 0.7))
-    relative = _within(rng, growth.tissue.surface, fractal_noise(site.grid, growth.seed, "surface", scales, 0.7))
+    fraction, relative = lesion_fields(growth, site.grid)
     return fraction, relative * np.float32(a.interface_density_per_m)
 
 
