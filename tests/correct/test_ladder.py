@@ -31,6 +31,7 @@ WATER_M = np.linspace(0, 0.025, 26)
 SPECTRA = ("tube, design 30 keV", "tube, design 60 keV", "band 60-80 keV")
 
 
+@cache
 def instrument(name: str, *, nominal: bool) -> Instrument:
     """The true instrument, or what its owner believes."""
     design, reference = {"tube, design 30 keV": (30, 45), "tube, design 60 keV": (60, 45), "band 60-80 keV": (70, 70)}[name]
