@@ -123,7 +123,8 @@ class Projector:
     def _forward(self, rows: NDArray) -> NDArray:
         geometry = self.geometry
         placement, taps = view_placement(geometry, self.shape, self.voxel_m)
-        blocks = to_blocks(rows)
+        threads = self.threads or default_threads()
+        blocks = to_blocks(rows, threads=threads)
         shape = (len(blocks), geometry.views, geometry.cols + 2 * taps, blocks.shape[-1])
         out = np.zeros(shape, rows.dtype)
         tiles = _tiles(geometry.views)
@@ -133,9 +134,10 @@ class Projector:
             part = tiles[tile]
             forward_block(out[block, part], blocks[block], placement[part], taps, geometry.cols)
 
-        run_tasks(task, len(blocks) * len(tiles), self.threads or default_threads())
-        seen = from_blocks(out[:, :, taps : taps + geometry.cols], geometry.rows)
-        return np.ascontiguousarray(seen.transpose(1, 0, 2))
+        run_tasks(task, len(blocks) * len(tiles), threads)
+        seen = np.empty(self.projection_shape, rows.dtype)
+        from_blocks(seen.transpose(1, 0, 2), out[:, :, taps : taps + geometry.cols], threads)
+        return seen
 
 
 def back_project(
@@ -143,7 +145,8 @@ def back_project(
 ) -> NDArray:
     """Sum over the views of the columns' values under each voxel's footprint: (view, row, col) -> (row, y, x)."""
     _, rows, cols = projections.shape
-    blocks = to_blocks(projections.transpose(1, 0, 2), pad=taps)
+    threads = threads or default_threads()
+    blocks = to_blocks(projections.transpose(1, 0, 2), pad=taps, threads=threads)
     out = np.zeros((len(blocks), *shape_yx, blocks.shape[-1]), projections.dtype)
     tiles = _tiles(shape_yx[0])
 
@@ -154,8 +157,10 @@ def back_project(
         shifted[:, 0] += part.start * placement[:, 2]
         adjoint_block(out[block, part], blocks[block], shifted, taps, cols)
 
-    run_tasks(task, len(blocks) * len(tiles), threads or default_threads())
-    return from_blocks(out, rows)
+    run_tasks(task, len(blocks) * len(tiles), threads)
+    stack = np.empty((rows, *shape_yx), projections.dtype)
+    from_blocks(stack, out, threads)
+    return stack
 
 
 def view_placement(
@@ -200,7 +205,7 @@ def share_slices(stack: NDArray, shares: NDArray[np.float64] | None) -> NDArray:
     return out
 
 
-def to_blocks(stack: NDArray, pad: int = 0) -> NDArray:
+def to_blocks(stack: NDArray, pad: int = 0, threads: int = 1) -> NDArray:
     """(z, a, b) -> (block, a, b, z of the block), z padded with zeros to full blocks and b with `pad` on either side."""
     nz, na, nb = stack.shape
     count = -(-nz // _DEPTH)
@@ -208,20 +213,24 @@ def to_blocks(stack: NDArray, pad: int = 0) -> NDArray:
     if depth > 8:
         depth = -(-depth // 8) * 8
     out = np.zeros((count, na, nb + 2 * pad, depth), stack.dtype)
-    for i in range(count):
+
+    def task(i: int) -> None:
         part = stack[i * depth : (i + 1) * depth]
         out[i, :, pad : pad + nb, : len(part)] = np.moveaxis(part, 0, 2)
+
+    run_tasks(task, count, threads)
     return out
 
 
-def from_blocks(blocks: NDArray, slices: int) -> NDArray:
-    """(block, a, b, z of the block) -> (z, a, b), without the padding."""
-    count, na, nb, depth = blocks.shape
-    out = np.empty((slices, na, nb), blocks.dtype)
-    for i in range(count):
-        part = out[i * depth : (i + 1) * depth]
+def from_blocks(stack: NDArray, blocks: NDArray, threads: int = 1) -> None:
+    """Write `blocks` (block, a, b, z of the block) into `stack` (z, a, b), without the padding."""
+    depth = blocks.shape[-1]
+
+    def task(i: int) -> None:
+        part = stack[i * depth : (i + 1) * depth]
         part[...] = np.moveaxis(blocks[i, :, :, : len(part)], 2, 0)
-    return out
+
+    run_tasks(task, len(blocks), threads)
 
 
 def check_grid(shape: Iterable[int], voxel_m: float) -> None:
