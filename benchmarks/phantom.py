@@ -5,7 +5,8 @@
 Published values, with where they were read:
   [H] Hoang et al. 2018, J Anat 232:472, 10.1111/joa.12773, table 1 (stereology at postnatal day 14)
   [D] Digimouse, Dogdas et al. 2007, 10.1088/0031-9155/52/3/003 (lung label of the atlas: 0.417 ml)
-  [L] lapdMouse, Bauer et al. 2020, 10.1152/japplphysiol.00614.2019 (34 mice: 1617 ± 298 airway segments, 598 ± 60 mm in all)
+  [L] lapdMouse, PMC7052583 (34 mice: 1617 ± 298 airway segments, 598 ± 60 mm in all; the depth to which airways are drawn
+      was set by it)
   [T] two-phase table for φ = .25, S_V = 802/cm, 70 keV, ξ = 3 µm (computed from the formula, not measured)
   [S] classes of lesions by φ and S_V, from histology as summarised in docs/decisions/042-classes.md
 """

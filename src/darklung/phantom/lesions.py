@@ -69,7 +69,7 @@ MIMICS = {
     "emphysema": Tissue((0.15, 0.24), (0.50, 0.80), (0.15, 0.28), (1.0, 1.6), edge_m=0.30 * MM),
     "vessel_cluster": Tissue((0.25, 0.35), (0.90, 1.10), (0.05, 0.15), (1.0, 1.5)),
 }
-CLUSTER_FILL = (0.25, 0.45)
+CLUSTER_FILL = (0.15, 0.30)
 RIM_FRACTION, RIM_SURFACE, RIM_WIDTH_M = (0.40, 0.60), (1.1, 1.4), (0.1 * MM, 0.3 * MM)
 
 
@@ -248,8 +248,8 @@ def _tangle(growth: Growth, site: Site, centre_m: tuple[float, float, float], co
     """Fill the outline with a knot of small vessels."""
     rng = stream(growth.seed, "tangle")
     radius = growth.request.diameter_m / 2
-    points = rng.standard_normal((400, 3))
-    points *= (radius * rng.uniform(0, 1, 400) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
-    tree = grow_tree(points + np.asarray(centre_m), points[0] + np.asarray(centre_m), leaf_points=20)
+    points = rng.standard_normal((600, 3))
+    points *= (radius * rng.uniform(0, 1, 600) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
+    tree = grow_tree(points + np.asarray(centre_m), points[0] + np.asarray(centre_m), leaf_points=8)
     radii = tree.radius_for(rng.uniform(*CLUSTER_FILL) * 4 / 3 * np.pi * radius**3)
     site.vessels[...] = np.minimum(site.vessels + core * draw_tubes(site.grid, tree.start_m, tree.end_m, radii), 1)
