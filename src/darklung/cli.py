@@ -63,6 +63,20 @@ def retrieve(
 
 
 @app.command()
+def calibrate(
+    description: Annotated[Path, typer.Argument(help="Description of a series of sphere powders (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, the calibration and its figure.")],
+    diameter: Annotated[str, typer.Option(help="Diameter; {column} is a column of the series.")] = "{diameter_um} um",
+    thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+) -> None:
+    """Fit the dark-field response to spheres of known diameters and save it."""
+    from darklung.study.calibrate import calibrate_described
+
+    typer.echo(calibrate_described(description, out, diameter=diameter, thickness=thickness, workers=workers))
+
+
+@app.command()
 def check(
     protocol: Annotated[str, typer.Argument(help="A study file of kind ct, or a ready set-up such as mission_ct.")],
     sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as flat_visibility=0.05:0.3:6.")] = None,

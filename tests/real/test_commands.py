@@ -1,0 +1,65 @@
+"""The commands on measured data, as a user calls them; skipped where the data folder is absent."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from darklung.io.tables import load_table
+from darklung.study.calibrate import calibrate_described
+from darklung.study.config import read_study
+from darklung.study.plan import plan
+from darklung.study.raw import retrieve_described
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("DARKLUNG_DATA", ROOT / "../shared/data"))
+EXAMPLES = ROOT / "examples/real"
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"measured data are not in {DATA} ($DARKLUNG_DATA)"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _data_folder(monkeypatch):
+    monkeypatch.setenv("DARKLUNG_DATA", str(DATA.resolve()))
+
+
+def test_the_grating_radiograph(tmp_path):
+    text = retrieve_described(EXAMPLES / "grating_radiograph.yaml", tmp_path)
+    (row,) = load_table(tmp_path / "scans")
+    assert row["flat_visibility"] == pytest.approx(0.209, abs=0.005)
+    assert "grating_radiograph" in text
+    record = json.loads((tmp_path / "retrieve/grating_radiograph/record.json").read_text())
+    assert len(record["parameters"]["files"]) == 22
+
+
+def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(tmp_path):
+    options = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm", "workers": 1}
+    text = calibrate_described(EXAMPLES / "microspheres.yaml", tmp_path, **options)
+    assert text.count(" um   ") >= 11
+    saved = json.loads((tmp_path / "calibration.json").read_text())
+    assert 0.5e-6 < saved["correlation_length_m"] < 3e-6
+    assert saved["residual"] < 0.06
+    assert saved["valid_diameter_m"] == pytest.approx([0.166e-6, 7.75e-6])
+    before = (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns
+    assert calibrate_described(EXAMPLES / "microspheres.yaml", tmp_path, **options) == text
+    assert (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns == before
+
+
+def test_the_lobe_study_uses_thirty_lobes_of_six_mice_and_keeps_mice_apart():
+    path = EXAMPLES / "mouse_lobes.yaml"
+    tasks = plan(read_study(path), path)
+    cases = [t for t in tasks if t.stage == "lobes"]
+    assert len({t.parameters["copy"]["lobe"] for t in cases}) == 30
+    assert len({t.parameters["copy"]["animal"] for t in cases}) == 6
+    for task in (t for t in tasks if t.stage == "learn"):
+        training, validation = (set(task.parameters[f"{s}_animals"]) for s in ("training", "validation"))
+        assert len(training) == 4
+        assert len(validation) == 1
+        assert not training & validation
+    sources = next(t for t in tasks if t.stage == "report").parameters["sources"]
+    refused = [r["lobe"] for r in sources if r["used"] != "yes"]
+    assert refused == [f"whole_{i}" for i in range(5)]
