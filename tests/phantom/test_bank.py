@@ -71,7 +71,7 @@ def test_bad_requests_end_in_one_clear_line(bank):
     mu, epsilon = healthy()
     with pytest.raises(DarklungError, match="leaves the volume"):
         reinsert(mu, epsilon, bank[0], corner=(35, 0, 0), host=HOST)
-    with pytest.raises(DarklungError, match="wanted lung there, got a mean tissue fraction of 0.00"):
+    with pytest.raises(DarklungError, match=r"wanted lung there, got a mean tissue fraction of 0\.00"):
         reinsert(0 * mu, epsilon, bank[0], corner=(0, 0, 0), host=HOST)
     with pytest.raises(DarklungError, match="scattering: wanted axes"):
         reinsert(mu, epsilon[1:], bank[0], corner=(0, 0, 0), host=HOST)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
-from darklung.phantom.cohort import CohortOptions, Subject, cohort_table, plan_cohort
+from darklung.phantom.cohort import TABLE_COLUMNS, CohortOptions, Subject, cohort_table, plan_cohort
 
 
 def test_no_two_subjects_share_a_seed_and_splits_have_their_families():
@@ -81,6 +81,7 @@ def test_table_rows_are_plain_and_flagged():
     plan = plan_cohort(subjects=4, test_subjects=2, seed=2)
     rows = cohort_table(plan)
     assert len(rows) == 6
+    assert all(list(row) == list(TABLE_COLUMNS) for row in rows)
     assert all(row["synthetic_flag"] is True for row in rows)
     assert [row["subject"] for row in rows] == [s.name for s in plan]
     assert [row["lesions"] for row in rows] == [len(s.lesions) for s in plan]

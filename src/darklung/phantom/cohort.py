@@ -18,6 +18,21 @@ from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
 
 SPLITS = ("train", "test")
 
+TABLE_COLUMNS: Mapping[str, str] = {
+    "subject": "name of the animal, unique in the cohort",
+    "seed": "seed that the animal is made from; it alone decides everything about the animal",
+    "variant": "family of mice (see darklung.phantom.families)",
+    "split": "train (to be divided further by animal) or test (held out)",
+    "lesions": "number of lesions",
+    "lesion_classes": "class of each lesion, in the order of their numbers in the label volume",
+    "lesion_diameters_mm": "diameter of the sphere of the same volume, for each lesion",
+    "lesion_locations": "where each was asked for: any, pleura, airway",
+    "shams": "number of places edited with healthy parameters; they have no label",
+    "mimics": "number of things that look like a lesion and are none",
+    "mimic_classes": "class of each mimic",
+    "synthetic_flag": "true: the animal is simulated",
+}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -196,6 +211,7 @@ def cohort_table(plan: Sequence[Subject]) -> list[dict[str, Any]]:
             "lesions": len(s.lesions),
             "lesion_classes": " ".join(r.tissue for r in s.lesions),
             "lesion_diameters_mm": " ".join(f"{r.diameter_m / MM:.3f}" for r in s.lesions),
+            "lesion_locations": " ".join(r.location for r in s.lesions),
             "shams": len(s.shams),
             "mimics": len(s.mimics),
             "mimic_classes": " ".join(r.tissue for r in s.mimics),
