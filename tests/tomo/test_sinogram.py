@@ -8,7 +8,7 @@ from tomo_shapes import blob_integrals, ellipsoid_integrals, geometry
 
 from darklung.core.checks import DarklungError
 from darklung.tomo.fbp import fbp
-from darklung.tomo.sinogram import estimate_axis, fill_invalid, suppress_rings
+from darklung.tomo.sinogram import estimate_axis, suppress_rings
 
 BLOBS = [(0.0, 6e-3, -9e-3, 3e-3, 2.0), (1e-3, -8e-3, 5e-3, 5e-3, 1.0)]
 
@@ -42,17 +42,6 @@ def test_rings_go_and_the_rest_stays():
     assert error[2] < error[0] / 4
     moved = corrected - (clean + offsets)
     assert np.allclose(moved, moved[:1], atol=1e-6)  # one number a column
-
-
-def test_invalid_pixels_are_bridged():
-    data = np.broadcast_to(np.linspace(0, 3, 13), (2, 3, 13)).copy()
-    valid = np.random.default_rng(3).random(data.shape) > 0.3
-    valid[..., [0, -1]] = True
-    spoiled = np.where(valid, data, np.nan)
-    assert np.allclose(fill_invalid(spoiled, valid), data, atol=1e-6)
-    valid[1, 2] = False
-    with pytest.raises(DarklungError, match="no valid pixel in row 2 of view 1"):
-        fill_invalid(spoiled, valid)
 
 
 def test_errors_name_what_is_wrong():

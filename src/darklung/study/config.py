@@ -87,7 +87,9 @@ class CorrectionPart(Document):
     """What is done to retrieved projections."""
 
     flux: bool = Field(True, description="normalise each view by the air beside the animal")
-    hardening: Literal["water", "none"] = Field("water", description="beam and visibility hardening correction")
+    hardening: Literal["inversion", "water", "none"] = Field(
+        "inversion", description="pseudo-monochromatic inversion, look-up for soft tissue without scattering, or nothing"
+    )
 
 
 class ReconstructionPart(Document):

@@ -137,7 +137,6 @@ def _save_preview(context: Context, raw: Scan, projections: Projections) -> None
 def correct(context: Context) -> None:
     """Flux, hardening, and values for pixels that cannot be trusted."""
     from darklung.correct.flux import normalise_flux
-    from darklung.correct.hardening import correct_hardening, water_table
     from darklung.correct.invalid import fill_invalid
 
     p = context.parameters
@@ -145,12 +144,25 @@ def correct(context: Context) -> None:
     projections = load(context.input("retrieve") / "projections.h5", Projections)
     if part.flux:
         projections = normalise_flux(projections)
-    if part.hardening == "water":
-        table = water_table(make_instrument(InstrumentPart.model_validate(p["instrument"])))
-        projections = correct_hardening(projections, table)
+    projections = without_hardening(
+        projections, make_instrument(InstrumentPart.model_validate(p["instrument"])), part.hardening
+    )
     filled, report = fill_invalid(projections)
     save(context.out / "projections.h5", filled)
     (context.out / "validity.json").write_text(json.dumps(report))
+
+
+def without_hardening(projections: Projections, instrument: Any, method: str) -> Projections:
+    """Beam and visibility hardening corrected as for soft tissue; the energy law of scattering is that of lung."""
+    from darklung.correct.hardening import correct_hardening, water_table
+    from darklung.correct.monochromatic import inversion_table, invert_hardening
+    from darklung.correct.response import SpectralResponse
+
+    if method == "none":
+        return projections
+    if method == "water":
+        return correct_hardening(projections, water_table(instrument, material="soft_tissue"))
+    return invert_hardening(projections, inversion_table(SpectralResponse.of(instrument), material="soft_tissue"))
 
 
 def reconstruct(context: Context) -> None:

@@ -97,8 +97,7 @@ def retrieve_one(context: Context) -> None:
         raise DarklungError(f"{description}: no scan {context.parameters['name']!r} any more")
     scan = load_scan(raw, description)
     context.progress(0.2, "frames are open")
-    options = raw.retrieval
-    projections = retrieve(scan, reference=options.reference, gain=options.gain, least_strength=options.least_strength)
+    projections = retrieve(scan, **raw.retrieval.options())
     context.progress(0.8, "retrieved")
     save(context.out / "projections.h5", projections)
     overview_png(projections, context.out / "overview.png", title=raw.name)

@@ -94,27 +94,6 @@ def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float3
     return np.asarray(data - np.median(excess, axis=0), np.float32)
 
 
-def fill_invalid(projections: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Replace invalid pixels by straight lines between their valid neighbours in the row; for analytic reconstruction.
-
-    Iterative reconstruction needs no such guess: it gives invalid pixels no weight.
-
-    Raises
-    ------
-    DarklungError
-        A row of a view without any valid pixel.
-    """
-    check_shape("projections", projections, "view, row, col", (None, None, None))
-    check_shape("valid", valid, "view, row, col", projections.shape)
-    out = np.array(projections, np.float32)
-    columns = np.arange(out.shape[2])
-    for view, row in np.argwhere(~valid.all(axis=2)):
-        good = valid[view, row]
-        require(bool(good.any()), f"valid: no valid pixel in row {row} of view {view}")
-        out[view, row, ~good] = np.interp(columns[~good], columns[good], out[view, row, good])
-    return out
-
-
 def _opposite(angles_rad: NDArray[np.float64]) -> list[tuple[int, int, int, float]]:
     """(view, low, high, share): the view opposite to `view` is (1 − share) of `low` and share of `high`."""
     angles = np.mod(angles_rad, 2 * np.pi)
