@@ -112,9 +112,12 @@ def _projections(context: Context) -> Section:
     """One view of a test animal, raw and retrieved."""
     image = load_image(context.input("retrieve") / "preview.ome.zarr")
     names = dict(zip(image.names, image.units))
-    maps = {name.replace("_", " "): image.channel(name) for name in names}
+    # z runs towards the head and with the rows; turned over, the head is on top.
+    maps = {name.replace("_", " "): image.channel(name)[::-1] for name in names}
     units = {name.replace("_", " "): unit for name, unit in names.items()}
-    lead = f"One view of {context.input('retrieve').name}, first grating direction: a raw frame and what is retrieved."
+    lead = (
+        f"One view of {context.input('retrieve').name}, first grating direction, head up: a raw frame and what is retrieved."
+    )
     return projections_section(maps, units=units, lead=lead)
 
 
