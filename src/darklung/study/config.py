@@ -83,6 +83,33 @@ class ScanPart(Document):
         return self
 
 
+class EffectsPart(Document):
+    """What goes wrong in a real scan; everything is off unless it is given."""
+
+    blur: Length = Field(0.0, description="standard deviation of the detector's point spread")
+    charge_sharing: Fraction = Field(0.0, description="probability that a photon is counted twice, in neighbouring pixels")
+    electronic_noise: float = Field(0.0, ge=0, description="standard deviation of the read-out noise, counts a frame")
+    dark_counts: float = Field(0.0, ge=0, description="offset of a frame without beam, counts")
+    bad_pixels: Fraction = Field(0.0, description="part of the pixels that are dead or stuck")
+    ring_gain: float = Field(0.0, ge=0, description="relative change of a pixel's gain between flats and views")
+    step_error: Angle = Field(0.0, description="standard deviation of a step's phase")
+    dose_jitter: float = Field(0.0, ge=0, description="relative standard deviation of a frame's dose")
+    phase_drift: Angle = Field(0.0, description="change of the reference phase over the scan")
+    visibility_drift: float = Field(0.0, description="relative change of the visibility over the scan")
+    flux_drift: float = Field(0.0, description="relative change of the flux over the scan")
+    scatter_to_primary: float = Field(0.0, ge=0, description="mean scattered over primary intensity behind the animal")
+    breathing: Length = Field(0.0, description="largest displacement by breathing")
+
+
+class RetrievalPart(Document):
+    """How stepping curves become attenuation, dark field and phase."""
+
+    reference: Literal["mean", "interpolate"] = Field("mean", description="mean of all flats, or interpolated in time")
+    steps: Literal["nominal", "estimate"] = Field(
+        "nominal", description="as set, or phase and dose of each step found from the frames"
+    )
+
+
 class CorrectionPart(Document):
     """What is done to retrieved projections."""
 
@@ -152,6 +179,8 @@ class CTStudy(Document):
     body: BodyPart = BodyPart()
     instrument: InstrumentPart = InstrumentPart()
     scan: ScanPart = ScanPart()
+    effects: EffectsPart = EffectsPart()
+    retrieval: RetrievalPart = RetrievalPart()
     correction: CorrectionPart = CorrectionPart()
     reconstruction: ReconstructionPart = ReconstructionPart()
     learning: LearningPart = LearningPart(arms=CT_ARMS)

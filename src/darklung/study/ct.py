@@ -15,7 +15,16 @@ from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.study.cases import StoredCase, hard_negatives, instances_on_grid, save_case
-from darklung.study.config import BodyPart, CorrectionPart, CTStudy, InstrumentPart, ReconstructionPart, ScanPart
+from darklung.study.config import (
+    BodyPart,
+    CorrectionPart,
+    CTStudy,
+    EffectsPart,
+    InstrumentPart,
+    ReconstructionPart,
+    RetrievalPart,
+    ScanPart,
+)
 
 
 def make_instrument(part: InstrumentPart) -> Any:
@@ -50,6 +59,31 @@ def make_protocol(part: ScanPart) -> Any:
         dead_time_s=part.dead_time,
         time_limit_s=part.time_limit,
         supersampling=part.supersampling,
+    )
+
+
+def make_effects(part: EffectsPart) -> Any:
+    """What goes wrong in a scan, as a study file says."""
+    from darklung.simulate.effects import Detector, Effects, Stability
+
+    return Effects(
+        detector=Detector(
+            blur_m=part.blur,
+            charge_sharing=part.charge_sharing,
+            electronic_noise_counts=part.electronic_noise,
+            dark_counts=part.dark_counts,
+            bad_pixels=part.bad_pixels,
+            ring_gain=part.ring_gain,
+        ),
+        stability=Stability(
+            step_error_rad=part.step_error,
+            dose_jitter=part.dose_jitter,
+            phase_drift_rad=part.phase_drift,
+            visibility_drift=part.visibility_drift,
+            flux_drift=part.flux_drift,
+        ),
+        scatter_to_primary=part.scatter_to_primary,
+        breathing_m=part.breathing,
     )
 
 
@@ -101,6 +135,7 @@ def scan(context: Context) -> None:
         load(context.input("phantom") / "phantom.h5", Phantom),
         instrument=make_instrument(InstrumentPart.model_validate(p["instrument"])),
         protocol=make_protocol(ScanPart.model_validate(p["scan"])),
+        effects=make_effects(EffectsPart.model_validate(p["effects"])),
         seed=p["seed"],
         progress=lambda done, total: context.progress(done / total, "views"),
     )
@@ -109,10 +144,14 @@ def scan(context: Context) -> None:
 
 def retrieve(context: Context) -> None:
     """Attenuation, dark field and phase with variances and validity."""
+    from darklung.correct.flux import outer_columns
     from darklung.retrieve.stepping import retrieve
 
+    part = RetrievalPart.model_validate(context.parameters["retrieval"])
     raw = load(context.input("scan") / "scan.h5", Scan)
-    projections = retrieve(raw, reference="mean")
+    # Air beside the animal settles what the frames alone cannot tell about the dose of a step.
+    air = outer_columns(raw.geometry.cols) if part.steps == "estimate" else None
+    projections = retrieve(raw, reference=part.reference, steps=part.steps, air_cols=air)
     save(context.out / "projections.h5", projections)
     _save_preview(context, raw, projections)
 

@@ -20,7 +20,7 @@ CODE = {
     "cohort": ("io.tables", "study.cohort"),
     "phantom": ("phantom", "study.ct"),
     "scan": ("simulate", "physics", "tomo", "study.ct"),
-    "retrieve": ("retrieve", "study.ct"),
+    "retrieve": ("retrieve", "correct.flux", "study.ct"),
     "correct": ("correct", "physics", "study.ct"),
     "reconstruct": ("tomo", "study.ct"),
     "features": ("features", "study.ct", "study.cases"),
@@ -77,13 +77,14 @@ def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
         function = f"darklung.study.ct:{stage}"
         return Task(stage, name, function, parameters, needs, CODE[stage], transient=transient)
 
-    scan = {"instrument": instrument, "scan": _dump(study.scan), "seed": derive_seed(study.seed, "scan", name)}
+    seed = derive_seed(study.seed, "scan", name)
+    scan = {"instrument": instrument, "scan": _dump(study.scan), "effects": _dump(study.effects), "seed": seed}
     keep = study.scan.keep_frames
     body = {"subject": animal, "body": _dump(study.body), "supersampling": study.scan.supersampling}
     return [
         task("phantom", body),
         task("scan", scan, "phantom", transient=not keep),
-        task("retrieve", {}, "scan", transient=not keep),
+        task("retrieve", {"retrieval": _dump(study.retrieval)}, "scan", transient=not keep),
         task("correct", {"instrument": instrument, "correction": _dump(study.correction)}, "retrieve", transient=not keep),
         task("reconstruct", {"reconstruction": _dump(study.reconstruction)}, "correct"),
         task("features", {"seed": derive_seed(study.seed, "noise", name)}, "reconstruct", "phantom"),

@@ -30,7 +30,7 @@ ASSUMPTIONS = {
         "All animals, lesions and frames are simulated; nothing here was measured.",
         "Lung is a two-phase medium with an exponential (Debye) covariance; its dark field is uncertain by ± 50 %.",
         "Mimics keep the interface density stated for their class; the ranking of the arms depends on it.",
-        "The beam is parallel and the animal does not breathe; scatter, detector blur and drift of the gratings are off.",
+        "The beam is parallel.",
         "Visibility over energy is that of an ideal interferometer, scaled to the stated mean visibility.",
         "The flat field is known as well as the stated number of flats allows; spectrum and visibility spectrum exactly.",
         "The network sees the region found as lung in the image; lesions outside it count as missed.",
@@ -60,7 +60,7 @@ def report(context: Context) -> None:
     sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
     if kind == "radiographs":
         sections.append(sources_section(p["sources"]))
-    sections.append(parameters_section(study, assumptions=ASSUMPTIONS[kind]))
+    sections.append(parameters_section(study, assumptions=(*ASSUMPTIONS[kind], *_imperfections(study))))
     records = _records(context.input("evaluate").parents[1], p["tasks"])
     sections.append(records_section(records))
     write_report(
@@ -70,6 +70,16 @@ def report(context: Context) -> None:
         sections=sections,
         footer=f"darklung {__version__}",
     )
+
+
+def _imperfections(study: Mapping[str, Any]) -> list[str]:
+    """Which flaws of a real scan were simulated and which were not."""
+    if study["kind"] != "ct":
+        return []
+    on = {name.replace("_", " "): value for name, value in study["effects"].items() if float(str(value).split()[0]) != 0}
+    off = [name.replace("_", " ") for name in study["effects"] if name.replace("_", " ") not in on]
+    told = [f"Not simulated: {', '.join(off)}."] if off else []
+    return told + ([f"Simulated flaws: {', '.join(f'{k} {v}' for k, v in on.items())}."] if on else [])
 
 
 def _channels(study: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,40 @@
+"""A study may ask for the flaws of a real scan and for what mends them; the lung keeps its values."""
+
+import numpy as np
+import yaml
+
+from darklung.core.types import Phantom
+from darklung.io.hdf5 import load
+from darklung.io.images import load_image
+from darklung.pipeline import run_tasks
+from darklung.study.config import read_study
+from darklung.study.plan import plan
+
+STUDY = {
+    "kind": "ct",
+    "name": "one",
+    "cohort": {"animals": 3, "test_animals": 0, "lesion_free": 1.0, "mimics": [0, 0]},
+    "body": {"voxel": "400 um"},
+    "scan": {"supersampling": 1, "views": 40},
+}
+FLAWS = {"step_error": "4 deg", "phase_drift": "90 deg", "visibility_drift": -0.2, "bad_pixels": 0.003}
+
+
+def lung(folder, **parts):
+    """Dark field of the lung's core (voxel,), reconstructed."""
+    path = folder / "study.yaml"
+    folder.mkdir()
+    path.write_text(yaml.safe_dump({**STUDY, **parts}))
+    tasks = plan(read_study(path), path)
+    run_tasks(tasks, folder=folder, targets=["reconstruct/train-0001"], workers=1, about={})
+    lobes = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes > 0
+    return load_image(folder / "reconstruct/train-0001/image.ome.zarr").channel("dark_field_90")[lobes]
+
+
+def test_flaws_are_mended_by_interpolated_flats_and_estimated_steps(tmp_path):
+    clean = lung(tmp_path / "clean")
+    mended = lung(tmp_path / "mended", effects=FLAWS, retrieval={"reference": "interpolate", "steps": "estimate"})
+    left = lung(tmp_path / "left", effects=FLAWS)
+    error = [float(np.sqrt(np.mean((other - clean) ** 2))) for other in (mended, left)]
+    assert abs(np.median(mended) / np.median(clean) - 1) < 0.03
+    assert error[0] < 0.7 * error[1]
