@@ -88,19 +88,21 @@ def _channels(study: Mapping[str, Any]) -> list[str]:
 
 
 def _examples(context: Context) -> list[Example]:
-    """The first test cases that have a lesion, with every arm's probability."""
+    """Of the first test animals with a lesion the image with most of it, with every arm's probability."""
     cases = {path.name: path for path in context.inputs["cases"]}
+    animals = {row["subject"]: row["animal"] for row in load_table(context.input("cohort") / "cohort")}
     logits: dict[str, dict[str, Path]] = {}
     for folder in context.inputs["test"]:
         for file in sorted(folder.glob(f"*{LOGITS}")):
             logits.setdefault(file.name.removesuffix(LOGITS), {})[arm_and_fold(folder.name)[0]] = file
     examples: list[Example] = []
-    for name in sorted(logits):
-        case = load_case(cases[name])
-        if not case.target.any():
-            continue
-        probability = {arm: _probability(file) for arm, file in logits[name].items()}
-        examples.append(Example(name, case.channels, case.target, probability, case.region, note=_told(case)))
+    for animal in sorted({animals[name] for name in logits}):
+        own = {name: load_case(cases[name]) for name in sorted(logits) if animals[name] == animal}
+        name = max(own, key=lambda n: int(own[n].target.sum()))
+        case = own[name]
+        if case.target.any():
+            probability = {arm: _probability(file) for arm, file in logits[name].items()}
+            examples.append(Example(name, case.channels, case.target, probability, case.region, note=_told(case)))
         if len(examples) == EXAMPLES:
             break
     return examples
