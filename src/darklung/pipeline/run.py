@@ -19,7 +19,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.pipeline.progress import Progress
 from darklung.pipeline.record import environment, read_json, write_json
 from darklung.pipeline.task import Task, task_keys
-from darklung.pipeline.worker import PARTIAL, RECORD, SCRATCH, attempt, pooled, start_worker
+from darklung.pipeline.worker import PARTIAL, RECORD, SCRATCH, attempt, limit_threads, pooled, start_worker
 
 LOCK, WORKERS_LOCK, LOG, RUN_RECORD = ".lock", ".workers.lock", "log.txt", "run.json"
 
@@ -126,14 +126,18 @@ class Run:
 
     def alone(self, progress: Progress, workers: int) -> None:
         """Everything in this process, one after the other."""
-        while (name := self.next_ready()) is not None:
-            started = time.perf_counter()
+        restore = limit_threads(os.cpu_count() or 1)
+        try:
+            while (name := self.next_ready()) is not None:
+                started = time.perf_counter()
 
-            def tell(fraction: float, text: str = "", name: str = name) -> None:
-                progress.update(name, fraction, text)
+                def tell(fraction: float, text: str = "", name: str = name) -> None:
+                    progress.update(name, fraction, text)
 
-            outcome = attempt(self.by_name[name], self.keys[name], self.folder, self.paths(name), tell)
-            self._conclude(name, outcome, started, progress)
+                outcome = attempt(self.by_name[name], self.keys[name], self.folder, self.paths(name), tell)
+                self._conclude(name, outcome, started, progress)
+        finally:
+            restore()
 
     def together(self, progress: Progress, workers: int) -> None:
         """Several processes; a failure lets the running tasks finish, then stops."""

@@ -50,13 +50,28 @@ def share_lock(file: Any) -> None:
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
-def limit_threads(threads: int) -> None:
-    """Give this process its share of the cores."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "DARKLUNG_THREADS"):
-        os.environ[name] = str(threads)
+def limit_threads(threads: int) -> Callable[[], None]:
+    """Give this process its share of the cores; returns a function that takes the limits off again.
+
+    Linear algebra gets one thread: its sums depend on how many there are, and results must not depend on the machine's cores
+    or on the number of workers. Our own kernels give the same bits for any number, and take `threads`.
+    """
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(threads)
+    wanted = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": str(threads)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    limits = threadpool_limits(1)
+
+    def restore() -> None:
+        limits.restore_original_limits()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    return restore
 
 
 def pooled(task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]]) -> tuple[str, str]:
