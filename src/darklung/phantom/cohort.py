@@ -25,7 +25,7 @@ TABLE_COLUMNS: Mapping[str, str] = {
     "split": "train (to be divided further by animal) or test (held out)",
     "lesions": "number of lesions",
     "lesion_classes": "class of each lesion, in the order of their numbers in the label volume",
-    "lesion_diameters_mm": "diameter of the sphere of the same volume, for each lesion",
+    "lesion_diameters_mm": "diameter asked for, of the sphere of the same volume; smaller where a lung had no room",
     "lesion_locations": "where each was asked for: any, pleura, airway",
     "shams": "number of places edited with healthy parameters; they have no label",
     "mimics": "number of things that look like a lesion and are none",

@@ -1,4 +1,4 @@
-"""The cohort as a table with a data dictionary: one row a subject, written before anything is simulated."""
+"""The cohort as a table with a data dictionary: one row a subject, known before anything is simulated."""
 
 from __future__ import annotations
 
@@ -8,56 +8,36 @@ from typing import Any
 from darklung.io.tables import save_table
 from darklung.pipeline import Context
 
-MEANINGS = {
-    "subject": "name of the animal, or of the copy of a measured lobe",
+Rows = list[dict[str, Any]]
+COPY_COLUMNS = {
+    "subject": "name of the copy of a measured lobe",
     "animal": "animal; folds and intervals go by it",
-    "split": "train (folds of training and validation) or test (held out)",
-    "variant": "family of simulated mice",
-    "site": "scanner and protocol; the study's file describes it",
     "lobe": "measured lobe that the copy was made from",
-    "lesions": "lesions asked for: class and diameter; what was placed is in each case's insertions.json",
-    "shams": "sham insertions asked for",
-    "mimics": "mimics asked for",
-    "seed": "seed of the subject, as text since it has 63 bits",
-    "synthetic_flag": "animal: all simulated; tumour: measured, with synthetic tumours",
+    "seed": "seed of the insertions, shared by all copies; each draws from its own name",
+    "synthetic_flag": "true: the tumours are synthetic, the maps are measured",
 }
 
 
-def animal_rows(animals: Sequence[Mapping[str, Any]], study: str) -> list[dict[str, Any]]:
-    """Rows of simulated animals, from their plans."""
+def animal_rows(animals: Sequence[Mapping[str, Any]], site: str) -> tuple[Rows, dict[str, str]]:
+    """Rows of simulated animals and what their columns mean."""
+    from darklung.phantom.cohort import TABLE_COLUMNS, cohort_table
+    from darklung.study.ct import subject_of
 
-    def names(requests: Sequence[Mapping[str, Any]]) -> str:
-        return ", ".join(f"{r['tissue'].replace('_', ' ')} {1e3 * r['diameter_m']:.2f} mm" for r in requests) or "-"
-
-    return [
-        {
-            "subject": a["name"],
-            "animal": a["name"],
-            "split": a["split"],
-            "variant": a["variant"],
-            "site": study,
-            **{kind: names(a[kind]) for kind in ("lesions", "shams", "mimics")},
-            "seed": str(a["seed"]),
-            "synthetic_flag": "animal",
-        }
-        for a in animals
-    ]
+    rows = cohort_table([subject_of(animal) for animal in animals])
+    meanings = {
+        "animal": "animal; folds and intervals go by it",
+        "site": "scanner and protocol; the study file describes it",
+        **TABLE_COLUMNS,
+    }
+    return [{**row, "animal": row["subject"], "site": site} for row in rows], meanings
 
 
-def copy_rows(copies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of copies of measured lobes."""
-    return [
-        {
-            "subject": c["name"],
-            "animal": c["animal"],
-            "lobe": c["lobe"],
-            "seed": str(c["seed"]),
-            "synthetic_flag": "tumour",
-        }
-        for c in copies
-    ]
+def copy_rows(copies: Sequence[Mapping[str, Any]]) -> tuple[Rows, dict[str, str]]:
+    """Rows of copies of measured lobes and what their columns mean."""
+    rows = [{"subject": c["name"], **{k: c[k] for k in ("animal", "lobe", "seed")}, "synthetic_flag": True} for c in copies]
+    return rows, COPY_COLUMNS
 
 
 def write_cohort(context: Context) -> None:
     """``cohort.csv``, ``cohort.parquet`` and ``cohort.dictionary.csv``."""
-    save_table(context.out / "cohort", context.parameters["rows"], MEANINGS)
+    save_table(context.out / "cohort", context.parameters["rows"], context.parameters["meanings"])

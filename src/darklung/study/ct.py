@@ -107,7 +107,7 @@ def plan_animals(study: CTStudy) -> list[dict[str, Any]]:
     return [asdict(subject) for subject in subjects]
 
 
-def _subject(row: Mapping[str, Any]) -> Any:
+def subject_of(row: Mapping[str, Any]) -> Any:
     """The plan of one animal, from what `plan_animals` gave."""
     from darklung.phantom.cohort import Subject
     from darklung.phantom.lesions import LesionRequest
@@ -123,7 +123,7 @@ def phantom(context: Context) -> None:
     # Detector pixels must hold whole voxels, so the field of view is rounded up to whole pixels.
     pixel = body.voxel * p["supersampling"]
     extent = (pixel * math.ceil(body.length / pixel - 1e-9), pixel * math.ceil(body.width / pixel - 1e-9))
-    save(context.out / "phantom.h5", _subject(p["subject"]).make(voxel_m=body.voxel, field_of_view_m=extent))
+    save(context.out / "phantom.h5", subject_of(p["subject"]).make(voxel_m=body.voxel, field_of_view_m=extent))
 
 
 def scan(context: Context) -> None:

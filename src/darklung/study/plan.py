@@ -18,7 +18,7 @@ EVALUATION = "evaluate/all"
 # Packages whose source decides what each stage computes.
 CODE = {
     "cohort": ("io.tables", "study.cohort"),
-    "phantom": ("phantom", "study.ct"),
+    "phantom": ("phantom", "physics", "study.ct"),
     "scan": ("simulate", "physics", "tomo", "study.ct"),
     "retrieve": ("retrieve", "correct.flux", "study.ct"),
     "correct": ("correct", "physics", "study.ct"),
@@ -28,7 +28,7 @@ CODE = {
     "learn": ("learn", "study.learning", "study.cases"),
     "predict": ("learn", "study.learning", "study.cases"),
     "evaluate": ("evaluate", "study.learning", "study.cases"),
-    "report": ("report", "study.reporting"),
+    "report": ("report", "study.reporting", "study.cases", "study.learning"),
 }
 
 
@@ -55,7 +55,7 @@ def _ct_tasks(study: CTStudy) -> list[Task]:
     from darklung.study.ct import plan_animals
 
     animals = plan_animals(study)
-    tasks = [_cohort_task(animal_rows(animals, study.name))]
+    tasks = [_cohort_task(*animal_rows(animals, study.name))]
     for animal in animals:
         tasks += _animal_tasks(study, animal)
     training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
@@ -63,8 +63,9 @@ def _ct_tasks(study: CTStudy) -> list[Task]:
     return _comparison_tasks(study, tasks, training, test, {})
 
 
-def _cohort_task(rows: Sequence[Mapping[str, Any]]) -> Task:
-    return Task("cohort", "all", "darklung.study.cohort:write_cohort", {"rows": rows}, {}, CODE["cohort"])
+def _cohort_task(rows: Sequence[Mapping[str, Any]], meanings: Mapping[str, str]) -> Task:
+    parameters = {"rows": rows, "meanings": meanings}
+    return Task("cohort", "all", "darklung.study.cohort:write_cohort", parameters, {}, CODE["cohort"])
 
 
 def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
@@ -95,7 +96,7 @@ def _radiograph_tasks(study: RadiographStudy, study_file: Path) -> list[Task]:
     from darklung.study.lobes import plan_copies
 
     folder, copies, sources = plan_copies(study, study_file)
-    tasks = [_cohort_task(copy_rows(copies))]
+    tasks = [_cohort_task(*copy_rows(copies))]
     for copy in copies:
         parameters = {"copy": copy, "insertion": _dump(study.insertion)}
         files = {"lobe": folder / copy["file"]}
