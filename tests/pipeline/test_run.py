@@ -87,7 +87,9 @@ def test_a_killed_worker_is_reported_and_the_next_run_goes_on_from_its_checkpoin
         run(tasks, folder, workers=2)
     run(tasks, folder, workers=2)
     assert (folder / "total/all/value").read_text() == "9"
-    assert all(marks(tmp_path).count(f"count__part-{i} 1") == 1 for i in range(3))
+    # The killed task goes on after step 2. Its neighbour dies with the pool and may repeat the one step that it had marked but
+    # not yet saved; starting over would repeat at least two more.
+    assert len(marks(tmp_path)) <= 9 + 1
 
 
 def test_sigkill_of_the_whole_run_then_resume(tmp_path):
