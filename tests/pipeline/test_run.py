@@ -87,8 +87,8 @@ def test_a_killed_worker_is_reported_and_the_next_run_goes_on_from_its_checkpoin
         run(tasks, folder, workers=2)
     run(tasks, folder, workers=2)
     assert (folder / "total/all/value").read_text() == "9"
-    # The killed task goes on after step 2. Its neighbour dies with the pool and may repeat the one step that it had marked but
-    # not yet saved; starting over would repeat at least two more.
+    # The killed task goes on after step 2. Its neighbour dies with the pool and may repeat the one step that it had marked
+    # but not yet saved; starting over would repeat at least two.
     assert len(marks(tmp_path)) <= 9 + 1
 
 
