@@ -22,6 +22,7 @@ TABLE_COLUMNS: Mapping[str, str] = {
     "subject": "name of the animal, unique in the cohort",
     "seed": "seed that the animal is made from; it alone decides everything about the animal",
     "variant": "family of mice (see darklung.phantom.families)",
+    "site": "scanner and protocol, one an animal; the study file describes it",
     "split": "train (to be divided further by animal) or test (held out)",
     "lesions": "number of lesions",
     "lesion_classes": "class of each lesion, in the order of their numbers in the label volume",
@@ -47,6 +48,13 @@ class Subject:
     variant : str
     split : {"train", "test"}
     lesions, shams, mimics : tuple of LesionRequest
+    site : str
+        Where it is scanned; changes nothing of the animal.
+
+    Raises
+    ------
+    DarklungError
+        More than one site: a scan is made at one.
     """
 
     name: str
@@ -56,6 +64,10 @@ class Subject:
     lesions: tuple[LesionRequest, ...] = ()
     shams: tuple[LesionRequest, ...] = ()
     mimics: tuple[LesionRequest, ...] = ()
+    site: str = ""
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.site, str), f"site of {self.name}: a scan is made at one site, got {self.site!r}")
 
     def make(self, *, voxel_m: float, field_of_view_m: tuple[float, float] = FIELD_OF_VIEW_M) -> Phantom:
         """The phantom of this subject."""
@@ -139,7 +151,7 @@ class CohortOptions:
                 check_one_of(name, tissue, known)
 
 
-def plan_subject(*, name: str, seed: int, variant: str, split: str, options: CohortOptions) -> Subject:
+def plan_subject(*, name: str, seed: int, variant: str, split: str, options: CohortOptions, site: str = "") -> Subject:
     """What one mouse carries; depends on its own seed and the options alone."""
     check_one_of("split", split, SPLITS)
     family(variant)
@@ -151,6 +163,7 @@ def plan_subject(*, name: str, seed: int, variant: str, split: str, options: Coh
         _requests(seed, "lesion", lesions, options.classes, options),
         _requests(seed, "sham", shams, options.classes, options),
         _requests(seed, "mimic", mimics, options.mimic_classes, options),
+        site,
     )  # fmt: skip
 
 
@@ -160,6 +173,7 @@ def plan_cohort(
     test_subjects: int,
     seed: int,
     variants: Mapping[str, str] | None = None,
+    sites: Mapping[str, Sequence[str]] | None = None,
     **options: Any,
 ) -> list[Subject]:
     """Plan `subjects` training mice and `test_subjects` held-out ones.
@@ -172,6 +186,8 @@ def plan_cohort(
         Subject i of a split draws from (seed, split, i) alone: a longer cohort begins with the same mice.
     variants : mapping, optional
         Split -> family of mice; by default {"train": "A", "test": "B"}.
+    sites : mapping, optional
+        Split -> sites, dealt to its mice in turn; a site that only the test split has is held out.
     **options
         Fields of `CohortOptions`: lesions_per_subject, diameters_m, classes, mimic_classes, lesion_free_fraction,
         shams, mimics, locations.
@@ -186,8 +202,9 @@ def plan_cohort(
         f"subjects, test_subjects: wanted at least one subject, got {subjects} and {test_subjects}",
     )
     chosen = {"train": "A", "test": "B", **(variants or {})}
-    for split in chosen:
-        check_one_of("variants", split, SPLITS)
+    for name, given in (("variants", chosen), ("sites", sites or {})):
+        for split in given:
+            check_one_of(name, split, SPLITS)
     for name in options:
         check_one_of("option", name, CohortOptions.__dataclass_fields__)
     carries = CohortOptions(**options)
@@ -196,7 +213,9 @@ def plan_cohort(
         for number in range(1, count + 1):
             own = derive_seed(seed, "subject", split, number)
             name = f"{split}-{number:04d}"
-            plan.append(plan_subject(name=name, seed=own, variant=chosen[split], split=split, options=carries))
+            places = (sites or {}).get(split) or ("",)
+            site = places[(number - 1) % len(places)]
+            plan.append(plan_subject(name=name, seed=own, variant=chosen[split], split=split, options=carries, site=site))
     return plan
 
 
@@ -207,6 +226,7 @@ def cohort_table(plan: Sequence[Subject]) -> list[dict[str, Any]]:
             "subject": s.name,
             "seed": s.seed,
             "variant": s.variant,
+            "site": s.site,
             "split": s.split,
             "lesions": len(s.lesions),
             "lesion_classes": " ".join(r.tissue for r in s.lesions),

@@ -26,10 +26,9 @@ def animal_rows(animals: Sequence[Mapping[str, Any]], site: str) -> tuple[Rows, 
     rows = cohort_table([subject_of(animal) for animal in animals])
     meanings = {
         "animal": "animal; folds and intervals go by it",
-        "site": "scanner and protocol; the study file describes it",
         **TABLE_COLUMNS,
     }
-    return [{**row, "animal": row["subject"], "site": site} for row in rows], meanings
+    return [{**row, "animal": row["subject"], "site": row["site"] or site} for row in rows], meanings
 
 
 def copy_rows(copies: Sequence[Mapping[str, Any]]) -> tuple[Rows, dict[str, str]]:

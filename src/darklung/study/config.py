@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from darklung.io.documents import Angle, Document, Energy, Length, Time, read_document
+from darklung.io.documents import Angle, Document, Energy, Length, Time, read_document, validate
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -27,6 +27,8 @@ class CohortPart(Document):
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
     shams: tuple[int, int] = Field((1, 2), description="fewest and most sham insertions in an animal")
     mimics: tuple[int, int] = Field((0, 3), description="fewest and most mimics (atelectasis, pneumonia, ...)")
+    sites: tuple[str, ...] = Field((), description="sites dealt to the training animals in turn; all if not given")
+    test_sites: tuple[str, ...] = Field((), description="sites dealt to the held-out animals in turn; all if not given")
 
     @model_validator(mode="after")
     def _check(self) -> CohortPart:
@@ -99,6 +101,20 @@ class EffectsPart(Document):
     flux_drift: float = Field(0.0, description="relative change of the flux over the scan")
     scatter_to_primary: float = Field(0.0, ge=0, description="mean scattered over primary intensity behind the animal")
     breathing: Length = Field(0.0, description="largest displacement by breathing")
+
+
+SITE_PARTS = ("instrument", "scan", "effects")
+# The networks take the same channels on the same grid from every site.
+SAME_AT_ALL_SITES = ("directions", "supersampling")
+
+
+class SitePart(Document):
+    """A scanner: what it changes of the study's instrument, scan and effects. Values are written as in those parts."""
+
+    subjects: tuple[str, ...] = Field((), description="animals scanned here whatever their turn, such as test-0001")
+    instrument: dict[str, Any] = Field({}, description="changes to instrument")
+    scan: dict[str, Any] = Field({}, description="changes to scan, the grating directions and supersampling excepted")
+    effects: dict[str, Any] = Field({}, description="changes to effects")
 
 
 class RetrievalPart(Document):
@@ -180,11 +196,46 @@ class CTStudy(Document):
     instrument: InstrumentPart = InstrumentPart()
     scan: ScanPart = ScanPart()
     effects: EffectsPart = EffectsPart()
+    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], SitePart] = Field(
+        {}, description="scanners; each animal is scanned at one"
+    )
     retrieval: RetrievalPart = RetrievalPart()
     correction: CorrectionPart = CorrectionPart()
     reconstruction: ReconstructionPart = ReconstructionPart()
     learning: LearningPart = LearningPart(arms=CT_ARMS)
     evaluation: EvaluationPart = EvaluationPart()
+
+    def at(self, site: str) -> CTStudy:
+        """The study with instrument, scan and effects of one site; ``""`` where there are no sites."""
+        if not site:
+            return self
+        parts = {}
+        for name in SITE_PARTS:
+            own = getattr(self, name)
+            merged = {**own.model_dump(mode="json"), **getattr(self.sites[site], name)}
+            parts[name] = validate(merged, type(own), f"sites.{site}.{name}")
+        return self.model_copy(update=parts)
+
+    @model_validator(mode="after")
+    def _check_sites(self) -> CTStudy:
+        for split in ("sites", "test_sites"):
+            for name in getattr(self.cohort, split):
+                if name not in self.sites:
+                    known = ", ".join(self.sites) or "none; name them under sites"
+                    raise ValueError(
+                        f"cohort.{split}: wanted one site an animal, each a key of sites ({known}), got {name!r}"
+                    )
+        listed: dict[str, str] = {}
+        for name, site in self.sites.items():
+            for key in SAME_AT_ALL_SITES:
+                if key in site.scan:
+                    raise ValueError(f"sites.{name}.scan.{key}: all sites share the study's, so that their images compare")
+            for subject in site.subjects:
+                if subject in listed:
+                    raise ValueError(f"sites: {subject} is at {listed[subject]} and at {name}; a scan is made at one site")
+                listed[subject] = name
+            self.at(name)
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> CTStudy:

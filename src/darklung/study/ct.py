@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from darklung.core.checks import check_one_of
 from darklung.core.types import Image, Phantom, Projections, Scan
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
@@ -97,6 +98,7 @@ def plan_animals(study: CTStudy) -> list[dict[str, Any]]:
         test_subjects=part.test_animals,
         seed=study.seed,
         variants={"train": part.variant, "test": part.test_variant},
+        sites={"train": part.sites or tuple(study.sites), "test": part.test_sites or tuple(study.sites)},
         lesions_per_subject=part.lesions,
         diameters_m=part.diameter,
         classes=part.tissues,
@@ -104,7 +106,10 @@ def plan_animals(study: CTStudy) -> list[dict[str, Any]]:
         shams=part.shams,
         mimics=part.mimics,
     )
-    return [asdict(subject) for subject in subjects]
+    listed = {subject: name for name, site in study.sites.items() for subject in site.subjects}
+    for name in listed:
+        check_one_of("sites: subject", name, [s.name for s in subjects])
+    return [asdict(replace(s, site=listed.get(s.name, s.site))) for s in subjects]
 
 
 def subject_of(row: Mapping[str, Any]) -> Any:

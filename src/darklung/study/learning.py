@@ -16,6 +16,7 @@ from darklung.io.tables import save_json, save_table
 from darklung.pipeline import Context
 from darklung.study.cases import StoredCase, load_case
 from darklung.study.config import EvaluationPart, LearningPart
+from darklung.study.sites import results_by_site
 
 if TYPE_CHECKING:
     from darklung.evaluate.tables import ArmTables
@@ -110,6 +111,9 @@ def evaluate(context: Context) -> None:
     result = compare(
         tables=splits, seed=p["seed"], replicates=part.replicates, specificity=part.specificity, crossed=crossed
     )
+    if "sites" in p:
+        options = {"seed": p["seed"], "replicates": part.replicates, "specificity": part.specificity}
+        result["by_site"] = results_by_site(splits, p["sites"], **options)
     save_json(context.out / "comparison.json", result)
     _save_units(context.out, splits)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from darklung.core.random import derive_seed
@@ -27,7 +28,7 @@ CODE = {
     "lobes": ("phantom.radiograph", "phantom.lobes", "features", "io.lobes", "study.lobes", "study.cases"),
     "learn": ("learn", "study.learning", "study.cases"),
     "predict": ("learn", "study.learning", "study.cases"),
-    "evaluate": ("evaluate", "study.learning", "study.cases"),
+    "evaluate": ("evaluate", "study.learning", "study.sites", "study.cases"),
     "report": ("report", "study.reporting", "study.cases", "study.learning"),
 }
 
@@ -60,7 +61,8 @@ def _ct_tasks(study: CTStudy) -> list[Task]:
         tasks += _animal_tasks(study, animal)
     training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
     test = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "test"]
-    return _comparison_tasks(study, tasks, training, test, {})
+    sites = {a["name"]: a["site"] for a in animals} if study.sites else {}
+    return _comparison_tasks(study, tasks, training, test, {}, sites)
 
 
 def _cohort_task(rows: Sequence[Mapping[str, Any]], meanings: Mapping[str, str]) -> Task:
@@ -71,6 +73,7 @@ def _cohort_task(rows: Sequence[Mapping[str, Any]], meanings: Mapping[str, str])
 def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
     """The chain of one animal, from its seed to its case."""
     name = animal["name"]
+    study = study.at(animal["site"])
     instrument = _dump(study.instrument)
 
     def task(stage: str, parameters: Mapping[str, Any], *inputs: str, transient: bool = False) -> Task:
@@ -81,7 +84,8 @@ def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
     seed = derive_seed(study.seed, "scan", name)
     scan = {"instrument": instrument, "scan": _dump(study.scan), "effects": _dump(study.effects), "seed": seed}
     keep = study.scan.keep_frames
-    body = {"subject": animal, "body": _dump(study.body), "supersampling": study.scan.supersampling}
+    # The site changes how an animal is scanned and nothing of the animal.
+    body = {"subject": {**animal, "site": ""}, "body": _dump(study.body), "supersampling": study.scan.supersampling}
     return [
         task("phantom", body),
         task("scan", scan, "phantom", transient=not keep),
@@ -106,12 +110,18 @@ def _radiograph_tasks(study: RadiographStudy, study_file: Path) -> list[Task]:
 
 
 def _comparison_tasks(
-    study: Study, before: list[Task], members: Sequence[Member], test: Sequence[Member] | None, facts: Mapping[str, Any]
+    study: Study,
+    before: list[Task],
+    members: Sequence[Member],
+    test: Sequence[Member] | None,
+    facts: Mapping[str, Any],
+    sites: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Task]:
     """The tasks `before` that make the cases, then training, prediction, evaluation and report.
 
     With `test` members of their own, folds of `members` are validated in turn and the test members are predicted by the mean
     of all folds' models. Without (`test` None), each fold is tested by the model that neither trained nor validated on it.
+    With `sites` (animal -> site) results are told by site too.
     """
     rounds = _rounds(members, folds=study.learning.folds, seed=study.seed, separate_test=test is not None)
     tasks: list[Task] = []
@@ -135,6 +145,7 @@ def _comparison_tasks(
         "arms": list(study.learning.arms),
         "animals": {m.task.split("/")[1]: m.animal for m in (*members, *(test or ()))},
         "seed": derive_seed(study.seed, "evaluate"),
+        **({"sites": dict(sites)} if sites else {}),
     }
     inputs = {"cases": cases, **{role: tuple(names) for role, names in predictions.items()}}
     tasks.append(Task("evaluate", "all", "darklung.study.learning:evaluate", parameters, inputs, CODE["evaluate"]))

@@ -20,6 +20,7 @@ from darklung.report.comparison import comparison_sections, published_section
 from darklung.report.html import write_report
 from darklung.report.pictures import Example, projections_section, slices_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
+from darklung.report.sites import sites_section
 from darklung.study.cases import StoredCase, load_case
 from darklung.study.learning import LOGITS, arm_and_fold
 
@@ -53,6 +54,8 @@ def report(context: Context) -> None:
     comparison = json.loads((context.input("evaluate") / "comparison.json").read_text())
     kind = study["kind"]
     sections = comparison_sections(comparison)
+    if comparison.get("by_site"):
+        sections.append(sites_section(comparison["by_site"]))
     sections.append(published_section(comparison, kind="ct" if kind == "ct" else "radiograph"))
     sections.append(slices_section(_examples(context), channels=_channels(study)))
     if "retrieve" in context.inputs:
@@ -79,6 +82,9 @@ def _imperfections(study: Mapping[str, Any]) -> list[str]:
     on = {name.replace("_", " "): value for name, value in study["effects"].items() if float(str(value).split()[0]) != 0}
     off = [name.replace("_", " ") for name in study["effects"] if name.replace("_", " ") not in on]
     told = [f"Not simulated: {', '.join(off)}."] if off else []
+    for name, site in study["sites"].items():
+        changes = [f"{part}.{k} {v}" for part in ("instrument", "scan", "effects") for k, v in site[part].items()]
+        told.append(f"Site {name}: {', '.join(changes) or 'as the study says'}.")
     return told + ([f"Simulated flaws: {', '.join(f'{k} {v}' for k, v in on.items())}."] if on else [])
 
 

@@ -14,6 +14,7 @@ from darklung.pipeline.run import stale
 from darklung.pipeline.task import task_keys
 from darklung.study.config import Study, read_study
 from darklung.study.plan import EVALUATION, REPORT, plan
+from darklung.study.sites import site_lines
 
 REPORT_FILE = "report.html"
 
@@ -76,7 +77,7 @@ def comparison_table(comparison: dict) -> str:
         for arm in comparison["arms"]:
             metrics = results[arm]["metrics"]
             lines.append(f"{arm:<16}" + "".join(f"{_interval(metrics[name]):>22}" for name in names))
-    return "\n".join(lines).strip()
+    return "\n".join([*lines, *site_lines(comparison)]).strip()
 
 
 def _interval(metric: dict) -> str:

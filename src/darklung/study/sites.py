@@ -1,0 +1,81 @@
+"""Results at each site: the same models and thresholds, on the animals that one scanner saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darklung.evaluate.tables import ArmTables
+
+PERMUTATIONS = 100  # differences by site are not reported; this keeps them cheap
+KEPT = ("n", "metrics", "froc")
+
+Splits = Mapping[str, Mapping[str, "ArmTables"]]
+
+
+def results_by_site(
+    splits: Splits, sites: Mapping[str, str], *, seed: int, replicates: int, specificity: float
+) -> list[dict]:
+    """One entry for each split and site: ``split``, ``site``, ``seen`` and the arms' counts, metrics and FROC.
+
+    Threshold and probability come from all validation animals, as in the whole comparison; ``seen`` tells whether any
+    animal of the site was in training or validation. NOT separated: what the families of mice at each site contribute.
+
+    Parameters
+    ----------
+    splits : split -> arm -> ArmTables
+    sites : mapping
+        Animal -> site.
+    seed, replicates, specificity
+        As in `darklung.evaluate.comparison.compare`.
+    """
+    from darklung.evaluate.comparison import compare
+
+    arms = splits["validation"]
+    seen = {sites[a] for a in _animals(next(iter(arms.values())))}
+    entries = []
+    for split, tables in splits.items():
+        for site in sorted({sites[a] for a in _animals(next(iter(tables.values())))}):
+            own = {arm: _only(t, {a for a in sites if sites[a] == site}) for arm, t in tables.items()}
+            found = compare(
+                tables={"validation": arms, "test": own}, seed=seed, replicates=replicates, permutations=PERMUTATIONS,
+                specificity=specificity, crossed=True,
+            )["results"]["test"]  # fmt: skip
+            results = {arm: {k: result[k] for k in KEPT} for arm, result in found.items()}
+            entries.append({"split": split, "site": site, "seen": site in seen, "results": results})
+    return entries
+
+
+def _animals(tables: ArmTables) -> set[str]:
+    return set(tables.voxels["subject"])
+
+
+def _only(tables: ArmTables, animals: set[str]) -> ArmTables:
+    """The rows of some animals."""
+    parts: dict[str, Any] = {}
+    for name in ("tiles", "voxels", "candidates", "lesions"):
+        table = getattr(tables, name)
+        parts[name] = None if table is None else table[table["subject"].isin(animals)].reset_index(drop=True)
+    return replace(tables, **parts)
+
+
+def site_lines(comparison: Mapping[str, Any]) -> list[str]:
+    """AUROC and sensitivity at each site, as text."""
+    lines = []
+    for entry in comparison.get("by_site", ()):
+        first = next(iter(entry["results"].values()))["n"]
+        held = "" if entry["seen"] else ", held out"
+        head = f"{entry['split']} at {entry['site']}{held}: {first['subjects']} animals, {first['positives']} positive tiles"
+        lines += ["", head]
+        for arm, result in entry["results"].items():
+            shown = "".join(
+                f"{name} {_value(result['metrics'][name]):<10}" for name in ("auroc", "sensitivity", "specificity")
+            )
+            lines.append(f"  {arm:<16}{shown.rstrip()}")
+    return lines
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    return "-" if metric["value"] is None else f"{metric['value']:.3f}"
