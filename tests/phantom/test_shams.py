@@ -57,8 +57,10 @@ def pasted(phantom: Phantom, centre_m: tuple[float, float, float], rng: np.rando
     grid = make_grid(VIEW_M, VOXEL_M)
     z, y, x = (axis - c for axis, c in zip(grid.mesh(), centre_m))
     inside = (np.sqrt(z**2 + y**2 + x**2) < 0.5 * REQUEST.diameter_m) & (phantom.interface_density_per_m > 4e4)
-    pool = phantom.tissue_fraction[(phantom.lobes > 0) & (phantom.interface_density_per_m > 4e4)]
-    phantom.tissue_fraction[inside] = rng.choice(pool, inside.sum())
+    pool = np.flatnonzero((phantom.lobes > 0) & (phantom.interface_density_per_m > 4e4))
+    taken = rng.choice(pool, inside.sum())
+    for values in (phantom.tissue_fraction, phantom.interface_density_per_m):
+        values[inside] = values.ravel()[taken]
     return phantom
 
 

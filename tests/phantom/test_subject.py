@@ -30,7 +30,7 @@ def test_every_drawn_body_fits(seed, variant):
     body = thorax.body
     assert min(body[:, 0].min(), body[:, -1].min(), body[:, :, 0].min(), body[:, :, -1].min()) > 0.1e-3
     inside = thorax.lung < 0
-    assert 0.5 < inside.sum() * grid.voxel_m**3 / ML < 1.2
+    assert 0.42 < inside.sum() * grid.voxel_m**3 / ML < 0.75  # micro-CT of healthy mice: 0.554 (10.3390/jimaging8080204)
     assert (body[inside] < -1.5e-3).all()
     assert not inside[0].any()
     assert not inside[-1].any()

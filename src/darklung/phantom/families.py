@@ -4,6 +4,7 @@ Ranges are half-widths, lengths and fractions of adult laboratory mice of about 
 [Irvin2003] C.G. Irvin, J.H.T. Bates, Respir Res 2003, 10.1186/rr199 (lung volumes of mice);
 [Dogdas2007] B. Dogdas et al., Phys Med Biol 2007, 10.1088/0031-9155/52/3/003 (Digimouse, size of organs);
 [Hoang2018] T.-V. Hoang et al., J Anat 2018, 10.1111/joa.12773 (stereology of each lobe of the mouse lung);
+[Camara2022] J.A. Camara et al., J Imaging 2022, 10.3390/jimaging8080204 (healthy mice: lungs of 0.554 ml in micro-CT);
 [design] chosen here, within what those sources allow.
 """
 
@@ -61,11 +62,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "neck_taper": (0.10, 0.22),
     "skin_m": (0.30 * MM, 0.45 * MM),
     "fat_m": (0.25 * MM, 0.75 * MM),
-    "cavity_half_width_m": (
-        6.6 * MM,
-        7.2 * MM,
-    ),  # with length and depth: lungs of 0.5–0.8 ml, held at mid inflation [Irvin2003]
-    "cavity_half_depth_m": (5.3 * MM, 5.9 * MM),
+    "cavity_half_width_m": (6.2 * MM, 6.8 * MM),  # with length and depth: lungs of 0.55 ml on average [Camara2022]
+    "cavity_half_depth_m": (5.1 * MM, 5.7 * MM),
     "lung_length_m": (11.6 * MM, 12.8 * MM),
     "apex_z_m": (6.6 * MM, 7.2 * MM),
     "dome_height_m": (3.6 * MM, 5.0 * MM),
@@ -99,8 +97,8 @@ RANGES_B: Mapping[str, tuple[float, float]] = {
     "body_half_width_m": (9.3 * MM, 10.1 * MM),
     "body_half_depth_m": (9.4 * MM, 10.4 * MM),
     "fat_m": (0.5 * MM, 1.1 * MM),
-    "cavity_half_width_m": (6.0 * MM, 6.5 * MM),
-    "cavity_half_depth_m": (6.0 * MM, 6.6 * MM),
+    "cavity_half_width_m": (5.6 * MM, 6.1 * MM),
+    "cavity_half_depth_m": (5.7 * MM, 6.3 * MM),
     "dome_height_m": (2.8 * MM, 4.0 * MM),
     "heart_left_m": (0.2 * MM, 0.7 * MM),
     "gravity": (-0.14, -0.06),
@@ -118,8 +116,8 @@ RANGES_C: Mapping[str, tuple[float, float]] = {
     "body_half_depth_m": (9.6 * MM, 10.5 * MM),
     "neck_taper": (0.02, 0.10),
     "fat_m": (0.8 * MM, 1.4 * MM),
-    "cavity_half_width_m": (6.9 * MM, 7.4 * MM),
-    "cavity_half_depth_m": (6.1 * MM, 6.7 * MM),
+    "cavity_half_width_m": (6.7 * MM, 7.2 * MM),
+    "cavity_half_depth_m": (5.9 * MM, 6.5 * MM),
     "lung_length_m": (10.8 * MM, 12.0 * MM),
     "dome_height_m": (4.6 * MM, 5.8 * MM),
     "heart_long_m": (4.2 * MM, 4.7 * MM),

@@ -17,7 +17,7 @@ from darklung.phantom.grid import Grid, smooth_noise
 
 Field = NDArray[np.float32]
 
-MIDLINE_M = 1.4 * MM  # at the lungs' base the plane between them lies this far left: the left lung is the smaller one
+MIDLINE_M = 3.2 * MM  # at the lungs' base the plane between them lies this far left: the left lung is the smaller one
 LOBES = ("left", "right cranial", "right middle", "right caudal", "accessory")
 
 
@@ -186,16 +186,16 @@ def _great_vessels(frame: Frame, a: Anatomy, bumps: Field) -> Field:
 
 def _midline(frame: Frame, a: Anatomy) -> Field:
     """x of the plane between the lungs, central at the apex."""
-    return np.float32(MIDLINE_M) * np.clip((np.float32(a.apex_z_m) - frame.z) / np.float32(a.lung_length_m), 0, 1)
+    return np.float32(MIDLINE_M) * np.clip((np.float32(a.apex_z_m) - frame.z) / np.float32(a.lung_length_m), 0, 1) ** 0.5
 
 
 def _lobes(frame: Frame, a: Anatomy, bumps: Field, accessory: Field) -> tuple[NDArray[np.uint8], Field]:
     """Label of each lobe and the distance to the nearest fissure between right lobes."""
-    mid = a.apex_z_m - 0.42 * a.lung_length_m
+    mid = a.apex_z_m - 0.365 * a.lung_length_m
     y = frame.y - np.float32(cavity_centre_y_m(a))
     wave = np.float32(0.35 * MM) * bumps
     cranial = np.float32(0.93) * (frame.z - np.float32(mid) - np.float32(0.40) * y) + wave
-    middle = np.float32(0.80) * (np.float32(-0.5 * MM) - y - np.float32(0.75) * (frame.z - np.float32(mid - 3 * MM))) + wave
+    middle = np.float32(0.80) * (np.float32(-2.0 * MM) - y - np.float32(0.75) * (frame.z - np.float32(mid - 3 * MM))) + wave
     right = np.where(cranial > 0, 2, np.where(middle > 0, 3, 4))
     left = frame.x > _midline(frame, a)
     label = np.where(left, 1, right)
@@ -233,7 +233,7 @@ def build_thorax(grid: Grid, a: Anatomy, seed: int) -> Thorax:
     side = frame.x - _midline(frame, a)
     wall = np.abs(side + np.float32(0.3 * MM) * bumps) - thick.astype(np.float32)
     around = (frame.z - np.float32(low), y - np.float32(1.3 * MM), frame.x + np.float32(0.9 * MM))
-    accessory = _ellipsoid(around, (4.0 * MM, 3.0 * MM, 3.4 * MM))
+    accessory = _ellipsoid(around, (4.3 * MM, 3.2 * MM, 3.4 * MM))
     accessory = np.maximum(accessory, -(heart - np.float32(0.25 * MM)))
     wall = np.maximum(wall, -accessory)
     lung = np.maximum(np.maximum(cavity, -wall), np.maximum(np.float32(0.15 * MM) - heart, np.float32(0.1 * MM) - above))
