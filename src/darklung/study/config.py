@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from darklung.io.documents import Angle, Document, Energy, Length, Time, read_document, validate
+from darklung.tomo.methods import find_method
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -138,8 +139,13 @@ class CorrectionPart(Document):
 class ReconstructionPart(Document):
     """From projections to volumes."""
 
-    filter: str = Field("ramp", description="filter of the backprojection")
-    cutoff: float = Field(1.0, gt=0, le=1, description="part of the Nyquist frequency that is kept")
+    method: str = Field("fbp", description="fbp, cgls, pwls_tv, tensor, or package.module:function")
+    options: dict[str, bool | int | float | str] = Field({}, description="keyword arguments of the method, such as cutoff")
+
+    @model_validator(mode="after")
+    def _check(self) -> ReconstructionPart:
+        find_method(self.method, self.options)
+        return self
 
 
 class LearningPart(Document):

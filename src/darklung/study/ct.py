@@ -210,43 +210,35 @@ def without_hardening(projections: Projections, instrument: Any, method: str) ->
 
 
 def reconstruct(context: Context) -> None:
-    """Filtered backprojection of attenuation and of the dark field of each direction."""
-    from darklung.features.channels import direction_name
-    from darklung.tomo.fbp import fbp
+    """Volumes of attenuation and of the dark field of each direction, by the method that the study names."""
+    from darklung.study.reconstructors import volumes_to_image
+    from darklung.tomo.methods import find_method
 
     part = ReconstructionPart.model_validate(context.parameters["reconstruction"])
     projections = load(context.input("correct") / "projections.h5", Projections)
-    # Every direction exposes the animal alike, so the plain mean uses all photons of all stepping curves.
-    maps = {"attenuation": projections.attenuation.mean(axis=0)}
-    for d, angle in enumerate(projections.directions_rad):
-        maps[direction_name(angle)] = projections.dark_field[d]
-    volumes = []
-    for i, values in enumerate(maps.values()):
-        context.progress(i / len(maps), "channels")
-        volumes.append(fbp(values, projections.geometry, filter=part.filter, cutoff=part.cutoff))
-    pixel = projections.geometry.pixel_m
-    image = Image(
-        data=np.stack(volumes).astype(np.float32), names=tuple(maps), units=("1/m",) * len(maps), spacing_m=(pixel,) * 3
-    )
-    save_image(context.out / "image.ome.zarr", image)
+    found = find_method(part.method, part.options)(projections, **part.options, progress=context.progress)
+    save_image(context.out / "image.ome.zarr", volumes_to_image(found, projections))
     (context.out / "directions.json").write_text(json.dumps([float(a) for a in projections.directions_rad]))
+    (context.out / "notes.json").write_text(json.dumps(dict(found.notes), indent=1))
 
 
 def features(context: Context) -> None:
     """Channels for the networks, cropped to the lungs found in the image, and the truth on the same grid."""
-    from darklung.features.channels import crop_to_region, stack_channels
+    from darklung.features.channels import crop_to_region, direction_name, stack_channels
     from darklung.features.lung import lung_region
+    from darklung.study.reconstructors import with_extras
 
     image = load_image(context.input("reconstruct") / "image.ome.zarr")
     animal = load(context.input("phantom") / "phantom.h5", Phantom)
     angles = [float(a) for a in json.loads((context.input("reconstruct") / "directions.json").read_text())]
     channels = stack_channels(
         attenuation=_one(image, "attenuation", "attenuation"),
-        dark_field=[_one(image, name, "dark_field") for name in image.names[1:]],
+        dark_field=[_one(image, direction_name(angle), "dark_field") for angle in angles],
         directions_rad=angles,
         extras=("noise", *(("anisotropy",) if len(angles) > 1 else ())),
         seed=context.parameters["seed"],
     )
+    channels = with_extras(channels, image)
     crop = crop_to_region(channels, lung_region(channels))
     instances = instances_on_grid(animal, crop.image)
     lesions = [i.number for i in animal.insertions if i.kind == "lesion"]

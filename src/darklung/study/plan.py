@@ -13,6 +13,7 @@ from darklung.core.splits import folds_by_group, rotate
 from darklung.pipeline import Task
 from darklung.study.cohort import animal_rows, copy_rows
 from darklung.study.config import CTStudy, RadiographStudy, Study
+from darklung.study.reconstructors import method_files
 
 REPORT = "report/all"
 EVALUATION = "evaluate/all"
@@ -23,8 +24,8 @@ CODE = {
     "scan": ("simulate", "physics", "tomo", "study.ct"),
     "retrieve": ("retrieve", "correct.flux", "study.ct"),
     "correct": ("correct", "physics", "study.ct"),
-    "reconstruct": ("tomo", "study.ct"),
-    "features": ("features", "study.ct", "study.cases"),
+    "reconstruct": ("tomo", "study.ct", "study.reconstructors"),
+    "features": ("features", "study.ct", "study.cases", "study.reconstructors"),
     "lobes": ("phantom.radiograph", "phantom.lobes", "features", "io.lobes", "study.lobes", "study.cases"),
     "learn": ("learn", "study.learning", "study.cases"),
     "predict": ("learn", "study.learning", "study.cases"),
@@ -79,7 +80,8 @@ def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
     def task(stage: str, parameters: Mapping[str, Any], *inputs: str, transient: bool = False) -> Task:
         needs = {i: (f"{i}/{name}",) for i in inputs}
         function = f"darklung.study.ct:{stage}"
-        return Task(stage, name, function, parameters, needs, CODE[stage], transient=transient)
+        files = method_files(study.reconstruction.method) if stage == "reconstruct" else {}
+        return Task(stage, name, function, parameters, needs, CODE[stage], files, transient=transient)
 
     seed = derive_seed(study.seed, "scan", name)
     scan = {"instrument": instrument, "scan": _dump(study.scan), "effects": _dump(study.effects), "seed": seed}

@@ -1,0 +1,297 @@
+"""Reconstruction methods as one seam: projections of all grating directions in, volumes out.
+
+A method is a function ``method(projections, *, options..., progress)`` that returns `Volumes`. Its keyword-only arguments
+are what a study file or ``darklung reconstruct`` may set. `METHODS` lists the short names; any ``package.module:function``
+of the same shape will do.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.seams import resolve
+from darklung.core.types import Projections
+
+METHODS = {
+    "fbp": "darklung.tomo.methods:fbp_method",
+    "cgls": "darklung.tomo.methods:cgls_method",
+    "pwls_tv": "darklung.tomo.methods:pwls_tv_method",
+    "tensor": "darklung.tomo.methods:tensor_method",
+}
+Tell = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """What a method gives, all (z, y, x) float32 on a grid of the detector's pixels, centred on the rotation axis.
+
+    Parameters
+    ----------
+    attenuation : (z, y, x) float32 [1/m]
+    dark_field : (direction, z, y, x) float32 [1/m]
+        Scattering coefficient seen by each grating direction.
+    extras : mapping
+        Name -> (unit, volume): noise maps, tensor images.
+    notes : mapping
+        Plain numbers and words for the record, such as why an iteration stopped.
+    """
+
+    attenuation: NDArray[np.float32]
+    dark_field: NDArray[np.float32]
+    extras: Mapping[str, tuple[str, NDArray[np.float32]]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_shape("attenuation", self.attenuation, "z, y, x", (None, None, None))
+        check_shape("dark_field", self.dark_field, "direction, z, y, x", (None, *self.attenuation.shape))
+        for name, (_, volume) in self.extras.items():
+            check_shape(name, volume, "z, y, x", self.attenuation.shape)
+
+
+def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]:
+    """The function that `name` stands for; raises if it does not take every one of `options`.
+
+    Raises
+    ------
+    DarklungError
+        Unknown name or option (with the known ones), or a value that is not of the default's type.
+    """
+    method = resolve("reconstruction method", name, METHODS)
+    known = {p.name: p.default for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    known.pop("progress", None)
+    for option, value in options.items():
+        check_one_of(f"option of {name}", option, known)
+        default = known[option]
+        allowed = (int, float) if type(default) is float else (type(default),)
+        fits = default is inspect.Parameter.empty or type(value) in allowed
+        require(fits, f"option {option} of {name}: wanted a value such as {default!r}, got {value!r}")
+    return method
+
+
+def fbp_method(
+    projections: Projections, *, filter: str = "ramp", cutoff: float = 1.0, noise: bool = False, progress: Tell | None = None
+) -> Volumes:
+    """Filtered back-projection of attenuation and of each direction's dark field, see `darklung.tomo.fbp.fbp`.
+
+    Exact for a sensitivity along the rotation axis; in other directions the scattering that a view sees turns with the
+    gantry, and the result is a mean over views (docs/decisions/061). Invalid pixels must hold values (`fill_invalid`).
+
+    Parameters
+    ----------
+    projections : Projections
+    filter, cutoff
+        As in `fbp`.
+    noise : bool
+        Also give standard errors ``attenuation_noise`` and ``dark_field_noise_<number>`` (of direction 0, 1, ...).
+    progress : callable, optional
+        Called with the fraction done and a word.
+    """
+    from darklung.tomo.fbp import fbp, fbp_variance
+
+    g, tell = projections.geometry, progress or _silent
+    attenuation, variance = plain_attenuation(projections)
+    count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
+    done = 0
+
+    def run(function: Callable[..., NDArray[np.float32]], values: NDArray) -> NDArray[np.float32]:
+        nonlocal done
+        tell(done / count, "back-projection")
+        done += 1
+        return function(values, g, filter=filter, cutoff=cutoff)
+
+    volume = run(fbp, attenuation)
+    dark = np.stack([run(fbp, d) for d in projections.dark_field])
+    extras = {}
+    if noise:
+        extras["attenuation_noise"] = ("1/m", np.sqrt(run(fbp_variance, variance)))
+        for d, values in enumerate(projections.dark_field_variance):
+            extras[f"dark_field_noise_{d}"] = ("1/m", np.sqrt(run(fbp_variance, values)))
+    return Volumes(volume, dark, extras)
+
+
+def cgls_method(
+    projections: Projections, *, iterations: int = 20, tolerance: float = 1e-3, progress: Tell | None = None
+) -> Volumes:
+    """Weighted least squares by conjugate gradients, ended when the data are explained to within their noise.
+
+    Invalid pixels have no weight. See `darklung.tomo.iterative.cgls`; not regularised but by stopping early.
+    """
+    from darklung.tomo.iterative import cgls
+
+    def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
+        return cgls(projector, data, weights=weights, iterations=iterations, tolerance=tolerance, progress=tell)
+
+    return _each(projections, solve, iterations, progress)
+
+
+def pwls_tv_method(
+    projections: Projections,
+    *,
+    attenuation_strength: float = 0.3,
+    dark_field_strength: float = 0.03,
+    iterations: int = 20,
+    subsets: int = 8,
+    nonnegative_attenuation: bool = False,
+    tolerance: float = 1e-3,
+    progress: Tell | None = None,
+) -> Volumes:
+    """Penalised weighted least squares with total variation; weights are 1/variance from the retrieval, 0 where invalid.
+
+    See `darklung.tomo.iterative.pwls_tv`; starts from filtered back-projection where the views allow one.
+
+    Parameters
+    ----------
+    projections : Projections
+    attenuation_strength, dark_field_strength : float
+        Weight of the total variation [m]. The defaults suit 5e7 counts a pixel and scan at 120 um; the best ones grow about
+        as the square root of the counts.
+    iterations, subsets, tolerance
+        Passes over all views at most, groups of views, and the relative change of a pass that ends it.
+    nonnegative_attenuation : bool
+        Attenuation cannot be negative; the dark field of noisy data is never forced.
+    """
+    from darklung.tomo.fbp import fbp
+    from darklung.tomo.iterative import pwls_tv
+
+    def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
+        try:
+            start = fbp(data, projector.geometry)
+        except DarklungError:  # angles that leave a gap
+            start = None
+        return pwls_tv(
+            projector,
+            data,
+            weights=weights,
+            strength=attenuation_strength if name == "attenuation" else dark_field_strength,
+            iterations=iterations,
+            subsets=min(subsets, projector.geometry.views),
+            nonnegative=nonnegative_attenuation and name == "attenuation",
+            start=start,
+            tolerance=tolerance,
+            progress=tell,
+        )
+
+    return _each(projections, solve, iterations, progress)
+
+
+def tensor_method(
+    projections: Projections,
+    *,
+    smoothness: float = 0.1,
+    isotropy: float = 1e-3,
+    support: float = 0.2,
+    iterations: int = 40,
+    tolerance: float = 1e-3,
+    progress: Tell | None = None,
+) -> Volumes:
+    """The rank-2 scattering tensor E from all directions at once, its images, and attenuation by filtered back-projection.
+
+    Extras: ``tensor_mean`` (tr E / 3), ``tensor_axial`` (E_zz), ``tensor_anisotropy``, ``tensor_in_plane_anisotropy``. The
+    dark field of direction α is the mean of uᵀEu over a turn, cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does not
+    determine E: read `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
+
+    Parameters
+    ----------
+    projections : Projections
+    smoothness, isotropy
+        As in `Prior`.
+    support : float
+        E is zero outside the body: where smoothed attenuation is below this share of its 99th percentile, holes filled in
+        every slice. 0 assumes nothing.
+    """
+    from darklung.tomo.fbp import fbp
+    from darklung.tomo.projector import Projector
+    from darklung.tomo.tensor import Prior, TensorProjector, derived_images, reconstruct_tensor
+
+    g, tell = projections.geometry, progress or _silent
+    attenuation = fbp(plain_attenuation(projections)[0], g)
+    mask = body_mask(attenuation, support)
+    projector = Projector(g, (g.rows, g.cols, g.cols), g.pixel_m)
+    operator = TensorProjector(projector, projections.directions_rad)
+    found = reconstruct_tensor(
+        operator,
+        projections.dark_field,
+        weights=_weights(projections.dark_field_variance, projections.valid),
+        prior=Prior(smoothness, isotropy, mask),
+        iterations=iterations,
+        tolerance=tolerance,
+        progress=lambda i, size: tell((i + 1) / (iterations + 1), f"gradient {size:.3g}"),
+    )
+    zz, yy, xx = found[:3]
+    mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
+    images = derived_images(found)
+    units = {"mean": "1/m", "axial": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1"}
+    return Volumes(
+        attenuation,
+        np.stack(mixed).astype(np.float32),
+        {f"tensor_{name}": (unit, images[name]) for name, unit in units.items()},
+        {"support_share": float(mask.mean())},
+    )
+
+
+def plain_attenuation(projections: Projections) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean attenuation over the directions and its variance: every direction exposes alike, so all photons count."""
+    count = len(projections.directions_rad)
+    return projections.attenuation.mean(axis=0), projections.attenuation_variance.sum(axis=0) / count**2
+
+
+def body_mask(attenuation: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
+    """Where smoothed attenuation exceeds `share` of its 99th percentile, holes filled slice by slice, one voxel wider."""
+    from scipy import ndimage
+
+    check_range("support", share, 0.0, 1.0)
+    if share == 0:
+        return np.ones(attenuation.shape, bool)
+    smooth = ndimage.gaussian_filter(attenuation, 1.0)
+    inside = smooth > share * np.percentile(smooth, 99)
+    return np.stack([ndimage.binary_dilation(ndimage.binary_fill_holes(part)) for part in inside])
+
+
+def _each(projections: Projections, solve: Callable[..., Any], iterations: int, progress: Tell | None) -> Volumes:
+    """`solve` for attenuation (mean of the directions where each is valid) and for each dark field."""
+    from darklung.tomo.projector import Projector
+
+    g, tell = projections.geometry, progress or _silent
+    projector = Projector(g, (g.rows, g.cols, g.cols), g.pixel_m)
+    maps = [("attenuation", *_weighted_mean(projections))]
+    for d, values in enumerate(projections.dark_field):
+        maps.append((f"dark_field_{d}", values, _weights(projections.dark_field_variance[d], projections.valid[d])))
+    volumes, notes = [], {}
+    for i, (name, values, weights) in enumerate(maps):
+
+        def step(k: int, chi: float, i: int = i, name: str = name) -> None:
+            tell((i + (k + 1) / iterations) / len(maps), f"{name}, pass {k + 1}, chi-square {chi:.3f}")
+
+        found = solve(projector, values, weights, name, step)
+        volumes.append(found.volume)
+        notes[name] = {"stopped": found.stopped, "passes": len(found.chi_square), "chi_square": found.chi_square[-1:]}
+    return Volumes(volumes[0], np.stack(volumes[1:]), {}, notes)
+
+
+def _weighted_mean(projections: Projections) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Attenuation, the mean of the valid directions, and its weights; where none is valid the weight is zero."""
+    count = projections.valid.sum(axis=0)
+    total = np.where(projections.valid, projections.attenuation, 0).sum(axis=0, dtype=np.float32)
+    variance = np.where(projections.valid, projections.attenuation_variance, 0).sum(axis=0, dtype=np.float32)
+    at_least = np.maximum(count, 1)
+    return (total / at_least).astype(np.float32), _weights(variance / at_least**2, count > 0)
+
+
+def _weights(variance: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """1/variance, zero where invalid or where the variance says nothing."""
+    usable = valid & np.isfinite(variance) & (variance > 0)
+    require(bool(usable.any()), "projections: no valid pixel with a variance > 0; this method needs variances, fbp does not")
+    out = np.zeros(variance.shape, np.float32)
+    np.divide(1.0, variance, out=out, where=usable, casting="unsafe")
+    return out
+
+
+def _silent(fraction: float, text: str) -> None:
+    """No progress wanted."""
