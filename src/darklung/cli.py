@@ -51,6 +51,26 @@ def run(
 
 
 @app.command()
+def cohort(
+    study: Annotated[Path | None, typer.Argument(help="A study file of kind ct; all defaults without one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the animals and their tables.")] = Path("cohort"),
+    animals: Annotated[str | None, typer.Option(help="Animals, or training,held-out, such as 150,50.")] = None,
+    voxel: Annotated[str | None, typer.Option(help="Voxel of the phantoms, such as '300 um'.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the cohort.")] = None,
+    radiographs: Annotated[bool, typer.Option("--radiographs", help="Simulate a radiograph of each animal.")] = False,
+    ct: Annotated[bool, typer.Option("--ct", help="Simulate and reconstruct the study's CT of each animal.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be made.")] = False,
+) -> None:
+    """Make a cohort of mice alone: tables with a data dictionary, phantoms and, if wanted, scans of the same animals."""
+    from darklung.study.animals import make_cohort
+
+    changes = {"animals": animals, "voxel": voxel, "seed": seed}
+    options = {"radiographs": radiographs, "ct": ct, "dry_run": dry_run}
+    typer.echo(make_cohort(study, out=out, changes=changes, workers=workers, **options))
+
+
+@app.command()
 def retrieve(
     description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
     out: Annotated[Path, typer.Option(help="Folder for the maps, the overview and the record.")],

@@ -16,6 +16,36 @@ from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import two_phase
 
 ML = 1e-6
+MOUSE_MEANINGS = {
+    "subject": "name of the animal",
+    "site": "where it is scanned",
+    "variant": "family of mice",
+    "lung volume ml": "volume of all lobes",
+    "lung tissue g": "mass inside the lungs, lesions and vessels included",
+    "lung density g/cm3": "that mass over that volume",
+    "tissue fraction": "median of healthy parenchyma alone",
+    "interface density /cm": "area of the air-tissue interface in a volume, median of healthy parenchyma alone",
+    "chord of airspace um": "mean linear intercept of airspace, 4 (1 - tissue fraction) / interface density",
+    "texture %": "standard deviation of the logarithm of the tissue fraction",
+    "mu of lung /cm": "attenuation coefficient of healthy parenchyma, 70 keV",
+    "epsilon of lung /cm": "linear diffusion coefficient of healthy parenchyma, 70 keV, correlation length 3 um",
+    "body mass g": "of the simulated part of the body",
+    **{f"lobe {name} %": "share of the lungs' volume" for name in LOBES},
+    "synthetic_flag": "true: the animal is simulated",
+}
+INSERTION_MEANINGS = {
+    "subject": "name of the animal",
+    "number": "number in the label volume; a sham has none there",
+    "kind": "lesion, mimic or sham",
+    "tissue": "class",
+    "diameter_mm": "diameter that was placed, of the sphere of the same volume",
+    "measured_diameter_mm": "the same, from the voxels of its label",
+    "lobe": "lobe that holds it",
+    "place": "pleura where it touches the lungs' surface, else inside",
+    "mu_ratio": "attenuation of its core over that of the lung around it",
+    "epsilon_ratio": "diffusion coefficient of its core over that of the lung around it",
+    "synthetic_flag": "true: it is simulated",
+}
 PURE = 0.01  # a voxel is all parenchyma where its mass follows from φ to this share
 
 

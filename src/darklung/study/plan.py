@@ -21,6 +21,9 @@ EVALUATION = "evaluate/all"
 CODE = {
     "cohort": ("io.tables", "study.cohort"),
     "phantom": ("phantom", "physics", "study.ct"),
+    "describe": ("phantom", "physics", "study.animals"),
+    "tables": ("phantom", "physics", "io.tables", "study.animals"),
+    "radiograph": ("simulate", "physics", "tomo", "retrieve", "correct", "features", "study.ct", "study.animals"),
     "scan": ("simulate", "physics", "tomo", "study.ct"),
     "retrieve": ("retrieve", "correct.flux", "study.ct"),
     "correct": ("correct", "physics", "study.ct"),
@@ -57,21 +60,26 @@ def _ct_tasks(study: CTStudy) -> list[Task]:
     from darklung.study.ct import plan_animals
 
     animals = plan_animals(study)
-    tasks = [_cohort_task(*animal_rows(animals, study.name))]
+    tasks = [cohort_task(study, animals)]
     for animal in animals:
-        tasks += _animal_tasks(study, animal)
+        tasks += animal_tasks(study, animal)
     training = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "train"]
     test = [Member(f"features/{a['name']}", a["name"]) for a in animals if a["split"] == "test"]
     sites = {a["name"]: a["site"] for a in animals} if study.sites else {}
     return _comparison_tasks(study, tasks, training, test, {}, sites)
 
 
-def _cohort_task(rows: Sequence[Mapping[str, Any]], meanings: Mapping[str, str]) -> Task:
+def cohort_task(study: CTStudy, animals: Sequence[Mapping[str, Any]]) -> Task:
+    """The table of a study's animals."""
+    return _table_task(*animal_rows(animals, study.name))
+
+
+def _table_task(rows: Sequence[Mapping[str, Any]], meanings: Mapping[str, str]) -> Task:
     parameters = {"rows": rows, "meanings": meanings}
     return Task("cohort", "all", "darklung.study.cohort:write_cohort", parameters, {}, CODE["cohort"])
 
 
-def _animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
+def animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
     """The chain of one animal, from its seed to its case."""
     name = animal["name"]
     study = study.at(animal["site"])
@@ -102,7 +110,7 @@ def _radiograph_tasks(study: RadiographStudy, study_file: Path) -> list[Task]:
     from darklung.study.lobes import plan_copies
 
     folder, copies, sources = plan_copies(study, study_file)
-    tasks = [_cohort_task(*copy_rows(copies))]
+    tasks = [_table_task(*copy_rows(copies))]
     for copy in copies:
         parameters = {"copy": copy, "insertion": _dump(study.insertion)}
         files = {"lobe": folder / copy["file"]}
