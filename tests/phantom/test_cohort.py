@@ -20,6 +20,25 @@ def test_no_two_subjects_share_a_seed_and_splits_have_their_families():
     assert {(s.split, s.variant) for s in plan} == {("train", "A"), ("test", "B")}
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds=st.lists(st.integers(0, 2**31), min_size=2, max_size=3, unique=True), count=st.integers(1, 60))
+def test_no_two_subjects_of_any_cohorts_share_a_seed(seeds, count):
+    plans = [s for seed in seeds for s in plan_cohort(subjects=count, test_subjects=count, seed=seed)]
+    assert len({s.seed for s in plans}) == 2 * count * len(seeds)
+
+
+def test_sites_are_dealt_within_a_split_and_change_nothing_else():
+    plain = plan_cohort(subjects=5, test_subjects=2, seed=3)
+    placed = plan_cohort(subjects=5, test_subjects=2, seed=3, sites={"train": ("a", "b"), "test": ("c",)})
+    assert [s.site for s in placed] == ["a", "b", "a", "b", "a", "c", "c"]
+    assert [dataclasses.replace(s, site="") for s in placed] == plain
+
+
+def test_a_subject_has_one_site():
+    with pytest.raises(DarklungError, match="a scan is made at one site, got"):
+        Subject("one", 1, "A", "train", site=("a", "b"))
+
+
 def test_a_longer_cohort_begins_with_the_same_mice():
     short = plan_cohort(subjects=3, test_subjects=2, seed=7)
     long = plan_cohort(subjects=9, test_subjects=4, seed=7)

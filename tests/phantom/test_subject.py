@@ -49,6 +49,18 @@ def test_five_lobes_and_the_left_lung_is_the_largest(healthy):
     assert x.min() > healthy.lobes.shape[2] // 2 - 8  # +x is the animal's left
 
 
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
+def test_lobes_have_their_published_shares_of_the_lungs(variant):
+    grid = make_grid((18e-3, 24e-3), 4e-4)
+    shares = []
+    for seed in range(6):
+        thorax = build_thorax(grid, draw_anatomy(variant, seed), seed)
+        shares.append([np.mean(thorax.lungs.lobe[thorax.lung < 0] == k) for k in range(1, 6)])
+    published = np.array([0.354, 0.173, 0.114, 0.244, 0.115])  # Hoang et al. 2018, table 1: 10.1111/joa.12773
+    deviation = np.array([0.062, 0.023, 0.013, 0.038, 0.031])
+    assert (np.abs(np.mean(shares, axis=0) - published) < 2 * deviation).all()
+
+
 def test_lung_fields_have_physical_values(healthy):
     pure = (healthy.lobes > 0) & (healthy.interface_density_per_m > 400e2)
     phi = healthy.tissue_fraction[healthy.lobes > 0]

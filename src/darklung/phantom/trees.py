@@ -25,7 +25,7 @@ from darklung.phantom.tubes import Tree, beside, draw_tubes, grow_tree
 Field = NDArray[np.float32]
 Points = NDArray[np.float64]
 
-TERRITORY_M3 = (0.55 * MM) ** 3  # one end branch of an artery or vein feeds about this much lung
+TERRITORY_M3 = (0.53 * MM) ** 3  # one end branch of an artery or vein feeds about this much lung
 POINTS_PER_LEAF = 8
 AIRWAY_SHARE = 0.45  # lumen volume of the drawn airways relative to the vessels'
 AIRWAY_LEAVES = 3  # airways narrower than what feeds this many territories are alveolar ducts: parenchyma
