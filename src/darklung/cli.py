@@ -83,6 +83,25 @@ def retrieve(
 
 
 @app.command()
+def reconstruct(
+    source: Annotated[Path, typer.Argument(help="Projections (HDF5), a folder of retrieve, or a raw description (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder for the volumes, their pictures and records.")],
+    method: Annotated[str, typer.Option(help="fbp, cgls, pwls_tv, tensor, or package.module:function.")] = "fbp",
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the method, such as noise=true.")] = None,
+    axis: Annotated[str, typer.Option(help="Column of the rotation axis: file, estimate, or a number.")] = "file",
+    rings: Annotated[int, typer.Option(min=0, help="Columns over which rings are suppressed, odd, such as 9; 0: no.")] = 0,
+    memory: Annotated[str, typer.Option(help="Most memory; slabs are made to fit.")] = "4 GiB",
+) -> None:
+    """Turn projections into volumes of attenuation and dark field (OME-Zarr), slab by slab."""
+    from darklung.study.reconstruct import reconstruct_files
+
+    table = reconstruct_files(
+        source, out, method=method, options=options or (), axis=axis, rings=rings, memory=memory, tell=typer.echo
+    )
+    typer.echo(table)
+
+
+@app.command()
 def calibrate(
     description: Annotated[Path, typer.Argument(help="Description of a series of sphere powders (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder for the maps, the calibration and its figure.")],

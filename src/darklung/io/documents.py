@@ -62,6 +62,14 @@ def read_yaml(path: Path) -> Any:
         raise DarklungError(f"{path}: no valid YAML{place}: {error.problem}") from error
 
 
+def read_yaml_text(text: str) -> Any:
+    """A single value as YAML reads it: ``"3"`` is a number, ``"true"`` a truth value; text that is no YAML stays text."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
 def read_document(path: Path, model: Any) -> Any:
     """Read `path` into `model` (a `Document` class, or a union of them).
 

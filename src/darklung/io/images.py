@@ -40,6 +40,38 @@ def save_image(path: Path, image: Image) -> None:
     os.replace(partial, path)
 
 
+def create_image(
+    path: Path, *, names: tuple[str, ...], units: tuple[str, ...], shape: tuple[int, int, int], spacing_m: float, slab: int
+) -> zarr.Array:
+    """An empty OME-Zarr volume of NaN to be written slab by slab: ``array[channel, z0:z1] = ...``.
+
+    The same format as `save_image` writes; a centred grid in float32. Chunks end where slabs of `slab` slices end, so that
+    slabs are written independently of each other. Write to a place of one's own and move it when it is whole.
+    """
+    grid = Image(np.broadcast_to(np.float32(0), (len(names), *shape)), names, units, (spacing_m,) * 3)
+    depth = min(slab, shape[0])
+    while depth > CHUNK and depth % 2 == 0:
+        depth //= 2
+    chunks = (1, depth, *(min(CHUNK, n) for n in shape[1:]))
+    shards = (1, depth, *(c * max(1, min(SHARD // c, -(-n // c))) for c, n in zip(chunks[2:], shape[1:])))
+    group = zarr.open_group(str(path), mode="w", zarr_format=3)
+    group.attrs.update({"ome": _ome(grid, path.name), "darklung": _exact(grid)})
+    return group.create_array(
+        "0",
+        shape=grid.data.shape,
+        dtype=np.float32,
+        chunks=chunks,
+        shards=shards,
+        fill_value=np.nan,
+        dimension_names=_axis_names(grid),
+    )
+
+
+def open_array(path: Path) -> zarr.Array:
+    """The (channel, z, y, x) array of an image, to read parts of it or to go on writing."""
+    return zarr.open_group(str(path), mode="r+")["0"]  # type: ignore[return-value]
+
+
 def load_image(path: Path, channels: tuple[str, ...] | None = None) -> Image:
     """Read an image that `save_image` wrote, or only some of its channels, in the order asked for.
 

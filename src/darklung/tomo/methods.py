@@ -76,7 +76,13 @@ def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]
 
 
 def fbp_method(
-    projections: Projections, *, filter: str = "ramp", cutoff: float = 1.0, noise: bool = False, progress: Tell | None = None
+    projections: Projections,
+    *,
+    filter: str = "ramp",
+    cutoff: float = 1.0,
+    noise: bool = False,
+    phase: bool = False,
+    progress: Tell | None = None,
 ) -> Volumes:
     """Filtered back-projection of attenuation and of each direction's dark field, see `darklung.tomo.fbp.fbp`.
 
@@ -90,13 +96,17 @@ def fbp_method(
         As in `fbp`.
     noise : bool
         Also give standard errors ``attenuation_noise`` and ``dark_field_noise_<number>`` (of direction 0, 1, ...).
+    phase : bool
+        Also give ``refraction_<number>`` [rad] of each direction across the axis: δ times 2π distance / period of the
+        analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero.
     progress : callable, optional
         Called with the fraction done and a word.
     """
-    from darklung.tomo.fbp import fbp, fbp_variance
+    from darklung.tomo.fbp import fbp, fbp_gradient, fbp_variance
 
     g, tell = projections.geometry, progress or _silent
     attenuation, variance = plain_attenuation(projections)
+    require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
     count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
     done = 0
 
@@ -113,6 +123,10 @@ def fbp_method(
         extras["attenuation_noise"] = ("1/m", np.sqrt(run(fbp_variance, variance)))
         for d, values in enumerate(projections.dark_field_variance):
             extras[f"dark_field_noise_{d}"] = ("1/m", np.sqrt(run(fbp_variance, values)))
+    for d, angle in enumerate(projections.directions_rad if phase else ()):
+        if abs(np.sin(angle)) > 0.999:
+            shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
+            extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, g))
     return Volumes(volume, dark, extras)
 
 
@@ -184,8 +198,8 @@ def pwls_tv_method(
 def tensor_method(
     projections: Projections,
     *,
-    smoothness: float = 0.1,
-    isotropy: float = 1e-3,
+    smoothness: float = 0.03,
+    isotropy: float = 0.1,
     support: float = 0.2,
     iterations: int = 40,
     tolerance: float = 1e-3,
@@ -201,7 +215,8 @@ def tensor_method(
     ----------
     projections : Projections
     smoothness, isotropy
-        As in `Prior`.
+        As in `Prior`. Where smoothness outweighs isotropy, what one axis cannot tell is filled in by the smallest tensor
+        that fits, which halves in-plane scattering and fakes anisotropy (docs/decisions/065).
     support : float
         E is zero outside the body: where smoothed attenuation is below this share of its 99th percentile, holes filled in
         every slice. 0 assumes nothing.

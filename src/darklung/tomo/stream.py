@@ -25,19 +25,36 @@ class SlabPlan:
         Estimated most memory at any time: one slab's projections, filtered copy, blocks and volume.
     output_bytes : int
         Size of the whole volume in float32.
+    halo : int
+        Neighbouring slices on either side that are computed along with a slab and thrown away, for methods that couple
+        slices.
     """
 
     slabs: tuple[slice, ...]
     peak_bytes: int
     output_bytes: int
+    halo: int = 0
 
     def __str__(self) -> str:
         rows = self.slabs[0].stop - self.slabs[0].start
         memory, size = self.peak_bytes / 2**30, self.output_bytes / 2**30
         return f"{len(self.slabs)} slabs of {rows} slices: about {memory:.2f} GiB of memory, {size:.2f} GiB of results"
 
+    def around(self, rows: slice) -> tuple[slice, slice]:
+        """Rows to read for a slab, with its halo as far as there are rows, and where the slab lies among them."""
+        low, high = max(rows.start - self.halo, 0), min(rows.stop + self.halo, self.slabs[-1].stop)
+        return slice(low, high), slice(rows.start - low, rows.stop - low)
 
-def plan_slabs(geometry: ParallelGeometry, *, memory_bytes: float, multiple: int = 8) -> SlabPlan:
+
+def plan_slabs(
+    geometry: ParallelGeometry,
+    *,
+    memory_bytes: float,
+    multiple: int = 8,
+    bytes_per_slice: float = 0,
+    halo: int = 0,
+    channels: int = 1,
+) -> SlabPlan:
     """Largest slabs whose reconstruction stays within `memory_bytes`.
 
     Parameters
@@ -47,6 +64,11 @@ def plan_slabs(geometry: ParallelGeometry, *, memory_bytes: float, multiple: int
     memory_bytes : float
     multiple : int
         Slabs hold a multiple of this many slices (such as the chunks of the store), save the last.
+    bytes_per_slice : float
+        Most memory at any time for each slice of a slab and its halo, such as `method_bytes`; by default that of `fbp`.
+    halo : int
+    channels : int
+        Volumes in the result.
 
     Raises
     ------
@@ -56,13 +78,32 @@ def plan_slabs(geometry: ParallelGeometry, *, memory_bytes: float, multiple: int
     check_positive("memory_bytes", memory_bytes)
     require(multiple >= 1, f"multiple: wanted >= 1, got {multiple}")
     cols = geometry.cols
-    per_slice = 4 * (3 * geometry.views * (cols + 6) + 2 * cols**2)
-    count = int(memory_bytes // (per_slice * multiple)) * multiple
-    least = per_slice * multiple
+    per_slice = bytes_per_slice or 4 * (3 * geometry.views * (cols + 6) + 2 * cols**2)
+    output = 4 * cols**2 * geometry.rows * channels
+    whole = int(per_slice * geometry.rows)
+    if geometry.rows <= multiple and whole <= memory_bytes:
+        return SlabPlan((slice(0, geometry.rows),), whole, output, halo)
+    count = int((memory_bytes / per_slice - 2 * halo) // multiple) * multiple
+    least = min(per_slice * (multiple + 2 * halo), per_slice * geometry.rows)
     require(count > 0, f"memory_bytes: wanted at least {least:.3g} for {multiple} slices, got {memory_bytes:.3g}")
     count = min(count, geometry.rows)
     cuts = tuple(slice(lo, min(lo + count, geometry.rows)) for lo in range(0, geometry.rows, count))
-    return SlabPlan(cuts, per_slice * count, 4 * cols**2 * geometry.rows)
+    most = min(count + 2 * halo, geometry.rows)
+    return SlabPlan(cuts, int(per_slice * most), output, halo)
+
+
+# Arrays that a method holds at its peak besides the projections it was given: volumes, and single (view, col) sinograms.
+# Measured with tracemalloc by tests/tomo/test_stream.py; a method of one's own is taken to need as much as the worst.
+WORK = {"fbp": (3, 5), "cgls": (6, 8), "pwls_tv": (16, 8), "tensor": (45, 6)}
+
+
+def method_bytes(method: str, geometry: ParallelGeometry, *, directions: int, maps: int, channels: int) -> float:
+    """Estimated most memory [byte] for each slice: `maps` of float32 projections, results, and what `method` needs."""
+    volumes, sinograms = WORK.get(method, WORK["tensor"])
+    rays, voxels = geometry.views * (geometry.cols + 6), geometry.cols**2
+    if method == "tensor":
+        sinograms += 4 * directions
+    return 4.0 * ((maps * directions + sinograms) * rays + (volumes + channels) * voxels)
 
 
 def fbp_slabs(

@@ -11,6 +11,7 @@ from darklung.tomo.projector import default_threads, run_tasks
 
 _kernel = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 _SLAB = 4
+_SMALL = 2**17  # voxels; below this a sweep takes less time than starting threads
 
 
 def denoise(
@@ -56,7 +57,8 @@ def denoise(
     q = np.zeros((3, *noisy.shape), np.float32) if dual is None else dual.copy()
     ahead, x = q.copy(), np.empty_like(noisy)
     slabs = [(lo, min(lo + _SLAB, len(noisy))) for lo in range(0, len(noisy), _SLAB)]
-    workers, momentum, limit = threads or default_threads(), 1.0, float(strength)
+    workers = 1 if noisy.size < _SMALL else threads or default_threads()
+    momentum, limit = 1.0, float(strength)
 
     def descend(i: int) -> None:
         _primal(x, noisy, metric, ahead, nonnegative, *slabs[i])

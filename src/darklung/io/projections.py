@@ -1,0 +1,123 @@
+"""Retrieved projections read a few rows at a time: darklung's own files, and plain HDF5 files of other software."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, check_positive, require
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.types import PROJECTION_MAPS, Projections
+
+# What reconstruction reads; a file need not hold the others.
+READ = ("attenuation", "dark_field", "phase", "attenuation_variance", "dark_field_variance", "valid")
+
+
+@dataclass(frozen=True)
+class ProjectionsFile:
+    """An HDF5 file of projections that is read by slabs.
+
+    Either what ``darklung retrieve`` writes, or a plain file with
+
+    - datasets among `READ`, each (direction, view, row, col) or (view, row, col), with ``attenuation`` or ``dark_field``;
+    - dataset ``angles_rad`` (view,);
+    - attribute ``pixel_m`` [m], detector pixel referred to the rotation axis;
+    - optional: attribute ``axis_col`` (column of the rotation axis), dataset ``directions_rad`` (direction,).
+
+    Parameters
+    ----------
+    path : Path
+    geometry : ParallelGeometry
+        Of the whole scan.
+    directions_rad : (direction,) float64
+        π/2 where a file of one direction does not say.
+    present : tuple of str
+        Which of `READ` the file holds.
+    """
+
+    path: Path
+    geometry: ParallelGeometry
+    directions_rad: NDArray[np.float64]
+    present: tuple[str, ...]
+
+    def read(self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ) -> Projections:
+        """Some rows. Maps that are not asked for or not there are 0, variances NaN, and `valid` true: look at `present`.
+
+        Raises
+        ------
+        DarklungError
+            Values that are not finite where they are said to be valid.
+        """
+        count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        g = self.geometry
+        shape = (len(self.directions_rad), g.views, count, g.cols)
+        values: dict[str, NDArray[Any]] = {}
+        with h5py.File(self.path, "r") as file:
+            for name in PROJECTION_MAPS:
+                if name in maps and name in self.present:
+                    stored = file[name]
+                    part = stored[:, :, rows] if stored.ndim == 4 else stored[:, rows][None]
+                    values[name] = np.asarray(part, bool if name == "valid" else np.float32)
+                else:
+                    values[name] = np.broadcast_to(_missing(name), shape)
+        for name in ("attenuation", "dark_field", "phase"):
+            bad = int((~np.isfinite(values[name]) & values["valid"]).sum())
+            require(bad == 0, f"{self.path}: {name}: {bad} values are not finite but not marked in 'valid'")
+        part_geometry = ParallelGeometry(g.angles_rad, count, g.cols, g.pixel_m, g.axis_col)
+        return Projections(**values, directions_rad=self.directions_rad, geometry=part_geometry)
+
+
+def open_projections(path: Path) -> ProjectionsFile:
+    """Look at a file without reading its maps.
+
+    Raises
+    ------
+    DarklungError
+        No HDF5 file, another type, or something of `ProjectionsFile` missing or of the wrong shape.
+    """
+    if not path.exists():
+        raise DarklungError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            found = str(file.attrs.get("darklung_type", "Projections"))
+            require(found == "Projections", f"{path}: wanted Projections, the file holds {found}")
+            return _described(path, file)
+    except (OSError, KeyError) as error:
+        raise DarklungError(f"{path}: cannot be read as projections ({error})") from error
+
+
+def _described(path: Path, file: h5py.File) -> ProjectionsFile:
+    present = tuple(name for name in READ if isinstance(file.get(name), h5py.Dataset))
+    known = ", ".join(sorted(file)) or "nothing"
+    signals = [name for name in ("attenuation", "dark_field") if name in present]
+    require(bool(signals), f"{path}: wanted a dataset attenuation or dark_field, the file has {known}")
+    place = file.get("geometry", file)
+    require("angles_rad" in place, f"{path}: wanted a dataset angles_rad (view,), the file has {known}")
+    require("pixel_m" in place.attrs, f"{path}: wanted an attribute pixel_m, the detector pixel in metres")
+    shapes = {name: file[name].shape for name in present}
+    first = shapes[signals[0]]
+    ndim = len(first)
+    require(ndim in (3, 4), f"{path}: {signals[0]}: wanted (direction, view, row, col) or (view, row, col), got {first}")
+    for name, shape in shapes.items():
+        require(shape == first, f"{path}: {name}: wanted the shape of {signals[0]}, {first}, got {shape}")
+    directions, views, rows, cols = (1, *first)[-4:]
+    angles = np.asarray(place["angles_rad"], np.float64)
+    require(angles.shape == (views,), f"{path}: angles_rad: wanted {views} (one a view), got shape {angles.shape}")
+    alpha = np.asarray(file["directions_rad"], np.float64) if "directions_rad" in file else np.full(1, np.pi / 2)
+    require(
+        alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
+    )
+    pixel = check_positive(f"{path}: pixel_m", float(place.attrs["pixel_m"]))
+    axis = float(place.attrs.get("axis_col", (cols - 1) / 2))
+    return ProjectionsFile(path, ParallelGeometry(angles, rows, cols, pixel, axis), alpha, present)
+
+
+def _missing(name: str) -> Any:
+    if name == "valid":
+        return np.True_
+    return np.float32(np.nan) if name.endswith("variance") else np.float32(0)
