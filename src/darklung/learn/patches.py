@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ class Source:
         Flat indices of the voxels of each lesion inside the region.
     anywhere, hard : (voxel,) int arrays
         Flat indices of the region, and of hard negatives in it.
+    flips : tuple of tuple of int
+        Spatial axes that are flipped together, see `flip_groups`.
     """
 
     data: NDArray[np.float32]
@@ -38,6 +41,7 @@ class Source:
     lesions: list[NDArray[np.int64]]
     anywhere: NDArray[np.int64]
     hard: NDArray[np.int64]
+    flips: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,27 @@ class Batch:
     target: NDArray[np.float32]
     distance: NDArray[np.float32]
     region: NDArray[np.float32]
+
+
+def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...], ...]:
+    """Spatial axes that may be flipped, each group at once, so that the channels stay what their names say.
+
+    A mirrored animal scanned at α is the mirror image of the animal scanned at α only if the mirror keeps the sensitivity
+    direction u. Along and across the axis every mirror does. An oblique u = cos α ẑ + sin α e_s becomes that of −α when z is
+    flipped alone: there z goes with y (volumes of a half turn from angle 0, where views θ and π − θ change places with x) or
+    with the columns (radiographs).
+
+    Parameters
+    ----------
+    channels : sequence of str
+        ``dark_field_<degrees>`` says α; the other names are taken to have no direction.
+    spatial : int
+        Axes, (z, y, x) or (row, col).
+    """
+    found = [re.fullmatch(r"dark_field_(-?\d+)", name) for name in channels]
+    if all(m is None or int(m[1]) % 90 == 0 for m in found):
+        return tuple((axis,) for axis in range(spatial))
+    return ((0, 1), *((axis,) for axis in range(2, spatial)))
 
 
 def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int]) -> Source:
@@ -67,7 +92,8 @@ def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int
     hard = np.zeros(0, dtype=np.int64)
     if case.hard is not None:
         hard = np.flatnonzero(np.pad(case.hard, pad) & region & ~target)
-    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard)
+    flips = flip_groups(normalisation.channels, len(lengths))
+    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips)
 
 
 def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -114,7 +140,7 @@ def _cut(
     sides = np.array(patch)
     start = np.clip(center - sides // 2, 0, np.array(source.data.shape[1:]) - sides)
     window = (slice(None), *(slice(a, a + n) for a, n in zip(start, sides)))
-    axes = tuple(1 + a for a in range(len(patch)) if rng.random() < 0.5)
+    axes = tuple(1 + a for group in source.flips if rng.random() < 0.5 for a in group)
     data = np.flip(source.data[window], axes)
     channels = (len(data), *(1,) * len(patch))
     gain = 1 + GAIN_SD * rng.standard_normal(channels)
