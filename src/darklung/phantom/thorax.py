@@ -227,7 +227,7 @@ def build_thorax(grid: Grid, a: Anatomy, seed: int) -> Thorax:
     y = frame.y - np.float32(cavity_centre_y_m(a))
     # The wall between the lungs is thick around heart and great vessels, thin elsewhere.
     low = a.apex_z_m - a.lung_length_m + a.dome_height_m
-    thick = 0.35 * MM + 0.9 * MM * np.exp(
+    thick = 0.22 * MM + 0.9 * MM * np.exp(
         -(((frame.z - low - 5.5 * MM) / (2.6 * MM)) ** 2) - ((y + 0.3 * MM) / (3 * MM)) ** 2
     )
     side = frame.x - _midline(frame, a)
