@@ -31,6 +31,7 @@ CODE = ("tomo", "correct.invalid", "features.channels", "io", "study.reconstruct
 # Slices on either side that iterative methods need, since their penalties couple slices; fbp and cgls treat each by itself.
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
+MAPS = 7  # float32 projections of each direction in memory: the five that are read, their copies with invalid pixels filled
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _planned(stored: ProjectionsFile, choices: Choices) -> SlabPlan:
     directions = len(stored.directions_rad)
     noise = bool(choices.options.get("noise"))
     channels = (1 + directions) * (2 if noise else 1) + 4 * (choices.method == "tensor")
-    size = method_bytes(choices.method, stored.geometry, directions=directions, maps=10, channels=channels)
+    size = method_bytes(choices.method, stored.geometry, directions=directions, maps=MAPS, channels=channels)
     halo = HALO.get(choices.method, 4)
     return plan_slabs(
         stored.geometry,

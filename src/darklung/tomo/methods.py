@@ -241,12 +241,12 @@ def tensor_method(
     )
     zz, yy, xx = found[:3]
     mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
-    images = derived_images(found)
+    slices = [derived_images(found[:, z : z + 1]) for z in range(found.shape[1])]  # eigenvectors of all take much memory
     units = {"mean": "1/m", "axial": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1"}
     return Volumes(
         attenuation,
         np.stack(mixed).astype(np.float32),
-        {f"tensor_{name}": (unit, images[name]) for name, unit in units.items()},
+        {f"tensor_{name}": (unit, np.concatenate([one[name] for one in slices])) for name, unit in units.items()},
         {"support_share": float(mask.mean())},
     )
 

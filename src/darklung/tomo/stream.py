@@ -94,15 +94,13 @@ def plan_slabs(
 
 # Arrays that a method holds at its peak besides the projections it was given: volumes, and single (view, col) sinograms.
 # Measured with tracemalloc by tests/tomo/test_stream.py; a method of one's own is taken to need as much as the worst.
-WORK = {"fbp": (3, 5), "cgls": (6, 8), "pwls_tv": (16, 8), "tensor": (45, 6)}
+WORK = {"fbp": (3, 3), "cgls": (4, 6), "pwls_tv": (20, 4), "tensor": (60, 4)}
 
 
 def method_bytes(method: str, geometry: ParallelGeometry, *, directions: int, maps: int, channels: int) -> float:
     """Estimated most memory [byte] for each slice: `maps` of float32 projections, results, and what `method` needs."""
     volumes, sinograms = WORK.get(method, WORK["tensor"])
     rays, voxels = geometry.views * (geometry.cols + 6), geometry.cols**2
-    if method == "tensor":
-        sinograms += 4 * directions
     return 4.0 * ((maps * directions + sinograms) * rays + (volumes + channels) * voxels)
 
 
