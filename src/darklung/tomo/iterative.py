@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.tomo.depth import DepthProjector
 from darklung.tomo.projector import Projector
 from darklung.tomo.total_variation import denoise, total_variation
 
+Operator = Projector | DepthProjector
 Progress = Callable[[int, float], None]
 
 
@@ -51,7 +53,7 @@ def inverse_variance(variance: NDArray, valid: NDArray[np.bool_] | None = None) 
 
 
 def cgls(
-    projector: Projector,
+    projector: Operator,
     projections: NDArray,
     *,
     weights: NDArray[np.float32] | None = None,
@@ -66,7 +68,7 @@ def cgls(
 
     Parameters
     ----------
-    projector : Projector
+    projector : Projector or DepthProjector
     projections : (view, row, col) array
         Values where the weight is zero are not looked at.
     weights : (view, row, col) float32, optional
@@ -108,7 +110,7 @@ def cgls(
 
 
 def pwls_tv(
-    projector: Projector,
+    projector: Operator,
     projections: NDArray,
     *,
     weights: NDArray[np.float32],
@@ -129,7 +131,7 @@ def pwls_tv(
 
     Parameters
     ----------
-    projector : Projector
+    projector : Projector or DepthProjector
     projections : (view, row, col) array
     weights : (view, row, col) float32
         From `inverse_variance`; pixels of weight zero are not looked at.
@@ -199,7 +201,7 @@ class _State:
 
 def _pass(
     state: _State,
-    parts: list[tuple[Projector, slice]],
+    parts: list[tuple[Operator, slice]],
     data: NDArray[np.float32],
     weights: NDArray[np.float32],
     metric: NDArray[np.float32],
@@ -221,7 +223,7 @@ def _pass(
     return _State(x, ahead, dual, momentum), total
 
 
-def largest_singular_value(projector: Projector, *, iterations: int = 20) -> float:
+def largest_singular_value(projector: Operator, *, iterations: int = 20) -> float:
     """Norm of the projector [m], from below, by power iteration (A has no negative entry, so a uniform start suffices)."""
     require(iterations >= 1, f"iterations: wanted >= 1, got {iterations}")
     x = np.ones(projector.shape, np.float32)
@@ -235,7 +237,7 @@ def largest_singular_value(projector: Projector, *, iterations: int = 20) -> flo
 
 
 def _weighted(
-    projector: Projector, projections: NDArray, weights: NDArray | None
+    projector: Operator, projections: NDArray, weights: NDArray | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
     check_shape("projections", projections, "view, row, col", projector.projection_shape)
     w = np.ones(projections.shape, np.float32) if weights is None else np.asarray(weights, np.float32)
@@ -249,7 +251,7 @@ def _weighted(
     return data, w, count
 
 
-def _subsets(projector: Projector, count: int) -> list[tuple[Projector, slice]]:
+def _subsets(projector: Operator, count: int) -> list[tuple[Operator, slice]]:
     views = projector.geometry.views
     require(1 <= count <= views, f"subsets: wanted 1 to {views} (the views), got {count}")
     bits = max(count - 1, 1).bit_length()
