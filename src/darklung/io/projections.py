@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,7 @@ class ProjectionsFile:
         for name in ("attenuation", "dark_field", "phase"):
             bad = int((~np.isfinite(values[name]) & values["valid"]).sum())
             require(bad == 0, f"{self.path}: {name}: {bad} values are not finite but not marked in 'valid'")
-        part_geometry = ParallelGeometry(g.angles_rad, count, g.cols, g.pixel_m, g.axis_col)
-        return Projections(**values, directions_rad=self.directions_rad, geometry=part_geometry)
+        return Projections(**values, directions_rad=self.directions_rad, geometry=replace(g, rows=count))
 
 
 def open_projections(path: Path) -> ProjectionsFile:

@@ -207,7 +207,8 @@ def tensor_method(
 ) -> Volumes:
     """The rank-2 scattering tensor E from all directions at once, its images, and attenuation by filtered back-projection.
 
-    Extras: ``tensor_mean`` (tr E / 3), ``tensor_axial`` (E_zz), ``tensor_anisotropy``, ``tensor_in_plane_anisotropy``. The
+    Extras: ``tensor_mean`` (tr E / 3), ``tensor_axial`` (E_zz), ``tensor_anisotropy``, ``tensor_in_plane_anisotropy`` (the
+    last two are ratios, and noise where nothing scatters). The
     dark field of direction α is the mean of uᵀEu over a turn, cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does not
     determine E: read `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
 
