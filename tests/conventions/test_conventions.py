@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darklung.core import types
-from darklung.core.geometry import ParallelGeometry, centred_axis
+from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
 from darklung.core.random import stream
 from darklung.core.types import Image, Phantom, Projections, Scan
 from darklung.core.units import parse_quantity
@@ -14,6 +14,7 @@ from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 
 SIZE = 25
@@ -191,3 +192,13 @@ def test_c13_phase_is_positive_where_the_phase_path_grows_along_u(along, directi
     inner = projections.phase[0, view, 2:-2, 4:-4]
     assert (inner > 0).all()
     assert inner.std() < 0.2 * inner.mean()
+
+
+def test_c14_a_cone_beam_magnifies_what_is_nearer_to_the_source():
+    volume = np.zeros((SIZE,) * 3)
+    volume[16, 16, 18] = 1  # z = 4, y = 4, x = 6 voxels: at θ = 0 s = 6 and t = 4
+    geometry = ConeGeometry(np.array([0.0]), 31, 41, PIXEL, 20 * PIXEL, axis_col=18.0, axis_row=14.0)
+    image = ConeProjector(geometry, volume.shape, PIXEL).forward(volume)[0]
+    rows, cols = np.indices(image.shape)
+    assert (image * cols).sum() / image.sum() == pytest.approx(18 + 6 * 20 / 24, abs=0.05)
+    assert (image * rows).sum() / image.sum() == pytest.approx(14 + 4 * 20 / 24, abs=0.05)

@@ -70,3 +70,23 @@ def blob_voxels(shape, voxel_m, blobs):
 
 def relative(found, wanted):
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def cone_ellipsoid_integrals(g, center_zyx, axes_zyx, oversample=4):
+    """Line integrals of a unit ellipsoid from the source of a cone-beam geometry to each pixel's sub-pixels, averaged."""
+    fine = (np.arange(oversample) + 0.5) / oversample - 0.5
+    cols = ((np.arange(g.cols)[:, None] + fine).ravel() - g.axis_col) * g.pixel_m
+    rows = ((np.arange(g.rows)[:, None] + fine).ravel() - g.axis_row) * g.pixel_m
+    col, row = np.meshgrid(cols, rows)
+    cos, sin = np.cos(g.tilt_rad), np.sin(g.tilt_rad)
+    u, w = col * cos - row * sin, col * sin + row * cos
+    out = np.empty((g.views, g.rows, g.cols))
+    for v, t in enumerate(g.angles_rad):
+        source = -g.source_axis_m * np.array([0, np.cos(t), -np.sin(t)])
+        ray = u[..., None] * np.array([0, np.sin(t), np.cos(t)]) + w[..., None] * np.array([1, 0, 0]) - source
+        ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True) / axes_zyx
+        start = (source - center_zyx) / axes_zyx
+        a, b, c = (ray**2).sum(-1), ray @ start, start @ start - 1
+        line = 2 * np.sqrt(np.maximum(b**2 - a * c, 0)) / a
+        out[v] = line.reshape(g.rows, oversample, g.cols, oversample).mean((1, 3))
+    return out

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.core.checks import check_finite, check_positive, check_range, check_shape, require
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,53 @@ class ParallelGeometry:
 def centred_axis(count: int, spacing_m: float) -> NDArray[np.float64]:
     """Coordinates [m] of `count` samples centred on zero: voxel i lies at (i − (count − 1)/2) · spacing."""
     return np.asarray((np.arange(count) - (count - 1) / 2) * spacing_m, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ConeGeometry:
+    """Circular cone beam with a flat detector; angles, signs and axes are those of `ParallelGeometry`.
+
+    The detector is described where it would stand if it went through the rotation axis: `pixel_m` is its pixel over the
+    magnification. The source is at −`source_axis_m` · n. A point at (s, z) across the beam and t along it is seen at
+    u = s R/(R + t), w = z R/(R + t) with R = `source_axis_m`, that is at
+
+        col = axis_col + (u cos τ + w sin τ) / pixel_m,    row = axis_row + (w cos τ − u sin τ) / pixel_m.
+
+    Parameters
+    ----------
+    angles_rad : (view,) array
+    rows, cols : int
+    pixel_m : float
+        Detector pixel, referred to the rotation axis.
+    source_axis_m : float
+        R, distance from the source to the rotation axis.
+    axis_col, axis_row : float, optional
+        Pixel (0-based, may be fractional) onto which the ray from the source perpendicular to the axis falls; the middle of
+        the detector by default. An `axis_col` off the middle is a detector moved sideways.
+    tilt_rad : float, optional
+        τ, the detector turned in its own plane.
+    """
+
+    angles_rad: NDArray[np.float64]
+    rows: int
+    cols: int
+    pixel_m: float
+    source_axis_m: float
+    axis_col: float | None = None
+    axis_row: float | None = None
+    tilt_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        flat = ParallelGeometry(self.angles_rad, self.rows, self.cols, self.pixel_m)
+        check_positive("source_axis_m", self.source_axis_m)
+        object.__setattr__(self, "angles_rad", flat.angles_rad)
+        for name, count in (("axis_col", self.cols), ("axis_row", self.rows)):
+            value = (count - 1) / 2 if getattr(self, name) is None else getattr(self, name)
+            check_finite(name, np.asarray(value))
+            object.__setattr__(self, name, float(value))
+        check_range("tilt_rad", self.tilt_rad, -0.2, 0.2)
+
+    @property
+    def views(self) -> int:
+        """Number of views."""
+        return len(self.angles_rad)

@@ -106,14 +106,14 @@ class Projector:
     def forward(self, volume: NDArray) -> NDArray:
         """Line integrals (view, row, col) [m × value] of `volume` (z, y, x); float64 in float64, else in float32."""
         check_shape("volume", volume, "z, y, x", self.shape)
-        volume = _floating(volume)
+        volume = as_floating(volume)
         rows = share_slices(volume, row_shares(self.geometry, self.shape[0], self.voxel_m))
         return self._forward(rows * volume.dtype.type(self.scale_m))
 
     def adjoint(self, projections: NDArray) -> NDArray:
         """The transpose applied to `projections` (view, row, col): a volume (z, y, x) [m × value]."""
         check_shape("projections", projections, "view, row, col", self.projection_shape)
-        projections = _floating(projections)
+        projections = as_floating(projections)
         placement, taps = view_placement(self.geometry, self.shape, self.voxel_m)
         rows = back_project(projections, placement, taps, self.shape[1:], self.threads)
         rows *= rows.dtype.type(self.scale_m)
@@ -244,7 +244,8 @@ def _tiles(count: int) -> list[slice]:
     return [slice(i, min(i + _TILE, count)) for i in range(0, count, _TILE)]
 
 
-def _floating(array: NDArray) -> NDArray:
+def as_floating(array: NDArray) -> NDArray:
+    """`array` as it is in float32 or float64, else in float32."""
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
