@@ -24,8 +24,8 @@ class ConeProjector:
     path through the voxel's middle as height: the separable footprint SF-TR of Long, Fessler and Balter. `adjoint` is the
     transpose of the same matrix up to rounding, and results are the same to the last bit for any number of threads.
 
-    Not modelled: the true shape of a shadow far from the mid-plane (a box of one magnification stands for it), blur, refraction.
-    A tilt of the detector moves shadows but does not turn them.
+    Not modelled: the true shape of a shadow far from the mid-plane (a box of one magnification stands for it), blur,
+    refraction. A tilt of the detector moves shadows but does not turn them.
 
     Parameters
     ----------
