@@ -2,7 +2,8 @@
 
     python benchmarks/reconstruction.py                      # 128 slices of 256², 360 views
     python benchmarks/reconstruction.py --slices 16 --peer-slices 2
-    python benchmarks/reconstruction.py --scaling            # cost against slices, views, pixels and cores
+    python benchmarks/reconstruction.py --scaling            # cost against slices, views and pixels
+    python benchmarks/reconstruction.py --cores              # two threads beside one, wall time, on an idle machine
 
 Times are processor seconds of one thread (wall time is printed beside them), so that other work on the machine hardly
 counts. The peers work slice by slice: they are timed on `--peer-slices` slices and the time is multiplied up. Errors are
@@ -212,15 +213,31 @@ def scaling(figure):
         per = ", ".join(f"{k} {times[k][0]:.2f} s ({times[k][0] / work * 1e9:.3f} ns)" for k in times)
         print(f"{slices} slices of {size}², {views} views: {per} per voxel and view")
     size, views, slices = 256, 360, 128
-    angles = np.arange(views) * np.pi / views
-    data = [integrals(angles, size, (size - 1) / 2)]
-    one, two = (ours(data, size, angles, slices, threads=t, repeat=3)[0] for t in (1, 2))
-    print("two threads over one, wall: " + ", ".join(f"{k} {one[k][1] / two[k][1]:.2f}x" for k in one))
-    geometry = ParallelGeometry(angles, slices, size, PIXEL)
+    geometry = ParallelGeometry(np.arange(views) * np.pi / views, slices, size, PIXEL)
     variance = np.ones((views, slices, size), np.float32)
     print(f"variance map of {slices} slices: {timed(lambda: fbp_variance(variance, geometry, threads=1))[0]:.2f} s")
     if figure:
         plot(rows, figure)
+
+
+def cores(size, views, slices, repeat=7):
+    """Wall time with one and with two threads by turns: the best of each, since others on the machine only ever add."""
+    geometry = ParallelGeometry(np.arange(views) * np.pi / views, slices, size, PIXEL)
+    volume = np.random.default_rng(0).random((slices, size, size), dtype=np.float32)
+    projectors = {t: Projector(geometry, volume.shape, PIXEL, threads=t) for t in (1, 2)}
+    seen = projectors[2].forward(volume)
+    work = {
+        "forward": lambda t: projectors[t].forward(volume),
+        "back": lambda t: projectors[t].adjoint(seen),
+        "FBP": lambda t: fbp(seen, geometry, threads=t),
+    }
+    for name, function in work.items():
+        walls = {1: [], 2: []}
+        for _ in range(repeat):
+            for threads, taken in walls.items():
+                taken.append(timed(lambda: function(threads))[1])  # noqa: B023
+        best, middle = (min(walls[1]) / min(walls[2]), np.median(walls[1]) / np.median(walls[2]))
+        print(f"{name:8s} one thread {min(walls[1]):.2f} s, two {min(walls[2]):.2f} s: {best:.2f}x (medians: {middle:.2f}x)")
 
 
 def plot(rows, figure):
@@ -249,10 +266,13 @@ if __name__ == "__main__":
     parser.add_argument("--peer-slices", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.01)
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--cores", action="store_true")
     parser.add_argument("--figure", help="where --scaling plots its table")
     options = parser.parse_args()
     threadpool_limits(1)
     if options.scaling:
         scaling(options.figure)
+    elif options.cores:
+        cores(options.size, options.views, options.slices)
     else:
         compare(options.size, options.views, options.slices, options.peer_slices, options.noise)

@@ -24,7 +24,7 @@ class TorchProjector:
     """Line integrals in parallel beam as a differentiable torch operation, and the exact transpose.
 
     Same matrix, axes and units as `darklung.tomo.projector.Projector`; `forward` and `adjoint` are each other's derivative,
-    so a projector may sit inside a network or a loss. The tensor's device computes: a CPU too, though there the numba kernels
+    so a projector may sit inside a network or a loss. The tensor's device computes, a CPU too, where the numba kernels
     are much faster. Footprints are computed in float64, volumes are float32 or float64.
 
     Not modelled: as in `Projector`. On CUDA the forward sum runs in any order, so that two runs agree to rounding only.
