@@ -83,9 +83,8 @@ def with_torch(volume, geometry, seconds, device):
         taken = best(work, device)
         line(f"torch {device} {what}", taken, volume.size * geometry.views, seconds[what])
         moved = 3 * 4 * 3 * volume.size * geometry.views  # three columns, each read, read and written
-        print(
-            f"{'':24s} {moved / taken / 1e9:.0f} GB/s of {rate / 1e9:.0f} GB/s: {moved / taken / rate:.0%} of the copying rate"
-        )
+        reached, share = moved / taken / 1e9, moved / taken / rate
+        print(f"{'':24s} {reached:.0f} GB/s of {rate / 1e9:.0f} GB/s: {share:.0%} of the copying rate")
 
 
 if __name__ == "__main__":
