@@ -72,7 +72,7 @@ def mean_dose_gy(
 
     References
     ----------
-    Boone, Velazquez & Cherry 2004, Mol Imaging 3:149 (doi:10.1162/1535350042380326) for the method and mouse doses.
+    Boone, Velazquez & Cherry 2004, Mol Imaging 3:149 (doi:10.1162/15353500200404118) for the method and mouse doses.
     """
     check_positive("counts_per_pixel", counts_per_pixel)
     check_positive("pixel_m", pixel_m)
