@@ -148,6 +148,15 @@ def test_radiograph_example_is_one_frame():
         Example("lobe", image, np.zeros((30, 40), bool), {"both": np.zeros((3, 4))})
 
 
+def test_probability_is_shown_where_it_is_judged():
+    image = Image(np.zeros((1, 4, 4)), ("attenuation",), ("1",), (7.5e-5,) * 2)
+    region = np.zeros((4, 4), bool)
+    region[:, 1:3] = True
+    high = np.ones((4, 4))
+    shown = slices_section([Example("lobe", image, ~region & False, {"both": high}, region)]).blocks[1].frames[0][-1]
+    assert shown == picture(np.where(region, high, np.nan), window=(0, 1), heat=True, zoom=65, alt="both: probability, lobe")
+
+
 def test_png_is_what_another_reader_sees():
     import base64
     import io

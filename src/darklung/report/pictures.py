@@ -99,7 +99,7 @@ class Example:
     probability : mapping
         Arm -> (*spatial) array of probabilities; may be empty.
     region : (*spatial) bool array, optional
-        Where the display windows are taken.
+        Where predictions are judged: display windows are taken there, and probabilities shown there only.
     note : str
         Said above the pictures, such as the subject's lesions.
     """
@@ -123,7 +123,7 @@ def slices_section(
     title: str = "Examples",
     channels: Sequence[str] | None = None,
     most_slices: int = 24,
-    lead: str = "Every channel and every arm's probability; the true lesions are outlined.",
+    lead: str = "Every channel and, where it is judged, every arm's probability; the true lesions are outlined.",
 ) -> Section:
     """Pictures of each example: a slider through z, or one picture of a radiograph.
 
@@ -148,8 +148,10 @@ def _slider(example: Example, identity: str, channels: Sequence[str], most: int)
     target = np.asarray(example.target, dtype=bool)
     chosen, start = ([0], 0) if flat else _chosen(target, example.region, most)
     panels = [_panel(image.channel(n), _title(image, n, example.region), example.region, False) for n in channels]
+    judged = True if example.region is None else example.region
     panels += [
-        (np.asarray(p), f"{arm.replace('_', ' ')}: probability", (0.0, 1.0), True) for arm, p in example.probability.items()
+        (np.where(judged, p, np.nan), f"{arm.replace('_', ' ')}: probability", (0.0, 1.0), True)
+        for arm, p in example.probability.items()
     ]
     rows, cols = image.shape[-2:]
     zoom = max(1, round(260 / max(rows, cols)))
