@@ -202,6 +202,7 @@ def test_retrieval_options(tmp_path, truth):
         "steps": "estimate",
         "air_cols": [0, 1, 5],
         "most_misfit": float("inf"),
+        "variance": "pixel",
     }
 
 

@@ -159,6 +159,7 @@ class Retrieval(Document):
     gain: Annotated[float, Field(gt=0)] = 1.0
     least_strength: float = 10.0
     most_misfit: Annotated[float, Field(gt=0)] | None = None
+    variance: Literal["pixel", "neighbourhood"] = "pixel"
     steps: Literal["nominal", "estimate"] = "nominal"
     air_cols: tuple[tuple[int, int], ...] = ()
 
@@ -172,6 +173,7 @@ class Retrieval(Document):
             "steps": self.steps,
             "air_cols": air or None,
             "most_misfit": float("inf") if self.most_misfit is None else self.most_misfit,
+            "variance": self.variance,
         }
 
 

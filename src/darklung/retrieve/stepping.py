@@ -13,10 +13,12 @@ from darklung.core.checks import DarklungError, check_finite, check_one_of, chec
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, step_design
 from darklung.retrieve.kernel import fit_view
+from darklung.retrieve.neighbours import neighbours_variance
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_steps, spread_sample
 
 STEPS = ("nominal", "estimate")
+VARIANCES = ("pixel", "neighbourhood")
 # N V² above which ln V is nearly unbiased (Monte Carlo: bias +0.016 at 10).
 LEAST_STRENGTH = 10.0
 # Where a logarithm does not exist the maps are 0 and this is the variance: a weight of 1/variance is as good as none.
@@ -34,6 +36,7 @@ class _Options:
     steps: str = "nominal"
     air_cols: tuple[int, ...] = ()
     most_misfit: float = np.inf
+    variance: str = "pixel"
 
 
 def retrieve(
@@ -46,6 +49,7 @@ def retrieve(
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
+    variance: str = "pixel",
 ) -> Projections:
     """Retrieve attenuation, dark field and differential phase of every pixel and view by least squares.
 
@@ -59,9 +63,10 @@ def retrieve(
     logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances `INVALID_VARIANCE`. Negative
     dark field is kept, and nothing is clipped.
 
-    The variance of −ln D comes from the measured V and is therefore correlated with the value: a pixel whose V came out low
-    has a high −ln D and a large variance, so that a mean over pixels weighted by 1/variance is too low by about the
-    variance itself. Average unweighted, or with variances smoothed over pixels of the same expected V.
+    By default the variance of −ln D comes from the pixel's measured V and is therefore correlated with the value: a pixel
+    whose V came out low has a high −ln D and a large variance, so that a mean over pixels weighted by 1/variance is too low
+    by about the variance itself, and the validity rule picks those with a high V. ``variance="neighbourhood"`` takes V from
+    5 × 5 pixels instead (decision 057): better where neighbours scatter alike, rough at edges.
 
     Not modelled: higher harmonics, electronic noise, correlated pixels; step errors only with ``steps="estimate"``.
 
@@ -87,6 +92,8 @@ def retrieve(
     most_misfit : float
         A pixel whose curve has a reduced χ² above this is not valid (a zinger, a frame lost). One good pixel in a million
         exceeds 14 with 5 steps, 10 with 6, 7 with 8, and 6 with 10. Needs 4 steps or more.
+    variance : {"pixel", "neighbourhood"}
+        Whose visibility the variance of −ln D and the rule of validity look at.
 
     Returns
     -------
@@ -102,7 +109,7 @@ def retrieve(
     ----------
     F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096; M. Bech, PhD thesis, Copenhagen (2009).
     """
-    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols, most_misfit)
+    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols, most_misfit, variance)
     shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)
     maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
     valid = np.empty(shape, dtype=bool)
@@ -123,13 +130,14 @@ def retrieve_blocks(
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
+    variance: str = "pixel",
 ) -> Iterator[tuple[slice, Projections]]:
     """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
 
     Holds the flats' parameters and one block of `views` views of all directions, whatever the length of the scan.
     """
     require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
-    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols, most_misfit)
+    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols, most_misfit, variance)
     work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
     geometry = scan.geometry
     for start in range(0, geometry.views, views):
@@ -152,9 +160,11 @@ def _options(
     steps: str,
     air_cols: Iterable[int] | None,
     most_misfit: float,
+    variance: str,
 ) -> _Options:
     check_one_of("reference", reference, REFERENCES)
     check_one_of("steps", steps, STEPS)
+    check_one_of("variance", variance, VARIANCES)
     check_positive("gain", gain)
     require(bool(np.isfinite(least_strength)), f"least_strength: wanted a finite number, got {least_strength!r}")
     count = scan.step_phase_rad.shape[1]
@@ -164,7 +174,7 @@ def _options(
     air = tuple(sorted({int(c) for c in air_cols})) if air_cols is not None else ()
     cols = scan.geometry.cols
     require(air_cols is None or (bool(air) and air[0] >= 0 and air[-1] < cols), f"air_cols: wanted columns 0 to {cols - 1}")
-    return _Options(reference, float(least_strength), float(gain), dtype, steps, air, float(most_misfit))
+    return _Options(reference, float(least_strength), float(gain), dtype, steps, air, float(most_misfit), variance)
 
 
 def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice | None = None) -> Projections:
@@ -203,6 +213,7 @@ class _Direction:
         flat: Harmonics = self._flat
         design = self._design(view, frames.reshape(len(frames), -1), flat)
         pixels = maps.reshape(len(maps), -1)
+        smooth = self.options.variance == "neighbourhood"
         sine = np.empty(pixels.shape[1], dtype=pixels.dtype)
         lowest = fit_view(
             frames.reshape(len(frames), -1),
@@ -217,12 +228,14 @@ class _Direction:
             ),
             (flat.amplitude, flat.visibility, *self._turn, flat.strength, flat.usable),
             (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
-            (self.options.least_strength, self.options.gain, INVALID_VARIANCE, self.options.most_misfit),
+            (0.0 if smooth else self.options.least_strength, self.options.gain, INVALID_VARIANCE, self.options.most_misfit),
             pixels,
             sine,
             valid.reshape(-1),
         )
         self._check(view, frames, lowest)
+        if smooth:
+            self._take_neighbours(maps, valid, flat)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
         np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
@@ -242,6 +255,14 @@ class _Direction:
         else:
             found = estimate_steps(curves, nominal)
         return step_design(found.phases_rad, found.dose)
+
+    def _take_neighbours(self, maps: NDArray[Any], valid: NDArray[np.bool_], flat: Harmonics) -> None:
+        shape = valid.shape
+        flat_variance = flat.log_visibility_variance.reshape(shape)
+        variance, strength = neighbours_variance(maps[6], maps[4] - flat_variance)
+        least = self.options.least_strength
+        maps[4] = np.where(maps[6] > 0, variance + flat_variance, maps[4])
+        valid &= (strength > least) & (flat.strength.reshape(shape) > least)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:

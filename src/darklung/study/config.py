@@ -125,6 +125,9 @@ class RetrievalPart(Document):
     steps: Literal["nominal", "estimate"] = Field(
         "nominal", description="as set, or phase and dose of each step found from the frames"
     )
+    variance: Literal["pixel", "neighbourhood"] = Field(
+        "pixel", description="whose visibility the dark field's variance and validity come from"
+    )
 
 
 class CorrectionPart(Document):
