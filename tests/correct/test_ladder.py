@@ -1,145 +1,52 @@
-"""The hardening ladder on a water wedge of 0 to 25 mm, with and without 4 mm of lung-like foam, for three spectra.
-
-The truth has 1 keV bins, other filters and another design energy than the nominal instrument, and a Debye–Bueche foam
-whose energy law is not the power law of the correction; the wedge from which methods learn has noise.
-"""
+"""The hardening ladder on known truth, set up by `benchmarks/hardening.py`: 0 to 25 mm of water with and without foam."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from darklung.core.checks import DarklungError
-from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
-from darklung.core.types import PROJECTION_MAPS, Projections
-from darklung.correct.hardening import correct_hardening, measured_table, water_table
-from darklung.correct.materials import correct_two_materials, multiplicative_factor, scale_dark_field
-from darklung.correct.monochromatic import inversion_table, invert_hardening
+from darklung.correct.hardening import correct_hardening, water_table
+from darklung.correct.ladder import METHODS, TREATS, Knowledge, find_correction
+from darklung.correct.materials import correct_two_materials, multiplicative_factor
+from darklung.correct.monochromatic import inversion_table, invert_hardening, invert_two_materials
 from darklung.correct.response import SpectralResponse
 from darklung.correct.wedge import Wedge, calibrate_response
-from darklung.physics.instrument import Instrument, make_instrument
-from darklung.physics.materials import delta, linear_attenuation
-from darklung.physics.scattering import two_phase
-from darklung.physics.spectrum import band, tube
-
-PHI, INTERFACE_PER_M, FOAM_M = 0.25, 80_200.0, 0.004
-WATER_M = np.linspace(0, 0.025, 26)
-SPECTRA = ("tube, design 30 keV", "tube, design 60 keV", "band 60-80 keV")
+from darklung.physics.materials import linear_attenuation
 
 
-@cache
-def instrument(name: str, *, nominal: bool) -> Instrument:
-    """The true instrument, or what its owner believes."""
-    design, reference = {"tube, design 30 keV": (30, 45), "tube, design 60 keV": (60, 45), "band 60-80 keV": (70, 70)}[name]
-    if name.startswith("tube"):
-        source = tube(
-            kvp=100, low_kev=15, bins=30 if nominal else 85, filters_m={"al": 2e-3} if nominal else {"al": 3e-3, "cu": 1e-4}
-        )
-    else:
-        source = band(low_kev=60, high_kev=80, bins=8 if nominal else 40)
-    return make_instrument(
-        spectrum=source,
-        design_energy_kev=design + 2 * nominal,
-        flat_visibility=0.1,
-        reference_energy_kev=reference,
-        correlation_length_m=2e-6 * 70 / reference,
-    )
+def _scene():
+    path = Path(__file__).parents[2] / "benchmarks" / "hardening.py"
+    spec = importlib.util.spec_from_file_location("hardening_scene", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-def foam(truth: Instrument, energies_kev, correlation_length_m):
-    tissue = delta("soft_tissue", 1.05, energies_kev)
-    return two_phase(PHI, INTERFACE_PER_M, tissue, energies_kev, correlation_length_m)
+scene = _scene()
+SPECTRA, WATER_M, FOAM_M = scene.SPECTRA, scene.WATER_M, scene.FOAM_M
+instrument, measure, projections, quality, wedge = (
+    scene.instrument,
+    scene.measure,
+    scene.projections,
+    scene.quality,
+    scene.wedge,
+)
 
 
-def measure(truth: Instrument, water_m, foam_m, bone_m=0.0):
-    """(−ln T, −ln D) of water, foam and bone (at 1 g/cm³) in the beam, noise-free."""
-    mu = [linear_attenuation(m, d, truth.energies_kev) for m, d in (("water", 1), ("soft_tissue", 1.05 * PHI), ("bone", 1))]
-    depth = sum(
-        np.multiply.outer(np.broadcast_to(path, np.shape(water_m)), m) for path, m in zip((water_m, foam_m, bone_m), mu)
-    )
-    scatter = np.multiply.outer(
-        np.broadcast_to(foam_m, np.shape(water_m)), foam(truth, truth.energies_kev, truth.correlation_length_m)
-    )
-    return SpectralResponse.of(truth).measured(depth, scatter)
-
-
-def projections(attenuation, dark_field, variances=(0.0, 0.0)) -> Projections:
-    shape = (1, 1, 1, len(attenuation))
-    maps = {name: np.zeros(shape) for name in PROJECTION_MAPS[:-1]}
-    maps |= {"attenuation": np.reshape(attenuation, shape), "dark_field": np.reshape(dark_field, shape)}
-    maps |= {"attenuation_variance": np.full(shape, variances[0]), "dark_field_variance": np.full(shape, variances[1])}
-    geometry = ParallelGeometry(np.zeros(1), 1, shape[-1], 1e-4)
-    return Projections(**maps, valid=np.ones(shape, bool), directions_rad=np.zeros(1), geometry=geometry)
-
-
-@cache
-def wedge(name: str) -> Wedge:
-    """17 steps to 40 mm, each the mean of enough pixels for errors of 2e-4 in −ln T and 1e-3 in −ln D."""
-    thickness, rng = np.linspace(0, 0.04, 17), stream(0, "wedge", name)
-    attenuation, dark_field = measure(instrument(name, nominal=False), thickness, 0.0)
-    noise = rng.normal(0, 2e-4, 17), rng.normal(0, 1e-3, 17)
-    return Wedge("water", thickness, attenuation + noise[0], dark_field + noise[1])
-
-
-@cache
-def methods(name: str):
-    believed, steps = instrument(name, nominal=True), wedge(name)
-    nominal = SpectralResponse.of(believed)
-    calibrated = calibrate_response(steps, nominal)
-    table = measured_table(
-        attenuation=steps.attenuation,
-        dark_field=steps.dark_field,
-        thickness_m=steps.thickness_m,
-        mu_reference_per_m=nominal.attenuation_of("water")[1],
-    )
-    return {
-        "none": lambda p: p,
-        "look-up, computed": lambda p: correct_hardening(p, water_table(believed)),
-        "look-up, measured": lambda p: correct_hardening(p, table),
-        "look-up and factor": lambda p: scale_dark_field(correct_hardening(p, table), calibrated),
-        "inversion, nominal": lambda p: invert_hardening(p, inversion_table(nominal)),
-        "inversion, calibrated": lambda p: invert_hardening(p, inversion_table(calibrated)),
-    }
-
-
-@dataclass(frozen=True)
-class Quality:
-    bias: float  # largest |−ln D| of water alone
-    level: float  # mean foam ε over the true one at the reference energy
-    variation: float  # largest deviation of foam ε from its mean over 0 to 25 mm of water
-    attenuation: float  # largest error of −ln T of water alone at the reference energy
-
-
-@cache
-def quality(name: str, method: str) -> Quality:
-    truth = instrument(name, nominal=False)
-    run = methods(name)[method]
-    alone, with_foam = (run(projections(*measure(truth, WATER_M, path))) for path in (0.0, FOAM_M))
-    assert with_foam.valid.all()
-    epsilon = with_foam.dark_field.ravel() / FOAM_M
-    true = float(foam(truth, truth.reference_energy_kev, truth.reference_correlation_length_m))
-    mu = float(linear_attenuation("water", 1.0, truth.reference_energy_kev))
-    return Quality(
-        bias=float(np.abs(alone.dark_field).max()),
-        level=float(epsilon.mean() / true),
-        variation=float(np.abs(epsilon / epsilon.mean() - 1).max()),
-        attenuation=float(np.abs(alone.attenuation.ravel() - mu * WATER_M).max()),
-    )
-
-
-def test_the_table_of_all_methods():
-    """Prints what docs/decisions/053 shows."""
-    for name in SPECTRA:
-        raw = measure(instrument(name, nominal=False), np.array([0.025]), 0.0)[1].item()
-        print(f"\n{name}: false -ln D behind 25 mm of water {raw:+.4f}")
-        for method in methods(name):
-            q = quality(name, method)
-            foam_told = f"foam level {q.level:.3f}, variation {100 * q.variation:.2f} %"
-            print(f"  {method:22s} bias {q.bias:.4f}, {foam_told}, -ln T {q.attenuation:.4f}")
+def test_every_method_is_in_one_table_and_measured():
+    assert set(METHODS) == set(TREATS)
+    measured = {row[0] for rows in (scene.RADIOGRAPH_ROWS, scene.CT_ROWS) for row in rows.values()}
+    assert measured == set(METHODS)
+    with pytest.raises(DarklungError, match="hardening correction: 'magic' is not known; known: factor, inversion"):
+        find_correction("magic")
 
 
 @pytest.mark.parametrize("name", SPECTRA)
@@ -151,14 +58,14 @@ def test_acceptance_of_the_best_method(name):
 
 
 def test_two_spectra_have_opposite_false_signals_and_simpler_methods_fail():
-    first, second = (measure(instrument(n, nominal=False), np.array([0.025]), 0.0)[1].item() for n in SPECTRA[:2])
+    first, second = (float(measure(instrument(n, nominal=False), 0.025)[1]) for n in SPECTRA[:2])
     assert first > 0.03
     assert second < -0.03
     for name in SPECTRA[:2]:
         assert quality(name, "none").bias > 0.03
-        assert quality(name, "look-up, measured").bias < 0.005
-        assert quality(name, "inversion, nominal").bias > 0.005, "the nominal spectrum is not good enough"
-    assert max(quality(n, "look-up, measured").variation for n in SPECTRA) > 0.03, "the true signal still hardens"
+        assert quality(name, "look_up, measured").bias < 0.005
+        assert quality(name, "inversion, believed").bias > 0.005, "the nominal spectrum is not good enough"
+    assert max(quality(n, "look_up, measured").variation for n in SPECTRA) > 0.03, "the true signal still hardens"
 
 
 @pytest.mark.parametrize("name", SPECTRA)
@@ -232,6 +139,63 @@ def test_calibration_reproduces_the_wedge_and_predicts_between():
         np.testing.assert_allclose(got, true, atol=2e-3)
     before = SpectralResponse.of(believed).measured(depth)[1]
     assert np.abs(before - measure(truth, WATER_M, 0.0)[1]).max() > 0.01
+
+
+def test_two_materials_acceptance_with_bone_of_known_path():
+    for name in SPECTRA:
+        assert quality(name, "two_material, calibrated").bone < 0.005, name
+        assert quality(name, "inversion, calibrated").bone < 0.005, name
+    assert quality(SPECTRA[0], "look_up, measured").bone > 0.03
+
+
+def test_segmentation_finds_the_bone_and_removes_what_it_does():
+    name = SPECTRA[0]
+    segmented, plain = (scene.ct_quality(name, f"{m}, calibrated") for m in ("inversion_segmented", "inversion"))
+    assert segmented["bias"] < 0.005
+    assert abs(segmented["in bone"]) < 0.2 * abs(plain["in bone"])
+    assert segmented["bone bias"] < 0.3 * plain["bone bias"]
+    assert segmented["both spread"] < 0.03
+
+
+def test_inversion_behind_bone_equals_the_plain_one_without_and_recovers_the_foam():
+    truth = instrument(SPECTRA[1], nominal=False)
+    response = SpectralResponse.of(truth)
+    plain = projections(*measure(truth, WATER_M, FOAM_M))
+    without = invert_two_materials(plain, response, second_m=np.zeros(1))
+    np.testing.assert_array_equal(without.dark_field, invert_hardening(plain, inversion_table(response)).dark_field)
+    bone = np.linspace(0.0, 0.005, 26)
+    covered = projections(*measure(truth, WATER_M, FOAM_M, bone), variances=(1e-6, 1e-4))
+    result = invert_two_materials(covered, response, second_m=bone.reshape(1, 1, 1, -1))
+    assert result.valid.all()
+    np.testing.assert_allclose(result.dark_field, without.dark_field, rtol=0.02)
+    expected = response.attenuation_of("water")[1] * WATER_M + response.attenuation_of("bone")[1] * bone
+    foam_mass = 1.05 * scene.PHI * FOAM_M * response.attenuation_of("soft_tissue")[1]
+    np.testing.assert_allclose(result.attenuation.ravel(), expected + foam_mass, atol=2e-3)
+    assert (result.dark_field_variance > 0).all()
+    with pytest.raises(DarklungError, match="second_m: wanted paths >= 0"):
+        invert_two_materials(covered, response, second_m=-np.ones(1))
+
+
+def test_a_radiograph_cannot_be_segmented_and_senseless_knowledge_is_refused():
+    response = SpectralResponse.of(instrument(SPECTRA[2], nominal=True))
+    one = projections([0.1, 0.2], [0.0, 0.0])
+    with pytest.raises(DarklungError, match="segmentation: wanted at least 20 views of a turn, got 1"):
+        find_correction("segmentation")(one, Knowledge(response))
+    with pytest.raises(DarklungError, match="second_material: 'jam' is not known"):
+        Knowledge(response, second_material="jam")
+    with pytest.raises(DarklungError, match="wedge: wanted one of the object's material"):
+        Knowledge(response, wedge=Wedge("al", np.arange(3.0), np.arange(3.0), np.zeros(3)))
+    falling = Wedge("water", np.arange(3.0), -np.arange(3.0), np.zeros(3))
+    with pytest.raises(DarklungError, match="−ln T must increase"):
+        find_correction("look_up")(one, Knowledge(response, wedge=falling))
+
+
+def test_noise_of_air_is_inside_a_measured_table():
+    name = SPECTRA[0]
+    knowledge = replace(scene.knowledge(name, calibrated=False, measured=True))
+    result = find_correction("look_up")(projections([-0.03, 0.0, 0.03], np.zeros(3)), knowledge)
+    assert result.valid.all()
+    assert result.attenuation.ravel()[0] < -0.02
 
 
 def test_senseless_wedges_are_refused():

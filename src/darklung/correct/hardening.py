@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
 from darklung.core.types import Projections
+from darklung.correct.response import SpectralResponse
 from darklung.physics.instrument import Instrument
-from darklung.physics.materials import linear_attenuation
 
 # Tables start a little below air, where noise puts pixels of the open beam.
 BELOW_AIR = -0.05
@@ -49,10 +49,18 @@ class HardeningTable:
 def water_table(
     instrument: Instrument, *, max_thickness_m: float = 0.06, material: str = "water", points: int = 1201
 ) -> HardeningTable:
-    """The table of a wedge of 0 to `max_thickness_m`, computed from the instrument's spectrum and visibility spectrum.
+    """`computed_table` from the spectrum and the visibility spectrum of a known instrument."""
+    response = SpectralResponse.of(instrument)
+    return computed_table(response, max_thickness_m=max_thickness_m, material=material, points=points)
 
-    T(t) = Σ w e^{−μt};  V(t)/V0 = [Σ w V e^{−μt} / Σ w V] / T(t);  monochromatic = μ(E_ref) t. The false dark field
-    of a homogeneous absorber arises because w V and w harden differently; its sign depends on the spectrum.
+
+def computed_table(
+    response: SpectralResponse, *, max_thickness_m: float = 0.06, material: str = "water", points: int = 1201
+) -> HardeningTable:
+    """The table of a wedge of 0 to `max_thickness_m`, computed from spectrum w and visibility spectrum v.
+
+    T(t) = Σ w e^{−μt};  D(t) = Σ v e^{−μt} / T(t);  monochromatic = μ(E_ref) t. The false dark field of a homogeneous
+    absorber arises because w and v harden differently; its sign depends on the spectrum.
 
     Parameters
     ----------
@@ -63,27 +71,12 @@ def water_table(
     """
     check_positive("max_thickness_m", max_thickness_m)
     require(points >= 2, f"points: wanted at least 2, got {points}")
-    mu = linear_attenuation(material, 1.0, instrument.energies_kev)
-    mu_reference = float(linear_attenuation(material, 1.0, instrument.reference_energy_kev))
+    mu, mu_reference = response.attenuation_of(material)
     step = max_thickness_m / (points - 1)
     below = np.ceil(-BELOW_AIR / (mu.min() * step))
     thickness = step * np.arange(-below, points)
-    return _wedge(instrument, mu, mu_reference, thickness, material)
-
-
-def _wedge(
-    instrument: Instrument, mu: NDArray[np.float64], mu_reference: float, thickness_m: NDArray[np.float64], material: str
-) -> HardeningTable:
-    passed = np.exp(-np.multiply.outer(thickness_m, mu))
-    visible = instrument.weights * instrument.visibility
-    transmission = passed @ instrument.weights / instrument.weights.sum()
-    modulation = passed @ visible / visible.sum()
-    return HardeningTable(
-        attenuation=-np.log(transmission),
-        monochromatic=mu_reference * thickness_m,
-        false_dark_field=-np.log(modulation / transmission),
-        material=material,
-    )
+    attenuation, false = response.measured(np.multiply.outer(thickness, mu))
+    return HardeningTable(attenuation, mu_reference * thickness, false, material)
 
 
 def measured_table(
@@ -94,16 +87,21 @@ def measured_table(
     mu_reference_per_m: float,
     material: str = "water",
 ) -> HardeningTable:
-    """A table from a measured step wedge: retrieved −ln T and −ln D at known thicknesses (zero included)."""
+    """A table from a measured step wedge: retrieved −ln T and −ln D at known thicknesses (zero included).
+
+    The first interval is continued straight to −ln T = −0.05, where noise puts pixels of the open beam.
+    """
     check_positive("mu_reference_per_m", mu_reference_per_m)
     thickness = np.asarray(thickness_m, dtype=np.float64)
     order = np.argsort(thickness)
-    return HardeningTable(
-        attenuation=np.asarray(attenuation, dtype=np.float64)[order],
-        monochromatic=mu_reference_per_m * thickness[order],
-        false_dark_field=np.asarray(dark_field, dtype=np.float64)[order],
-        material=material,
-    )
+    measured = np.asarray(attenuation, dtype=np.float64)[order]
+    values = mu_reference_per_m * thickness[order], np.asarray(dark_field, dtype=np.float64)[order]
+    require(len(measured) >= 2 and bool(np.diff(measured).min() > 0), "wedge: −ln T must increase with the thickness")
+    if measured[0] > BELOW_AIR:
+        back = (BELOW_AIR - measured[0]) / (measured[1] - measured[0])
+        values = tuple(np.concatenate([[v[0] + back * (v[1] - v[0])], v]) for v in values)  # type: ignore[assignment]
+        measured = np.concatenate([[BELOW_AIR], measured])
+    return HardeningTable(measured, values[0], values[1], material)
 
 
 def correct_hardening(

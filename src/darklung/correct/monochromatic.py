@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_positive, require
+from darklung.core.checks import check_finite, check_positive, require
 from darklung.core.types import Projections
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 
 # Attenuation and dark field that noise makes of air: the table starts here.
 BELOW_AIR = -0.2
 BELOW_DARK = -1.5
+INVERTED = ("attenuation", "dark_field", "attenuation_variance", "dark_field_variance")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def inversion_table(
     exponent: float = LUNG_EXPONENT,
     material: str = "water",
     points: tuple[int, int] = (240, 480),
+    second: tuple[str, float] | None = None,
 ) -> InversionTable:
     """Tabulate the inverse of −ln T(t) and −ln D(t, x) for water of thickness t and scattering x = ∫ε(reference) dl.
 
@@ -51,7 +53,7 @@ def inversion_table(
     unknown each: t from T, then x from D. That takes care of the false signal, of the loss of true signal as v hardens, and
     of its saturation in thickness.
 
-    Not modelled: materials other than `material` (bone), scattering whose energy law differs from place to place.
+    Not modelled: materials other than `material` and `second`, scattering whose energy law differs from place to place.
 
     Parameters
     ----------
@@ -61,25 +63,29 @@ def inversion_table(
         Largest x.
     points : (attenuation, dark field)
         Size of the table, interpolated linearly.
+    second : (material, path), optional
+        A second, structure-free material whose path [m at 1 g/cm³] is the same in all pixels; see
+        `invert_two_materials`.
     """
     check_positive("max_thickness_m", max_thickness_m)
     check_positive("max_scattering", max_scattering)
     mu, mu_reference = response.attenuation_of(material)
     law = response.scattering_law(exponent)
+    added, added_reference = (second[1] * m for m in response.attenuation_of(second[0])) if second else (0.0, 0.0)
     thickness = np.linspace(-0.4 * max_thickness_m, max_thickness_m, 4001)
-    attenuation = response.measured(np.multiply.outer(thickness, mu))[0]
+    attenuation = response.measured(np.multiply.outer(thickness, mu) + added)[0]
     a_grid = np.linspace(max(BELOW_AIR, attenuation[0]), attenuation[-1], points[0])
     t_grid = np.interp(a_grid, attenuation, thickness)
     x = np.linspace(-3.0, max_scattering, 2001)
     scatter = np.multiply.outer(x, law)
-    top = response.measured(mu * t_grid[0], max_scattering * law)[1]
+    top = response.measured(mu * t_grid[0] + added, max_scattering * law)[1]
     d_grid = np.linspace(BELOW_DARK, float(top), points[1])
     table = np.empty(points)
     for row, t in enumerate(t_grid):
-        d = response.measured(mu * t, scatter)[1]
+        d = response.measured(mu * t + added, scatter)[1]
         table[row] = np.interp(d_grid, d, x, left=np.nan, right=np.nan)
     axes = [(float(g[0]), float(g[1] - g[0]), len(g)) for g in (a_grid, d_grid)]
-    return InversionTable(axes[0], axes[1], mu_reference * t_grid, table)
+    return InversionTable(axes[0], axes[1], mu_reference * t_grid + added_reference, table)
 
 
 def invert_hardening(projections: Projections, table: InversionTable) -> Projections:
@@ -88,14 +94,60 @@ def invert_hardening(projections: Projections, table: InversionTable) -> Project
     Variances follow from the table's slopes: var(x) = x_a² var(a) + x_d² var(d) (a and d are uncorrelated for equidistant
     steps). Pixels outside the table keep the nearest table value, or 0 where there is none, and are marked not valid.
     """
-    maps: dict[str, Any] = {
-        name: np.array(getattr(projections, name))
-        for name in ("attenuation", "dark_field", "attenuation_variance", "dark_field_variance", "valid")
-    }
+    maps: dict[str, Any] = {name: np.array(getattr(projections, name)) for name in (*INVERTED, "valid")}
     for direction, view in np.ndindex(projections.valid.shape[:2]):
         one = {name: values[direction, view] for name, values in maps.items()}
         for name, values in _invert(one, table).items():
             maps[name][direction, view] = values
+    return replace(projections, **maps)
+
+
+def invert_two_materials(
+    projections: Projections,
+    response: SpectralResponse,
+    *,
+    second_m: NDArray[np.floating],
+    materials: tuple[str, str] = ("water", "bone"),
+    max_thickness_m: float = 0.06,
+    exponent: float = LUNG_EXPONENT,
+    levels: int = 9,
+) -> Projections:
+    """`invert_hardening` behind a second, structure-free material whose path is known in every pixel.
+
+    One `inversion_table` for each of `levels` paths from 0 to the largest; pixels are interpolated linearly between the two
+    nearest, their variances too (an upper bound). With a path of 0 everywhere it is `invert_hardening`. Variances of
+    `second_m` are not added.
+
+    Parameters
+    ----------
+    second_m : array that broadcasts to (direction, view, row, col)
+        Path at 1 g/cm³ [m] of the second of `materials`, that is ∫ density dl / (1 g/cm³).
+    levels : int
+        Tables; at least 2.
+    """
+    require(levels >= 2, f"levels: wanted at least 2, got {levels}")
+    path = np.broadcast_to(np.asarray(second_m, dtype=np.float64), projections.valid.shape)
+    check_finite("second_m", path)
+    require(bool((path >= 0).all()), f"second_m: wanted paths >= 0, got {path.min():g}")
+    options: dict[str, Any] = {"max_thickness_m": max_thickness_m, "exponent": exponent, "material": materials[0]}
+    if not path.any():
+        return invert_hardening(projections, inversion_table(response, **options))
+    step = float(path.max()) / (levels - 1)
+    cell = np.minimum((path / step).astype(np.intp), levels - 2)
+    share = path / step - cell
+    maps: dict[str, Any] = {n: np.zeros(path.shape, getattr(projections, n).dtype) for n in INVERTED}
+    maps["valid"] = projections.valid.copy()
+    for level in range(levels):
+        below, above = cell == level, cell == level - 1
+        here = below | above
+        if not here.any():
+            continue
+        table = inversion_table(response, **options, second=(materials[1], level * step))
+        found = _invert({n: getattr(projections, n)[here] for n in (*INVERTED, "valid")}, table)
+        weight = np.where(below, 1 - share, share)[here]
+        for name in INVERTED:
+            maps[name][here] += weight * found[name]
+        maps["valid"][here] &= found["valid"] | (weight == 0)
     return replace(projections, **maps)
 
 

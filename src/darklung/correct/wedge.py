@@ -46,7 +46,8 @@ def calibrate_response(
     """Estimate both spectra from wedges, starting from nominal ones.
 
     T(t) = Σ w e^{−μt} and T(t) D(t) = Σ v e^{−μt}: two linear problems with non-negative unknowns, each solved by
-    multiplicative (expectation–maximisation) updates, which change the nominal spectrum only as far as the data ask [1]_.
+    multiplicative (expectation–maximisation) updates, which change the nominal spectrum only as far as the data ask [M].
+    Both spectra from the zeroth and first order of the stepping curve behind step wedges are also the subject of [1]_.
     The decomposition into bins is far from unique; what is fixed are the functions T(t) and D(t) over the range of the
     wedges, and that is what corrections use. Bins that the nominal spectrum leaves empty stay empty.
 
@@ -59,7 +60,8 @@ def calibrate_response(
 
     References
     ----------
-    .. [1] E. Sidky et al., J. Appl. Phys. 97, 124701 (2005), doi:10.1063/1.1928312.
+    .. [1] Coupling Spectrum Estimation and Single Energy Material Decomposition via X-ray Grating Interferometry,
+       arXiv:2605.29419.
     """
     wedges = (wedges,) if isinstance(wedges, Wedge) else tuple(wedges)
     require(sum(len(w.thickness_m) for w in wedges) >= 3, "wedges: wanted at least 3 steps together")
