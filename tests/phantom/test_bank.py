@@ -54,7 +54,7 @@ def test_both_channels_follow_from_the_same_tissue(bank):
         truth = two_phase(lesion.fraction, lesion.surface_ratio * HOST.interface_density_per_m, HOST.contrast, 70.0, 3e-6)
         np.testing.assert_allclose(new_epsilon[box][full], truth[full], rtol=1e-4)
         untouched = np.ones(mu.shape, dtype=bool)
-        untouched[box] = lesion.share == 0
+        untouched[box] = lesion.touched == 0
         np.testing.assert_array_equal(new_mu[untouched], mu[untouched])
         np.testing.assert_array_equal(mask[box], lesion.share > 0.5)
         assert mu.std() == 0  # the input is unchanged

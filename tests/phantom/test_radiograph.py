@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
+from darklung.phantom.chords import lesion_chords
 from darklung.phantom.lobes import RadiographLobe, lobe_quality, lung_thickness, split_usable
 from darklung.phantom.radiograph import (
     InsertionSettings,
-    lesion_chords,
     make_case,
     make_cases,
     padded,
@@ -238,3 +238,42 @@ def test_lobes_that_make_no_sense():
         make_cases([good, good], settings=ONE, versions=1, seed=0)
     with pytest.raises(DarklungError, match="versions"):
         make_cases([good], settings=ONE, versions=0, seed=0)
+
+
+def test_at_the_edge_lesions_are_cut_by_the_mask():
+    one = lobe()
+    for seed in range(4):
+        case = make_case(one, settings=replace(ONE, at_edge=True), seed=seed, version=0)
+        volume = case.path_m.sum() * PIXEL**2
+        assert 0.48 < volume / (np.pi / 6 * 0.8e-3**3) < 0.92
+        assert not (case.path_m > 0)[~case.region].any()
+        assert not case.target[~case.region].any()
+
+
+def test_what_is_wanted_is_put_and_what_is_to_be_avoided_is():
+    one, avoid = lobe(), np.zeros((48, 36), bool)
+    avoid[:, 14:22] = True
+    wanted = [("lesion", "solid"), ("lesion", "lepidic"), ("mimic", "emphysema"), ("sham", "solid")]
+    small = replace(ONE, diameter_m=(5e-4, 5e-4))
+    case = make_case(one, settings=small, seed=1, version=0, wanted=wanted, avoid=avoid)
+    assert [(i.insertion.kind, i.insertion.tissue) for i in case.insertions] == wanted
+    assert not (case.path_m > 0)[avoid].any()
+    with pytest.raises(DarklungError, match=r"only \d of at least 9 lesions"):
+        make_case(one, settings=ONE, seed=1, version=0, wanted=[("lesion", "solid")] * 9, avoid=avoid)
+
+
+def test_photon_noise_changes_with_the_visibility():
+    """Under a solid lesion the dark field's noise falls by 1/D; kept noise stays."""
+    one = lobe((90, 90), noise=0.05)
+    spreads = []
+    for noise in ("kept", "photons"):
+        asked = replace(ONE, diameter_m=(1.5e-3, 1.5e-3), noise=noise)
+        deviations = []
+        for seed in range(6):
+            case = make_case(one, settings=asked, seed=seed, version=0)
+            expected = DARK + case.changes[1]
+            inner = case.path_m > 1.1e-3
+            deviations.append(((case.image.channel("dark_field") - expected)[inner]) / np.exp(case.changes[1][inner]))
+        spreads.append(float(np.concatenate(deviations).std()))
+    assert spreads[1] == pytest.approx(0.05, rel=0.12)  # changed by exp(change), as divided out
+    assert spreads[0] > 1.2 * spreads[1]

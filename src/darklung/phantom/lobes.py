@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.checks import DarklungError, check_one_of, check_shape, require
 from darklung.core.types import Image
 
 
@@ -25,11 +25,14 @@ class RadiographLobe:
     maps : Image
         Channels ``transmission``, ``visibility_ratio`` (V/V0), ``flat_visibility`` (more are allowed) on (row, col), NaN
         outside the lobe.
+    thickness_m : (row, col) array, optional
+        Path through lung where it is known; otherwise `lung_thickness` assumes one.
     """
 
     name: str
     group: str
     maps: Image
+    thickness_m: NDArray | None = None
 
     def __post_init__(self) -> None:
         require(self.maps.data.ndim == 3, f"{self.name}: wanted maps on (row, col), got {self.maps.shape}")
@@ -40,6 +43,8 @@ class RadiographLobe:
         require(bool(self.mask.any()), f"{self.name}: no pixel has all maps")
         row_m, col_m = self.maps.spacing_m
         require(bool(np.isclose(row_m, col_m)), f"{self.name}: wanted square pixels, got {self.maps.spacing_m}")
+        if self.thickness_m is not None:
+            check_shape(f"{self.name}: thickness_m", self.thickness_m, "row, col", self.maps.shape)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -138,8 +143,11 @@ def _streak_index(values: NDArray) -> float:
 def lung_thickness(lobe: RadiographLobe, *, greatest_thickness_m: float) -> NDArray[np.float64]:
     """Assumed thickness [m], (row, col), 0 outside: `greatest_thickness_m` × −ln T / its 95th percentile, −ln T smoothed.
 
-    Vessels attenuate more than lung, so under them the thickness is overestimated; it is limited to the greatest.
+    Vessels attenuate more than lung, so under them the thickness is overestimated; it is limited to the greatest. A lobe
+    that knows its own thickness keeps it.
     """
+    if lobe.thickness_m is not None:
+        return np.where(lobe.mask, lobe.thickness_m, 0.0).astype(np.float64)
     smooth = smooth_inside(lobe.attenuation, lobe.mask, sigma_px=2.0)
     level = float(np.percentile(smooth[lobe.mask], 95))
     require(level > 0, f"{lobe.name}: the lobe does not attenuate")

@@ -8,10 +8,10 @@ with μ_lung and ε_lung the lung's own local signals divided by its local thick
 and scattering relative to lung.
 
 Not modelled: the thickness is an assumption (`lung_thickness`), as it was not measured; the lesion's own texture; displaced
-(rather than replaced) vessels; hardening; the noise of the measurement is kept as it is. In truth a lesion that scatters
-less raises the visibility and so lowers the dark field's noise (by V_before/V_after, about a quarter under a thick solid
-one): keeping it is to the dark field's disadvantage, inside lesions only. The change of photon noise by the added
-attenuation (a few per cent of the counts) is below 2 %.
+(rather than replaced) vessels; hardening. A lesion that scatters less raises the visibility and so lowers the dark field's
+noise (by V_before/V_after, about a quarter under a thick solid one); ``noise="photons"`` changes the noise of both maps as
+physics does (`darklung.phantom.renoise`), ``noise="kept"`` leaves it, to the dark field's disadvantage inside lesions. The
+change of photon noise by the added attenuation (a few per cent of the counts) is below 2 %.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.checks import check_one_of, check_positive, check_range, check_shape, require
+from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
-from darklung.phantom.lobes import RadiographLobe, lung_thickness, smooth_inside
+from darklung.phantom.chords import chords_on_grid, find_place, has_room, lesion_chords
+from darklung.phantom.lobes import LobeQuality, RadiographLobe, lobe_quality, lung_thickness, smooth_inside
+from darklung.phantom.renoise import changed_maps
 
 Range = tuple[float, float]
 # Class -> ranges of r_mu and r_epsilon relative to healthy lung (docs/decisions/081).
@@ -44,8 +46,6 @@ MIMICS: dict[str, tuple[Range, Range]] = {
 HEALTHY: tuple[Range, Range] = ((0.95, 1.05), (0.95, 1.05))
 # A ray belongs to the lesion's label where it crosses more than this much of it.
 LABEL_CHORD_M = 1.0e-4
-# Subsamples of a pixel, along each axis, when a lesion is drawn.
-FINE = 3
 TRIES = 12
 
 
@@ -69,6 +69,12 @@ class InsertionSettings:
         Detector blur (Gaussian) applied to what is inserted; the measurement has its own.
     edge_m : float
         Distance that a lesion keeps from the mask's edge and from other insertions.
+    at_edge : bool
+        Put lesions across the mask's edge instead, cut by it; mimics and shams too.
+    lung_per_m : float, optional
+        Attenuation coefficient of lung, where the attenuation is not the lung's alone (a whole animal).
+    noise : {"kept", "photons"}
+        Of the changed pixels: as measured, or as fewer photons and another visibility make it.
     """
 
     classes: tuple[str, ...] = ("solid", "partly_filled")
@@ -80,6 +86,9 @@ class InsertionSettings:
     greatest_thickness_m: float = 3.0e-3
     psf_fwhm_m: float = 1.0e-4
     edge_m: float = 7.5e-5
+    at_edge: bool = False
+    lung_per_m: float | None = None
+    noise: str = "kept"
 
     def __post_init__(self) -> None:
         for name in self.classes:
@@ -91,6 +100,7 @@ class InsertionSettings:
         check_range("greatest_thickness_m", self.greatest_thickness_m, high, 1e-1)
         check_range("psf_fwhm_m", self.psf_fwhm_m, 0.0, 1e-3)
         check_range("edge_m", self.edge_m, 0.0, 1e-2)
+        check_one_of("noise", self.noise, ("kept", "photons"))
         for name in ("lesions", "shams", "mimic_count"):
             few, most = getattr(self, name)
             require(0 <= few <= most, f"{name}: wanted 0 <= fewest <= most, got {few}, {most}")
@@ -128,6 +138,10 @@ class RadiographCase:
     instances : (row, col) uint16 array
         Number of the insertion of kind lesion or mimic under the pixel, else 0.
     insertions : tuple of RadiographInsertion
+    changes : (2, row, col) float64
+        What the insertions add to −ln T and to −ln D.
+    path_m : (row, col) float64
+        Path through lesions and mimics: partial pixels are kept here.
     skipped : tuple of str
         Insertions asked for that found no place, one sentence each.
     """
@@ -140,69 +154,34 @@ class RadiographCase:
     region: NDArray[np.bool_]
     instances: NDArray[np.uint16]
     insertions: tuple[RadiographInsertion, ...]
+    changes: NDArray[np.float64]
+    path_m: NDArray[np.float64]
     skipped: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        for name in ("target", "region", "instances"):
+        for name in ("target", "region", "instances", "path_m"):
             check_shape(name, getattr(self, name), "row, col", self.image.shape)
-
-
-def lesion_chords(
-    *,
-    diameter_m: float,
-    pixel_m: float,
-    roughness: float,
-    rng: np.random.Generator,
-    offset_px: tuple[float, float] = (0.0, 0.0),
-) -> NDArray[np.float64]:
-    """Chords [m] of rays through an irregular body, averaged over each pixel, (row, col), odd sides.
-
-    The body is r < R (1 + h(n)), h a sum of twelve random plane waves on the direction n with standard deviation
-    `roughness`; it is scaled so that its sampled volume is the sphere's.
-
-    Parameters
-    ----------
-    diameter_m : float
-        Of the sphere of the same volume.
-    pixel_m : float
-    roughness : float
-        0 gives the sphere.
-    rng : numpy Generator
-    offset_px : (row, col)
-        Where the body's middle lies from the middle pixel's centre, within half a pixel.
-    """
-    check_positive("diameter_m", diameter_m)
-    check_range("roughness", roughness, 0.0, 0.3)
-    half = int(np.ceil(0.5 * diameter_m * (1 + 4 * roughness) / pixel_m)) + 1
-    side, step = 2 * half + 1, pixel_m / FINE
-    axis = ((np.arange(side * FINE) - (side * FINE - 1) / 2) * step).astype(np.float32)
-    row, col = (axis - np.float32(o * pixel_m) for o in offset_px)
-    grid = np.meshgrid(row, axis, col, indexing="ij")  # rows, depth, columns
-    radius = np.sqrt(grid[0] ** 2 + grid[1] ** 2 + grid[2] ** 2) + np.float32(1e-12)
-    bump = np.zeros_like(radius)
-    if roughness > 0:
-        for wave, phase in zip(rng.normal(0.0, 2.5, (12, 3)).astype(np.float32), rng.uniform(0, 2 * np.pi, 12)):
-            bump += np.cos(sum(w * g for w, g in zip(wave, grid)) / radius + np.float32(phase))
-        bump *= np.float32(roughness * np.sqrt(2 / 12))
-    relative = radius / np.maximum(1 + bump, np.float32(0.3))
-    # The surface that encloses the wanted volume: a quantile of the relative radius.
-    count = max(round(np.pi / 6 * diameter_m**3 / step**3), 1)
-    body = relative <= np.partition(relative.ravel(), count - 1)[count - 1]
-    fine = body.sum(axis=1) * step
-    return np.asarray(fine.reshape(side, FINE, side, FINE).mean(axis=(1, 3)))
 
 
 @dataclass
 class _Canvas:
-    """A case while it is being made."""
+    """A case while it is being made: changes of −ln T and −ln D, what is free, labels, path through lesions and mimics."""
 
-    attenuation: NDArray[np.float64]
-    dark_field: NDArray[np.float64]
+    changes: NDArray[np.float64]
     free: NDArray[np.bool_]
     instances: NDArray[np.uint16]
+    path_m: NDArray[np.float64]
 
 
-def make_case(lobe: RadiographLobe, *, settings: InsertionSettings, seed: int, version: int) -> RadiographCase:
+def make_case(
+    lobe: RadiographLobe,
+    *,
+    settings: InsertionSettings,
+    seed: int,
+    version: int,
+    wanted: Sequence[tuple[str, str]] | None = None,
+    avoid: NDArray[np.bool_] | None = None,
+) -> RadiographCase:
     """One synthetic version of `lobe`; depends on `seed`, the lobe's name and `version` alone.
 
     Parameters
@@ -210,6 +189,10 @@ def make_case(lobe: RadiographLobe, *, settings: InsertionSettings, seed: int, v
     lobe : RadiographLobe
     settings : InsertionSettings
     seed, version : int
+    wanted : sequence of (kind, class), optional
+        In place of what `settings` would draw; every lesion of it must fit.
+    avoid : (row, col) bool, optional
+        Pixels that no insertion may touch, such as streaks.
 
     Raises
     ------
@@ -218,8 +201,11 @@ def make_case(lobe: RadiographLobe, *, settings: InsertionSettings, seed: int, v
     """
     rng = stream(seed, "radiograph", lobe.name, version)
     thickness = lung_thickness(lobe, greatest_thickness_m=settings.greatest_thickness_m)
-    canvas = _Canvas(lobe.attenuation, lobe.dark_field, lobe.mask.copy(), np.zeros(lobe.mask.shape, np.uint16))
-    wanted = _wanted(settings, rng)
+    shape = lobe.mask.shape
+    free = lobe.mask.copy() if avoid is None else lobe.mask & ~avoid
+    canvas = _Canvas(np.zeros((2, *shape)), free, np.zeros(shape, np.uint16), np.zeros(shape))
+    fewest = settings.lesions[0] if wanted is None else sum(kind == "lesion" for kind, _ in wanted)
+    wanted = _wanted(settings, rng) if wanted is None else wanted
     made: list[RadiographInsertion] = []
     skipped = []
     for kind, tissue in wanted:
@@ -230,15 +216,16 @@ def make_case(lobe: RadiographLobe, *, settings: InsertionSettings, seed: int, v
             made.append(placed)
     lesions = [i.insertion.number for i in made if i.insertion.kind == "lesion"]
     require(
-        len(lesions) >= settings.lesions[0],
-        f"{lobe.name}: only {len(lesions)} of at least {settings.lesions[0]} lesions of {settings.diameter_m} m fit",
+        len(lesions) >= fewest,
+        f"{lobe.name}: only {len(lesions)} of at least {fewest} lesions of {settings.diameter_m} m fit",
     )
-    image = _filled(lobe, canvas)
+    image = _filled(lobe, canvas, settings.noise, stream(seed, "radiograph noise", lobe.name, version))
     target = np.isin(canvas.instances, lesions) & (canvas.instances > 0)
     name = f"{lobe.name}-{version:03d}"
     return RadiographCase(
-        name, lobe.group, lobe.name, image, target, lobe.mask, canvas.instances, tuple(made), tuple(skipped)
-    )
+        name, lobe.group, lobe.name, image, target, lobe.mask, canvas.instances, tuple(made),
+        canvas.changes, canvas.path_m, tuple(skipped),
+    )  # fmt: skip
 
 
 def _wanted(settings: InsertionSettings, rng: np.random.Generator) -> list[tuple[str, str]]:
@@ -268,62 +255,28 @@ def _insert(
     ratios = {"lesion": CLASSES, "mimic": MIMICS, "sham": dict.fromkeys(CLASSES, HEALTHY)}[kind][tissue]
     for attempt in range(TRIES):
         diameter = settings.diameter_m[0] if attempt >= TRIES - 3 else rng.uniform(*settings.diameter_m)
-        if not _has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
+        if not has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
             continue
         offset, roughness = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.08, 0.18)
         chords = lesion_chords(
             diameter_m=diameter, pixel_m=lobe.pixel_m, roughness=roughness, rng=rng, offset_px=(offset[0], offset[1])
         )
-        place = _place(chords, canvas.free, thickness, edge_px=settings.edge_m / lobe.pixel_m, rng=rng)
+        cut = lobe.mask if settings.at_edge else None
+        place = find_place(chords, canvas.free, thickness, edge_px=settings.edge_m / lobe.pixel_m, rng=rng, mask=cut)
         if place is not None:
             break
     else:
         return None
-    chord = _at(chords, place, canvas.free.shape)
+    chord = chords_on_grid(chords, place, canvas.free.shape) * lobe.mask
     r_mu, r_epsilon = (float(rng.uniform(*r)) for r in ratios)
-    _apply(
-        lobe, canvas, thickness, chord, r_mu=r_mu, r_epsilon=r_epsilon, psf_px=settings.psf_fwhm_m / 2.3548 / lobe.pixel_m
-    )
+    _apply(lobe, canvas, thickness, chord, ratios=(r_mu, r_epsilon), settings=settings)
     if kind != "sham":
         canvas.instances[chord > LABEL_CHORD_M] = number
+        canvas.path_m += chord
     canvas.free[chord > 0] = False
     row, col = (o + (p + f) * lobe.pixel_m for o, p, f in zip(lobe.maps.origin_m, place, offset))
     record = Insertion(number, kind, tissue, (row, 0.0, col), diameter)
     return RadiographInsertion(record, r_mu, r_epsilon, float(chord.max()))
-
-
-def _has_room(free: NDArray[np.bool_], thickness: NDArray, *, diameter_px: float, diameter_m: float) -> bool:
-    """Whether a somewhat smaller sphere would fit: a quick look before the body is drawn."""
-    room = ndimage.distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
-    return bool(((room > 0.42 * diameter_px) & (thickness > 0.85 * diameter_m)).any())
-
-
-def _place(
-    chords: NDArray, free: NDArray[np.bool_], thickness: NDArray, *, edge_px: float, rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """A random middle pixel where the whole body lies in free lung, off the edge, no chord longer than the lung is thick."""
-    half = chords.shape[0] // 2
-    if min(free.shape) <= 2 * half:
-        return None
-    inside = ndimage.distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1] > edge_px + 0.5
-    # Erosion by the body's outline, and by its chords as a grey structure: min over the body of (thickness − chord) > 0.
-    body = chords > 0
-    fits = ndimage.binary_erosion(inside, structure=body)
-    fits &= ndimage.grey_erosion(thickness, structure=chords, footprint=body, mode="constant", cval=0.0) > 0
-    places = np.argwhere(fits)
-    return tuple(int(i) for i in places[rng.integers(len(places))]) if len(places) else None  # type: ignore[return-value]
-
-
-def _at(chords: NDArray, place: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The chords on the lobe's grid."""
-    out = np.zeros(shape)
-    half = chords.shape[0] // 2
-    rows, cols = (slice(max(p - half, 0), min(p + half + 1, n)) for p, n in zip(place, shape))
-    out[rows, cols] = chords[
-        rows.start - place[0] + half : rows.stop - place[0] + half,
-        cols.start - place[1] + half : cols.stop - place[1] + half,
-    ]
-    return out
 
 
 def _apply(
@@ -332,24 +285,26 @@ def _apply(
     thickness: NDArray,
     chord: NDArray,
     *,
-    r_mu: float,
-    r_epsilon: float,
-    psf_px: float,
+    ratios: tuple[float, float],
+    settings: InsertionSettings,
 ) -> None:
     """Add both changes, blurred; μ and ε of lung from the smoothed measurement, so that its noise is not copied."""
     known = np.maximum(thickness, 1e-9)
-    for values, measured, ratio in (
-        (canvas.attenuation, lobe.attenuation, r_mu),
-        (canvas.dark_field, lobe.dark_field, r_epsilon),
-    ):
-        coefficient = smooth_inside(measured, lobe.mask, sigma_px=2.0) / known
+    psf_px = settings.psf_fwhm_m / 2.3548 / lobe.pixel_m
+    own = [smooth_inside(measured, lobe.mask, sigma_px=2.0) / known for measured in (lobe.attenuation, lobe.dark_field)]
+    if settings.lung_per_m is not None:
+        own[0] = np.full_like(own[0], settings.lung_per_m)
+    for total, coefficient, ratio in zip(canvas.changes, own, ratios):
         change = chord * np.where(chord > 0, coefficient, 0.0) * (ratio - 1)
-        values += ndimage.gaussian_filter(change, psf_px) if psf_px > 0 else change
+        total += ndimage.gaussian_filter(change, psf_px) if psf_px > 0 else change
 
 
-def _filled(lobe: RadiographLobe, canvas: _Canvas) -> Image:
+def _filled(lobe: RadiographLobe, canvas: _Canvas, noise: str, rng: np.random.Generator) -> Image:
     mask = lobe.mask
-    data = [np.where(mask, v, np.median(v[mask])) for v in (canvas.attenuation, canvas.dark_field)]
+    values = [lobe.attenuation + canvas.changes[0], lobe.dark_field + canvas.changes[1]]
+    if noise == "photons":
+        values = _with_photon_noise(lobe, canvas, lobe_quality(lobe), rng)
+    data = [np.where(mask, v, np.median(v[mask])) for v in values]
     maps = lobe.maps
     return Image(
         np.stack(data).astype(np.float32),
@@ -359,6 +314,24 @@ def _filled(lobe: RadiographLobe, canvas: _Canvas) -> Image:
         maps.origin_m,
         maps.frame,
     )
+
+
+def _with_photon_noise(lobe: RadiographLobe, canvas: _Canvas, seen: LobeQuality, rng: np.random.Generator) -> list[NDArray]:
+    """Both maps with the noise that the changed beam would have; its level is that of the whole lobe."""
+    mask, zero = lobe.mask, np.zeros(lobe.mask.shape)
+    made = changed_maps(
+        attenuation=np.where(mask, lobe.attenuation, 0.0),
+        dark_field=np.where(mask, lobe.dark_field, 0.0),
+        phase=zero,
+        attenuation_change=canvas.changes[0],
+        dark_field_change=canvas.changes[1],
+        phase_change=zero,
+        attenuation_variance=zero + seen.attenuation_noise**2,
+        dark_field_variance=zero + seen.dark_field_noise**2,
+        valid=mask,
+        rng=rng,
+    )
+    return [made.attenuation, made.dark_field]
 
 
 def make_cases(
@@ -396,4 +369,6 @@ def padded(case: RadiographCase, *, smallest_px: int) -> RadiographCase:
         target=np.asarray(np.pad(case.target, widths), dtype=bool),
         region=np.asarray(np.pad(case.region, widths), dtype=bool),
         instances=np.asarray(np.pad(case.instances, widths), dtype=np.uint16),
+        changes=np.pad(case.changes, [(0, 0), *widths]),
+        path_m=np.pad(case.path_m, widths),
     )

@@ -1,0 +1,283 @@
+"""Where lesions, mimics and shams go in a measured volume, and what they change there.
+
+The plan of a scan (`place_insertions`) is made once, on its reconstruction; the same insertions are then drawn on the
+voxels of the volume (`volume_changes`) or on finer ones that line up with the detector (`darklung.phantom.shadow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from darklung.core.checks import check_one_of, check_range, check_shape, require
+from darklung.core.random import derive_seed, stream
+from darklung.core.types import Image, Insertion
+from darklung.phantom.bank import DRAWABLE, BankLesion, Host, LungThere, draw_lesion, lesion_changes, reach_m
+from darklung.phantom.families import MM, family
+from darklung.phantom.grid import Grid
+from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, Growth, LesionRequest, draw_growth
+
+Centre = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+Wanted = tuple[str, str]  # kind, class
+TRIES, PLACES = 12, 120
+GAP_M = 0.3 * MM
+LEAST_INSIDE = 0.5  # of a lesion that may cross the region's edge
+PARENCHYMA = (0.05, 0.60)  # mean tissue fraction of what may be replaced
+
+
+@dataclass(frozen=True)
+class PlacedLesion:
+    """An insertion with its outline, its place and the lung that it replaces.
+
+    Parameters
+    ----------
+    insertion : Insertion
+        ``center_m`` in the volume's coordinates.
+    growth : Growth
+    lung : LungThere
+    place : {"inside", "edge"}
+        Edge where its core touches the region's surface.
+    """
+
+    insertion: Insertion
+    growth: Growth
+    lung: LungThere
+    place: str
+
+    @property
+    def sham(self) -> bool:
+        """Whether it has no label."""
+        return self.insertion.kind == "sham"
+
+    def drawn(self, grid: Grid) -> BankLesion:
+        """The lesion on voxels given in the volume's coordinates."""
+        own = (axis - c for axis, c in zip(grid.axes, self.insertion.center_m))
+        return draw_lesion(self.growth, Grid(grid.voxel_m, *own))
+
+
+def volume_grid(image: Image) -> Grid:
+    """The voxels of an image; they must be cubes.
+
+    Raises
+    ------
+    DarklungError
+        Not a volume, or voxels that are no cubes.
+    """
+    require(len(image.shape) == 3, f"volume: wanted (z, y, x), got an image of shape {image.shape}")
+    require(bool(np.allclose(image.spacing_m, image.spacing_m[0])), f"volume: wanted cubic voxels, got {image.spacing_m} m")
+    z, y, x = (o + d * np.arange(n, dtype=np.float64) for o, d, n in zip(image.origin_m, image.spacing_m, image.shape))
+    return Grid(image.spacing_m[0], z, y, x)
+
+
+@dataclass
+class _Space:
+    """What is known of the lungs while insertions are placed."""
+
+    grid: Grid
+    region: NDArray[np.bool_]
+    depth_m: NDArray[np.float64]
+    free: NDArray[np.bool_]
+    attenuation: NDArray
+    scattering: Sequence[NDArray]
+    host: Host
+    edge_m: float
+    at_edge: bool
+
+
+def place_insertions(
+    attenuation: NDArray,
+    scattering: Sequence[NDArray],
+    region: NDArray[np.bool_],
+    grid: Grid,
+    *,
+    wanted: Sequence[Wanted],
+    diameter_m: tuple[float, float],
+    host: Host,
+    seed: int,
+    variant: str = "A",
+    edge_m: float = 0.1 * MM,
+    at_edge: bool = False,
+) -> tuple[PlacedLesion, ...]:
+    """Find a place for each of `wanted` in the region, one after the other; depends on the data and `seed` alone.
+
+    Diameters are uniform in the logarithm. One that finds no place is drawn again, at last the smallest.
+
+    Parameters
+    ----------
+    attenuation : (z, y, x) array [1/m]
+    scattering : (z, y, x) arrays [1/m]
+        One a grating direction; may be empty.
+    region : (z, y, x) bool
+        Lung.
+    grid : Grid
+    wanted : sequence of (kind, class)
+    diameter_m : (low, high)
+    host : Host
+    seed : int
+    variant : str
+        Family whose law of growth the outlines follow.
+    edge_m : float
+        Distance that all of an insertion keeps from the region's surface.
+    at_edge : bool
+        Lesions may instead be cut by the region's surface (half of the volume at least is inside).
+
+    Raises
+    ------
+    DarklungError
+        Unknown class, empty region, or something that fits nowhere.
+    """
+    family(variant)
+    for values in (region, *scattering):
+        check_shape("region, scattering", values, "z, y, x", attenuation.shape)
+    require(bool(region.any()), "region: no voxel is lung")
+    check_range("diameter_m", diameter_m[0], DIAMETER_RANGE_M[0], diameter_m[1])
+    check_range("diameter_m", diameter_m[1], diameter_m[0], DIAMETER_RANGE_M[1])
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
+    space = _Space(grid, region, depth, region.copy(), attenuation, scattering, host, edge_m, at_edge)
+    placed: list[PlacedLesion] = []
+    for number, (kind, tissue) in enumerate(wanted, start=1):
+        check_kind(kind, tissue)
+        found = _place(space, number, kind, tissue, diameter_m, variant, derive_seed(seed, "insertion", number))
+        low, high = (d / MM for d in diameter_m)
+        require(
+            found is not None,
+            f"insertion {number} of {len(wanted)} ({kind}, {tissue}): no room in the region for {low:g} to {high:g} mm; "
+            f"the widest free place is {2e3 * float((space.depth_m * space.free).max()):.2f} mm across",
+        )
+        if found is not None:
+            placed.append(found)
+    return tuple(placed)
+
+
+def check_kind(kind: str, tissue: str) -> None:
+    """Refuse an unknown class, or a mimic that is wanted as a lesion."""
+    check_one_of("class", tissue, DRAWABLE)
+    known = {"lesion": LESIONS, "mimic": MIMICS, "sham": LESIONS}
+    check_one_of("kind", kind, known)
+    require(tissue in known[kind], f"class: {tissue!r} is no {kind}; known: {', '.join(known[kind])}")
+
+
+def _place(
+    space: _Space, number: int, kind: str, tissue: str, diameter_m: tuple[float, float], variant: str, seed: int
+) -> PlacedLesion | None:
+    rng = stream(seed, "size")
+    for attempt in range(TRIES):
+        size = diameter_m[0] if attempt >= TRIES - 3 else float(np.exp(rng.uniform(*np.log(diameter_m))))
+        growth = draw_growth(LesionRequest(tissue, size), kind, variant, derive_seed(seed, "growth", attempt))
+        for centre in _candidates(space, size, stream(seed, "place", attempt)):
+            made = _fitted(space, number, kind, growth, centre)
+            if made is not None:
+                return made
+    return None
+
+
+def _candidates(space: _Space, size_m: float, rng: np.random.Generator) -> list[Centre]:
+    """Random points with room for a somewhat smaller sphere (or, at the edge, less deep than the radius)."""
+    deep = space.depth_m > 0.42 * size_m
+    if space.at_edge:
+        deep = (space.depth_m > 0) & (space.depth_m < 0.5 * size_m)
+    index = np.flatnonzero(deep & space.free)
+    if len(index) == 0:
+        return []
+    chosen = np.stack(np.unravel_index(rng.choice(index, min(PLACES, len(index)), replace=False), deep.shape), axis=1)
+    moved = chosen + rng.uniform(-0.5, 0.5, chosen.shape)
+    origin = np.array([axis[0] for axis in space.grid.axes])
+    return [(float(p[0]), float(p[1]), float(p[2])) for p in origin + moved * space.grid.voxel_m]
+
+
+def _fitted(space: _Space, number: int, kind: str, growth: Growth, centre: Centre) -> PlacedLesion | None:
+    """The insertion if it fits at `centre`: inside the region, clear of the others, in parenchyma."""
+    grid = space.grid
+    reach = reach_m(growth) + grid.voxel_m
+    if any(c - reach < axis[0] or c + reach > axis[-1] for c, axis in zip(centre, grid.axes)):
+        return None
+    box = grid.box_around(centre, reach + GAP_M)
+    size = growth.request.diameter_m
+    insertion = Insertion(number, kind, growth.request.tissue, centre, size)
+    rough = PlacedLesion(insertion, growth, LungThere(0.0, ()), "inside")
+    lesion = rough.drawn(grid.box(box))
+    core, touched = lesion.share > 0, lesion.touched > 0
+    inside = space.region[box]
+    if space.at_edge:
+        if lesion.share[inside].sum() < LEAST_INSIDE * lesion.share.sum():
+            return None
+    elif not (space.depth_m[box][touched] > max(space.edge_m, 0.5 * grid.voxel_m)).all():
+        return None
+    near = ndimage.distance_transform_edt(~touched) * grid.voxel_m < GAP_M
+    if not space.free[box][near & inside].all():
+        return None
+    weight = lesion.touched * inside
+    lung = LungThere(*_means(space, box, weight))
+    if not PARENCHYMA[0] < lung.fraction(space.host) < PARENCHYMA[1]:
+        return None
+    space.free[box] &= ~touched
+    rim = space.depth_m[box][core & inside].min() <= 1.5 * grid.voxel_m if (core & inside).any() else True
+    return PlacedLesion(insertion, growth, lung, "edge" if rim else "inside")
+
+
+def _means(space: _Space, box: Box, weight: NDArray) -> tuple[float, tuple[float, ...]]:
+    """Weighted means of attenuation and of each direction's scattering."""
+    total = float(weight.sum())
+    mu = float(np.nansum(space.attenuation[box] * weight)) / total
+    return mu, tuple(float(np.nansum(s[box] * weight)) / total for s in space.scattering)
+
+
+@dataclass(frozen=True)
+class VolumeChanges:
+    """What insertions change in a volume, and the labels on its voxels.
+
+    Parameters
+    ----------
+    attenuation : (z, y, x) float64 [1/m]
+    scattering : (direction, z, y, x) float64 [1/m]
+    share : (z, y, x) float32
+        Part of each voxel that lesions or mimics fill.
+    instances : (z, y, x) uint16
+        Number of the lesion or mimic that fills more than half of the voxel, else 0.
+    """
+
+    attenuation: NDArray[np.float64]
+    scattering: NDArray[np.float64]
+    share: NDArray[np.float32]
+    instances: NDArray[np.uint16]
+
+
+def volume_changes(
+    placed: Sequence[PlacedLesion], grid: Grid, region: NDArray[np.bool_], *, host: Host, blur_m: float = 0.0
+) -> VolumeChanges:
+    """Draw insertions on the voxels of a volume.
+
+    Parameters
+    ----------
+    placed : sequence of PlacedLesion
+    grid : Grid
+    region : (z, y, x) bool
+        Nothing outside it is changed or labelled.
+    host : Host
+    blur_m : float
+        Standard deviation of the reconstruction's blur [m], applied to the changes, not to the labels.
+    """
+    directions = max((len(p.lung.scattering_per_m) for p in placed), default=0)
+    attenuation = np.zeros(grid.shape)
+    scattering = np.zeros((directions, *grid.shape))
+    share, instances = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint16)
+    for one in placed:
+        box = grid.box_around(one.insertion.center_m, reach_m(one.growth) + 4 * blur_m + 2 * grid.voxel_m)
+        lesion = one.drawn(grid.box(box))
+        inside = region[box]
+        changes = [values * inside for values in lesion_changes(lesion, one.lung, host)]
+        if blur_m > 0:
+            sigma = blur_m / grid.voxel_m
+            changes = [ndimage.gaussian_filter(c, (*(0,) * (c.ndim - 3), *(sigma,) * 3)) for c in changes]
+        attenuation[box] += changes[0]
+        scattering[(slice(None), *box)] += changes[1]
+        if not one.sham:
+            own = lesion.share * inside
+            share[box] = np.maximum(share[box], own)
+            instances[box][own > 0.5] = one.insertion.number
+    return VolumeChanges(attenuation, scattering, share, instances)
