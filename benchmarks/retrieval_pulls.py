@@ -20,7 +20,7 @@ STEPS, FLAT = 5, 20
 COUNTS = (50, 200, 1_000, 5_000, 30_000, 1_000_000)
 VISIBILITIES = (0.05, 0.1, 0.2, 0.4)
 TRUE = {"attenuation": np.log(1.5 * FLAT), "phase": 1.0, "dark_field": 0.5}
-LIMIT = {"pixel": 10.0, "neighbourhood": 20.0}
+LIMIT = {"pixel": 10.0, "neighbourhood": 10.0}
 
 
 def make_scan(counts, visibility, pixels):

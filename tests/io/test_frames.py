@@ -12,6 +12,7 @@ import tifffile
 import yaml
 
 from darklung.core.checks import DarklungError
+from darklung.core.fitting import Fit
 from darklung.io.description import read_raw, resolve_path
 from darklung.io.frames import LazyFrames, Stack, load_scans
 
@@ -197,12 +198,12 @@ def test_retrieval_options(tmp_path, truth):
     ((raw, _),) = read_raw(path)
     assert raw.retrieval.options() == {
         "reference": "interpolate",
-        "gain": 1.0,
+        "fit": Fit(),
         "least_strength": 10.0,
         "steps": "estimate",
         "air_cols": [0, 1, 5],
         "most_misfit": float("inf"),
-        "variance": "pixel",
+        "variance": "neighbourhood",
     }
 
 

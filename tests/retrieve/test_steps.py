@@ -161,7 +161,7 @@ def test_dark_frame_with_unequal_doses():
 
 def test_options():
     scan, _ = jittered_scan(5, errors=True)
-    with pytest.raises(DarklungError, match="steps: 'guess' is not known; known: estimate, nominal"):
+    with pytest.raises(DarklungError, match="steps: 'guess' is not known; known: estimate, nominal, ramp"):
         retrieve(scan, steps="guess")
     with pytest.raises(DarklungError, match="air_cols: wanted columns 0 to 159"):
         retrieve(scan, steps="estimate", air_cols=[160])

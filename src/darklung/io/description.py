@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
+from darklung.core.fitting import Fit
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
@@ -156,11 +157,13 @@ class Retrieval(Document):
     """
 
     reference: Literal["mean", "interpolate"] = "mean"
+    method: Literal["least_squares", "likelihood"] = "least_squares"
+    harmonics: Annotated[int, Field(ge=1, le=3)] = 1
     gain: Annotated[float, Field(gt=0)] = 1.0
     least_strength: float = 10.0
     most_misfit: Annotated[float, Field(gt=0)] | None = None
-    variance: Literal["pixel", "neighbourhood"] = "pixel"
-    steps: Literal["nominal", "estimate"] = "nominal"
+    variance: Literal["pixel", "neighbourhood"] = "neighbourhood"
+    steps: Literal["nominal", "estimate", "ramp"] = "nominal"
     air_cols: tuple[tuple[int, int], ...] = ()
 
     def options(self) -> dict[str, Any]:
@@ -168,7 +171,7 @@ class Retrieval(Document):
         air = [col for first, last in self.air_cols for col in range(first, last + 1)]
         return {
             "reference": self.reference,
-            "gain": self.gain,
+            "fit": Fit(method=self.method, harmonics=self.harmonics, gain=self.gain),
             "least_strength": self.least_strength,
             "steps": self.steps,
             "air_cols": air or None,

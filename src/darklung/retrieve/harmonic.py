@@ -16,6 +16,44 @@ PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 @dataclass(frozen=True)
+class StepModel:
+    """What the steps of one stepping curve are taken to be.
+
+    Parameters
+    ----------
+    phases_rad : (step,) float64
+        θ_k, in the middle of the detector where they change over it.
+    dose : (step,) float64
+        Relative to the mean step.
+    ramp_rad : (step, 2) float64
+        By how much θ_k grows from the middle of the detector to its last row, and to its last column.
+    """
+
+    phases_rad: NDArray[np.float64]
+    dose: NDArray[np.float64]
+    ramp_rad: NDArray[np.float64]
+
+    @property
+    def same_everywhere(self) -> bool:
+        """No ramp: one matrix serves all pixels."""
+        return not self.ramp_rad.any()
+
+
+def nominal_steps(step_phase_rad: ArrayLike) -> StepModel:
+    """Steps as they were set: equal doses, no ramp."""
+    phases = np.asarray(step_phase_rad, dtype=np.float64)
+    return StepModel(phases, np.ones_like(phases), np.zeros((len(phases), 2)))
+
+
+def step_matrix(phases_rad: NDArray[np.float64], dose: NDArray[np.float64], harmonics: int = 1) -> NDArray[np.float64]:
+    """Rows g_k (1, cos θ_k, sin θ_k, cos 2θ_k, ...), (step, 1 + 2 harmonics)."""
+    columns = [np.ones_like(phases_rad)]
+    for order in range(1, harmonics + 1):
+        columns += [np.cos(order * phases_rad), np.sin(order * phases_rad)]
+    return np.asarray(dose[:, None] * np.stack(columns, axis=1))
+
+
+@dataclass(frozen=True)
 class StepDesign:
     """What the step phases θ_k fix about the fit I_k = c0 + c1 cos θ_k + c2 sin θ_k.
 
@@ -52,9 +90,7 @@ def step_design(step_phase_rad: ArrayLike, dose: ArrayLike | None = None) -> Ste
     check_shape("step_phase_rad", phases, "step", (None,))
     require(len(phases) >= 3, f"steps: a sinusoid needs at least 3 phase steps, got {len(phases)}")
     check_finite("step_phase_rad", phases)
-    matrix = np.stack([np.ones_like(phases), np.cos(phases), np.sin(phases)], axis=1)
-    if dose is not None:
-        matrix = np.asarray(dose, dtype=np.float64)[:, None] * matrix
+    matrix = step_matrix(phases, np.ones_like(phases) if dose is None else np.asarray(dose, dtype=np.float64))
     condition = np.linalg.cond(matrix)
     require(
         bool(condition < WORST_CONDITION),
@@ -62,7 +98,7 @@ def step_design(step_phase_rad: ArrayLike, dose: ArrayLike | None = None) -> Ste
     )
     inverse = np.linalg.pinv(matrix)
     products = np.stack([inverse[i] * inverse[j] for i, j in PAIRS])
-    return StepDesign(matrix, inverse, products @ matrix, products.sum(axis=1), inverse.sum(axis=1))
+    return StepDesign(matrix, np.asarray(inverse, dtype=np.float64), products @ matrix, products.sum(axis=1), inverse.sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -108,38 +144,30 @@ def fit_coefficients(curves: ArrayLike, design: StepDesign) -> NDArray[np.float6
     return total
 
 
-def harmonics_of(
-    coefficients: NDArray[np.float64],
-    design: StepDesign,
-    *,
-    dark: ArrayLike = 0.0,
-    gain: float = 1.0,
-    averaged: int = 1,
-) -> Harmonics:
-    """Amplitude, visibility, phase and their variances from fit coefficients (3, ...).
+def covariance_of(coefficients: NDArray[np.float64], design: StepDesign, dark: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """Covariance entries `PAIRS`, (6, ...), of coefficients (3, ...) from Poisson noise of the fitted curve and the dark."""
+    shaped = (6,) + (1,) * (coefficients.ndim - 1)
+    covariance = np.tensordot(design.covariance_of_coefficients, coefficients, axes=1)
+    return np.asarray(covariance + design.covariance_of_dark.reshape(shaped) * np.asarray(dark, dtype=np.float64))
 
-    First-order error propagation with the Poisson variance of the fitted curve [1]_: for M equidistant steps this gives
-    var(ln a0) = 1/N, var(ln V) = (2/V² − 1)/N, var(phase) = 2/(N V²), N = M a0. Not modelled: electronic noise, noise that
-    neighbouring pixels share, and the curvature of the logarithm (its bias is below a tenth of the error for N V² > 10).
+
+def harmonics_of(coefficients: NDArray[np.float64], covariance: NDArray[np.float64], photons_each: float) -> Harmonics:
+    """Amplitude, visibility, phase and their variances from fit coefficients (3, ...) and their covariance (6, ...).
+
+    First-order error propagation [1]_: for M equidistant steps and Poisson noise this gives var(ln a0) = 1/N,
+    var(ln V) = (2/V² − 1)/N, var(phase) = 2/(N V²), N = M a0. Not modelled: electronic noise, noise that neighbouring pixels
+    share, and the curvature of the logarithm (its bias is below a tenth of the error for N V² > 10).
 
     Parameters
     ----------
-    dark : array_like
-        Dark signal that was subtracted [counts per step]; its shot noise is added.
-    gain : float
-        Counts per detected photon.
-    averaged : int
-        Number of curves of which the coefficients are the mean.
+    photons_each : float
+        Photons of the whole curve for one count of the amplitude.
 
     References
     ----------
     .. [1] V. Revol et al., Rev. Sci. Instrum. 81, 073709 (2010), doi:10.1063/1.3465334.
     """
     c0, c1, c2 = coefficients
-    shaped = (6,) + (1,) * (coefficients.ndim - 1)
-    covariance = np.tensordot(design.covariance_of_coefficients, coefficients, axes=1)
-    covariance += design.covariance_of_dark.reshape(shaped) * np.asarray(dark, dtype=np.float64)
-    covariance *= gain / averaged
     square = c1 * c1 + c2 * c2
     usable = (c0 > 0) & (square > 0)
     a0, a1_square = np.where(usable, c0, 1.0), np.where(usable, square, 1.0)
@@ -147,23 +175,21 @@ def harmonics_of(
     amplitude = v00 / a0**2
     modulation = (c1 * c1 * v11 + 2 * c1 * c2 * v12 + c2 * c2 * v22) / a1_square**2
     mixed = (c1 * v01 + c2 * v02) / (a0 * a1_square)
-    phase_variance = (c2 * c2 * v11 - 2 * c1 * c2 * v12 + c1 * c1 * v22) / a1_square**2
     visibility = np.where(usable, np.sqrt(a1_square) / a0, 0.0)
-    photons = len(design.matrix) * averaged / gain * np.where(usable, c0, 0.0)
     return Harmonics(
         amplitude=c0,
         visibility=visibility,
         phase=np.where(usable, np.arctan2(-c2, c1), 0.0),
         log_amplitude_variance=amplitude,
         log_visibility_variance=amplitude + modulation - 2 * mixed,
-        phase_variance=phase_variance,
-        strength=photons * visibility**2,
+        phase_variance=(c2 * c2 * v11 - 2 * c1 * c2 * v12 + c1 * c1 * v22) / a1_square**2,
+        strength=photons_each * np.where(usable, c0, 0.0) * visibility**2,
         usable=usable,
     )
 
 
 def fit_harmonics(curves: ArrayLike, step_phase_rad: ArrayLike, *, gain: float = 1.0) -> Harmonics:
-    """Fit curves (step, ...) [counts] taken at known phases (step,) [rad], in float64.
+    """Fit curves (step, ...) [counts] taken at known phases (step,) [rad], by least squares in float64.
 
     Examples
     --------
@@ -177,4 +203,5 @@ def fit_harmonics(curves: ArrayLike, step_phase_rad: ArrayLike, *, gain: float =
     array = np.asarray(curves)
     check_shape("curves", array.reshape(len(array), -1), "step, ...", (len(design.matrix), None))
     check_finite("curves", array)
-    return harmonics_of(fit_coefficients(array, design), design, gain=gain)
+    coefficients = fit_coefficients(array, design)
+    return harmonics_of(coefficients, gain * covariance_of(coefficients, design), len(array) / gain)

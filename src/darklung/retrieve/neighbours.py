@@ -1,39 +1,129 @@
-"""The variance of a pixel's dark field from the visibility of its neighbourhood."""
+"""The visibility that a pixel can be expected to have, from its neighbourhood, and what noise makes of its logarithm."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 WIDTH = 5
+OTHERS = WIDTH**2 - 1
 # No visibility is taken to be below that of this strength N V²: there the logarithm means nothing anyway.
-_WEAKEST = 1.0
+WEAKEST = 2.0
+# Noise lifts the median of V² by about this over N (and its mean by 4/N).
+_MEDIAN_LIFT = 2.0
+_LANES = 128
 
 
-def neighbours_variance(visibility: NDArray, variance: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Variance of ln V and strength N V² with V² the mean over `WIDTH`² pixels, freed of noise.
+def expected_square(visibility: NDArray, photons: NDArray) -> NDArray[np.float64]:
+    """V² of each pixel as its neighbours tell it, (row, col): median of V² − 2/N over the other 24 of 5 × 5 pixels.
 
-    var(ln V) = (2/V² − 1)/N gives N from what the fit says of the pixel; then V² is replaced by the mean of V² − 4/N, since
-    noise adds 4/N to V². A pixel's own error hardly enters: value and variance are no longer correlated.
+    The pixel itself takes no part, so that its own error does not decide its stated error. The median keeps a straight edge
+    between two visibilities where it is. A detector of fewer than 5 rows is looked at 25 columns wide.
 
-    Not modelled: steps that are not equidistant (they only scale N); neighbours of other visibility, as at the lung's edge.
+    Not modelled: structure finer than two pixels, which its surroundings outvote.
 
     Parameters
     ----------
     visibility : (row, col)
-        0 where there is no modulation; those pixels are left out.
-    variance : (row, col)
-        Of ln V in the sample alone, from the pixel's fit.
-
-    Returns
-    -------
-    variance, strength : (row, col) float64
+        0 where there is no modulation; those pixels take no part.
+    photons : (row, col)
+        N, photons of the whole curve.
     """
-    good = (visibility > 0) & (variance > 0)
-    square = np.where(good, np.square(visibility, dtype=np.float64), 1.0)
-    photons = (2 / square - 1) / np.where(good, variance, 1.0)
-    share = np.maximum(uniform_filter(good.astype(np.float64), WIDTH, mode="nearest"), 1e-9)
-    mean = uniform_filter(np.where(good, square - 4 / photons, 0.0), WIDTH, mode="nearest") / share
-    mean = np.maximum(mean, _WEAKEST / photons)
-    return (2 / mean - 1) / photons, np.where(good, photons * mean, 0.0)
+    good = (visibility > 0) & (photons > 0)
+    counts = np.where(good, photons, 1.0)
+    square = np.where(good, np.square(visibility, dtype=np.float64) - _MEDIAN_LIFT / counts, 0.0)
+    if not good.all():
+        share = uniform_filter(good.astype(np.float64), WIDTH, mode="constant")
+        filling = uniform_filter(square, WIDTH, mode="constant") / np.maximum(share, 1e-9)
+        square = np.where(good, square, filling)
+    rows, cols = square.shape
+    high, wide = (WIDTH, WIDTH) if rows >= WIDTH else (1, WIDTH**2)
+    padded = np.pad(square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if cols > wide // 2 else "edge")
+    result = np.empty(square.shape)
+    _median_of_others(np.ascontiguousarray(padded, dtype=np.float32), high, wide, *_network(), result)
+    return np.where(good, np.maximum(result, WEAKEST / counts), result)
+
+
+def noise_growth(strength: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By how much the variances of ln V and of the phase exceed their first order 2/(N V²), at strengths N V².
+
+    Amplitude and phase of 1 + z with circular normal noise z of variance 2/(N V²) in each part: at N V² = 10 the variance
+    of ln V is 1.35 times its first order, at 20 1.14 times, at 100 1.02 times.
+    """
+    at, amplitude, phase = _growth_table()
+    inverse = 1.0 / np.maximum(np.asarray(strength, dtype=np.float64), WEAKEST)
+    return np.interp(inverse, at, amplitude), np.interp(inverse, at, phase)
+
+
+@lru_cache(maxsize=1)
+def _growth_table() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(1/strength, variance of ln |1 + z| and of its angle over the first order), by Gauss–Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    both = np.outer(weights, weights) / (2 * np.pi)
+    at = np.r_[0.0, np.geomspace(1e-4, 1 / WEAKEST, 120)]
+    amplitude, phase = np.ones_like(at), np.ones_like(at)
+    for n, inverse in enumerate(at[1:], start=1):
+        deviation = np.sqrt(2 * inverse)
+        z = 1 + deviation * (nodes[:, None] + 1j * nodes)
+        logarithm = np.log(np.abs(z) + 1e-300)
+        mean = (both * logarithm).sum()
+        amplitude[n] = (both * (logarithm - mean) ** 2).sum() / deviation**2
+        phase[n] = (both * np.angle(z) ** 2).sum() / deviation**2
+    return at, amplitude, phase
+
+
+@lru_cache(maxsize=1)
+def _network() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Batcher's odd-even merge sort of `OTHERS` numbers, as far as the two middle ones need it: pairs to compare."""
+    size = 1 << (OTHERS - 1).bit_length()
+    pairs = []
+    half = 1
+    while half < size:
+        step = half
+        while step >= 1:
+            for start in range(step % half, size - step, 2 * step):
+                for i in range(min(step, size - start - step)):
+                    low, high = start + i, start + i + step
+                    # Numbers beyond the last would be infinite and stay where they are.
+                    if low // (2 * half) == high // (2 * half) and high < OTHERS:
+                        pairs.append((low, high))
+            step //= 2
+        half *= 2
+    needed, kept = {OTHERS // 2 - 1, OTHERS // 2}, []
+    for pair in reversed(pairs):
+        if needed & set(pair):
+            needed |= set(pair)
+            kept.append(pair)
+    first, second = np.array(kept[::-1], dtype=np.int64).T
+    return np.ascontiguousarray(first), np.ascontiguousarray(second)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _median_of_others(padded, high, wide, first, second, out):  # type: ignore[no-untyped-def]
+    """Median of a window without its middle, some pixels of a row side by side so that the comparisons vectorise."""
+    rows, cols = out.shape
+    window = np.empty((high * wide - 1, _LANES), dtype=np.float32)
+    for row in range(rows):
+        for start in range(0, cols, _LANES):
+            count = min(_LANES, cols - start)
+            n = 0
+            for dy in range(high):
+                for dx in range(wide):
+                    if dy == high // 2 and dx == wide // 2:
+                        continue
+                    for p in range(count):
+                        window[n, p] = padded[row + dy, start + dx + p]
+                    n += 1
+            for pair in range(len(first)):
+                a, b = window[first[pair]], window[second[pair]]
+                for p in range(_LANES):
+                    low, top = min(a[p], b[p]), max(a[p], b[p])
+                    a[p] = low
+                    b[p] = top
+            half = (high * wide - 1) // 2
+            for p in range(count):
+                out[row, start + p] = 0.5 * (window[half - 1, p] + window[half, p])

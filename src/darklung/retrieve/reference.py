@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, require
+from darklung.core.fitting import Fit
 from darklung.core.types import Scan
-from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, fit_coefficients, harmonics_of, step_design
-from darklung.retrieve.steps import estimate_steps, spread_sample
+from darklung.retrieve.fits import fit_curves
+from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
+from darklung.retrieve.steps import estimate_model, positions, spread_sample
 
 REFERENCES = ("mean", "interpolate")
+# Rounds of (mean of the flats, steps of each) after which nothing changes.
+_ROUNDS = 3
 
 
 def group_flats(flat_time_s: NDArray[np.float64], view_time_s: NDArray[np.float64]) -> list[list[int]]:
@@ -35,26 +39,25 @@ def group_flats(flat_time_s: NDArray[np.float64], view_time_s: NDArray[np.float6
 
 
 def fit_flats(
-    scan: Scan, direction: int, members: list[int], designs: list[StepDesign], *, gain: float, dark: NDArray[np.float64]
+    scan: Scan, direction: int, members: list[int], models: list[StepModel], *, fit: Fit, dark: NDArray[np.float64]
 ) -> Harmonics:
-    """Parameters of the mean of some flats of one direction, each (row, col); `designs` has one for each of `members`.
+    """Parameters of the mean of some flats of one direction, each (row, col); `models` has one for each of `members`.
 
-    The mean is taken over the curves, so a phase that drifts among the `members` costs visibility.
+    The mean is taken over coefficients whose common phase has been turned to that of the first, and the mean phase is given
+    back: gratings that drift from flat to flat then cost no visibility.
     """
-    total = np.zeros((3, *dark.shape), dtype=np.float64)
+    total, spread = np.zeros((3, *dark.shape)), np.zeros((6, *dark.shape))
     bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
-    for flat, design in zip(members, designs):
-        curves = np.asarray(scan.flats[direction, flat])
-        coefficients = fit_coefficients(curves, design)
-        # Every step enters c0, so a value that is not finite shows there.
-        check_finite(f"flats[{direction}, {flat}]", np.where(bad, 0.0, coefficients[0]))
-        require(
-            bool((np.where(bad, 0, curves.min(axis=0)) >= 0).all()) or not _signed(curves),
-            f"flats[{direction}, {flat}]: negative counts, the lowest is {curves.min():g}",
-        )
-        total += np.where(bad, 0.0, coefficients - design.coefficients_of_dark[:, None, None] * dark)
-    total /= len(members)
-    result = harmonics_of(total, designs[0], dark=dark, gain=gain, averaged=len(members))
+    first, turns = None, np.zeros(len(members))
+    for number, (flat, model) in enumerate(zip(members, models)):
+        coefficients, covariance = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
+        first = coefficients if first is None else first
+        turns[number] = common_phase(coefficients, first)
+        total += turned(coefficients, -turns[number])
+        spread += turned_covariance(covariance, -turns[number])
+    mean_turn = float(np.angle(np.exp(1j * turns).mean()))
+    total, spread = turned(total, mean_turn) / len(members), turned_covariance(spread, mean_turn) / len(members) ** 2
+    result = harmonics_of(total, spread, scan.flats.shape[2] * len(members) / fit.gain)
     require(
         bool(result.usable.any()),
         f"flats[{direction}]: no pixel has counts and a modulation (counts {total[0].min():g} to {total[0].max():g})",
@@ -62,28 +65,82 @@ def fit_flats(
     return result
 
 
-def flat_designs(
-    scan: Scan, direction: int, members: list[int], *, gain: float, dark: NDArray[np.float64]
-) -> list[StepDesign]:
-    """Estimated steps of each flat: twice against the mean of all `members`, so that they agree with each other.
+def _fit_flat(
+    scan: Scan, direction: int, flat: int, model: StepModel, *, fit: Fit, dark: NDArray, bad: NDArray
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    name = f"flats[{direction}, {flat}]"
+    curves = np.asarray(scan.flats[direction, flat])
+    coefficients, covariance = fit_curves(curves, dark, model, fit)
+    # Every step enters c0, so a value that is not finite shows there.
+    check_finite(name, np.where(bad, 0.0, coefficients[0]))
+    require(
+        not _signed(curves) or bool((np.where(bad, 0, curves.min(axis=0)) >= 0).all()),
+        f"{name}: negative counts, the lowest is {curves.min():g}",
+    )
+    return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance)
 
-    What is common to all of them (see `estimate_steps`) cannot be told; it falls with the number of flats.
+
+def common_phase(coefficients: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Phase by which all pixels together are ahead of `other` [rad]; coefficients (3, ...)."""
+    one, two = coefficients[1] - 1j * coefficients[2], other[1] - 1j * other[2]
+    return float(np.angle((one * two.conj()).sum()))
+
+
+def turned(coefficients: NDArray[np.float64], phase_rad: float) -> NDArray[np.float64]:
+    """Coefficients (3, ...) with `phase_rad` added to every phase."""
+    cos, sin = np.cos(phase_rad), np.sin(phase_rad)
+    c0, c1, c2 = coefficients
+    return np.stack([c0, cos * c1 + sin * c2, cos * c2 - sin * c1])
+
+
+def turned_covariance(covariance: NDArray[np.float64], phase_rad: float) -> NDArray[np.float64]:
+    """Covariance (6, ...) of `turned` coefficients."""
+    c, s = np.cos(phase_rad), np.sin(phase_rad)
+    v00, v01, v02, v11, v12, v22 = covariance
+    return np.stack(
+        [
+            v00,
+            c * v01 + s * v02,
+            c * v02 - s * v01,
+            c * c * v11 + 2 * c * s * v12 + s * s * v22,
+            c * s * (v22 - v11) + (c * c - s * s) * v12,
+            s * s * v11 - 2 * c * s * v12 + c * c * v22,
+        ]
+    )
+
+
+def flat_models(scan: Scan, direction: int, *, fit: Fit, dark: NDArray[np.float64], ramp: bool = False) -> list[StepModel]:
+    """Estimated steps of each flat of a direction: in rounds against the mean of all of them, so that they agree.
+
+    Common phase, amplitude and visibility of a flat may differ from the mean's. What is common to the steps of all flats
+    (see `estimate_steps`) cannot be told; it falls with the number of flats.
     """
-    nominal = scan.step_phase_rad[direction]
-    designs = [step_design(nominal)] * len(members)
+    nominal = nominal_steps(scan.step_phase_rad[direction])
+    members = list(range(scan.flats.shape[1]))
+    models = [nominal] * len(members)
     bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
-    for _ in range(2):
-        mean = fit_flats(scan, direction, members, designs, gain=gain, dark=dark)
+    for _ in range(_ROUNDS):
+        mean = fit_flats(scan, direction, members, models, fit=fit, dark=dark)
         chosen = spread_sample((mean.usable & ~bad).reshape(-1))
         known = coefficients_of(mean).reshape(3, -1)[:, chosen]
-        air = np.full(len(chosen), len(members) > 1)
-        designs = []
-        for flat in members:
+        found = []
+        for flat, model in zip(members, models):
             curves = np.asarray(scan.flats[direction, flat])
             seen = curves.reshape(len(curves), -1)[:, chosen] - dark.reshape(-1)[chosen]
-            found = estimate_steps(seen, nominal, air=air if air.any() else None, air_coefficients=known)
-            designs.append(step_design(found.phases_rad, found.dose))
-    return designs
+            own, _ = fit_curves(curves, dark, model, fit)
+            like = _with_visibility_of(known, own.reshape(3, -1)[:, chosen])
+            several = np.full(len(chosen), len(members) > 1)
+            options = {"air": several, "air_coefficients": like} if len(members) > 1 else {}
+            found.append(estimate_model(seen, nominal, positions(dark.shape, chosen), ramp=ramp, **options))
+        models = found
+    return models
+
+
+def _with_visibility_of(known: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`known` coefficients (3, pixel) with the mean visibility of `own`, whose gratings may have drifted."""
+    one, two = own[1] - 1j * own[2], known[1] - 1j * known[2]
+    scale = abs((one * two.conj()).sum()) / (np.abs(two) ** 2).sum() / (own[0].sum() / known[0].sum())
+    return known * np.array([1.0, scale, scale])[:, None]
 
 
 def _signed(array: NDArray) -> bool:
@@ -128,7 +185,7 @@ class FlatReference:
     Before the first and after the last group the nearest group holds.
     """
 
-    def __init__(self, scan: Scan, direction: int, *, mode: str, gain: float, estimate: bool = False) -> None:
+    def __init__(self, scan: Scan, direction: int, *, mode: str, fit: Fit, steps: str = "nominal") -> None:
         dark = dark_signal(scan)
         flat_time = np.asarray(scan.flat_time_s[direction], dtype=np.float64)
         if mode == "mean":
@@ -136,13 +193,13 @@ class FlatReference:
         else:
             groups = group_flats(flat_time, np.asarray(scan.view_time_s[direction], dtype=np.float64))
         self.times_s = np.array([flat_time[group].mean() for group in groups])
-        nominal = step_design(scan.step_phase_rad[direction])
-        self.parameters = []
-        for group in groups:
-            designs = [nominal] * len(group)
-            if estimate:
-                designs = flat_designs(scan, direction, group, gain=gain, dark=dark)
-            self.parameters.append(fit_flats(scan, direction, group, designs, gain=gain, dark=dark))
+        if steps == "nominal":
+            models = [nominal_steps(scan.step_phase_rad[direction])] * len(flat_time)
+        else:
+            models = flat_models(scan, direction, fit=fit, dark=dark, ramp=steps == "ramp")
+        self.parameters = [
+            fit_flats(scan, direction, group, [models[n] for n in group], fit=fit, dark=dark) for group in groups
+        ]
 
     def at(self, time_s: float) -> Harmonics:
         """Reference parameters (row, col) at one time [s]."""

@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from scipy.ndimage import uniform_filter
 
-from darklung.core.checks import DarklungError, check_finite, check_one_of, check_positive, require
+from darklung.core.checks import DarklungError, check_finite, check_one_of, require
+from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
-from darklung.retrieve.harmonic import Harmonics, StepDesign, coefficients_of, step_design
+from darklung.retrieve.fits import fit_pixelwise
+from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps, step_design
 from darklung.retrieve.kernel import fit_view
-from darklung.retrieve.neighbours import neighbours_variance
+from darklung.retrieve.neighbours import WIDTH, expected_square, noise_growth
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
-from darklung.retrieve.steps import estimate_steps, spread_sample
+from darklung.retrieve.steps import estimate_model, positions, spread_sample
 
-STEPS = ("nominal", "estimate")
+STEPS = ("nominal", "estimate", "ramp")
 VARIANCES = ("pixel", "neighbourhood")
 # N V² above which ln V is nearly unbiased (Monte Carlo: bias +0.016 at 10).
 LEAST_STRENGTH = 10.0
+# Where neighbours decide, a pixel's own N V² must still reach this share of the limit: without modulation no neighbour helps.
+_OWN_SHARE = 0.01
 # Where a logarithm does not exist the maps are 0 and this is the variance: a weight of 1/variance is as good as none.
 INVALID_VARIANCE = 1e6
 # Largest float32 below π: a float32 π is larger than π.
@@ -31,12 +36,12 @@ _PI_BELOW = float(np.nextafter(np.float32(np.pi), np.float32(0)))
 class _Options:
     reference: str
     least_strength: float
-    gain: float
+    fit: Fit
     dtype: DTypeLike
     steps: str = "nominal"
     air_cols: tuple[int, ...] = ()
     most_misfit: float = np.inf
-    variance: str = "pixel"
+    variance: str = "neighbourhood"
 
 
 def retrieve(
@@ -44,31 +49,32 @@ def retrieve(
     *,
     reference: str = "mean",
     least_strength: float = LEAST_STRENGTH,
-    gain: float = 1.0,
+    fit: Fit = LEAST_SQUARES,
     dtype: DTypeLike = np.float32,
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
-    variance: str = "pixel",
+    variance: str = "neighbourhood",
 ) -> Projections:
-    """Retrieve attenuation, dark field and differential phase of every pixel and view by least squares.
+    """Retrieve attenuation, dark field and differential phase of every pixel and view.
 
-    Each stepping curve is fitted with I_k = a0 (1 + V cos(θ_k + φ)) at the scan's known θ_k (one pseudo-inverse); then
-    attenuation = −ln(a0/a0_flat), dark_field = −ln(V/V_flat), phase = φ − φ_flat wrapped to (−π, π] after the
-    subtraction. Variances are those of Poisson noise in sample and flats, propagated through the fit's covariance.
+    Each stepping curve is fitted with I_k = a0 (1 + V cos(θ_k + φ)); then attenuation = −ln(a0/a0_flat), dark_field =
+    −ln(V/V_flat), phase = φ − φ_flat wrapped to (−π, π] after the subtraction. Variances are those of Poisson noise in
+    sample and flats, propagated through the fit's covariance.
 
     A pixel is valid if it is not bad and N V² > `least_strength` in the sample and in the flat (N: photons of the whole
-    curve); below that ln V saturates at its noise floor and −ln D is too small. The rule looks at the measured V, so a
-    pixel without any modulation still passes in 8 % of cases. Values of invalid pixels are kept as computed; where no
-    logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances `INVALID_VARIANCE`. Negative
-    dark field is kept, and nothing is clipped.
+    curve); below that ln V saturates at its noise floor and −ln D is too small. Values of invalid pixels are kept as
+    computed; where no logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances
+    `INVALID_VARIANCE`. Negative dark field is kept, and nothing is clipped.
 
-    By default the variance of −ln D comes from the pixel's measured V and is therefore correlated with the value: a pixel
-    whose V came out low has a high −ln D and a large variance, so that a mean over pixels weighted by 1/variance is too low
-    by about the variance itself, and the validity rule picks those with a high V. ``variance="neighbourhood"`` takes V from
-    5 × 5 pixels instead (decision 057): better where neighbours scatter alike, rough at edges.
+    V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell, so that a
+    pixel's error does not decide its stated error; the variances go beyond the first order and hold down to the limit
+    (decision 057). With ``variance="pixel"`` V is the pixel's own and neighbours do not matter; but then a V that came out
+    low gives a high −ln D with a large variance, so that a mean weighted by 1/variance is too low by about the variance
+    itself, and 8 % of pixels without any modulation are called valid.
 
-    Not modelled: higher harmonics, electronic noise, correlated pixels; step errors only with ``steps="estimate"``.
+    Not modelled: electronic noise, correlated pixels; higher harmonics only with ``Fit(harmonics=...)``, errors of steps and
+    doses only with `steps`, whose own uncertainty is not in the variances.
 
     Parameters
     ----------
@@ -79,13 +85,13 @@ def retrieve(
         group is a run of flats with no view between them; outside the flats' time span the nearest group holds.
     least_strength : float
         Threshold of N V².
-    gain : float
-        Detector counts per photon; multiplies the variances.
+    fit : Fit
+        Least squares or Poisson likelihood, number of harmonics, counts per photon.
     dtype : dtype
         Of the maps; float64 for comparisons.
-    steps : {"nominal", "estimate"}
+    steps : {"nominal", "estimate", "ramp"}
         Take the scan's phases as they are, or estimate phase and dose of every step of every view and flat from all pixels
-        together (`darklung.retrieve.steps`). The uncertainty of the estimates is not in the variances.
+        together (`darklung.retrieve.steps`); with "ramp" each step's phase may also change linearly over the detector.
     air_cols : iterable of int, optional
         Columns without object in any view. They make the estimate of doses complete; without them a dose pattern that looks
         like a modulation common to all pixels stays.
@@ -109,7 +115,7 @@ def retrieve(
     ----------
     F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096; M. Bech, PhD thesis, Copenhagen (2009).
     """
-    options = _options(scan, reference, least_strength, gain, dtype, steps, air_cols, most_misfit, variance)
+    options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
     shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)
     maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
     valid = np.empty(shape, dtype=bool)
@@ -126,18 +132,18 @@ def retrieve_blocks(
     views: int = 16,
     reference: str = "mean",
     least_strength: float = LEAST_STRENGTH,
-    gain: float = 1.0,
+    fit: Fit = LEAST_SQUARES,
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
-    variance: str = "pixel",
+    variance: str = "neighbourhood",
 ) -> Iterator[tuple[slice, Projections]]:
     """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
 
     Holds the flats' parameters and one block of `views` views of all directions, whatever the length of the scan.
     """
     require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
-    options = _options(scan, reference, least_strength, gain, np.float32, steps, air_cols, most_misfit, variance)
+    options = _options(scan, reference, least_strength, fit, np.float32, steps, air_cols, most_misfit, variance)
     work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
     geometry = scan.geometry
     for start in range(0, geometry.views, views):
@@ -155,7 +161,7 @@ def _options(
     scan: Scan,
     reference: str,
     least_strength: float,
-    gain: float,
+    fit: Fit,
     dtype: DTypeLike,
     steps: str,
     air_cols: Iterable[int] | None,
@@ -165,7 +171,6 @@ def _options(
     check_one_of("reference", reference, REFERENCES)
     check_one_of("steps", steps, STEPS)
     check_one_of("variance", variance, VARIANCES)
-    check_positive("gain", gain)
     require(bool(np.isfinite(least_strength)), f"least_strength: wanted a finite number, got {least_strength!r}")
     count = scan.step_phase_rad.shape[1]
     require(
@@ -174,7 +179,7 @@ def _options(
     air = tuple(sorted({int(c) for c in air_cols})) if air_cols is not None else ()
     cols = scan.geometry.cols
     require(air_cols is None or (bool(air) and air[0] >= 0 and air[-1] < cols), f"air_cols: wanted columns 0 to {cols - 1}")
-    return _Options(reference, float(least_strength), float(gain), dtype, steps, air, float(most_misfit), variance)
+    return _Options(reference, float(least_strength), fit, dtype, steps, air, float(most_misfit), variance)
 
 
 def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice | None = None) -> Projections:
@@ -190,18 +195,17 @@ class _Direction:
 
     def __init__(self, scan: Scan, direction: int, options: _Options) -> None:
         self.scan, self.direction, self.options = scan, direction, options
-        self.nominal: StepDesign = step_design(scan.step_phase_rad[direction])
-        estimate = options.steps == "estimate"
-        self.reference = FlatReference(scan, direction, mode=options.reference, gain=options.gain, estimate=estimate)
-        self.dark = dark_signal(scan).reshape(-1)
-        bad = np.zeros(self.dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels).reshape(-1)
+        self.nominal = nominal_steps(scan.step_phase_rad[direction])
+        step_design(self.nominal.phases_rad)
+        self.reference = FlatReference(scan, direction, mode=options.reference, fit=options.fit, steps=options.steps)
+        self.dark = dark_signal(scan)
+        bad = np.zeros(self.dark.shape, bool) if scan.bad_pixels is None else scan.bad_pixels
         self.bad = np.ascontiguousarray(bad, dtype=bool)
         self._seen: Any = None
         self._flat: Any = None
         self._turn: Any = None
-        air = np.zeros(scan.geometry.cols, bool)
-        air[list(options.air_cols)] = True
-        self.air = np.broadcast_to(air, (scan.geometry.rows, scan.geometry.cols)).reshape(-1)
+        self.air = np.zeros(self.dark.shape, bool)
+        self.air[:, list(options.air_cols)] = True
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
@@ -210,64 +214,110 @@ class _Direction:
         if reference is not self._seen:
             self._seen, self._flat = reference, flatten(reference)
             self._turn = np.cos(self._flat.phase), np.sin(self._flat.phase)
-        flat: Harmonics = self._flat
-        design = self._design(view, frames.reshape(len(frames), -1), flat)
-        pixels = maps.reshape(len(maps), -1)
-        smooth = self.options.variance == "neighbourhood"
-        sine = np.empty(pixels.shape[1], dtype=pixels.dtype)
-        lowest = fit_view(
-            frames.reshape(len(frames), -1),
-            self.dark,
-            self.bad,
-            (
-                design.pseudo_inverse,
-                design.covariance_of_coefficients,
-                design.covariance_of_dark,
-                design.coefficients_of_dark,
-                design.matrix,
-            ),
-            (flat.amplitude, flat.visibility, *self._turn, flat.strength, flat.usable),
-            (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
-            (0.0 if smooth else self.options.least_strength, self.options.gain, INVALID_VARIANCE, self.options.most_misfit),
-            pixels,
-            sine,
-            valid.reshape(-1),
-        )
+        model = self._model(view, frames)
+        sine = np.empty(valid.size, dtype=maps.dtype)
+        plain = self.options.fit.plain and model.same_everywhere
+        lowest = (self._fit if plain else self._fit_pixelwise)(frames, model, maps, sine, valid)
         self._check(view, frames, lowest)
-        if smooth:
-            self._take_neighbours(maps, valid, flat)
+        if self.options.variance == "neighbourhood":
+            self._take_neighbours(maps, valid, self._flat)
+        pixels = maps.reshape(len(maps), -1)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
         np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
 
-    def _design(self, view: int, frames: NDArray[Any], flat: Harmonics) -> StepDesign:
-        """The fit's matrices of one view: nominal, or of its estimated steps. `frames` is (step, pixel)."""
+    def _limits(self) -> tuple[float, float, float, float]:
+        """Least strength of a single pixel, gain, variance of what is not known, largest misfit."""
+        o = self.options
+        least = o.least_strength * (_OWN_SHARE if o.variance == "neighbourhood" else 1.0)
+        return least, o.fit.gain, INVALID_VARIANCE, o.most_misfit
+
+    def _fit(self, frames: NDArray[Any], model: StepModel, maps: NDArray[Any], sine: NDArray[Any], valid: Any) -> float:
+        """All pixels with one matrix; see `fit_view` for what is written. Returns the lowest count."""
+        design = step_design(model.phases_rad, model.dose)
+        flat: Harmonics = self._flat
+        return float(
+            fit_view(
+                frames.reshape(len(frames), -1),
+                self.dark.reshape(-1),
+                self.bad.reshape(-1),
+                (
+                    design.pseudo_inverse,
+                    design.covariance_of_coefficients,
+                    design.covariance_of_dark,
+                    design.coefficients_of_dark,
+                    design.matrix,
+                ),
+                (flat.amplitude, flat.visibility, *self._turn, flat.strength, flat.usable),
+                (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance),
+                self._limits(),
+                maps.reshape(len(maps), -1),
+                sine,
+                valid.reshape(-1),
+            )
+        )
+
+    def _fit_pixelwise(
+        self, frames: NDArray[Any], model: StepModel, maps: NDArray[Any], sine: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> float:
+        """The same with a matrix for each pixel, as likelihood, harmonics and ramps ask."""
+        o, flat = self.options, self._seen
+        coefficients, covariance, misfit = fit_pixelwise(frames, self.dark, model, o.fit)
+        sample = harmonics_of(coefficients, o.fit.gain * covariance, len(frames) / o.fit.gain)
+        good = ~self.bad & flat.usable & sample.usable
+        least = self._limits()[0]
+        amplitude, visibility = np.where(good, sample.amplitude, 1.0), np.where(good, sample.visibility, 1.0)
+        turn = sample.phase - flat.phase
+        variances = ("log_amplitude_variance", "log_visibility_variance", "phase_variance")
+        maps[0], maps[1] = np.where(good, flat.amplitude / amplitude, 1), np.where(good, flat.visibility / visibility, 1)
+        maps[2] = np.where(good, np.cos(turn), 1)
+        sine[:] = np.where(good, np.sin(turn), 0).reshape(-1)
+        for n, name in enumerate(variances, start=3):
+            maps[n] = np.where(good, getattr(sample, name) + getattr(flat, name), INVALID_VARIANCE)
+        maps[6], maps[7] = np.where(good, sample.visibility, 0), flat.visibility
+        valid[:] = good & (sample.strength > least) & (flat.strength > least) & (misfit <= o.fit.gain * o.most_misfit)
+        seen = frames[:, ~self.bad]
+        return float(seen.min() + 0.0 * coefficients[0][~self.bad].sum()) if seen.size else 0.0
+
+    def _model(self, view: int, frames: NDArray[Any]) -> StepModel:
+        """Steps of one view: as set, or as estimated from its frames (step, row, col)."""
         if self.options.steps == "nominal":
             return self.nominal
-        good = ~self.bad & flat.usable
-        chosen = np.union1d(spread_sample(good), spread_sample(good & self.air))
-        curves = frames[:, chosen] - self.dark[chosen]
+        good = (~self.bad & self._seen.usable).reshape(-1)
+        chosen = np.union1d(spread_sample(good), spread_sample(good & self.air.reshape(-1)))
+        curves = frames.reshape(len(frames), -1)[:, chosen] - self.dark.reshape(-1)[chosen]
         check_finite(f"frames[{self.direction}, {view}]", curves)
-        nominal = self.scan.step_phase_rad[self.direction]
+        known: dict[str, Any] = {}
         if self.options.air_cols:
-            known = coefficients_of(flat)[:, chosen]
-            found = estimate_steps(curves, nominal, air=self.air[chosen], air_coefficients=known)
-        else:
-            found = estimate_steps(curves, nominal)
-        return step_design(found.phases_rad, found.dose)
+            known["air"] = self.air.reshape(-1)[chosen]
+            known["air_coefficients"] = coefficients_of(self._flat)[:, chosen]
+        where = positions(self.dark.shape, chosen)
+        return estimate_model(curves, self.nominal, where, ramp=self.options.steps == "ramp", **known)
 
     def _take_neighbours(self, maps: NDArray[Any], valid: NDArray[np.bool_], flat: Harmonics) -> None:
-        shape = valid.shape
-        flat_variance = flat.log_visibility_variance.reshape(shape)
-        variance, strength = neighbours_variance(maps[6], maps[4] - flat_variance)
+        """Variances of dark field and phase, and validity, with the visibility that the neighbours tell."""
+        shape, usable = valid.shape, maps[6] > 0
+        of_flat = [
+            v.reshape(shape) for v in (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance)
+        ]
+        one, visible, turned = (np.where(usable, maps[n] - v, 1.0) for n, v in zip((3, 4, 5), of_flat))
+        photons = np.where(usable, 1 / one, 0.0)
+        square = expected_square(maps[6], photons)
+        # What the fit says holds for the pixel's own V; with another V it changes as (2/V² − 1)/N and 2/(N V²) do.
+        change = np.where(usable, np.square(maps[6], dtype=np.float64) / square, 1.0)
+        strength = photons * square
+        of_logarithm, of_phase = noise_growth(strength)
+        maps[4] = np.where(usable, ((visible + one) * change - one) * of_logarithm + of_flat[1], maps[4])
+        maps[5] = np.where(usable, turned * change * of_phase + of_flat[2], maps[5])
         least = self.options.least_strength
-        maps[4] = np.where(maps[6] > 0, variance + flat_variance, maps[4])
-        valid &= (strength > least) & (flat.strength.reshape(shape) > least)
+        # By its own photons a pixel that came out bright would be picked.
+        photons = uniform_filter(photons, WIDTH, mode="nearest")
+        valid &= (photons * square > least) & (flat.strength.reshape(shape) > least)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:
             return
         name = f"frames[{self.direction}, {view}]"
-        good = np.where(self.bad.reshape(frames.shape[1:]), 0, frames)
+        good = np.where(self.bad, 0, frames)
         check_finite(name, good)
         raise DarklungError(f"{name}: negative counts, the lowest is {good.min():g}")

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
 from darklung.core.checks import check_positive, check_shape, require
-from darklung.retrieve.harmonic import step_design
+from darklung.retrieve.harmonic import StepModel, step_design
+from darklung.retrieve.ramps import estimate_ramps
 
 # More pixels than this tell no more about ten unknowns; every n-th is taken.
 MOST_PIXELS = 20_000
@@ -20,6 +21,27 @@ def spread_sample(chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Indices of at most about `MOST_PIXELS` of the `chosen` (pixel,), spread evenly."""
     found = np.flatnonzero(chosen)
     return found[:: max(1, len(found) // MOST_PIXELS)]
+
+
+def positions(shape: tuple[int, ...], chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Places of pixels (flat indices) on a detector (row, col): −1 to 1 along rows and columns, (2, pixel)."""
+    return np.stack([2 * at / max(n - 1, 1) - (n > 1) for at, n in zip(np.unravel_index(chosen, shape), shape)])
+
+
+def estimate_model(
+    curves: NDArray[Any],
+    nominal: StepModel,
+    where: NDArray[np.float64],
+    *,
+    ramp: bool,
+    air: NDArray[np.bool_] | None = None,
+    air_coefficients: NDArray[np.float64] | None = None,
+) -> StepModel:
+    """`estimate_steps` as a `StepModel`; with `ramp` phases may also change linearly over the detector (`where`)."""
+    known = {} if air is None else {"air": air, "air_coefficients": air_coefficients}
+    found = estimate_steps(curves, nominal.phases_rad, **known)  # type: ignore[arg-type]
+    model = StepModel(found.phases_rad, found.dose, np.zeros((len(found.dose), 2)))
+    return estimate_ramps(curves, model, nominal, where, **known) if ramp else model  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ def estimate_steps(
     without air the smallest errors are taken, and that pattern stays uncorrected. With 3 steps the frames tell nothing,
     with 4 or 5 little without air; 6 or more determine the rest.
 
-    Not modelled: steps that differ across the detector (tilt of a grating, Moiré that moves), dose that does.
+    Not modelled: steps that differ across the detector (see `estimate_ramps`), dose that does.
 
     Parameters
     ----------

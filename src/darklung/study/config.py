@@ -122,11 +122,11 @@ class RetrievalPart(Document):
     """How stepping curves become attenuation, dark field and phase."""
 
     reference: Literal["mean", "interpolate"] = Field("mean", description="mean of all flats, or interpolated in time")
-    steps: Literal["nominal", "estimate"] = Field(
-        "nominal", description="as set, or phase and dose of each step found from the frames"
+    steps: Literal["nominal", "estimate", "ramp"] = Field(
+        "nominal", description="as set, or phase and dose of each step found from the frames; ramp: also its tilt"
     )
     variance: Literal["pixel", "neighbourhood"] = Field(
-        "pixel", description="whose visibility the dark field's variance and validity come from"
+        "neighbourhood", description="whose visibility the dark field's variance and validity come from"
     )
 
 

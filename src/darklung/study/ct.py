@@ -155,7 +155,7 @@ def retrieve(context: Context) -> None:
     part = RetrievalPart.model_validate(context.parameters["retrieval"])
     raw = load(context.input("scan") / "scan.h5", Scan)
     # Air beside the animal settles what the frames alone cannot tell about the dose of a step.
-    air = outer_columns(raw.geometry.cols) if part.steps == "estimate" else None
+    air = outer_columns(raw.geometry.cols) if part.steps != "nominal" else None
     projections = retrieve(raw, reference=part.reference, steps=part.steps, air_cols=air, variance=part.variance)
     save(context.out / "projections.h5", projections)
     _save_preview(context, raw, projections)
