@@ -1,5 +1,7 @@
 """The cone-beam projector and reconstruction against closed forms, their transpose and the parallel limit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tomo_shapes import cone_ellipsoid_integrals, ellipsoid_voxels, geometry, relative
@@ -7,9 +9,10 @@ from tomo_shapes import cone_ellipsoid_integrals, ellipsoid_voxels, geometry, re
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ConeGeometry
 from darklung.tomo.cone import ConeProjector
-from darklung.tomo.fdk import fdk, redundancy_weights
+from darklung.tomo.fdk import fdk, fdk_variance, redundancy_weights
 from darklung.tomo.iterative import cgls
 from darklung.tomo.projector import Projector
+from darklung.tomo.sinogram import untilt
 
 PIXEL = 1e-3
 CENTER = (3.1e-3, -5.3e-3, 7.7e-3)
@@ -125,6 +128,33 @@ def test_weights_of_the_same_ray_sum_to_one(arc):
                 if turned[0] <= other <= turned[-1]:
                     there = np.interp(other, turned, weights[:, 100 - col])
                     assert weights[view, col] + there == pytest.approx(1, abs=2e-3)
+
+
+NOISY = {
+    "full turn": cone(views=40, rows=12, cols=30),
+    "short scan": cone(views=40, arc=1.35 * np.pi, rows=12, cols=30),
+    "detector moved": cone(views=40, rows=12, cols=30, axis_col=8.0, axis_row=4.3),
+}
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_variance_map_against_monte_carlo(name):
+    rng, g, shape = np.random.default_rng(5), NOISY[name], (8, 20, 20)
+    variance = rng.uniform(0.2, 3.0, (g.views, g.rows, g.cols))
+    noise = [fdk(rng.normal(size=variance.shape) * np.sqrt(variance), g, shape=shape, filter="hann") for _ in range(300)]
+    predicted = fdk_variance(variance, g, shape=shape, filter="hann")
+    y, x = np.indices(shape[1:]) - 9.5
+    seen = np.broadcast_to(np.hypot(y, x) < 10, shape)
+    ratio = (np.var(noise, axis=0) / predicted)[seen]
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    assert np.percentile(abs(ratio - 1), 95) < 2.3 * np.sqrt(2 / 300)
+
+
+def test_a_tilted_detector_turned_upright():
+    tilted = cone(views=4, rows=48, cols=120, source_m=0.4, tilt_rad=0.05, axis_col=57.0, axis_row=22.0)
+    found = untilt(cone_ellipsoid_integrals(tilted, CENTER, (16e-3, 30e-3, 40e-3)), tilt_rad=0.05, middle=(22.0, 57.0))
+    wanted = cone_ellipsoid_integrals(replace(tilted, tilt_rad=0.0), CENTER, (16e-3, 30e-3, 40e-3))
+    assert relative(found[:, 4:-4, 4:-4], wanted[:, 4:-4, 4:-4]) < 0.01  # sharp edges, interpolated
 
 
 def test_iterations_work_with_a_cone_beam():

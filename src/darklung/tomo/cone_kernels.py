@@ -1,8 +1,9 @@
-"""Separable footprints of a circular cone beam: the numba kernels under `darklung.tomo.cone`.
+"""Separable footprints of a circular cone beam: the numba kernels under `darklung.tomo.cone` and `darklung.tomo.fdk`.
 
-Volumes are (y, x, z), projections (view, col, row), so that all inner loops run over contiguous numbers. A column of voxels
-is first resampled to detector rows (one magnification for it all), then spread over the few pixel columns of its shadow.
-Weights are float64; every kernel writes to its own part of the output in a fixed order.
+Volumes are (y, x, z), projections (view, padded col, row), so that all inner loops run over contiguous numbers. A column of
+voxels meets the detector rows through running totals: what falls onto a row is the difference of the column's total at the
+row's two edges, and what falls onto a voxel, of the rows' total at the voxel's two edges. Totals and weights are float64.
+Every kernel writes to its own part of the output in a fixed order.
 """
 
 from __future__ import annotations
@@ -11,245 +12,180 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_kernel = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+_kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 
-# Numbers of one view, in pixels: cos θ, sin θ, source distance, voxel edge, axis column, axis row, cos τ, sin τ.
+# Numbers of one view, lengths in pixels: cos θ, sin θ, source distance, voxel edge, axis column, axis row, and of the
+# detector's tilt cos τ, sin τ.
 VIEW_NUMBERS = 8
+CHUNK = 32  # voxel columns that are worked on together
+_ONE = 2.0**48  # fixed-point positions: indices below 2^15, and a fraction to 2^-48
+_FRACTION = np.int64(2**48 - 1)
+_TINY = 1e-9
 
 
 @_kernel
-def _rises(x: float, low: float, high: float) -> float:
-    """Integral up to x of a ramp that is 0 before `low` and 1 after `high`."""
-    if x <= low:
-        return 0.0
-    if x >= high:
-        return x - 0.5 * (low + high)
-    return 0.5 * (x - low) ** 2 / (high - low)
+def _rises(x: float, wide: float, half_slope: float) -> float:
+    """Integral up to x of a ramp that is 0 before 0 and 1 after `wide` = 0.5 / `half_slope`."""
+    t = min(max(x, 0.0), wide)
+    return half_slope * t * t + max(x - wide, 0.0)
 
 
 @_kernel
-def place_column(corner: NDArray, view: NDArray, y: float, x: float) -> tuple[float, float, float, float]:
-    """Shadow of the voxel column at (y, x) [pixels from the axis]: its four edges go to `corner`, ascending.
+def place_row(
+    first: NDArray, weight: NDArray, rows: NDArray, view: NDArray, y: float, x0: float, count: int, cols: int
+) -> None:
+    """Shadows of `count` voxel columns at (y, x0 + i edge) [pixels from the axis].
 
-    Returns u of the middle, magnification at the middle, in-plane path through a voxel, and distance from source to middle.
+    ``weight[k, i]`` is the mean height of column i's trapezoid (its four vertical edges, projected) over padded pixel column
+    ``first[i] + k``, times the in-plane path through the voxel's middle. `first` counts from ``-taps``. ``rows[0, i]`` and
+    ``rows[1, i]`` are the shift across and the height of a voxel on the detector: z edges land at shift + height (z − nz/2).
     """
-    cos, sin, source, edge = view[0], view[1], view[2], view[3]
-    s, t = x * cos + y * sin, y * cos - x * sin
-    for i in range(4):
-        dx, dy = (0.5 * edge if i % 2 else -0.5 * edge), (0.5 * edge if i > 1 else -0.5 * edge)
-        u = (s + dx * cos + dy * sin) * source / (source + t + dy * cos - dx * sin)
-        j = i
-        while j > 0 and corner[j - 1] > u:
-            corner[j] = corner[j - 1]
-            j -= 1
-        corner[j] = u
-    magnification = source / (source + t)
-    distance = np.sqrt((source + t) ** 2 + s * s)
-    # Direction of the ray through the middle, against the voxel's faces: the longest path through it.
-    ray_x, ray_y = (s * cos - (source + t) * sin) / distance, (s * sin + (source + t) * cos) / distance
-    return s * magnification, magnification, edge / max(abs(ray_x), abs(ray_y)), distance
+    taps = len(weight)
+    cos, sin, source, edge, shift, middle_row, turn_cos, turn_sin = view
+    dc, ds = 0.5 * edge * cos, 0.5 * edge * sin
+    for i in range(count):
+        x = x0 + i * edge
+        s, t = x * cos + y * sin, source + y * cos - x * sin
+        a = (s - dc - ds) / (t - dc + ds)
+        b = (s + dc - ds) / (t - dc - ds)
+        c = (s - dc + ds) / (t + dc + ds)
+        d = (s + dc + ds) / (t + dc - ds)
+        a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
+        scale = source / turn_cos
+        c0, c3 = scale * min(a, c), scale * max(b, d)
+        c1, c2 = max(a, c), min(b, d)
+        c1, c2 = scale * min(c1, c2), scale * max(c1, c2)
+        # The longest path through the voxel along the ray through its middle, over the ray's direction in the plane.
+        plane = edge * np.sqrt(t * t + s * s) / max(abs(s * cos - t * sin), abs(s * sin + t * cos))
+        low = np.floor(c0 + shift + 0.5)
+        first[i] = np.int32(min(max(low, -1.0 * taps), 1.0 * cols)) + np.int32(taps)
+        rise, fall = max(c1 - c0, _TINY), max(c3 - c2, _TINY)
+        up, down = 0.5 / rise, 0.5 / fall
+        before = 0.0
+        for k in range(taps):
+            upper = low + k + 0.5 - shift
+            after = _rises(upper - c0, rise, up) - _rises(upper - c2, fall, down)
+            weight[k, i] = plane * (after - before)
+            before = after
+        magnification = source / t
+        rows[0, i] = middle_row + 0.5 - s * magnification * turn_sin
+        rows[1, i] = edge * magnification * turn_cos
 
 
 @_kernel
-def column_weights(weight: NDArray, corner: NDArray, shift: float, cols: int) -> tuple[int, int]:
-    """Mean height of the trapezoid over each pixel that it touches; returns the first pixel and how many there are."""
-    first = int(np.floor(corner[0] + shift + 0.5))
-    last = int(np.floor(corner[3] + shift + 0.5))
-    before = 0.0
-    start = max(first, 0)
-    count = min(last, cols - 1) - start + 1
-    if count <= 0:
-        return 0, 0
-    x = start - 0.5 - shift
-    before = _rises(x, corner[0], corner[1]) - _rises(x, corner[2], corner[3])
-    for k in range(count):
-        x = start + k + 0.5 - shift
-        after = _rises(x, corner[0], corner[1]) - _rises(x, corner[2], corner[3])
-        weight[k] = after - before
-        before = after
-    return start, count
+def _sample(out: NDArray, values: NDArray, start: float, step: float) -> None:
+    """out[i] = `values` at the position start + i step > -1, linear in between, constant beyond the ends."""
+    end = np.int64(len(values) - 1) << 48
+    before = min(max(int(np.ceil(-start / step)), 0), len(out))
+    count = min(max(int((len(values) - 1 - start) / step) + 1 - before, 0), len(out) - before)
+    at, by = np.int64(max((start + before * step) * _ONE, 0.0)), np.int64(step * _ONE)
+    while count > 0 and at + (count - 1) * by >= end:  # by rounding
+        count -= 1
+    for i in range(before):
+        out[i] = values[0]
+    part = out[before : before + count]
+    for i in range(len(part)):
+        here = at + i * by
+        j = np.uint64(here >> 48)
+        share = np.float64(here & _FRACTION) * (1.0 / _ONE)
+        part[i] = values[j] + share * (values[j + np.uint64(1)] - values[j])
+    for i in range(before + count, len(out)):
+        out[i] = values[-1]
 
 
 @_kernel
-def _row_range(view: NDArray, u: float, magnification: float, z0: float, nz: int, rows: int) -> tuple[int, int]:
-    edge, middle = view[3], view[5] - u * view[7]
-    a = (z0 - 0.5 * edge) * magnification * view[6] + middle
-    b = (z0 + (nz - 0.5) * edge) * magnification * view[6] + middle
-    return max(int(np.floor(a + 0.5)), 0), min(int(np.floor(b + 0.5)), rows - 1)
-
-
-@_kernel
-def _oblique(line: NDArray, z0: float, edge: float, distance: float) -> None:
-    """How much longer than in the plane the path through each voxel (z) is."""
-    for z in range(len(line)):
-        slope = (z0 + z * edge) / distance
-        line[z] = np.sqrt(1.0 + slope * slope)
-
-
-@_kernel
-def _between(total: NDArray, low: float, high: float) -> float:
-    """Integral from `low` to `high` of a piecewise constant function, from its running `total` at 0, 1, 2, ..."""
-    end = len(total) - 1.0
-    low, high = min(max(low, 0.0), end), min(max(high, 0.0), end)
-    i, j = min(int(low), len(total) - 2), min(int(high), len(total) - 2)
-    return (total[j] + (high - j) * (total[j + 1] - total[j])) - (total[i] + (low - i) * (total[i + 1] - total[i]))
-
-
-@_kernel
-def _to_rows(line: NDArray, total: NDArray, values: NDArray, path: NDArray, start: float, step: float, first: int) -> None:
-    """Rows, from `first`, of a column of voxels (z): overlap with each voxel's shadow times its path."""
-    for z in range(len(values)):
-        total[z + 1] = values[z] * path[z]
-    total[0] = 0.0
-    for z in range(len(values)):
-        total[z + 1] += total[z]
-    for r in range(len(line)):
-        low = (first + r - start) / step
-        line[r] = line.dtype.type(step * _between(total, low, low + 1.0 / step))
-
-
-@_kernel
-def _from_rows(values: NDArray, line: NDArray, total: NDArray, path: NDArray, start: float, step: float, first: int) -> None:
-    """The transpose of `_to_rows`: add to `values` (z)."""
-    rows = len(line)
-    total[0] = 0.0
-    for r in range(rows):
-        total[r + 1] = total[r] + line[r]
-    for z in range(len(values)):
-        low = start + z * step - first
-        values[z] += values.dtype.type(path[z] * _between(total[: rows + 1], low, low + step))
-
-
-@_kernel
-def forward_view(out: NDArray, volume: NDArray, view: NDArray) -> None:
-    """Add the projection of `volume` (y, x, z) to `out` (col, row) of one view."""
-    cols, rows = out.shape
+def forward_views(out: NDArray, volume: NDArray, views: NDArray, taps: int) -> None:
+    """Add the projections of `volume` (y, x, z) to `out` (view, padded col, row), without the rays' slope along the axis."""
+    rows = out.shape[2]
     ny, nx, nz = volume.shape
-    edge = view[3]
-    z0 = -0.5 * (nz - 1) * edge
-    corner, weight, line = np.empty(4), np.empty(cols), np.zeros(rows, out.dtype)
-    path, total = np.empty(nz), np.empty(nz + 1)
+    first, weight, band = np.empty(CHUNK, np.int32), np.empty((taps, CHUNK)), np.empty((2, CHUNK))
+    total, bound, line = np.zeros((CHUNK, nz + 1)), np.empty(rows + 1), np.empty(rows, out.dtype)
+    edge = views[0, 3]
     for iy in range(ny):
         y = (iy - 0.5 * (ny - 1)) * edge
-        for ix in range(nx):
-            u, magnification, plane, distance = place_column(corner, view, y, (ix - 0.5 * (nx - 1)) * edge)
-            r0, r1 = _row_range(view, u, magnification, z0, nz, rows)
-            if r1 < r0:
-                continue
-            step = edge * magnification * view[6]
-            start = (z0 - 0.5 * edge) * magnification * view[6] + view[5] - u * view[7] + 0.5
-            _oblique(path, z0, edge, distance)
-            _to_rows(line[r0 : r1 + 1], total, volume[iy, ix], path, start, step, r0)
-            if view[7] == 0.0:
-                begin, count = column_weights(weight, corner, view[4], cols)
-                for k in range(count):
-                    w = out.dtype.type(weight[k] * plane)
-                    for r in range(r0, r1 + 1):
-                        out[begin + k, r] += w * line[r]
-            else:
-                for r in range(r0, r1 + 1):
-                    begin, count = column_weights(weight, corner, _tilted(view, u, r), cols)
-                    for k in range(count):
-                        out[begin + k, r] += out.dtype.type(weight[k] * plane * line[r])
+        for begin in range(0, nx, CHUNK):
+            count = min(CHUNK, nx - begin)
+            for i in range(count):
+                for z in range(nz):
+                    total[i, z + 1] = total[i, z] + volume[iy, begin + i, z]
+            for v in range(len(out)):
+                x0 = (begin - 0.5 * (nx - 1)) * edge
+                place_row(first, weight, band, views[v], y, x0, count, out.shape[1] - 2 * taps)
+                for i in range(count):
+                    step = band[1, i]
+                    start = band[0, i] - 0.5 * nz * step
+                    r0, r1 = max(int(np.floor(start)), 0), min(int(np.ceil(start + nz * step)), rows)
+                    if r1 <= r0:
+                        continue
+                    _sample(bound[: r1 - r0 + 1], total[i], (r0 - start) / step, 1.0 / step)
+                    part = line[: r1 - r0]
+                    for r in range(len(part)):
+                        part[r] = step * (bound[r + 1] - bound[r])
+                    _spread(out[v], part, first[i], r0, weight[:, i])
 
 
 @_kernel
-def adjoint_rows(out: NDArray, projections: NDArray, views: NDArray, first_y: int, ny: int) -> None:
-    """The transpose for the volume rows `first_y` ... (y, x, z) of `ny`, summed over all views (view, col, row)."""
-    cols, rows = projections.shape[1:]
-    part, nx, nz = out.shape
-    corner, weight, line = np.empty(4), np.empty(cols), np.zeros(rows, out.dtype)
-    path, total = np.empty(nz), np.empty(rows + 1)
-    for v in range(len(projections)):
-        view = views[v]
-        edge = view[3]
-        z0 = -0.5 * (nz - 1) * edge
-        for iy in range(part):
-            y = (first_y + iy - 0.5 * (ny - 1)) * edge
-            for ix in range(nx):
-                u, magnification, plane, distance = place_column(corner, view, y, (ix - 0.5 * (nx - 1)) * edge)
-                r0, r1 = _row_range(view, u, magnification, z0, nz, rows)
-                if r1 < r0:
-                    continue
-                line[r0 : r1 + 1] = 0
-                if view[7] == 0.0:
-                    begin, count = column_weights(weight, corner, view[4], cols)
-                    for k in range(count):
-                        w = out.dtype.type(weight[k] * plane)
-                        for r in range(r0, r1 + 1):
-                            line[r] += w * projections[v, begin + k, r]
-                else:
-                    for r in range(r0, r1 + 1):
-                        begin, count = column_weights(weight, corner, _tilted(view, u, r), cols)
-                        for k in range(count):
-                            line[r] += out.dtype.type(weight[k] * plane * projections[v, begin + k, r])
-                step = edge * magnification * view[6]
-                start = (z0 - 0.5 * edge) * magnification * view[6] + view[5] - u * view[7] + 0.5
-                _oblique(path, z0, edge, distance)
-                _from_rows(out[iy, ix], line[r0 : r1 + 1], total, path, start, step, r0)
+def _spread(out: NDArray, line: NDArray, j: int, r0: int, weight: NDArray) -> None:
+    """Add `line` (row) times each weight to the columns of `out` (col, row) from column j and row r0 on."""
+    r1 = r0 + len(line)
+    if len(weight) == 3:
+        w0, w1, w2 = out.dtype.type(weight[0]), out.dtype.type(weight[1]), out.dtype.type(weight[2])
+        near, middle, far = out[j, r0:r1], out[j + 1, r0:r1], out[j + 2, r0:r1]
+        for r in range(len(line)):
+            value = line[r]
+            near[r] += w0 * value
+            middle[r] += w1 * value
+            far[r] += w2 * value
+    else:
+        for k in range(len(weight)):
+            w, column = out.dtype.type(weight[k]), out[j + k, r0:r1]
+            for r in range(len(line)):
+                column[r] += w * line[r]
 
 
 @_kernel
-def _tilted(view: NDArray, u: float, row: int) -> float:
-    """Where u = 0 of the corners falls in this row, so that the middle of the shadow lands at u cos τ + w sin τ."""
-    w = (row - view[5] + u * view[7]) / view[6]
-    return view[4] + w * view[7] + u * (view[6] - 1.0)
+def adjoint_rows(out: NDArray, totals: NDArray, views: NDArray, taps: int, first_y: int, ny: int) -> None:
+    """Add the transpose of `forward_views` to the volume rows `first_y` ... (y, x, z) of `ny`.
 
-
-@_kernel
-def back_project_rows(out: NDArray, filtered: NDArray, views: NDArray, first_y: int, ny: int) -> None:
-    """FDK: add (R / (R + t))² × the filtered value under each voxel's middle, bilinear; arrays as in `adjoint_rows`.
-
-    Values beyond the detector count as zero. A tilt moves the columns along a line, which only `_pixel` follows.
+    `totals` (view, padded col, row + 1) float64 is the running total over the rows of the projections.
     """
-    cols, rows = filtered.shape[1:]
+    rows = totals.shape[2] - 1
     part, nx, nz = out.shape
-    line = np.zeros(rows + 2, out.dtype)  # with a zero on either side
-    for v in range(len(filtered)):
-        cos, sin, source, edge, axis_col, axis_row, turn_cos, turn_sin = views[v]
-        for iy in range(part):
-            y = (first_y + iy - 0.5 * (ny - 1)) * edge
-            for ix in range(nx):
-                x = (ix - 0.5 * (nx - 1)) * edge
-                m = source / (source + y * cos - x * sin)
-                u = (x * cos + y * sin) * m
-                low, step = -0.5 * (nz - 1) * edge * m, edge * m
-                square = out.dtype.type(m * m)
-                if turn_sin != 0.0:
-                    for iz in range(nz):
-                        w = low + iz * step
-                        col, row = axis_col + u * turn_cos + w * turn_sin, axis_row + w * turn_cos - u * turn_sin
-                        out[iy, ix, iz] += square * _pixel(filtered[v], col, row)
-                    continue
-                if axis_col + u <= -1 or axis_col + u >= cols:
-                    continue
-                _column(line, filtered[v], axis_col + u)
-                for iz in range(nz):
-                    row = min(max(axis_row + low + iz * step + 1, 0.0), rows + 1.0)
-                    i = min(int(row), rows)
-                    a = out.dtype.type(row - i)
-                    out[iy, ix, iz] += square * (line[i] + a * (line[i + 1] - line[i]))
+    first, weight, band = np.empty(CHUNK, np.int32), np.empty((taps, CHUNK)), np.empty((2, CHUNK))
+    bound, line = np.empty(nz + 1), np.empty(rows + 1)
+    edge = views[0, 3]
+    for begin in range(0, nx, CHUNK):
+        count = min(CHUNK, nx - begin)
+        x0 = (begin - 0.5 * (nx - 1)) * edge
+        for v in range(len(totals)):
+            for iy in range(part):
+                y = (first_y + iy - 0.5 * (ny - 1)) * edge
+                place_row(first, weight, band, views[v], y, x0, count, totals.shape[1] - 2 * taps)
+                for i in range(count):
+                    step = band[1, i]
+                    start = band[0, i] - 0.5 * nz * step
+                    r0, r1 = max(int(np.floor(start)), 0), min(int(np.ceil(start + nz * step)), rows)
+                    if r1 <= r0:
+                        continue
+                    _gather(line[: r1 - r0 + 1], totals[v], first[i], r0, weight[:, i])
+                    _sample(bound, line[: r1 - r0 + 1], start - r0, step)
+                    column = out[iy, begin + i]
+                    for z in range(nz):
+                        column[z] += out.dtype.type(bound[z + 1] - bound[z])
 
 
 @_kernel
-def _column(line: NDArray, image: NDArray, col: float) -> None:
-    """`image` (col, row) at a column between two: `line` (row + 1)."""
-    i = int(np.floor(col))
-    a = line.dtype.type(col - i)
-    line[1:-1] = 0
-    if i >= 0:
-        line[1:-1] += (1 - a) * image[i]
-    if i + 1 < len(image):
-        line[1:-1] += a * image[i + 1]
-
-
-@_kernel
-def _pixel(image: NDArray, col: float, row: float) -> float:
-    """`image` (col, row) between four pixels, zero beyond the edge."""
-    i, j = int(np.floor(col)), int(np.floor(row))
-    total = 0.0
-    for di in range(2):
-        for dj in range(2):
-            if 0 <= i + di < image.shape[0] and 0 <= j + dj < image.shape[1]:
-                total += (1 - abs(col - i - di)) * (1 - abs(row - j - dj)) * image[i + di, j + dj]
-    return total
+def _gather(line: NDArray, image: NDArray, j: int, r0: int, weight: NDArray) -> None:
+    """`line` (row): the columns of `image` (col, row) from column j and row r0 on, weighted and summed."""
+    r1 = r0 + len(line)
+    if len(weight) == 3:
+        w0, w1, w2 = weight[0], weight[1], weight[2]
+        near, middle, far = image[j, r0:r1], image[j + 1, r0:r1], image[j + 2, r0:r1]
+        for r in range(len(line)):
+            line[r] = w0 * near[r] + w1 * middle[r] + w2 * far[r]
+    else:
+        line[:] = 0.0
+        for k in range(len(weight)):
+            w, column = weight[k], image[j + k, r0:r1]
+            for r in range(len(line)):
+                line[r] += w * column[r]

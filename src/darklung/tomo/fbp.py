@@ -150,7 +150,7 @@ def fbp_variance(
     out = np.zeros((*shape[1:], geometry.rows), np.float32)
     for lo in range(0, geometry.views, _CHUNK):
         part = slice(lo, lo + _CHUNK)
-        lagged = _neighbour_covariance(variance[part], kernel, weights[part], taps)
+        lagged = neighbour_covariance(variance[part], kernel, weights[part], lags=taps, pad=taps)
         square_rows(out, lagged, placement[part], geometry.cols, threads or default_threads())
     rows = np.ascontiguousarray(out.transpose(2, 0, 1))
     return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m, 2))
@@ -225,18 +225,20 @@ def filter_columns(
     return out
 
 
-def _neighbour_covariance(variance: NDArray, response: NDArray, weights: NDArray, taps: int) -> NDArray[np.float32]:
+def neighbour_covariance(
+    variance: NDArray, response: NDArray, weights: NDArray, *, lags: int, pad: int
+) -> NDArray[np.float32]:
     """Covariances of filtered columns, (view, padded col, lag, row): C[j, m] = w Σ_i h[j − i] h[j + m − i] var_i."""
     views, rows, cols = variance.shape
     length = 2 * (len(response) - 1)
     kernel = scipy.fft.irfft(response, length)
     spectrum = scipy.fft.rfft(np.asarray(variance, np.float32), length, axis=2)
-    out = np.zeros((views, cols + 2 * taps, taps, rows), np.float32)
-    for m in range(taps):
+    out = np.zeros((views, cols + 2 * pad, lags, rows), np.float32)
+    for m in range(lags):
         product = scipy.fft.rfft(kernel * np.roll(kernel, -m)).astype(np.complex64)
         covariance = scipy.fft.irfft(spectrum * product, length, axis=2)[:, :, : cols - m]
         covariance *= weights[:, None, None].astype(np.float32)
-        out[:, taps : taps + cols - m, m] = covariance.transpose(0, 2, 1)
+        out[:, pad : pad + cols - m, m] = covariance.transpose(0, 2, 1)
     return out
 
 

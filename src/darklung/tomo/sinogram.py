@@ -7,8 +7,9 @@ import scipy.fft
 import scipy.optimize
 import scipy.signal
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from darklung.core.checks import check_finite, check_shape, require
+from darklung.core.checks import check_finite, check_range, check_shape, require
 from darklung.core.geometry import ParallelGeometry
 
 
@@ -92,6 +93,38 @@ def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float3
     data = np.asarray(projections, np.float32)
     excess = data - scipy.signal.savgol_filter(data, width, 2, axis=2)
     return np.asarray(data - np.median(excess, axis=0), np.float32)
+
+
+def untilt(projections: NDArray, *, tilt_rad: float, middle: tuple[float, float], order: int = 3) -> NDArray[np.float32]:
+    """What a detector that is not turned in its own plane would have seen.
+
+    A point at (u, w) across and along the axis [pixels] is seen at col = middle + u cos τ + w sin τ, row = middle + w cos τ
+    − u sin τ (`darklung.core.geometry.ConeGeometry`); afterwards it is seen at middle + u and middle + w.
+
+    Parameters
+    ----------
+    projections : (view, row, col) array
+    tilt_rad : float
+        τ, the detector turned in its own plane.
+    middle : (row, col)
+        What the detector is turned about.
+    order : int
+        Of the spline: 3, or 1 for variances. Places beyond the detector take the value at its edge.
+
+    Returns
+    -------
+    (view, row, col) float32
+    """
+    check_shape("projections", projections, "view, row, col", (None, None, None))
+    check_finite("projections", projections)
+    check_range("tilt_rad", tilt_rad, -0.2, 0.2)
+    _, rows, cols = projections.shape
+    w, u = np.arange(rows)[:, None] - middle[0], np.arange(cols)[None, :] - middle[1]
+    cos, sin = np.cos(tilt_rad), np.sin(tilt_rad)
+    places = np.stack([middle[0] + w * cos - u * sin, middle[1] + u * cos + w * sin])
+    seen = np.asarray(projections, np.float32)
+    turned = [ndimage.map_coordinates(view, places, order=order, mode="nearest") for view in seen]
+    return np.stack(turned).astype(np.float32)
 
 
 def _opposite(angles_rad: NDArray[np.float64]) -> list[tuple[int, int, int, float]]:
