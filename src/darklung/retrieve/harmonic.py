@@ -98,7 +98,9 @@ def step_design(step_phase_rad: ArrayLike, dose: ArrayLike | None = None) -> Ste
     )
     inverse = np.linalg.pinv(matrix)
     products = np.stack([inverse[i] * inverse[j] for i, j in PAIRS])
-    return StepDesign(matrix, np.asarray(inverse, dtype=np.float64), products @ matrix, products.sum(axis=1), inverse.sum(axis=1))
+    return StepDesign(
+        matrix, np.asarray(inverse, dtype=np.float64), products @ matrix, products.sum(axis=1), inverse.sum(axis=1)
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from darklung.core.checks import check_finite, require
 from darklung.core.fitting import Fit
 from darklung.core.types import Scan
 from darklung.retrieve.fits import fit_curves
+from darklung.retrieve.gauge import shared_pattern, with_pattern
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
 
@@ -112,8 +113,8 @@ def turned_covariance(covariance: NDArray[np.float64], phase_rad: float) -> NDAr
 def flat_models(scan: Scan, direction: int, *, fit: Fit, dark: NDArray[np.float64], ramp: bool = False) -> list[StepModel]:
     """Estimated steps of each flat of a direction: in rounds against the mean of all of them, so that they agree.
 
-    Common phase, amplitude and visibility of a flat may differ from the mean's. What is common to the steps of all flats
-    (see `estimate_steps`) cannot be told; it falls with the number of flats.
+    Common phase, amplitude and visibility of a flat may differ from the mean's. A dose pattern that all flats share cannot
+    be told from one by one (see `estimate_steps`); it falls with their number, and `shared_pattern` looks for its ripples.
     """
     nominal = nominal_steps(scan.step_phase_rad[direction])
     members = list(range(scan.flats.shape[1]))
@@ -123,16 +124,18 @@ def flat_models(scan: Scan, direction: int, *, fit: Fit, dark: NDArray[np.float6
         mean = fit_flats(scan, direction, members, models, fit=fit, dark=dark)
         chosen = spread_sample((mean.usable & ~bad).reshape(-1))
         known = coefficients_of(mean).reshape(3, -1)[:, chosen]
-        found = []
+        found, phases = [], []
         for flat, model in zip(members, models):
             curves = np.asarray(scan.flats[direction, flat])
             seen = curves.reshape(len(curves), -1)[:, chosen] - dark.reshape(-1)[chosen]
             own, _ = fit_curves(curves, dark, model, fit)
+            phases.append(common_phase(own.reshape(3, -1)[:, chosen], known))
             like = _with_visibility_of(known, own.reshape(3, -1)[:, chosen])
             several = np.full(len(chosen), len(members) > 1)
             options = {"air": several, "air_coefficients": like} if len(members) > 1 else {}
             found.append(estimate_model(seen, nominal, positions(dark.shape, chosen), ramp=ramp, **options))
-        models = found
+        pattern = shared_pattern(mean, found, positions(dark.shape, chosen), chosen)
+        models = [with_pattern(model, pattern, phase) for model, phase in zip(found, phases)]
     return models
 
 
