@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.checks import DarklungError, check_one_of, check_shape, require
+from darklung.core.streaks import STREAKED, find_streaks
 from darklung.core.types import Image
 
 
@@ -92,12 +93,10 @@ class LobeQuality:
     dark_field_noise: float
 
 
-def lobe_quality(lobe: RadiographLobe, *, lowest_visibility: float = 0.10, highest_streak: float = 2.5) -> LobeQuality:
+def lobe_quality(lobe: RadiographLobe, *, lowest_visibility: float = 0.10, highest_streak: float = STREAKED) -> LobeQuality:
     """Judge a lobe by its median flat visibility and by the vertical streaks of its dark field.
 
-    The streak index is the root mean square, over columns with at least 10 pixels, of the column's mean second difference
-    across columns times √n, divided by the (robust) standard deviation of the second difference along columns: 1 for
-    white noise of any level; smooth structure of the lung hardly enters.
+    The streak index is that of `core.streaks.find_streaks`: near 1 for white noise of any level.
 
     Parameters
     ----------
@@ -107,7 +106,7 @@ def lobe_quality(lobe: RadiographLobe, *, lowest_visibility: float = 0.10, highe
     """
     dark = np.where(lobe.mask, lobe.dark_field, np.nan)
     visibility = float(np.median(lobe.maps.channel("flat_visibility")[lobe.mask]))
-    streak = _streak_index(dark)
+    streak = find_streaks(dark, lobe.mask).index
     reasons = []
     if visibility < lowest_visibility:
         reasons.append(f"median flat visibility {visibility:.3f} is below {lowest_visibility:g}")
@@ -128,16 +127,6 @@ def _spread(values: NDArray) -> float:
     known = values[np.isfinite(values)]
     require(known.size >= 20, f"lobe: wanted at least 20 pixels with both neighbours, got {known.size}")
     return float(1.4826 * np.median(np.abs(known - np.median(known))))
-
-
-def _streak_index(values: NDArray) -> float:
-    across = _second(values.T)  # (col, row)
-    count = np.isfinite(across).sum(axis=1)
-    long = count >= 10
-    if not long.any():
-        return 1.0
-    mean = np.nansum(across[long], axis=1) / count[long]
-    return float(np.sqrt(np.mean(mean**2 * count[long])) / _spread(_second(values)))
 
 
 def lung_thickness(lobe: RadiographLobe, *, greatest_thickness_m: float) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
-from darklung.correct.streaks import find_streaks
+from darklung.core.streaks import find_streaks
 
 ROWS, COLS = 100, 80
 

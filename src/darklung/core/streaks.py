@@ -12,6 +12,8 @@ from darklung.core.checks import check_positive, check_shape, require
 # Robust standard deviation of a normal distribution from the median of its absolute values.
 _FROM_MEDIAN = 1.4826
 _LEAST_ROWS = 8
+# Above this root mean square of the excess a map is called streaked (set after looking at 35 measured lobes, decision 055).
+STREAKED = 4.0
 # Variance of the median of some six normal numbers over that of their mean.
 _MEDIAN_VARIANCE = 1.29
 
