@@ -67,12 +67,12 @@ def _task(raw: RawScan, columns: dict[str, str], description: Path) -> Task:
         "name": raw.name,
         "scan": raw.model_dump(mode="json"),
         "columns": columns,
-        "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in _files(raw, description)],
+        "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in raw_files(raw, description)],
     }
     return Task(STAGE, item, "darklung.study.raw:retrieve_one", parameters, code=("retrieve", "io", "study.raw"))
 
 
-def _files(raw: RawScan, description: Path) -> Iterator[Path]:
+def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
     """The files that a scan is read from; missing ones are told when they are opened, with the field that names them."""
     for field in ("sample", "flat", "dark_frame", "bad_pixels"):
         source: Any = getattr(raw, field)
