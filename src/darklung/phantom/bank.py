@@ -255,3 +255,15 @@ def reinsert(
     mask = np.zeros(attenuation.shape, dtype=bool)
     mask[box] = lesion.share > 0.5
     return replaced.astype(attenuation.dtype), new.astype(scattering.dtype), mask
+
+
+def interface_of(scattering_per_m: float, fraction: float, host: Host) -> Host:
+    """`host` with the S_V for which lung of tissue fraction `fraction` scatters as measured.
+
+    Within 50 to 3000 /cm, where ε rises with S_V; outside what those give, the nearest.
+    """
+    densities = np.geomspace(5e3, 3e5, 400)
+    values = two_phase(fraction, densities, host.contrast, host.energy_kev, host.correlation_length_m)
+    rising = slice(0, int(np.argmax(values)) + 1)
+    found = float(np.interp(scattering_per_m, values[rising], densities[rising]))
+    return replace(host, interface_density_per_m=found)

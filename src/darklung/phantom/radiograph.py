@@ -181,6 +181,7 @@ def make_case(
     version: int,
     wanted: Sequence[tuple[str, str]] | None = None,
     avoid: NDArray[np.bool_] | None = None,
+    must_fit: bool = True,
 ) -> RadiographCase:
     """One synthetic version of `lobe`; depends on `seed`, the lobe's name and `version` alone.
 
@@ -190,9 +191,11 @@ def make_case(
     settings : InsertionSettings
     seed, version : int
     wanted : sequence of (kind, class), optional
-        In place of what `settings` would draw; every lesion of it must fit.
+        In place of what `settings` would draw.
     avoid : (row, col) bool, optional
         Pixels that no insertion may touch, such as streaks.
+    must_fit : bool
+        Refuse a lobe without room for all lesions of `wanted`; otherwise those are among the skipped.
 
     Raises
     ------
@@ -204,7 +207,7 @@ def make_case(
     shape = lobe.mask.shape
     free = lobe.mask.copy() if avoid is None else lobe.mask & ~avoid
     canvas = _Canvas(np.zeros((2, *shape)), free, np.zeros(shape, np.uint16), np.zeros(shape))
-    fewest = settings.lesions[0] if wanted is None else sum(kind == "lesion" for kind, _ in wanted)
+    fewest = settings.lesions[0] if wanted is None else sum(kind == "lesion" for kind, _ in wanted) * must_fit
     wanted = _wanted(settings, rng) if wanted is None else wanted
     made: list[RadiographInsertion] = []
     skipped = []

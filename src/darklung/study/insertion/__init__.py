@@ -1,0 +1,1 @@
+"""The routes of ``darklung insert``: radiographs, volumes, projections and raw frames."""

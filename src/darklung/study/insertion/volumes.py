@@ -1,0 +1,152 @@
+"""Insertion into reconstructed volumes, and the plan of insertions that projections and frames of a CT share with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.types import Image
+from darklung.features.lung import lung_region
+from darklung.io.images import load_image, save_image
+from darklung.phantom.bank import Host
+from darklung.phantom.grid import Grid
+from darklung.phantom.volume import PlacedLesion, VolumeChanges, place_insertions, volume_changes, volume_grid
+from darklung.pipeline import Context
+from darklung.study.insertion.contact import make_tile, save_tiles
+from darklung.study.insertion.maps import blur_of, seed_of
+from darklung.study.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
+from darklung.study.insertion.scale import Scale, own_tissue_per_m, read_scale
+from darklung.study.insertion.sources import dark_channels, read_region
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What goes where in a CT scan.
+
+    Parameters
+    ----------
+    image : Image
+        The reconstruction.
+    dark : list of str
+        Its dark-field channels.
+    region : (z, y, x) bool
+    grid : Grid
+    placed : tuple of PlacedLesion
+    host : Host
+    scale : Scale
+    """
+
+    image: Image
+    dark: list[str]
+    region: NDArray[np.bool_]
+    grid: Grid
+    placed: tuple[PlacedLesion, ...]
+    host: Host
+    scale: Scale
+
+
+def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None) -> Planned:
+    """Place the insertions of one copy in a reconstruction; depends on the volume, the options and the copy alone.
+
+    Parameters
+    ----------
+    p : mapping
+        Of the task.
+    volume : Path
+        OME-Zarr.
+    directions : list of str, optional
+        Dark-field channels that are wanted, in this order; all by default.
+
+    Raises
+    ------
+    DarklungError
+        Channels that are missing, no lung, or insertions that do not fit.
+    """
+    from darklung.study.insert import InsertOptions
+
+    options = InsertOptions.model_validate(p["options"])
+    image = load_image(volume)
+    dark = dark_channels(image)
+    if directions is not None:
+        dark = [d if d in dark else "dark_field" for d in directions]
+        for name in dark:
+            image.channel(name)
+    given = p["paths"]["region"]
+    region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
+    grid, scale = volume_grid(image), read_scale(p["scale"])
+    attenuation = image.channel("attenuation")
+    tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
+    scattering = [image.channel(name) for name in dark]
+    lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
+    host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
+    placed = place_insertions(
+        attenuation, scattering, region, grid, wanted=p["wanted"], diameter_m=options.diameter, host=host,
+        seed=seed_of(p), variant=options.growth, at_edge=options.across_edge,
+    )  # fmt: skip
+    return Planned(image, dark, region, grid, placed, host, scale)
+
+
+def insert_volume(context: Context) -> None:
+    """A volume with insertions in attenuation and every dark field; other channels (noise maps) stay as they are."""
+    p = context.parameters
+    plan = plan_volume(p, Path(p["paths"]["source"]))
+    context.progress(0.5, "placed")
+    changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_of(p))
+    save_image(context.out / "image.ome.zarr", changed_image(plan, changes))
+    finish_volume(context, plan, changes, {"route": "volume"})
+
+
+def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
+    """The reconstruction with the changes added."""
+    image = plan.image
+    data = np.array(image.data, dtype=np.float32)
+    data[image.names.index("attenuation")] += changes.attenuation
+    for name, change in zip(plan.dark, changes.scattering):
+        data[image.names.index(name)] += change
+    return Image(data, image.names, image.units, image.spacing_m, image.origin_m, image.frame)
+
+
+def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes: dict[str, Any]) -> None:
+    """Labels on the volume's grid, rows, pictures of the axial slice through each insertion."""
+    insertions = [one.insertion for one in plan.placed]
+    labels = volume_labels(changes.instances, changes.share, plan.region, insertions)
+    save_labels(context.out / "labels.ome.zarr", labels, plan.image)
+    made, tiles = [], []
+    first = plan.image.channel(plan.dark[0])
+    voxel = plan.grid.voxel_m
+    for one in plan.placed:
+        made.append(_measured(one, plan, changes))
+        centre = [(c - axis[0]) / voxel for c, axis in zip(one.insertion.center_m, plan.grid.axes)]
+        z = int(np.clip(round(centre[0]), 0, plan.grid.shape[0] - 1))
+        mu = plan.image.channel("attenuation")[z]
+        planes = [mu, mu + changes.attenuation[z], first[z], first[z] + changes.scattering[0][z]]
+        label = changes.instances[z] == one.insertion.number
+        tiles.append(make_tile(one.insertion, planes, label, centre_px=(centre[1], centre[2]), pixel_m=voxel))
+    told = {
+        "scale": plan.scale.told,
+        "tissue_per_m": plan.host.tissue_per_m,
+        "interface_density_per_m": plan.host.interface_density_per_m,
+        "energy_kev": plan.scale.energy_kev,
+        "correlation_length_m": plan.scale.correlation_length_m,
+        "phase": "changed" if plan.scale.energy_kev else "left as it was: no energy is known",
+        "region_ml": float(plan.region.sum()) * voxel**3 * 1e6,
+    }
+    save_rows(context, made, {**notes, **told})
+    save_tiles(context.out, tiles)
+
+
+def _measured(one: PlacedLesion, plan: Planned, changes: VolumeChanges) -> Made:
+    if one.sham:
+        return Made(one.insertion, one.place, None, (None, None))
+    box = plan.grid.box_around(one.insertion.center_m, 1.5 * one.insertion.diameter_m + 2 * plan.grid.voxel_m)
+    own = one.drawn(plan.grid.box(box)).share * plan.region[box]
+    size = sphere_diameter_m(float(own.sum()) * plan.grid.voxel_m**3)
+    core = own / max(float(own.sum()), 1e-9)
+    lung = one.lung
+    mu = 1 + float((changes.attenuation[box] * core).sum()) / lung.attenuation_per_m
+    dark = [1 + float((c[box] * core).sum()) / s for c, s in zip(changes.scattering, lung.scattering_per_m) if s]
+    return Made(one.insertion, one.place, size, (mu, float(np.mean(dark)) if dark else None))
