@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -99,6 +99,34 @@ def reconstruct(
         source, out, method=method, options=options or (), axis=axis, rings=rings, memory=memory, tell=typer.echo
     )
     typer.echo(table)
+
+
+@app.command()
+def insert(
+    source: Annotated[Path, typer.Argument(help="Lobes (folder, .npz), .ome.zarr, projections or frames (.h5, .yaml).")],
+    out: Annotated[Path, typer.Option(help="Folder for the changed scans, labels, tables and contact sheets.")],
+    lesions: Annotated[int | None, typer.Option(help="Lesions in each copy; 1 by default.")] = None,
+    shams: Annotated[int | None, typer.Option(help="Shams in each copy: the same editing with healthy lung.")] = None,
+    mimics: Annotated[int | None, typer.Option(help="Mimics in each copy.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Lesion classes, dealt in turn, such as solid,lepidic.")] = None,
+    diameter: Annotated[str | None, typer.Option(help="Smallest and largest, such as '0.5 mm,1.5 mm'.")] = None,
+    copies: Annotated[int | None, typer.Option(help="Copies of each scan, each with its own insertions.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the insertions.")] = None,
+    region: Annotated[Path | None, typer.Option(help="Where lung is (OME-Zarr, .npy); radiographs need it.")] = None,
+    volume: Annotated[Path | None, typer.Option(help="Reconstruction (OME-Zarr) of a CT's projections or frames.")] = None,
+    scale: Annotated[str, typer.Option(help="own, a protocol or study file, a ready protocol, calibration.json.")] = "own",
+    across_edge: Annotated[bool, typer.Option("--across-edge", help="Put them across the lung region's edge.")] = False,
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value: growth, thickness, blur, ...")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the copies.")] = False,
+) -> None:
+    """Put synthetic lesions, mimics and shams into real scans: the same one in all channels, with labels and noise."""
+    from darklung.study.insert import insert_files, parse_options
+
+    given = {"lesions": lesions, "shams": shams, "mimics": mimics, "copies": copies, "seed": seed}
+    given |= parse_options(options or (), classes=classes, diameter=diameter, across_edge=across_edge or None)
+    files: Any = {"region": region, "volume": volume, "scale": scale}
+    typer.echo(insert_files(source, out, options=given, **files, workers=workers, dry_run=dry_run))
 
 
 @app.command()
