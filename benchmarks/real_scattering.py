@@ -1,7 +1,7 @@
 """Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
 
 Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted.
-Instruments are those of `darklung.simulate.setups`, which tells what is published and what assumed. Prints numbers; with
+Instruments are those of examples/protocols, which tell what is published and what assumed. Prints numbers; with
 --out also draws figures there.
 """
 
@@ -18,10 +18,9 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from darklung.physics.materials import delta, linear_attenuation
-from darklung.physics.packing import hard_spheres
-from darklung.physics.scattering import sphere, two_phase
+from darklung.physics.scattering import hard_spheres, sphere, two_phase
 from darklung.physics.slab import slab_signal
-from darklung.simulate.setups import SETUPS
+from darklung.study.protocols import read_protocol
 
 CELL_M = 12e-3
 SPHERE_DENSITY = 2.0  # g/cm³ of colloidal silica
@@ -61,7 +60,7 @@ def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def microspheres(folder: Path, out: Path | None) -> None:
     """Fit one scale to the 11 diameters, for independent and for hard spheres."""
-    setup = SETUPS["microspheres"].instrument()
+    setup = read_protocol("microspheres").make_instrument()
     energies, xi = setup.energies_kev, setup.correlation_length_m
     diameter, attenuation, dark_field = read_spheres(folder)
     mu = linear_attenuation("sio2", 1.0, energies) * CELL_M
@@ -107,7 +106,7 @@ def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[s
 
 def predicted_ratios() -> np.ndarray:
     """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
-    setup = SETUPS["mouse_lobes"].instrument()
+    setup = read_protocol("mouse_lobes").make_instrument()
     energies = setup.energies_kev
     ratios = []
     for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):

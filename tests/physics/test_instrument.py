@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import ndtri
 
 from darklung.core.checks import DarklungError
+from darklung.physics.detector import Sensor, counts_per_photon, responses
 from darklung.physics.instrument import Instrument, make_instrument
 from darklung.physics.spectrum import Spectrum, absorbed_fraction, band, filtered, from_file, rebin, tube
 
@@ -28,7 +30,7 @@ def test_detector_favours_low_energies() -> None:
 
 
 def test_integrating_detector_weighs_with_energy() -> None:
-    counting, integrating = make_instrument(bins=4), make_instrument(bins=4, detector="integrating")
+    counting, integrating = make_instrument(bins=4), make_instrument(bins=4, sensor=Sensor(kind="integrating"))
     ratio = integrating.weights / counting.weights
     assert_allclose(ratio / ratio[0], counting.energies_kev / counting.energies_kev[0])
     assert_allclose(integrating.flat_visibility, 0.15)
@@ -49,12 +51,86 @@ def test_rebin_keeps_flux_and_mean() -> None:
     assert_allclose(few.mean_energy_kev, (energies * photons).sum() / photons.sum())
 
 
-def test_spectrum_from_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# keV, photons\n50, 1\n60, 3\n",
+        "energy [eV];photons\n50000;1\n60000;3\n",
+        "energy_keV\tphotons\n50\t1\n60\t3",
+        "# made by hand\n# MeV photons\n0.05 2\n\n0.06 6\n",
+    ],
+)
+def test_spectrum_from_a_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "source.csv"
-    path.write_text("# keV, photons\n50, 1\n60, 3\n")
+    path.write_text(text)
     read = from_file(path, low_kev=45, high_kev=65, bins=2)
     assert_allclose(read.energies_kev, [50, 60])
     assert_allclose(read.weights, [0.25, 0.75])
+
+
+def test_a_density_on_uneven_energies_keeps_its_flux(tmp_path: Path) -> None:
+    path = tmp_path / "source.csv"
+    energies = np.array([40.0, 41, 42, 44, 46, 48, 50])
+    path.write_text("keV, photons per keV\n" + "\n".join(f"{e}, 1" for e in energies))
+    assert_allclose(from_file(path, low_kev=39, high_kev=51, bins=2).weights, [0.5, 0.5], atol=0.09)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("50, 1\n60, 2\n", "wanted a header with the unit of energy"),
+        ("keV photons\n50 1 3\n", "wanted two columns, energy and photons, got 3 in line 2"),
+        ("keV photons\n50 1\nsixty 2\n", "line 3 holds no numbers"),
+        ("keV photons\n", "holds no numbers"),
+        ("keV photons\n60 1\n50 2\n", "at least two rows of rising energy"),
+        ("keV photons\n50 1\n60 -2\n", "finite photons >= 0"),
+        ("keV photons\n50 1\n60 nan\n", "finite photons >= 0"),
+        ("keV photons\n50 1\n60 2\n80 1\n", "unevenly spaced"),
+        ("keV photons\n10 1\n20 2\n", "zero flux between 45 and 65 keV"),
+    ],
+)
+def test_a_wrong_spectrum_file_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "source.csv"
+    path.write_text(text)
+    with pytest.raises(DarklungError, match=words) as told:
+        from_file(path, low_kev=45, high_kev=65, bins=2)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_no_shared_charge_counts_each_photon_once() -> None:
+    once, more = counts_per_photon([30.0, 90.0], Sensor(threshold_kev=20, cloud_m=1e-9))
+    assert_allclose(once, 1)
+    assert_allclose(more, 0)
+
+
+def test_shared_charge_is_lost_above_half_the_energy_and_counted_twice_below() -> None:
+    # In one dimension a photon at x from the border leaves Φ(x/σ) in its pixel; both count where each has threshold/E.
+    cloud, pixel = 5e-6, 100e-6
+    high, low = (Sensor(threshold_kev=k, cloud_m=cloud, pixel_m=pixel) for k in (45.0, 20.0))
+    lost = 1 - counts_per_photon([60.0], high)[0][0]
+    twice = counts_per_photon([60.0], low)[1][0]
+    reach = cloud * ndtri([0.75, 1 / 3])
+    assert 0 < lost < 2 * 2 * reach[0] / pixel  # within this distance of any of the four edges no pixel has 3/4
+    assert_allclose(lost, 1 - (1 - 2 * reach[0] / pixel) ** 2, rtol=0.15)
+    assert_allclose(twice, 4 * -reach[1] / pixel, rtol=0.3)
+    assert_allclose(counts_per_photon([60.0], high)[1], 0)
+    assert counts_per_photon([40.0], high)[0][0] == 0
+
+
+def test_threshold_removes_soft_photons_and_the_dose_counts_them() -> None:
+    sharp = make_instrument(low_kev=40, high_kev=100, bins=12, design_energy_kev=60, sensor=Sensor(threshold_kev=60))
+    assert sharp.energies_kev.min() >= 60
+    signal, twice = responses(Sensor(threshold_kev=20, cloud_m=10e-6), [60.0, 80.0], [1.0, 1.0])
+    assert signal[0] < absorbed_fraction(60.0, thickness_m=1e-3)  # in a corner all parts are below the threshold
+    assert (twice > 0).all()
+    assert twice[1] > twice[0]  # the higher the energy, the more often both parts exceed the threshold
+
+
+def test_integrated_signal_has_the_noise_of_as_many_counts() -> None:
+    energies, photons = np.array([40.0, 60.0, 90.0]), np.array([1.0, 2.0, 1.0])
+    signal, _ = responses(Sensor(kind="integrating", thickness_m=1.0), energies, photons)
+    per_photon = signal  # everything is absorbed
+    assert_allclose((photons * per_photon**2).sum(), (photons * per_photon).sum())  # variance = mean
 
 
 def test_one_line() -> None:
@@ -67,9 +143,15 @@ def test_one_line() -> None:
     [
         (lambda: make_instrument(flat_visibility=0.9), "flat_visibility: wanted 0 to 0.6"),
         (lambda: make_instrument(period_m=0.0), "period_m"),
-        (lambda: make_instrument(correlation_length_m=-1e-6), "correlation_length_m"),
+        (lambda: make_instrument(correlation_length_m=-1e-6), "correlation_length_m: wanted 1e-09 to 0.0001"),
+        (lambda: make_instrument(correlation_length_m=1e-3), "correlation_length_m: wanted 1e-09 to 0.0001"),
+        (lambda: make_instrument(sensor=Sensor(threshold_kev=90)), "threshold_kev: no photon of the spectrum"),
+        (lambda: Sensor(cloud_m=5e-6), "threshold_kev: wanted > 0 where charge is shared"),
+        (lambda: Sensor(kind="integrating", threshold_kev=20), "belong to a counting detector"),
+        (lambda: Sensor(material="paper"), "sensor material: 'paper' is not known"),
+        (lambda: Sensor(thickness_m=0), "sensor_m"),
         (lambda: make_instrument(spectrum="sun"), "spectrum: 'sun' is not known; known: band, tube"),
-        (lambda: make_instrument(detector="film"), "detector: 'film' is not known"),
+        (lambda: Sensor(kind="film"), "detector: 'film' is not known"),
         (lambda: make_instrument(low_kev=80, high_kev=60), "high_kev"),
         (lambda: make_instrument(high_kev=900), "energies_kev"),
         (lambda: Spectrum(np.array([60.0, 70.0]), np.zeros(2)), "zero flux"),

@@ -11,8 +11,7 @@ from numpy.testing import assert_allclose
 
 from darklung.core.checks import DarklungError
 from darklung.physics.constants import wavenumber_per_m
-from darklung.physics.packing import hard_spheres, structure_factor
-from darklung.physics.scattering import ellipsoidal, shape_tensor, sphere, two_phase
+from darklung.physics.scattering import ellipsoidal, hard_spheres, shape_tensor, sphere, structure_factor, two_phase
 
 ENERGY_KEV = 70.0
 WAVENUMBER = float(wavenumber_per_m(ENERGY_KEV))

@@ -12,7 +12,7 @@ from darklung.core.types import Phantom, Scan
 from darklung.physics.instrument import make_instrument
 from darklung.physics.materials import delta
 from darklung.physics.scattering import two_phase
-from darklung.simulate.effects import Detector, Effects, Stability
+from darklung.simulate.effects import Detector, Effects, FlatMaps, Gratings, Stability
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan, view_signals
 
@@ -163,6 +163,64 @@ def test_breathing_moves_the_shadow_in_views_only(scene: Maker) -> None:
     assert np.median(rows) < 1.5
 
 
+def test_a_gate_keeps_the_animal_at_rest(scene: Maker) -> None:
+    bright = replace(PROTOCOL, counts_per_pixel=2e9, views=20, directions_rad=(np.pi / 2,))
+    still = scene(shape=(32, 48, 48))
+    density = still.density.copy()
+    density[:, :16] *= 0.5
+    still = replace(still, density=density)
+    resting = scan(still, None, protocol=bright)
+
+    def moved(gate: float) -> float:
+        gated = scan(still, Effects(breathing_m=480e-6, gate=gate), protocol=bright)
+        seen, rest = ((one.frames[0] / one.flats[0, 0])[..., 24] for one in (gated, resting))
+        return float(((seen - rest).sum(axis=-1) / np.ptp(rest, axis=-1)).max())
+
+    assert 3 < moved(0.999) < 4.3
+    # sin⁶(π/4) = 1/8 of 4 pixels at the ends of half the breath
+    assert 0.2 < moved(0.5) < 0.6
+    assert abs(moved(0.2)) < 0.1
+
+
+def test_unresolved_refraction_is_what_finer_voxels_resolve(scene: Maker) -> None:
+    def edge_loss(voxels: int, effects: Effects | None) -> np.ndarray:
+        fine = 120e-6 / voxels
+        x = (np.arange(48 * voxels) - (48 * voxels - 1) / 2) * fine
+        ridge = 12 * np.exp(-((x / 400e-6) ** 2) / 2)
+        one = scene(shape=(4 * voxels, 48 * voxels, 48 * voxels), density=0.0)
+        density = np.broadcast_to(ridge, one.density.shape).astype(np.float32)
+        one = replace(one, voxel_m=fine, density=density)
+        protocol = replace(PROTOCOL, views=1, supersampling=voxels)
+        (signal,) = view_signals(one, instrument=LINE, protocol=protocol, effects=effects)
+        return -np.log(np.abs(signal.fringe[1]) / signal.mean / LINE.flat_visibility)[2]
+
+    resolved = edge_loss(6, None)
+    single = edge_loss(1, None)
+    estimated = edge_loss(1, Effects(unresolved_refraction=True))
+    assert_allclose(single, 0, atol=1e-6)
+    assert 0.05 < resolved.max() < 1
+    assert_allclose(estimated, resolved, atol=0.06 * resolved.max())
+
+
+def test_gratings_can_be_perfect_or_measured(scene: Maker) -> None:
+    empty = scene(density=0.0)
+    even = Gratings(uneven_flux=0, uneven_visibility=0, moire_fringes=0)
+    flats = scan(empty, Effects(gratings=even), noise=False).flats
+    assert_allclose(np.ptp(flats, axis=(3, 4)) / flats.mean(), 0, atol=1e-6)
+    shape = (2, 8, 48)
+    rng = np.random.default_rng(1)
+    flux, strength = (1 + 0.1 * rng.standard_normal(shape) for _ in range(2))
+    maps = FlatMaps(flux / flux.mean(), strength / strength.mean(), rng.uniform(-3, 3, shape))
+    flats = scan(empty, Effects(gratings=maps), noise=False).flats.astype(float)
+    assert_allclose(flats.mean(axis=2)[:, 0] / PROTOCOL.frame_counts, maps.flux, rtol=1e-5)
+    fringe = np.einsum("dfkrc,k->dfrc", flats, np.exp(-1j * PROTOCOL.step_phase_rad[0]))[:, 0]
+    assert_allclose(np.exp(1j * np.angle(fringe)), np.exp(1j * maps.phase_rad), atol=1e-5)
+    visibility = 2 * np.abs(fringe) / flats.sum(axis=2)[:, 0]
+    assert_allclose(visibility / LINE.flat_visibility, maps.visibility, rtol=1e-5)
+    with pytest.raises(DarklungError, match=r"gratings: wanted maps of shape \(2, 8, 48\)"):
+        scan(empty, Effects(gratings=FlatMaps(*(np.ones((1, 8, 48)) for _ in range(3)))))
+
+
 def test_depth_changes_the_correlation_length(scene: Maker) -> None:
     # Lung on the source's side (−y at θ = 0) is farther from G2, has a longer ξ and scatters more
     upstream = scene(tissue_fraction=0.3)
@@ -199,8 +257,21 @@ def test_depth_changes_the_correlation_length(scene: Maker) -> None:
         (lambda: Stability(visibility_drift=-1.0), "visibility_drift"),
         (lambda: Effects(scatter_to_primary=-0.1), "scatter_to_primary"),
         (lambda: Effects(breathing_m=1.0), "breathing_m"),
+        (lambda: Effects(gate=0.0), "gate"),
+        (lambda: Gratings(uneven_visibility=0.9), "uneven_visibility"),
+        (lambda: FlatMaps(np.ones((1, 2, 2)), np.zeros((1, 2, 2)), np.ones((1, 2, 2))), "visibility"),
+        (lambda: FlatMaps(np.ones((1, 2, 2)), np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan)), "phase_rad"),
     ],
 )
 def test_impossible_input_names_the_field(make, field: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(DarklungError, match=f"^{field}"):
         make()
+
+
+def test_unresolved_refraction_needs_no_neighbouring_rows(scene: Maker) -> None:
+    one = replace(PROTOCOL, views=1)
+    (signal,) = view_signals(
+        scene(shape=(1, 48, 48)), instrument=LINE, protocol=one, effects=Effects(unresolved_refraction=True)
+    )
+    assert np.isfinite(signal.fringe).all()
+    assert np.abs(signal.fringe[1]).min() < np.abs(signal.fringe[0]).min()  # columns bend, a single row cannot

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 from darklung.core.types import Phantom
 from darklung.physics.instrument import make_instrument
 from darklung.simulate import plan as planning
-from darklung.simulate.plan import ScanPlan, plan_scan, table
+from darklung.simulate.advice import table
+from darklung.simulate.plan import ScanPlan, plan_scan
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.tomo.fbp import fbp

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from darklung.core.checks import check_one_of, check_positive, check_range, check_shape, require
 from darklung.physics import spectrum as spectra
 from darklung.physics.constants import wavelength_m
+from darklung.physics.detector import Sensor, responses
 from darklung.physics.interferometer import correlation_length, visibility_spectrum
+
+CORRELATION_RANGE_M = (1e-9, 1e-4)
+"""Autocorrelation lengths for which the scattering models are meant: between molecules and pixels."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Instrument:
         Sample–G2 distance d (parallel beam: the same for the whole sample).
     reference_energy_kev : float
         Energy for which monochromatic results (μ, ε) are stated.
+    response : (bin,) array
+        Signal per photon that reaches the detector; 1 by default, or one number for all bins.
     """
 
     energies_kev: NDArray[np.float64]
@@ -38,6 +44,7 @@ class Instrument:
     period_m: float
     distance_m: float
     reference_energy_kev: float
+    response: NDArray[np.float64] | float = 1.0
 
     def __post_init__(self) -> None:
         checked = spectra.Spectrum(self.energies_kev, self.weights)
@@ -45,12 +52,16 @@ class Instrument:
         check_shape("visibility", visibility, "bin", (len(checked.energies_kev),))
         require(bool(((visibility >= 0) & (visibility <= 1)).all()), "visibility: wanted numbers from 0 to 1")
         require(abs(checked.weights.sum() - 1) < 1e-9, f"weights: wanted a sum of 1, got {checked.weights.sum():g}")
+        response = np.broadcast_to(np.asarray(self.response, dtype=np.float64), visibility.shape)
+        seen = checked.weights > 0
+        require(bool((response[seen] > 0).all()), "response: wanted > 0 where there are photons")
         check_positive("period_m", self.period_m)
         check_positive("distance_m", self.distance_m)
         check_positive("reference_energy_kev", self.reference_energy_kev)
         object.__setattr__(self, "energies_kev", checked.energies_kev)
         object.__setattr__(self, "weights", checked.weights)
         object.__setattr__(self, "visibility", visibility)
+        object.__setattr__(self, "response", response)
 
     @property
     def correlation_length_m(self) -> NDArray[np.float64]:
@@ -84,8 +95,7 @@ def make_instrument(
     correlation_length_m: float = 3e-6,
     reference_energy_kev: float = 70.0,
     period_m: float = 4.2e-6,
-    sensor_m: float = 1e-3,
-    detector: str = "counting",
+    sensor: Sensor | None = None,
 ) -> Instrument:
     """An instrument that reaches a given visibility and autocorrelation length.
 
@@ -105,11 +115,8 @@ def make_instrument(
     reference_energy_kev : float
     period_m : float
         p2.
-    sensor_m : float
-        Thickness of the CdTe sensor, whose absorbed fraction is Q(E).
-    detector : {"counting", "integrating"}
-        An integrating detector weighs each photon with its energy. Not modelled: its wider noise (Swank factor); a counting
-        detector's threshold is `low_kev`.
+    sensor : Sensor, optional
+        1 mm of CdTe that counts every photon it absorbs, by default. Bins that it does not count are left out.
 
     Raises
     ------
@@ -117,23 +124,25 @@ def make_instrument(
         Among others if `flat_visibility` is more than the ideal interferometer's.
     """
     source = _source(spectrum, low_kev, high_kev, bins)
-    detected = source.weights * spectra.absorbed_fraction(source.energies_kev, thickness_m=sensor_m)
-    if check_one_of("detector", detector, ("counting", "integrating")) == "integrating":
-        detected = detected * source.energies_kev
-    weights = detected / detected.sum()
-    ideal = visibility_spectrum(source.energies_kev, design_energy_kev, 1)
+    signal, _ = responses(sensor if sensor is not None else Sensor(), source.energies_kev, source.weights)
+    seen = source.weights * signal > 0
+    require(bool(seen.any()), f"threshold_kev: no photon of the spectrum up to {source.energies_kev[-1]:g} keV exceeds it")
+    energies, signal = source.energies_kev[seen], signal[seen]
+    weights = source.weights[seen] * signal / (source.weights[seen] * signal).sum()
+    ideal = visibility_spectrum(energies, design_energy_kev, 1)
     best = float((weights * ideal).sum())
     check_range("flat_visibility", flat_visibility, 0, best)
-    check_positive("correlation_length_m", correlation_length_m)
+    check_range("correlation_length_m", correlation_length_m, *CORRELATION_RANGE_M)
     check_positive("reference_energy_kev", reference_energy_kev)
     check_positive("period_m", period_m)
     return Instrument(
-        energies_kev=source.energies_kev,
+        energies_kev=energies,
         weights=weights,
         visibility=ideal * (flat_visibility / best),
         period_m=period_m,
         distance_m=float(correlation_length_m * period_m / wavelength_m(reference_energy_kev)),
         reference_energy_kev=reference_energy_kev,
+        response=signal,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from darklung.core.checks import DarklungError, check_finite, check_positive, ch
 from darklung.physics.materials import ENERGY_RANGE_KEV, MATERIALS, linear_attenuation, mass_attenuation
 
 DEFAULT_FILTERS_M: Mapping[str, float] = {"al": 2e-3}
+_TUBE_STEP_KEV = 0.5
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,34 @@ def tube(
     ----------
     Poludniowski, Omar, Bujila & Andreo 2021, Med Phys 48:3630 (doi:10.1002/mp.14945)
     """
+    require(0 < low_kev < kvp, f"low_kev: wanted between 0 and kvp = {kvp:g}, got {low_kev!r}")
+    energies, photons = _tube_photons(kvp, filters_m, anode_angle_deg)
+    return rebin(energies_kev=energies, photons=photons, low_kev=low_kev, high_kev=kvp, bins=bins)
+
+
+def tube_output(
+    *,
+    kvp: float,
+    low_kev: float,
+    high_kev: float,
+    filters_m: Mapping[str, float] = DEFAULT_FILTERS_M,
+    anode_angle_deg: float = 12.0,
+) -> float:
+    """Photons of a tungsten tube between two energies, one metre away behind filters [1/(m² mA s)]; see `tube`."""
+    energies, photons = _tube_photons(kvp, filters_m, anode_angle_deg)
+    inside = (energies >= low_kev) & (energies <= high_kev)
+    return float(1e4 * _TUBE_STEP_KEV * photons[inside].sum())
+
+
+def _tube_photons(
+    kvp: float, filters_m: Mapping[str, float], anode_angle_deg: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energies [keV] and photons per cm², keV and mA s one metre away."""
     import spekpy  # slow to load, and only tubes need it
 
     require(20 <= kvp <= 300, f"kvp: wanted 20 to 300 kV, got {kvp!r}")
-    require(0 < low_kev < kvp, f"low_kev: wanted between 0 and kvp = {kvp:g}, got {low_kev!r}")
-    energies, fluence = spekpy.Spek(kvp=kvp, th=anode_angle_deg, dk=0.5).get_spectrum()
-    return rebin(
-        energies_kev=energies, photons=filtered(energies, fluence, filters_m), low_kev=low_kev, high_kev=kvp, bins=bins
-    )
+    energies, fluence = spekpy.Spek(kvp=kvp, th=anode_angle_deg, dk=_TUBE_STEP_KEV).get_spectrum()
+    return energies, filtered(energies, fluence, filters_m)
 
 
 def filtered(energies_kev: ArrayLike, photons: ArrayLike, filters_m: Mapping[str, float]) -> NDArray[np.float64]:
@@ -112,14 +134,60 @@ def filtered(energies_kev: ArrayLike, photons: ArrayLike, filters_m: Mapping[str
 
 
 def from_file(path: str | Path, *, low_kev: float, high_kev: float, bins: int) -> Spectrum:
-    """Read a text file of two columns, energy [keV] and photons per keV (comments with #, comma or blank between)."""
+    """Read a spectrum from a text or CSV file and collect it into equal bins.
+
+    Two columns, energy and photons, with blanks, tabs, commas or semicolons between. A header names the unit of energy (eV,
+    keV or MeV), and says ``per keV`` where rows are unevenly spaced and photons are a density; lines starting with # may be
+    the header::
+
+        energy [keV], photons
+        40.0, 1.3
+        40.5, 1.4
+
+    Photons outside `low_kev` to `high_kev` are dropped.
+
+    Raises
+    ------
+    DarklungError
+        No such file, no unit, not two columns of numbers, energies that do not rise, no photons between the limits.
+    """
+    name = f"spectrum file {path}"
     try:
-        lines = Path(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
-        table = np.loadtxt(lines, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise DarklungError(f"spectrum file {path}: cannot be read ({error})") from error
-    require(table.ndim == 2 and table.shape[1] == 2, f"spectrum file {path}: wanted two columns, got shape {table.shape}")
-    return rebin(energies_kev=table[:, 0], photons=table[:, 1], low_kev=low_kev, high_kev=high_kev, bins=bins)
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DarklungError(f"{name}: cannot be read ({error})") from error
+    header, rows = _split_table(text, name)
+    found = re.search(r"\b(M|k)?eV\b", header.replace("_", " "))
+    require(found is not None, f"{name}: wanted a header with the unit of energy, such as 'energy [keV], photons'")
+    unit_kev = {"M": 1e3, "k": 1.0, None: 1e-3}[found.group(1)] if found else 1.0
+    energies, photons = np.array(rows).T
+    energies = energies * unit_kev
+    require(len(rows) > 1 and bool((np.diff(energies) > 0).all()), f"{name}: wanted at least two rows of rising energy")
+    require(bool(np.isfinite(photons).all() and (photons >= 0).all()), f"{name}: wanted finite photons >= 0")
+    steps = np.diff(energies)
+    if np.ptp(steps) > 0.01 * steps.mean():
+        density = re.search(r"(per|/)\s*(M|k)?eV", header.replace("_", " "))
+        require(density is not None, f"{name}: energies are unevenly spaced; wanted photons 'per keV', said in the header")
+        photons = photons * np.gradient(energies)
+    return rebin(energies_kev=energies, photons=photons, low_kev=low_kev, high_kev=high_kev, bins=bins)
+
+
+def _split_table(text: str, name: str) -> tuple[str, list[list[float]]]:
+    """Header lines as one text, and rows of two numbers."""
+    header: list[str] = []
+    rows: list[list[float]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = re.split(r"[\s,;]+", line.strip())
+        try:
+            row = [float(field) for field in fields]
+        except ValueError:
+            require(line.lstrip().startswith("#") or not line.strip() or not rows, f"{name}: line {number} holds no numbers")
+            header.append(line)
+            continue
+        require(len(row) == 2, f"{name}: wanted two columns, energy and photons, got {len(row)} in line {number}")
+        rows.append(row)
+    require(len(rows) > 0, f"{name}: holds no numbers")
+    return " ".join(header), rows
 
 
 def rebin(*, energies_kev: ArrayLike, photons: ArrayLike, low_kev: float, high_kev: float, bins: int) -> Spectrum:
@@ -140,8 +208,8 @@ def rebin(*, energies_kev: ArrayLike, photons: ArrayLike, low_kev: float, high_k
 def absorbed_fraction(energies_kev: ArrayLike, *, thickness_m: float, material: str = "cdte") -> NDArray[np.float64]:
     """Detector efficiency Q(E) = 1 − exp(−μ t): photons that interact in the sensor.
 
-    Not modelled: fluorescence escape, charge sharing across the threshold, dead time.
+    See `darklung.physics.detector` for thresholds and shared charge.
     """
-    check_positive("thickness_m", thickness_m)
+    check_positive("sensor_m", thickness_m)
     density = MATERIALS[material].density_g_cm3 if material in MATERIALS else 0.0
     return np.asarray(-np.expm1(-mass_attenuation(material, energies_kev) * 1e3 * density * thickness_m))

@@ -10,6 +10,7 @@ from darklung.core.checks import check_range
 from darklung.core.random import stream
 from darklung.core.types import Phantom, Projections
 from darklung.physics.instrument import Instrument
+from darklung.simulate.effects import Gratings
 from darklung.simulate.flat import flat_maps
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import Progress, scan_geometry, view_signals
@@ -48,7 +49,7 @@ def simulate_attenuation(
     smooth = replace(phantom, interface_density_per_m=np.zeros_like(phantom.interface_density_per_m))
     geometry = scan_geometry(phantom, protocol)
     counts = protocol.counts_per_pixel / (protocol.views * behind_sample)
-    flux = counts * flat_maps(directions_rad=(0.0,), rows=geometry.rows, cols=geometry.cols).flux[0]
+    flux = counts * flat_maps(Gratings(), directions_rad=(0.0,), rows=geometry.rows, cols=geometry.cols).flux[0]
     flats = flux * protocol.flat_count
     if noise:
         flats = np.maximum(stream(seed, "attenuation", "flats").poisson(flats), 1)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, laplace, shift
 
 from darklung.core.random import stream
-from darklung.simulate.effects import Effects
-from darklung.simulate.flat import FlatMaps
+from darklung.simulate.effects import Effects, FlatMaps
 from darklung.simulate.protocol import Protocol
 
 Map = NDArray[np.float64]
@@ -152,7 +151,9 @@ def _breathe(
     camera: Camera, level: Map, fringe: NDArray[np.complex128], names: tuple[str | int, ...]
 ) -> tuple[Map, NDArray[np.complex128]]:
     """Level and fringe as each step sees them, (step, row, col): the shadow moved along the rows."""
-    breath = np.pi * stream(camera.seed, "breathing", *names).random(camera.protocol.steps)
+    # sin⁶(π t) rests at t = 0; frames are taken within ± gate/2 of it
+    moments = stream(camera.seed, "breathing", *names).random(camera.protocol.steps)
+    breath = np.pi * camera.effects.gate * (moments - 0.5 if camera.effects.gate < 1 else moments)
     rows = camera.effects.breathing_m * np.sin(breath) ** 6 / camera.pixel_m
     moved = [[shift(part, (r, 0), order=1, mode="nearest") for r in rows] for part in (level, fringe.real, fringe.imag)]
     return np.stack(moved[0]), np.stack(moved[1]) + 1j * np.stack(moved[2])

@@ -1,12 +1,36 @@
-"""What goes wrong in a real scan. Every effect is off by default and can be switched on by itself."""
+"""What goes wrong in a real scan. Every effect can be switched by itself; all but the gratings' maps are off by default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
-from darklung.core.checks import check_range, require
+from darklung.core.checks import check_finite, check_range, check_shape, require
+
+
+@dataclass(frozen=True)
+class FlatMaps:
+    """Relative flux and visibility (mean 1) and fringe phase [rad] of the open beam, one (row, col) map each direction.
+
+    All arrays (direction, row, col).
+    """
+
+    flux: NDArray[np.float64]
+    visibility: NDArray[np.float64]
+    phase_rad: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        check_shape("flux", self.flux, "direction, row, col", (None, None, None))
+        for name in ("flux", "visibility", "phase_rad"):
+            values = getattr(self, name)
+            check_shape(name, values, "direction, row, col", self.flux.shape)
+            check_finite(name, values)
+            if name != "phase_rad":
+                require(bool((values > 0).all()), f"{name}: wanted maps > 0")
+                mean = float(values.mean())
+                require(abs(mean - 1) < 1e-3, f"{name}: wanted maps relative to their mean, got a mean of {mean:g}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +109,30 @@ class Stability:
 
 
 @dataclass(frozen=True)
+class Gratings:
+    """Open beam of real gratings, smooth over the field and fixed; the only flaws that are on by default.
+
+    Parameters
+    ----------
+    uneven_flux : float
+        Relative flux from the middle to the edge along z (heel effect).
+    uneven_visibility : float
+        Relative loss of visibility from the middle to the edge along the sensitivity (duty cycle, tilt).
+    moire_fringes : float
+        Fringes across the field along the sensitivity, slightly bent.
+    """
+
+    uneven_flux: float = 0.05
+    uneven_visibility: float = 0.08
+    moire_fringes: float = 2.2
+
+    def __post_init__(self) -> None:
+        check_range("uneven_flux", self.uneven_flux, 0, 0.3)
+        check_range("uneven_visibility", self.uneven_visibility, 0, 0.5)
+        check_range("moire_fringes", self.moire_fringes, -1e3, 1e3)
+
+
+@dataclass(frozen=True)
 class Effects:
     """Everything that can be switched on in `simulate_scan`.
 
@@ -98,7 +146,15 @@ class Effects:
         ξ = λ d/p2 with each voxel's own distance d to G2, instead of that of the rotation axis.
     breathing_m : float
         Largest displacement along z by breathing. Every step of every view sees another moment of the breath, which rests
-        at the end of expiration (sin⁶, Lujan's law). The whole shadow moves; a gated scan has the residue of its window.
+        at the end of expiration (sin⁶, Lujan's law). The whole shadow moves.
+    gate : float
+        Part of the breath, around the end of expiration, in which frames are taken: 1 is an ungated scan. Waiting makes a
+        gated scan 1/gate times longer, which has to be told to the protocol as dead time.
+    unresolved_refraction : bool
+        Visibility lost because the fringe phase changes within a phantom's voxel: sinc of half its change in each
+        direction. Without it only refraction resolved by the voxels counts (see `Protocol.supersampling`).
+    gratings : Gratings or FlatMaps
+        Open beam; measured maps may be given as `darklung.simulate.flat.FlatMaps`.
     """
 
     detector: Detector = field(default_factory=Detector)
@@ -106,8 +162,12 @@ class Effects:
     scatter_to_primary: float = 0.0
     depth_dependent_correlation: bool = False
     breathing_m: float = 0.0
+    gate: float = 1.0
+    unresolved_refraction: bool = False
+    gratings: Gratings | FlatMaps = field(default_factory=Gratings)
 
     def __post_init__(self) -> None:
+        check_range("gate", self.gate, 1e-3, 1)
         check_range("breathing_m", self.breathing_m, 0, 5e-3)
         check_range("scatter_to_primary", self.scatter_to_primary, 0, 5)
 

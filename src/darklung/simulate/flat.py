@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.checks import require
+from darklung.simulate.effects import FlatMaps, Gratings
 
-@dataclass(frozen=True)
-class FlatMaps:
-    """Relative flux and visibility (mean 1) and fringe phase [rad] of the open beam, one (row, col) map each direction.
 
-    All arrays (direction, row, col).
+def flat_maps(gratings: Gratings | FlatMaps, *, directions_rad: tuple[float, ...], rows: int, cols: int) -> FlatMaps:
+    """Maps of the open beam on the detector; measured ones are checked for their shape and returned.
+
+    Synthetic maps are smooth and set by position and direction alone, so that every scan with one instrument has the same
+    gratings. Not modelled: defects of single grating tiles.
     """
-
-    flux: NDArray[np.float64]
-    visibility: NDArray[np.float64]
-    phase_rad: NDArray[np.float64]
-
-
-def flat_maps(*, directions_rad: tuple[float, ...], rows: int, cols: int) -> FlatMaps:
-    """Smooth, fixed maps of a realistic size: flux ± 5 % (heel), visibility ± 10 % (duty cycle), 2–3 Moiré fringes.
-
-    They are set by position and direction alone, so that every scan with one instrument has the same gratings.
-    """
+    if isinstance(gratings, FlatMaps):
+        wanted = (len(directions_rad), rows, cols)
+        require(gratings.flux.shape == wanted, f"gratings: wanted maps of shape {wanted}, got {gratings.flux.shape}")
+        return gratings
     y, x = np.meshgrid(np.linspace(-1, 1, rows) if rows > 1 else np.zeros(1), np.linspace(-1, 1, cols), indexing="ij")
     flux, visibility, phase = [], [], []
     for number, alpha in enumerate(directions_rad):
         along = np.cos(alpha) * y + np.sin(alpha) * x
         across = -np.sin(alpha) * y + np.cos(alpha) * x
-        flux.append(1 + 0.05 * y - 0.03 * x**2)
-        visibility.append(1 - 0.08 * along**2 - 0.05 * across**2 + 0.03 * along)
-        phase.append(2 * np.pi * (1.1 * along + 0.3 * across**2) + 0.7 + number)
+        flux.append(1 + gratings.uneven_flux * (y - 0.6 * x**2))
+        visibility.append(1 - gratings.uneven_visibility * (along**2 + 0.6 * across**2 - 0.4 * along))
+        phase.append(np.pi * gratings.moire_fringes * (along + 0.3 * across**2) + 0.7 + number)
     return FlatMaps(flux=_unit_mean(flux), visibility=_unit_mean(visibility), phase_rad=np.stack(phase))
 
 

@@ -9,13 +9,15 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_positive
+from darklung.core.checks import check_range
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Phantom
-from darklung.physics.dose import mean_dose_gy
+from darklung.physics.dose import entrance_fluence, mean_dose_gy
 from darklung.physics.instrument import Instrument
 from darklung.physics.noise import VALIDITY_LIMIT, log_transmission_variance, log_visibility_variance
+from darklung.simulate.effects import Gratings
+from darklung.simulate.flat import flat_maps
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import view_signals
 from darklung.tomo.fbp import fbp, fbp_variance
@@ -34,6 +36,7 @@ LESIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
 _LUNG = (0.3, 8.02e4)
 _BODY_M, _LUNG_SEMI_M, _LUNG_AT_M = 10.5e-3, (3.6e-3, 5.0e-3), 4.2e-3
 _FLAT_DRAWS = 48
+COARSEST_M = 6e-4  # a lesion of 1 mm must hold a voxel
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,18 @@ class LesionPlan:
     radiograph_attenuation: float
     radiograph_dark_field: float
 
+    @property
+    def has_ct(self) -> bool:
+        """False of a radiograph."""
+        return bool(np.isfinite(self.ct_attenuation))
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """Attenuation and dark field in CT, or in a radiograph where there is no CT."""
+        if self.has_ct:
+            return self.ct_attenuation, self.ct_dark_field
+        return self.radiograph_attenuation, self.radiograph_dark_field
+
 
 @dataclass(frozen=True)
 class ScanPlan:
@@ -67,10 +82,17 @@ class ScanPlan:
     frame_counts : float
         Open-beam counts of a pixel in one frame.
     dose_gy : float
-        Mean dose, see `darklung.physics.dose.mean_dose_gy` (± 40 %).
+        Mean dose of the views, see `darklung.physics.dose.mean_dose_gy` (± 40 %). The animal is out of the beam for flats.
+    fluence_rate : float
+        Photons that must reach the animal [1/(m² s)] while a frame is exposed.
     flat_visibility : float
+        V0, mean over the field.
+    visibility_range : tuple of float
+        Lowest and highest V0 over a square field, from the gratings' maps.
     correlation_length_m : tuple of float
         ξ from the highest to the lowest energy.
+    correlation_depth_m : tuple of float
+        ξ at the reference energy at the far and the near side of the animal (its own distance to G2).
     attenuation, dark_field : float
         Largest −ln T and −ln D over views and columns.
     attenuation_noise, dark_field_noise : float
@@ -80,7 +102,6 @@ class ScanPlan:
     valid : float
         Fraction of rays through the body with N V² > 10.
     lesions : tuple of LesionPlan
-    advice : tuple of str
     """
 
     view_time_s: float
@@ -89,8 +110,11 @@ class ScanPlan:
     time_limit_s: float
     frame_counts: float
     dose_gy: float
+    fluence_rate: float
     flat_visibility: float
+    visibility_range: tuple[float, float]
     correlation_length_m: tuple[float, float]
+    correlation_depth_m: tuple[float, float]
     attenuation: float
     dark_field: float
     attenuation_noise: float
@@ -98,7 +122,6 @@ class ScanPlan:
     least_strength: float
     valid: float
     lesions: tuple[LesionPlan, ...]
-    advice: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +135,14 @@ class _Sinograms:
     strength: NDArray[np.float64]
 
 
-def plan_scan(*, instrument: Instrument, protocol: Protocol, pixel_m: float = 120e-6) -> ScanPlan:
+def plan_scan(
+    *,
+    instrument: Instrument,
+    protocol: Protocol,
+    pixel_m: float = 120e-6,
+    behind_sample: float = 0.5,
+    gratings: Gratings | None = None,
+) -> ScanPlan:
     """Work out a protocol by a noise-free scan of one slice and the exact propagation of photon noise through FBP.
 
     Noise of the flats is included: it is the same in all views, so it is propagated by random draws through FBP. Not
@@ -125,8 +155,12 @@ def plan_scan(*, instrument: Instrument, protocol: Protocol, pixel_m: float = 12
         Its supersampling is not used.
     pixel_m : float
         Detector pixel, referred to the animal.
+    behind_sample : float
+        Transmission of what stands between animal and detector, for dose and fluence.
+    gratings : Gratings, optional
+        Unevenness of the field, for the range of the visibility.
     """
-    check_positive("pixel_m", pixel_m)
+    check_range("pixel_m", pixel_m, 1e-6, COARSEST_M)
     protocol = replace(protocol, supersampling=1)
     healthy = _sinograms(_slice(pixel_m, _LUNG), instrument, protocol)
     geometry = _geometry(healthy, protocol, pixel_m)
@@ -140,15 +174,23 @@ def plan_scan(*, instrument: Instrument, protocol: Protocol, pixel_m: float = 12
     worst = np.unravel_index(np.argmin(healthy.strength), healthy.strength.shape)
     share = protocol.flat_count / (protocol.views + protocol.flat_count)
     xi = instrument.correlation_length_m
-    plan = ScanPlan(
+    depth = np.array([-_BODY_M, _BODY_M]) / instrument.distance_m
+    exposed = entrance_fluence(
+        instrument, counts_per_pixel=protocol.frame_counts, pixel_m=pixel_m, behind_sample=behind_sample
+    )
+    dose = mean_dose_gy(instrument, counts_per_pixel=protocol.counts_per_pixel, pixel_m=pixel_m, behind_sample=behind_sample)
+    return ScanPlan(
         view_time_s=protocol.total_time_s * (1 - share),
         flat_time_s=protocol.total_time_s * share,
         total_time_s=protocol.total_time_s,
         time_limit_s=protocol.time_limit_s,
         frame_counts=protocol.frame_counts,
-        dose_gy=mean_dose_gy(instrument, counts_per_pixel=protocol.counts_per_pixel, pixel_m=pixel_m),
+        dose_gy=dose,
+        fluence_rate=float(exposed.sum() / protocol.exposure_s),
         flat_visibility=instrument.flat_visibility,
-        correlation_length_m=(float(xi.min()), float(xi.max())),
+        visibility_range=_visibility_range(instrument, protocol, gratings or Gratings()),
+        correlation_length_m=_ends(xi),
+        correlation_depth_m=_ends(instrument.reference_correlation_length_m * np.maximum(1 + depth, 0)),
         attenuation=float(healthy.attenuation.max()),
         dark_field=float(healthy.dark_field.max()),
         attenuation_noise=float(np.sqrt(healthy.attenuation_variance[worst[1:]])),
@@ -156,52 +198,16 @@ def plan_scan(*, instrument: Instrument, protocol: Protocol, pixel_m: float = 12
         least_strength=float(healthy.strength.min()),
         valid=float((healthy.strength[:, body] > VALIDITY_LIMIT).mean()),
         lesions=tuple(lesions),
-        advice=(),
     )
-    return replace(plan, advice=_advice(plan, protocol))
 
 
-def table(plan: ScanPlan) -> str:
-    """The plan as text, for a terminal."""
-    low, high = (1e6 * value for value in plan.correlation_length_m)
-    verdict = "fits" if plan.total_time_s <= plan.time_limit_s else "DOES NOT FIT"
-    lines = [
-        f"time        {plan.total_time_s:.0f} s of {plan.time_limit_s:.0f} s ({verdict}): views {plan.view_time_s:.0f} s, "
-        f"flats {plan.flat_time_s:.0f} s",
-        f"photons     {plan.frame_counts:.3g} counts a pixel and frame (open beam)",
-        f"mean dose   {1e3 * plan.dose_gy:.0f} mGy (± 40 %; from detected photons, build-up 1.3)",
-        f"instrument  V0 = {plan.flat_visibility:.3f}, ξ = {low:.2f} to {high:.2f} µm over the spectrum",
-        f"mouse       −ln T up to {plan.attenuation:.2f} ± {plan.attenuation_noise:.3f}, "
-        f"−ln D up to {plan.dark_field:.2f}; in the weakest ray ± {plan.dark_field_noise:.2f} a view",
-        f"validity    least N V² = {plan.least_strength:.1f} (10 wanted); {100 * plan.valid:.1f} % of the rays are valid",
-        "1 mm lesion, CNR       CT: attenuation  dark field   one view: attenuation  dark field",
-    ]
-    for lesion in plan.lesions:
-        ct = [f"{value:.1f}" if np.isfinite(value) else "–" for value in (lesion.ct_attenuation, lesion.ct_dark_field)]
-        lines.append(
-            f"  {lesion.name:24s} {ct[0]:>10s} {ct[1]:>11s} "
-            f"{lesion.radiograph_attenuation:22.2f} {lesion.radiograph_dark_field:11.2f}"
-        )
-    lines += [f"advice      {text}" for text in plan.advice]
-    return "\n".join(lines)
+def _ends(values: NDArray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
-def _advice(plan: ScanPlan, protocol: Protocol) -> tuple[str, ...]:
-    found = []
-    dead = protocol.dead_time_s / (protocol.dead_time_s + protocol.exposure_s)
-    if dead > 0.15:
-        found.append(f"{100 * dead:.0f} % of the time is dead time: fewer, longer frames give more photons")
-    if plan.least_strength < VALIDITY_LIMIT:
-        found.append(
-            "N V² falls below 10 in a view: −ln D saturates there; fewer views at the same dose, or more visibility"
-        )
-    if protocol.flat_share < 0.15:
-        found.append("flats hold less than 15 % of the counts: their noise makes rings")
-    solid = plan.lesions[0]
-    if solid.ct_dark_field < solid.ct_attenuation:
-        gain = solid.ct_attenuation / max(solid.ct_dark_field, 1e-9)
-        found.append(f"dark field needs {gain:.1f} times the visibility, or ξ, to match attenuation for solid lesions in CT")
-    return tuple(found)
+def _visibility_range(instrument: Instrument, protocol: Protocol, gratings: Gratings) -> tuple[float, float]:
+    maps = flat_maps(gratings, directions_rad=protocol.directions_rad, rows=64, cols=64)
+    return _ends(instrument.flat_visibility * maps.visibility)
 
 
 def _slice(pixel_m: float, nodule: tuple[float, float]) -> Phantom:

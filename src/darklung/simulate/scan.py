@@ -28,7 +28,6 @@ Progress = Callable[[int, int], None]
 SCATTERING_TISSUE = "soft_tissue"
 SCATTERING_DENSITY_G_CM3 = 1.05
 _BLOCK_BYTES = 128e6
-_ROUNDING = 1e-5  # of single precision sums in a phantom's fields
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def simulate_scan(
     """
     effects = effects if effects is not None else Effects()
     geometry = scan_geometry(phantom, protocol)
-    maps = flat_maps(directions_rad=protocol.directions_rad, rows=geometry.rows, cols=geometry.cols)
+    maps = flat_maps(effects.gratings, directions_rad=protocol.directions_rad, rows=geometry.rows, cols=geometry.cols)
     camera = make_camera(maps=maps, protocol=protocol, effects=effects, pixel_m=geometry.pixel_m, seed=seed, noise=noise)
     view_time, flat_time = protocol.times_s()
     shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
@@ -133,8 +132,9 @@ def view_signals(
 ) -> Iterator[ViewSignal]:
     """The object's signal, view by view; memory does not grow with the number of views.
 
-    Of `effects`, only those that act in the object are used (`depth_dependent_correlation`).
+    Of `effects`, only those that act in the object are used (`depth_dependent_correlation`, `unresolved_refraction`).
     """
+    effects = effects if effects is not None else Effects()
     _check_phantom(phantom)
     detector = scan_geometry(phantom, protocol)
     k = protocol.supersampling
@@ -142,14 +142,15 @@ def view_signals(
     fine = ParallelGeometry(detector.angles_rad, depth, detector.cols * k, phantom.voxel_m)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
-    deep = effects is not None and effects.depth_dependent_correlation
-    scatterer = _scatterer(phantom, model, instrument, deep)
+    scatterer = _scatterer(phantom, model, instrument, effects.depth_dependent_correlation)
     for view, areal in enumerate(_areal_densities(phantom, fine)):
         path = np.tensordot(refraction, areal, axes=1)
+        bent = effects.unresolved_refraction
         mean, fringe = harmonics(
             model,
             areal=areal,
             phase=_fringe_phase(path, protocol.directions_rad, phantom.voxel_m),
+            spread=_spread(path, protocol.directions_rad, phantom.voxel_m) if bent else None,
             scattering=_scattering(scatterer, fine, (depth, height, width), protocol.directions_rad, view),
             supersampling=k,
         )
@@ -189,6 +190,18 @@ def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: flo
     along_col = np.gradient(path, pixel_m, axis=1)
     phases = [np.cos(alpha) * along_row + np.sin(alpha) * along_col for alpha in directions_rad]
     return np.stack(phases).astype(np.float32)
+
+
+def _spread(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) -> NDArray[np.float32]:
+    """Variance of the fringe phase within a pixel: change along rows squared/12 + change along columns squared/12."""
+    rows, cols = np.zeros_like(path), np.zeros_like(path)
+    rows[1:-1], cols[:, 1:-1] = np.diff(path, 2, axis=0), np.diff(path, 2, axis=1)
+    mixed = np.gradient(np.gradient(path, axis=1), axis=0) if len(path) > 1 else np.zeros_like(path)
+    found = []
+    for alpha in directions_rad:
+        cos, sin = np.cos(alpha), np.sin(alpha)
+        found.append(((cos * rows + sin * mixed) ** 2 + (cos * mixed + sin * cols) ** 2) / (12 * pixel_m**2))
+    return np.stack(found).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: 
     Parameters
     ----------
     results : sequence of (value, ScanPlan)
-        From `darklung.simulate.setups.sweep`.
+        From `darklung.study.protocols.sweep`.
     key : str
         Name of the swept number, for the axis.
     path : str or Path
@@ -32,9 +32,11 @@ def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: 
     contrast, cost = figure.subplots(1, 2)
     for number, colour in zip(range(len(plans[0].lesions)), _COLOURS):
         lesions = [plan.lesions[number] for plan in plans]
-        contrast.plot(values, [one.ct_attenuation for one in lesions], "-o", color=colour, ms=3, label=lesions[0].name)
-        contrast.plot(values, [one.ct_dark_field for one in lesions], "--o", color=colour, ms=3)
-    contrast.set(xlabel=key, ylabel="CNR of a 1 mm lesion in CT", ylim=(0, None))
+        pairs = [one.ratios for one in lesions]
+        contrast.plot(values, [pair[0] for pair in pairs], "-o", color=colour, ms=3, label=lesions[0].name)
+        contrast.plot(values, [pair[1] for pair in pairs], "--o", color=colour, ms=3)
+    where = "CT" if lesions[0].has_ct else "one radiograph"
+    contrast.set(xlabel=key, ylabel=f"CNR of a 1 mm lesion in {where}", ylim=(0, None))
     contrast.set_title("attenuation solid, dark field dashed", fontsize=9)
     figure.legend(*contrast.get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=8)
     quantities = (
@@ -47,4 +49,6 @@ def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: 
     cost.axhline(1, color="0.6", lw=0.8)
     cost.set(xlabel=key, yscale="log")
     figure.legend(*cost.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8)
+    for axes in (contrast, cost):
+        axes.locator_params(axis="x", nbins=5)
     figure.savefig(path, dpi=120)

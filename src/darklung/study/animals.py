@@ -22,9 +22,10 @@ from darklung.io.tables import load_table, save_table
 from darklung.pipeline import Context, Task, run_tasks
 from darklung.pipeline.run import stale
 from darklung.pipeline.task import task_keys
-from darklung.study.config import CorrectionPart, CTStudy, EffectsPart, InstrumentPart, RetrievalPart, ScanPart, read_study
-from darklung.study.ct import make_effects, make_instrument, make_protocol, plan_animals, without_hardening
+from darklung.study.config import CorrectionPart, CTStudy, RetrievalPart, read_study
+from darklung.study.ct import plan_animals, without_hardening
 from darklung.study.plan import CODE, animal_tasks, cohort_task
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
 
 HERE = "darklung.study.animals"
 COLLECT = "tables/all"
@@ -128,7 +129,8 @@ def _tasks(
             parts = ("instrument", "scan", "effects", "retrieval", "correction")
             parameters = {p: getattr(at, p).model_dump(mode="json") for p in parts}
             parameters |= {"counts": RADIOGRAPH_COUNTS, "seed": derive_seed(study.seed, "radiograph", name)}
-            tasks.append(Task("radiograph", name, f"{HERE}:radiograph", parameters, phantom, CODE["radiograph"]))
+            function, files = f"{HERE}:radiograph", at.instrument.files()
+            tasks.append(Task("radiograph", name, function, parameters, phantom, CODE["radiograph"], files))
             targets.append(tasks[-1].name)
     tasks.append(Task("tables", "all", f"{HERE}:collect", {}, {"describe": tuple(described)}, CODE["tables"]))
     return tasks, targets

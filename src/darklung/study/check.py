@@ -2,143 +2,180 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, check_one_of, require
-from darklung.study.config import CTStudy, read_study
+from darklung.core.checks import DarklungError, require
+
+if TYPE_CHECKING:
+    from darklung.simulate.plan import ScanPlan
+    from darklung.study.protocols import ProtocolFile
 
 
-def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = None) -> str:
+def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = None, advise: bool = True) -> str:
     """Plan a scan and return the text to print.
 
     Parameters
     ----------
     target : str
-        A study file of kind ct, or the name of a ready set-up (`darklung.simulate.setups.SETUPS`).
+        A protocol file, a study file of kind ct, or the name of a ready protocol (examples/protocols).
     sweep : str, optional
-        ``key=first:last:count``: plan once for each value, evenly spaced, and draw the trade-off.
+        ``key=first:last:count``: plan once for each value, evenly spaced, and draw the trade-off. The key is one of the
+        file's, the values may have units: ``correlation_length=1 um:5 um:5``.
     out : Path, optional
         Folder for ``plan.json`` and, of a sweep, ``sweep.png`` and ``sweep.csv``.
+    advise : bool
+        Plan again with single changes, to tell what would improve it.
 
     Raises
     ------
     DarklungError
         Neither a file nor a known name, a wrong sweep, or a protocol that makes no sense.
     """
-    from darklung.simulate.plan import table
+    from darklung.simulate.advice import improvements, table, warnings
+    from darklung.study.protocols import read_protocol
 
-    setup = _setup(target)
-    plan = setup.plan()
-    parts = [setup.title, *_said("published", setup.published), *_said("assumed", setup.assumed), "", table(plan)]
+    protocol = read_protocol(target)
+    wanted = parse_sweep(sweep, protocol) if sweep is not None else None
+    plan = protocol.plan()
+    flux = _flux(protocol, plan)
+    noted = warnings(plan, protocol.make_protocol())
+    better: list[dict[str, Any]] = []
+    parts = [protocol.title, *_origin(protocol), "", table(plan), f"flux        {flux['text']}"]
+    parts += [f"note        {text}" for text in noted]
+    if advise:
+        found = improvements(
+            instrument=protocol.make_instrument(), protocol=protocol.make_protocol(), pixel_m=protocol.pixel
+        )
+        better = [asdict(one) for one in found]
+        parts += _improvements(better, [lesion.name for lesion in plan.lesions])
+    parts += [_verdict(plan, flux)]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "plan.json").write_text(json.dumps({"setup": _plain(asdict(setup)), "plan": _plain(asdict(plan))}, indent=1))
+        record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
+        (out / "plan.json").write_text(json.dumps(_plain({**record, "improvements": better}), indent=1))
         parts.append(f"saved       {out / 'plan.json'}")
-    if sweep is not None:
-        parts += ["", *_swept(setup, sweep, out)]
+    if wanted is not None:
+        parts += ["", *_swept(protocol, *wanted, out)]
     return "\n".join(parts)
 
 
-def _setup(target: str) -> Any:
-    """A ready set-up by name, or what a study file says."""
-    from darklung.simulate.setups import SETUPS, Setup
-    from darklung.study.ct import make_protocol
+def _origin(protocol: ProtocolFile) -> Iterator[str]:
+    """What is published and what assumed, side by side."""
+    widths = (24, 44, 52)
 
-    path = Path(target)
-    if path.suffix not in (".yaml", ".yml"):
-        check_one_of("protocol", target, SETUPS)
-        return SETUPS[target]
-    study = read_study(path)
-    if not isinstance(study, CTStudy):
-        raise DarklungError(f"{path}: wanted a study of kind ct, got {study.kind}; only simulated scans can be planned")
-    part = study.instrument
-    return Setup(
-        title=f"Study {study.name}",
-        protocol=make_protocol(study.scan),
-        spectrum=part.spectrum,
-        low_kev=part.low,
-        high_kev=part.high,
-        bins=part.bins,
-        design_energy_kev=part.design_energy,
-        flat_visibility=part.visibility,
-        correlation_length_m=part.correlation_length,
-        reference_energy_kev=part.reference_energy,
-        pixel_m=study.body.voxel * study.scan.supersampling,
+    def wrapped(*cells: str) -> Iterator[str]:
+        columns = [textwrap.wrap(cell, width - 2) for cell, width in zip(cells, widths)]
+        for row in zip_longest(*columns, fillvalue=""):
+            yield "".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip()
+
+    if protocol.origin:
+        yield from ("", *wrapped("", "published", "assumed"))
+    for name, origin in protocol.origin.items():
+        yield from wrapped(name, origin.published or "–", origin.assumed or "–")
+
+
+def _flux(protocol: ProtocolFile, plan: ScanPlan) -> dict[str, Any]:
+    """Photons that must come, and the tube current that brings them."""
+    from darklung.physics.spectrum import tube_output
+
+    part, source = protocol.instrument, protocol.source
+    need = f"{plan.fluence_rate * 1e-6:.3g} photons/(s mm²) must reach the animal"
+    if part.spectrum == "file":
+        return {"photons_per_s_m2": plan.fluence_rate, "text": f"{need}; what the source of a file gives is not known"}
+    kvp = part.high if part.spectrum == "tube" else source.voltage
+    require(kvp > part.low, f"source.voltage: wanted more than the band's {part.low:g} keV, got {kvp:g} kV")
+    one_ma = tube_output(kvp=kvp, low_kev=part.low, high_kev=min(part.high, kvp), filters_m=part.filters)
+    current = plan.fluence_rate * source.distance**2 / (one_ma * source.transmission)
+    text = (
+        f"{need}: {current:.2g} mA or {1e-3 * kvp * current:.2g} kW of a tungsten tube at {kvp:g} kV, "
+        f"{source.distance:g} m away, {100 * source.transmission:.0f} % passing its gratings"
+    )
+    return {"photons_per_s_m2": plan.fluence_rate, "tube_kv": kvp, "tube_ma": current, "text": text}
+
+
+def _verdict(plan: ScanPlan, flux: Mapping[str, Any]) -> str:
+    """The honest answer in one line."""
+    fits = "fits into" if plan.total_time_s <= plan.time_limit_s else "does not fit into"
+    power = f", if the source gives {1e-3 * flux['tube_kv'] * flux['tube_ma']:.2g} kW" if "tube_ma" in flux else ""
+    valid = "every ray can be retrieved" if plan.valid > 0.999 else f"{100 * plan.valid:.0f} % of the rays can be retrieved"
+    return (
+        f"verdict     the scan {fits} {plan.time_limit_s / 60:.3g} min ({plan.total_time_s / 60:.3g} min) "
+        f"at {1e3 * plan.dose_gy:.2g} mGy (± 40 %){power}; {valid}; photon noise alone, no clutter of anatomy"
     )
 
 
-def _said(word: str, lines: Sequence[str]) -> list[str]:
-    return [f"{word:<12}{line}" for line in lines]
+def _improvements(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
+    first, last = names[0], names[-1]
+    lines = [
+        "what would improve it: factor on the CNR of",
+        f"  {'':28}{first + ': att.':>16}{'dark':>7}{last + ': att.':>20}{'dark':>7}{'dose':>7}{'time':>7}",
+    ]
+    for row in rows:
+        values = (row["attenuation"][0], row["dark_field"][0], row["attenuation"][-1], row["dark_field"][-1])
+        lines.append(
+            f"  {row['change']:28}{values[0]:16.2f}{values[1]:7.2f}{values[2]:20.2f}{values[3]:7.2f}"
+            f"{row['dose']:7.2f}{row['time']:7.2f}"
+        )
+    return lines
 
 
-def _swept(setup: Any, text: str, out: Path | None) -> list[str]:
+def _swept(protocol: ProtocolFile, key: str, values: list[float], out: Path | None) -> list[str]:
     """A table over the values of a sweep; the figure goes to `out`."""
-    from darklung.simulate.setups import sweep
+    from darklung.simulate.tradeoff import draw_tradeoff
+    from darklung.study.protocols import sweep
 
-    key, values = parse_sweep(text)
-    plans = sweep(setup, key=key, values=values)
-    header = f"{key:>24}{'time s':>9}{'dose mGy':>10}{'CNR att':>9}{'CNR dark':>10}{'valid %':>9}"
+    plans = sweep(protocol, key=key, values=values)
     rows = []
     for value, plan in plans:
         solid = plan.lesions[0]
-        best = (solid.ct_attenuation, solid.ct_dark_field)
-        if not np.isfinite(best[0]):
-            best = (solid.radiograph_attenuation, solid.radiograph_dark_field)
-        rows.append((value, plan.total_time_s, 1e3 * plan.dose_gy, *best, 100 * plan.valid))
-    lines = [f"{r[0]:24.6g}{r[1]:9.0f}{r[2]:10.1f}{r[3]:9.2f}{r[4]:10.2f}{r[5]:9.1f}" for r in rows]
+        rows.append((value, plan.total_time_s, 1e3 * plan.dose_gy, *solid.ratios, 100 * plan.valid))
+    header = f"{key:>24}{'time s':>9}{'dose mGy':>10}{'CNR att':>9}{'CNR dark':>10}{'valid %':>9}"
+    lines = [f"{r[0]:24.6g}{r[1]:9.0f}{r[2]:10.3g}{r[3]:9.2f}{r[4]:10.2f}{r[5]:9.1f}" for r in rows]
     if out is not None:
-        np.savetxt(
-            out / "sweep.csv", rows, delimiter=",", header=f"{key},time_s,dose_mgy,cnr_attenuation,cnr_dark_field,valid"
-        )
-        _draw(out / "sweep.png", key, np.array(rows), plans[0][1].lesions[0].name)
-        lines.append(f"saved       {out / 'sweep.png'}")
+        with (out / "sweep.csv").open("w", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow([key, "time_s", "dose_mgy", "cnr_attenuation", "cnr_dark_field", "valid_percent"])
+            table.writerows(rows)
+        draw_tradeoff(plans, key=key, path=out / "sweep.png")
+        lines.append(f"saved       {out / 'sweep.csv'}, {out / 'sweep.png'}")
     return [header, *lines, f"CNR of a 1 mm lesion: {plans[0][1].lesions[0].name}"]
 
 
-def parse_sweep(text: str) -> tuple[str, list[float]]:
-    """``"flat_visibility=0.05:0.3:6"`` -> the key and the evenly spaced values; whole numbers stay whole."""
+def parse_sweep(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
+    """``"visibility=0.05:0.3:6"`` -> the key and the evenly spaced values; whole numbers stay whole.
+
+    First and last may have units where the key has: ``"exposure=0.1 s:0.4 s:4"``.
+    """
+    from darklung.study.protocols import changed, number_of
+
     key, _, span = text.partition("=")
     try:
         first, last, count = span.split(":")
-        low, high, number = float(first), float(last), int(count)
+        number = int(count)
     except ValueError:
-        raise DarklungError(
-            f"sweep: wanted key=first:last:count, such as flat_visibility=0.05:0.3:6, got {text!r}"
-        ) from None
+        raise DarklungError(f"sweep: wanted key=first:last:count, such as visibility=0.05:0.3:6, got {text!r}") from None
     require(2 <= number <= 50, f"sweep: wanted 2 to 50 values, got {number}")
+    low, high = (number_of(changed(protocol, key, end.strip()), key) for end in (first, last))
     values = np.linspace(low, high, number)
     whole = float(low).is_integer() and float(high).is_integer() and abs(high - low) >= number - 1
     return key, [float(v) for v in (np.round(values) if whole else values)]
 
 
-def _draw(path: Path, key: str, rows: np.ndarray, lesion: str) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    axis.plot(rows[:, 0], rows[:, 3], "o-", label="attenuation")
-    axis.plot(rows[:, 0], rows[:, 4], "s-", label="dark field")
-    axis.set_xlabel(key)
-    axis.set_ylabel(f"CNR of a 1 mm lesion ({lesion})")
-    axis.legend(frameon=False)
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-
-
 def _plain(value: Any) -> Any:
     """JSON types; NaN becomes None."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from darklung.io.documents import Angle, Document, Energy, Length, Time, read_document, validate
+from darklung.io.documents import Document, Length, read_document, validate
+from darklung.study.scanner import Count, EffectsPart, Fraction, InstrumentPart, ScanPart
 from darklung.tomo.methods import find_method
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class CohortPart(Document):
@@ -48,60 +46,6 @@ class BodyPart(Document):
     voxel: Length = Field(1.5e-4, gt=0, description="voxel of the phantom; a detector pixel is scan.supersampling voxels")
     length: Length = Field(18e-3, gt=0, description="length of the simulated chest along z")
     width: Length = Field(24e-3, gt=0, description="width of the field of view in the plane; must hold the whole body")
-
-
-class InstrumentPart(Document):
-    """The grating interferometer and its beam, as seen at the detector."""
-
-    spectrum: Literal["band", "tube"] = Field("band", description="a flat band of energies, or a filtered tungsten tube")
-    low: Energy = Field(60.0, description="lowest photon energy")
-    high: Energy = Field(80.0, description="highest photon energy (of a tube: its voltage)")
-    bins: Count = Field(5, description="energy bins")
-    design_energy: Energy = Field(70.0, description="energy for which the gratings are made")
-    visibility: Fraction = Field(0.15, description="mean flat visibility")
-    correlation_length: Length = Field(3e-6, description="autocorrelation length at the reference energy")
-    reference_energy: Energy = Field(70.0, description="energy that corrected values refer to")
-
-
-class ScanPart(Document):
-    """The protocol: what is exposed, how long, how often."""
-
-    supersampling: int = Field(2, ge=1, le=8, description="phantom voxels along a detector pixel")
-    views: int = Field(120, ge=1)
-    arc: Angle = Field(3.141592653589793, description="angle over which the views are spread evenly")
-    steps: int = Field(5, ge=3, description="phase steps a view")
-    directions: tuple[Angle, ...] = Field((0.0, 1.5707963267948966), description="sensitivity from the rotation axis")
-    counts: float = Field(1.5e7, gt=0, description="open-beam counts of a detector pixel in all views; flats come on top")
-    flats: int = Field(6, ge=1, description="groups of flats in each direction, spread over the scan")
-    flat_repeats: int = Field(4, ge=1, description="flats in a group, each a whole stepping curve without animal")
-    exposure: Time = Field(0.4, gt=0, description="exposure of one frame of a view")
-    dead_time: Time = Field(0.02, ge=0, description="time between frames")
-    time_limit: Time = Field(1500.0, gt=0, description="the whole scan must fit")
-    keep_frames: bool = Field(False, description="keep the raw frames (large) when the animal is reconstructed")
-
-    @model_validator(mode="after")
-    def _check(self) -> ScanPart:
-        if not self.directions:
-            raise ValueError("directions: wanted at least one grating direction, got none")
-        return self
-
-
-class EffectsPart(Document):
-    """What goes wrong in a real scan; everything is off unless it is given."""
-
-    blur: Length = Field(0.0, description="standard deviation of the detector's point spread")
-    charge_sharing: Fraction = Field(0.0, description="probability that a photon is counted twice, in neighbouring pixels")
-    electronic_noise: float = Field(0.0, ge=0, description="standard deviation of the read-out noise, counts a frame")
-    dark_counts: float = Field(0.0, ge=0, description="offset of a frame without beam, counts")
-    bad_pixels: Fraction = Field(0.0, description="part of the pixels that are dead or stuck")
-    ring_gain: float = Field(0.0, ge=0, description="relative change of a pixel's gain between flats and views")
-    step_error: Angle = Field(0.0, description="standard deviation of a step's phase")
-    dose_jitter: float = Field(0.0, ge=0, description="relative standard deviation of a frame's dose")
-    phase_drift: Angle = Field(0.0, description="change of the reference phase over the scan")
-    visibility_drift: float = Field(0.0, description="relative change of the visibility over the scan")
-    flux_drift: float = Field(0.0, description="relative change of the flux over the scan")
-    scatter_to_primary: float = Field(0.0, ge=0, description="mean scattered over primary intensity behind the animal")
-    breathing: Length = Field(0.0, description="largest displacement by breathing")
 
 
 SITE_PARTS = ("instrument", "scan", "effects")
@@ -225,6 +169,17 @@ class CTStudy(Document):
             parts[name] = validate(merged, type(own), f"sites.{site}.{name}")
         return self.model_copy(update=parts)
 
+    def located(self, folder: Path) -> CTStudy:
+        """The same with paths that start from `folder` made absolute."""
+        sites = {
+            name: site.model_copy(
+                update={"instrument": {**site.instrument, "file": str((folder / site.instrument["file"]).resolve())}}
+            )
+            for name, site in self.sites.items()
+            if site.instrument.get("file")
+        }
+        return self.model_copy(update={"instrument": self.instrument.located(folder), "sites": {**self.sites, **sites}})
+
     @model_validator(mode="after")
     def _check_sites(self) -> CTStudy:
         for split in ("sites", "test_sites"):
@@ -287,4 +242,5 @@ _STUDY = Annotated[Study, Field(discriminator="kind")]
 
 def read_study(path: Path) -> Study:
     """Read a study file; every mistake is told at once, each with its path."""
-    return read_document(path, _STUDY)
+    study = read_document(path, _STUDY)
+    return study.located(path.parent) if isinstance(study, CTStudy) else study

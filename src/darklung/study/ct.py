@@ -20,72 +20,10 @@ from darklung.study.config import (
     BodyPart,
     CorrectionPart,
     CTStudy,
-    EffectsPart,
-    InstrumentPart,
     ReconstructionPart,
     RetrievalPart,
-    ScanPart,
 )
-
-
-def make_instrument(part: InstrumentPart) -> Any:
-    """The instrument that a study file describes."""
-    from darklung.physics.instrument import make_instrument
-
-    return make_instrument(
-        spectrum=part.spectrum,
-        low_kev=part.low,
-        high_kev=part.high,
-        bins=part.bins,
-        design_energy_kev=part.design_energy,
-        flat_visibility=part.visibility,
-        correlation_length_m=part.correlation_length,
-        reference_energy_kev=part.reference_energy,
-    )
-
-
-def make_protocol(part: ScanPart) -> Any:
-    """The protocol that a study file describes."""
-    from darklung.simulate.protocol import Protocol
-
-    return Protocol(
-        views=part.views,
-        arc_rad=part.arc,
-        steps=part.steps,
-        directions_rad=part.directions,
-        flats=part.flats,
-        flat_repeats=part.flat_repeats,
-        counts_per_pixel=part.counts,
-        exposure_s=part.exposure,
-        dead_time_s=part.dead_time,
-        time_limit_s=part.time_limit,
-        supersampling=part.supersampling,
-    )
-
-
-def make_effects(part: EffectsPart) -> Any:
-    """What goes wrong in a scan, as a study file says."""
-    from darklung.simulate.effects import Detector, Effects, Stability
-
-    return Effects(
-        detector=Detector(
-            blur_m=part.blur,
-            charge_sharing=part.charge_sharing,
-            electronic_noise_counts=part.electronic_noise,
-            dark_counts=part.dark_counts,
-            bad_pixels=part.bad_pixels,
-            ring_gain=part.ring_gain,
-        ),
-        stability=Stability(
-            step_error_rad=part.step_error,
-            dose_jitter=part.dose_jitter,
-            phase_drift_rad=part.phase_drift,
-            visibility_drift=part.visibility_drift,
-            flux_drift=part.flux_drift,
-        ),
-        scatter_to_primary=part.scatter_to_primary,
-        breathing_m=part.breathing,
-    )
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
 
 
 def plan_animals(study: CTStudy) -> list[dict[str, Any]]:

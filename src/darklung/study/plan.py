@@ -20,13 +20,23 @@ EVALUATION = "evaluate/all"
 # Packages whose source decides what each stage computes.
 CODE = {
     "cohort": ("io.tables", "study.cohort"),
-    "phantom": ("phantom", "physics", "study.ct"),
-    "describe": ("phantom", "physics", "study.animals"),
-    "tables": ("phantom", "physics", "io.tables", "study.animals"),
-    "radiograph": ("simulate", "physics", "tomo", "retrieve", "correct", "features", "study.ct", "study.animals"),
-    "scan": ("simulate", "physics", "tomo", "study.ct"),
+    "phantom": ("phantom", "physics", "tomo", "study.ct"),
+    "describe": ("phantom", "physics", "tomo", "study.animals"),
+    "tables": ("phantom", "physics", "tomo", "io.tables", "study.animals"),
+    "radiograph": (
+        "simulate",
+        "physics",
+        "tomo",
+        "retrieve",
+        "correct",
+        "features",
+        "study.ct",
+        "study.scanner",
+        "study.animals",
+    ),
+    "scan": ("simulate", "physics", "tomo", "study.ct", "study.scanner"),
     "retrieve": ("retrieve", "correct.flux", "study.ct"),
-    "correct": ("correct", "physics", "study.ct"),
+    "correct": ("correct", "physics", "tomo", "study.ct", "study.scanner"),
     "reconstruct": ("tomo", "study.ct", "study.reconstructors"),
     "features": ("features", "study.ct", "study.cases", "study.reconstructors"),
     "lobes": ("phantom.radiograph", "phantom.lobes", "features", "io.lobes", "study.lobes", "study.cases"),
@@ -89,6 +99,8 @@ def animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
         needs = {i: (f"{i}/{name}",) for i in inputs}
         function = f"darklung.study.ct:{stage}"
         files = method_files(study.reconstruction.method) if stage == "reconstruct" else {}
+        if "instrument" in parameters:
+            files = study.instrument.files()
         return Task(stage, name, function, parameters, needs, CODE[stage], files, transient=transient)
 
     seed = derive_seed(study.seed, "scan", name)

@@ -23,6 +23,7 @@ from darklung.report.records import cohort_section, parameters_section, records_
 from darklung.report.sites import sites_section
 from darklung.study.cases import StoredCase, load_case
 from darklung.study.learning import LOGITS, arm_and_fold
+from darklung.study.scanner import NO_FLAWS
 
 EXAMPLES = 3
 TITLES = {"ct": "Simulated directional dark-field CT", "radiographs": "Measured radiographs with synthetic tumours"}
@@ -79,8 +80,9 @@ def _imperfections(study: Mapping[str, Any]) -> list[str]:
     """Which flaws of a real scan were simulated and which were not."""
     if study["kind"] != "ct":
         return []
-    on = {name.replace("_", " "): value for name, value in study["effects"].items() if float(str(value).split()[0]) != 0}
-    off = [name.replace("_", " ") for name in study["effects"] if name.replace("_", " ") not in on]
+    nothing = NO_FLAWS.model_dump(mode="json")
+    on = {name.replace("_", " "): value for name, value in study["effects"].items() if value != nothing.get(name)}
+    off = [name.replace("_", " ") for name in study["effects"] if name.replace("_", " ") not in on and name != "gate"]
     told = [f"Not simulated: {', '.join(off)}."] if off else []
     for name, site in study["sites"].items():
         changes = [f"{part}.{k} {v}" for part in ("instrument", "scan", "effects") for k, v in site[part].items()]

@@ -1,0 +1,152 @@
+"""Protocol files: one instrument with one scan, and what of it is published and what assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+import darklung
+from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.io.documents import Document, Length, Voltage, read_document, read_yaml, validate
+from darklung.physics.instrument import Instrument
+from darklung.simulate.plan import ScanPlan, plan_scan
+from darklung.simulate.protocol import Protocol
+from darklung.study.config import CTStudy, read_study
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+
+
+class SourcePart(Document):
+    """The X-ray tube, for the question whether it is bright enough."""
+
+    distance: Length = Field(1.0, gt=0, description="from the source to the animal")
+    voltage: Voltage = Field(120.0, gt=0, description="of the tube that makes a band; a tube's own is instrument.high")
+    transmission: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.4, description="of what stands between source and animal: source grating, phase grating"
+    )
+
+
+class Origin(Document):
+    """Where a quantity comes from."""
+
+    published: str = Field("", description="what is published of it")
+    assumed: str = Field("", description="what is assumed")
+
+
+class ProtocolFile(Document):
+    """A scanner and a scan, to be planned or simulated."""
+
+    kind: Literal["protocol"]
+    title: str
+    pixel: Length = Field(1.2e-4, gt=0, description="detector pixel, referred to the animal")
+    instrument: InstrumentPart = InstrumentPart()
+    scan: ScanPart = ScanPart()
+    effects: EffectsPart = EffectsPart()
+    source: SourcePart = SourcePart()
+    transmission_behind: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="of what stands between animal and detector: analyser grating and substrates"
+    )
+    origin: dict[str, Origin] = Field({}, description="quantity -> what is published of it, what is assumed")
+
+    def make_instrument(self) -> Instrument:
+        """The instrument."""
+        return make_instrument(self.instrument)
+
+    def make_protocol(self) -> Protocol:
+        """Views, steps, directions, flats, counts and times."""
+        return make_protocol(self.scan)
+
+    def make_effects(self) -> Any:
+        """Flaws."""
+        return make_effects(self.effects)
+
+    def plan(self) -> ScanPlan:
+        """What to expect of it on a mouse."""
+        return plan_scan(
+            instrument=self.make_instrument(),
+            protocol=self.make_protocol(),
+            pixel_m=self.pixel,
+            behind_sample=self.transmission_behind,
+            gratings=self.make_effects().gratings,
+        )
+
+
+def protocol_folder() -> Path:
+    """Where the ready protocols are: beside the installed package, or in the examples of a checkout."""
+    package = Path(darklung.__file__).parent
+    installed = package / "protocols"
+    return installed if installed.is_dir() else package.parents[1] / "examples" / "protocols"
+
+
+def ready_protocols() -> dict[str, Path]:
+    """Name -> file of the ready protocols."""
+    return {path.stem: path for path in sorted(protocol_folder().glob("*.yaml"))}
+
+
+def read_protocol(target: str | Path) -> ProtocolFile:
+    """Read a protocol file, the scan of a study file of kind ct, or a ready protocol by its name.
+
+    Raises
+    ------
+    DarklungError
+        Neither a file nor a known name, or a file that makes no sense (each mistake with its path).
+    """
+    path = Path(target)
+    if path.suffix not in (".yaml", ".yml"):
+        path = ready_protocols()[check_one_of("protocol", str(target), ready_protocols())]
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("kind") == "protocol":
+        found: ProtocolFile = read_document(path, ProtocolFile)
+        return found.model_copy(update={"instrument": found.instrument.located(path.parent)})
+    study = read_study(path)
+    if not isinstance(study, CTStudy):
+        raise DarklungError(f"{path}: wanted kind protocol or ct, got {study.kind}; only simulated scans can be planned")
+    return ProtocolFile(
+        kind="protocol",
+        title=f"Study {study.name}",
+        pixel=f"{study.body.voxel * study.scan.supersampling!r} m",
+        instrument=study.instrument,
+        scan=study.scan,
+        effects=study.effects,
+    )
+
+
+def numeric_keys(protocol: ProtocolFile) -> dict[str, str]:
+    """Keys of one number each, and the part they belong to ("" for the protocol itself)."""
+    parts = {"": protocol, "instrument": protocol.instrument, "scan": protocol.scan, "source": protocol.source}
+    found: dict[str, str] = {}
+    for name, part in parts.items():
+        for key, value in part:
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                found.setdefault(key, name)
+    return found
+
+
+def changed(protocol: ProtocolFile, key: str, value: float | str) -> ProtocolFile:
+    """The protocol with one number changed: as text with its unit, or as a plain number in the file's inner units."""
+    known = numeric_keys(protocol)
+    part = known[check_one_of("sweep key", key, known)]
+    plain = protocol.model_dump(mode="json")
+    place = plain[part] if part else plain
+    if not isinstance(value, str):
+        unit = place[key].split(maxsplit=1)[1] if isinstance(place[key], str) else ""
+        require(unit != "" or not isinstance(place[key], int) or value == int(value), f"{key}: wanted a whole number")
+        number = int(value) if isinstance(place[key], int) else float(value)
+        value = f"{number!r} {unit}" if unit else number
+    place[key] = value
+    found: ProtocolFile = validate(plain, ProtocolFile, "sweep")
+    return found
+
+
+def number_of(protocol: ProtocolFile, key: str) -> float:
+    """The value of a numeric key, in inner units."""
+    part = numeric_keys(protocol)[key]
+    return float(getattr(getattr(protocol, part) if part else protocol, key))
+
+
+def sweep(protocol: ProtocolFile, *, key: str, values: Sequence[float]) -> tuple[tuple[float, ScanPlan], ...]:
+    """Plan a protocol once for each value of one of its numbers."""
+    require(len(values) > 0, "values: wanted at least one, got none")
+    return tuple((float(value), changed(protocol, key, value).plan()) for value in values)

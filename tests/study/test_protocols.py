@@ -1,0 +1,145 @@
+"""Ready protocols, protocol files, sweeps and what ``darklung check`` says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from darklung.core.checks import DarklungError
+from darklung.study.check import check_protocol, parse_sweep
+from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
+
+NAMES = ("dey_2025_radiograph", "microspheres", "mission_ct", "mouse_lobes", "tube_ct")
+SMALL = """
+kind: protocol
+title: A small scan
+pixel: 480 um
+scan: {views: 30, counts: 1e6, supersampling: 1}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_the_ready_protocols_are_there() -> None:
+    assert tuple(ready_protocols()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_ready_protocol_can_be_built_and_says_what_is_assumed(name: str) -> None:
+    protocol = read_protocol(name)
+    assert read_protocol(ready_protocols()[name]) == protocol
+    assert_allclose(protocol.make_instrument().flat_visibility, protocol.instrument.visibility)
+    assert protocol.make_protocol().total_time_s <= 1500
+    assert any(origin.assumed for origin in protocol.origin.values())
+    assert any(origin.published for origin in protocol.origin.values())
+
+
+def test_mission_protocol_is_directional_and_in_time() -> None:
+    mission = read_protocol("mission_ct")
+    scan = mission.make_protocol()
+    assert_allclose([mission.pixel, mission.instrument.low, mission.instrument.high], [1.2e-4, 60, 80])
+    assert_allclose(scan.directions_rad, [0, np.pi / 2])
+    assert_allclose(scan.arc_rad, np.pi)
+    assert 1200 < scan.total_time_s <= 1500
+
+
+def test_published_distances() -> None:
+    assert_allclose(read_protocol("mouse_lobes").make_instrument().distance_m, 0.26, rtol=1e-3)
+    assert_allclose(read_protocol("microspheres").make_instrument().distance_m, 0.158, rtol=2e-3)
+
+
+def test_sweep_over_instrument_scan_and_pixel(small: Path) -> None:
+    protocol = read_protocol(small)
+    by_visibility = sweep(protocol, key="visibility", values=[0.1, 0.2])
+    assert_allclose([plan.flat_visibility for _, plan in by_visibility], [0.1, 0.2])
+    assert by_visibility[1][1].lesions[0].ct_dark_field > 1.9 * by_visibility[0][1].lesions[0].ct_dark_field
+    by_views = sweep(protocol, key="views", values=[20, 40])
+    assert by_views[0][1].frame_counts == 2 * by_views[1][1].frame_counts
+    by_pixel = sweep(protocol, key="pixel", values=[240e-6, 480e-6])
+    assert by_pixel[1][1].dose_gy == pytest.approx(by_pixel[0][1].dose_gy / 4)
+
+
+def test_sweep_text(small: Path) -> None:
+    protocol = read_protocol(small)
+    assert parse_sweep("views=90:360:4", protocol) == ("views", [90.0, 180.0, 270.0, 360.0])
+    assert parse_sweep("visibility=0.1:0.3:3", protocol)[1] == pytest.approx([0.1, 0.2, 0.3])
+    assert parse_sweep("correlation_length=1 um:5 um:3", protocol)[1] == pytest.approx([1e-6, 3e-6, 5e-6])
+
+
+def test_a_number_is_changed_in_its_own_part(small: Path) -> None:
+    protocol = read_protocol(small)
+    assert changed(protocol, "design_energy", "65 keV").instrument.design_energy == 65
+    assert changed(protocol, "distance", 2.0).source.distance == 2
+    with pytest.raises(DarklungError, match="sweep key: 'colour' is not known"):
+        changed(protocol, "colour", 1.0)
+    with pytest.raises(DarklungError, match="views: wanted a whole number"):
+        changed(protocol, "views", 20.5)
+    with pytest.raises(DarklungError, match=r"sweep: instrument.visibility"):
+        changed(protocol, "visibility", 1.5)
+
+
+def test_check_tells_time_dose_flux_and_what_would_improve_it(small: Path, tmp_path: Path) -> None:
+    text = check_protocol(str(small), sweep="visibility=0.1:0.2:2", out=tmp_path / "out")
+    for words in ("of 1500 s (fits)", "mGy", "kW of a tungsten tube at 120 kV", "visibility × 1.5", "verdict"):
+        assert words in text
+    record = json.loads((tmp_path / "out/plan.json").read_text())
+    assert record["plan"]["total_time_s"] < 1500
+    assert record["improvements"][0]["dark_field"][0] == pytest.approx(1.5, rel=0.02)
+    assert record["protocol"]["kind"] == "protocol"
+    assert (tmp_path / "out/sweep.png").read_bytes().startswith(b"\x89PNG")
+    table = np.loadtxt(tmp_path / "out/sweep.csv", delimiter=",", skiprows=1)
+    assert table[1, 4] > 1.9 * table[0, 4]
+
+
+def test_a_radiograph_is_planned_without_ct() -> None:
+    text = check_protocol("dey_2025_radiograph", advise=False)
+    assert "published" in text
+    assert "–           –" in text
+    assert "60 kV" in text
+
+
+def test_a_spectrum_from_a_file(small: Path) -> None:
+    (small.parent / "beam.csv").write_text("energy [keV], photons\n60, 1\n65, 1\n70, 1\n75, 1\n80, 1\n")
+    small.write_text(SMALL + "instrument: {spectrum: file, file: beam.csv, low: 59 keV, high: 81 keV}\n")
+    protocol = read_protocol(small)
+    assert_allclose(protocol.make_instrument().energies_kev, [60, 65, 70, 75, 80])
+    assert "not known" in check_protocol(str(small), advise=False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("instrument: {period: 0 um}", "period_m: wanted a finite number > 0"),
+        ("instrument: {correlation_length: 1 mm}", "correlation_length_m: wanted 1e-09 to 0.0001"),
+        ("instrument: {high: 900 keV}", "energies_kev: wanted rising within 5 to 500"),
+        ("instrument: {low: 1 keV, high: 4 keV}", "energies_kev: wanted rising within 5 to 500"),
+        ("instrument: {filters: {al: -1 mm}, spectrum: tube}", "filters_m: wanted a thickness >= 0 of al"),
+        ("instrument: {spectrum: tube, filters: {lead: 1 mm}}", "'lead' is not known"),
+        ("instrument: {spectrum: file, file: dark.csv}", "zero flux between 60 and 80 keV"),
+        ("pixel: 1 mm", "pixel_m: wanted 1e-06 to 0.0006"),
+        ("instrument: {threshold: 90 keV}", "threshold_kev: no photon of the spectrum"),
+        ("instrument: {spectrum: file}", "file: belongs to spectrum 'file'"),
+        ("instrument: {spectrum: file, file: nowhere.csv}", "cannot be read"),
+        ("instrument: {visibility: 0.9}", "flat_visibility: wanted 0 to 0.6"),
+        ("instrument: {perod: 4 um}", "instrument.perod: unknown key; known:"),
+        ("pixel: 0 um", "pixel: input should be greater than 0"),
+    ],
+)
+def test_impossible_protocols_end_in_one_line(small: Path, lines: str, words: str) -> None:
+    (small.parent / "dark.csv").write_text("keV photons\n60 0\n70 0\n80 0\n")
+    small.write_text(SMALL.replace("pixel: 480 um\n", "") + lines + "\n")
+    with pytest.raises(DarklungError, match=words) as told:
+        check_protocol(str(small), advise=False)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_unknown_names_are_told_with_the_known_ones() -> None:
+    with pytest.raises(DarklungError, match="protocol: 'moon' is not known; known: dey_2025_radiograph, microspheres"):
+        read_protocol("moon")
