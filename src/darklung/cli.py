@@ -145,8 +145,8 @@ def calibrate(
 
 @app.command()
 def check(
-    protocol: Annotated[str, typer.Argument(help="A study file of kind ct, or a ready set-up such as mission_ct.")],
-    sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as flat_visibility=0.05:0.3:6.")] = None,
+    protocol: Annotated[str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")],
+    sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,
 ) -> None:
     """Plan a scan: time, dose, noise, validity and the contrast of a 1 mm lesion, and what would improve it."""
