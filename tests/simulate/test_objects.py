@@ -10,9 +10,13 @@ from numpy.testing import assert_allclose
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.physics.instrument import make_instrument
-from darklung.physics.materials import MATERIALS, linear_attenuation
+from darklung.physics.materials import MATERIALS, delta, linear_attenuation
+from darklung.physics.scattering import hard_spheres, sphere
+from darklung.physics.slab import slab_signal
 from darklung.simulate.attenuation import simulate_attenuation
-from darklung.simulate.objects import cylinder, edge, fibres, star, step_wedge
+from darklung.simulate.effects import Effects
+from darklung.simulate.objects import cylinder, edge, fibres, star, step_wedge, suspension
+from darklung.simulate.powder import Scene
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import view_signals
 
@@ -22,7 +26,7 @@ LINE = make_instrument(low_kev=70.0, high_kev=70.0)
 ONE_VIEW = Protocol(views=1, flats=1, flat_repeats=1)
 
 
-def radiograph(phantom: Phantom, directions: tuple[float, ...] = (0.0, np.pi / 2)) -> tuple[np.ndarray, np.ndarray]:
+def radiograph(phantom: Phantom | Scene, directions: tuple[float, ...] = (0.0, np.pi / 2)) -> tuple[np.ndarray, np.ndarray]:
     """−ln T and −ln D of one view without noise."""
     protocol = replace(ONE_VIEW, directions_rad=directions)
     (signal,) = view_signals(phantom, instrument=LINE, protocol=protocol)
@@ -47,11 +51,57 @@ def test_water_cylinder_has_no_dark_field_but_foam_has() -> None:
     assert_allclose(foam[:, :, 5], 0, atol=1e-6)
 
 
-def test_step_wedge_attenuates_by_its_thickness() -> None:
+@pytest.mark.parametrize("material", ["al", "water", "pmma"])
+def test_step_wedge_attenuates_by_its_thickness(material: str) -> None:
     steps = [0.0, 1e-3, 2e-3, 4e-3]
-    attenuation, _ = radiograph(step_wedge(thicknesses_m=steps, voxel_m=VOXEL_M, shape=SHAPE, material="al"))
-    mu = linear_attenuation("al", MATERIALS["al"].density_g_cm3, 70.0)
+    attenuation, dark_field = radiograph(step_wedge(thicknesses_m=steps, voxel_m=VOXEL_M, shape=SHAPE, material=material))
+    mu = linear_attenuation(material, MATERIALS[material].density_g_cm3, 70.0)
     assert_allclose(attenuation[8, 5::10], mu * np.array(steps), rtol=1e-5)
+    assert_allclose(dark_field, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_suspension_is_the_closed_form(ordered: bool) -> None:
+    f, diameter = 0.3, 2e-6
+    cell = suspension(
+        sphere_diameter_m=diameter, volume_fraction=f, diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE, ordered=ordered
+    )
+    attenuation, dark_field = radiograph(cell)
+    thickness = cell.powders[0].share[8, :, 20].sum() * VOXEL_M
+    contrast = delta("sio2", 2.2, 70.0) - delta("water", 1.0, 70.0)
+    law = hard_spheres if ordered else sphere
+    expected = law(diameter, f, contrast, 70.0, LINE.reference_correlation_length_m) * thickness
+    assert expected > 0.05
+    assert_allclose(dark_field[:, 8, 20], float(expected), rtol=1e-4)
+    mu = f * linear_attenuation("sio2", 2.2, 70.0) + (1 - f) * linear_attenuation("water", 1.0, 70.0)
+    assert_allclose(attenuation[8, 20], mu * thickness, rtol=1e-4)
+
+
+def test_suspension_under_a_tube_is_the_sum_over_energies_and_depth_counts() -> None:
+    tube = make_instrument(spectrum="tube", low_kev=30, high_kev=90, bins=12, design_energy_kev=50, flat_visibility=0.1)
+    cell = suspension(sphere_diameter_m=4e-6, volume_fraction=0.2, diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE)
+    (signal,) = view_signals(cell, instrument=tube, protocol=ONE_VIEW)
+    thickness = cell.powders[0].share[8, :, 20].sum() * VOXEL_M
+    e = tube.energies_kev
+    epsilon = cell.powders[0].coefficient(e, tube.correlation_length_m)
+    mu = 0.2 * linear_attenuation("sio2", 2.2, e) + 0.8 * linear_attenuation("water", 1.0, e)
+    expected = slab_signal(tube, attenuation=mu * thickness, scattering=epsilon * thickness)
+    seen = -np.log(np.abs(signal.fringe[0]) / signal.mean / tube.flat_visibility)
+    assert_allclose(seen[8, 20], expected[1], rtol=2e-3)
+    near = make_instrument(low_kev=70.0, high_kev=70.0, period_m=0.1e-6)
+    deep = Effects(depth_dependent_correlation=True)
+    (signal,) = view_signals(cell, instrument=near, protocol=ONE_VIEW, effects=deep)
+    y = (np.arange(40) - 19.5) * VOXEL_M
+    xi = near.reference_correlation_length_m * (1 - y / near.distance_m)
+    each = cell.powders[0].coefficient(np.full(40, 70.0), xi) * cell.powders[0].share[8, :, 20]
+    seen = -np.log(np.abs(signal.fringe[0]) / signal.mean / near.flat_visibility)
+    assert_allclose(seen[8, 20], each.sum() * VOXEL_M, rtol=1e-3)
+
+
+def test_powder_without_gratings_is_its_attenuation() -> None:
+    cell = suspension(sphere_diameter_m=2e-6, voxel_m=VOXEL_M, shape=SHAPE, diameter_m=3e-3)
+    plain = simulate_attenuation(cell, instrument=LINE, protocol=ONE_VIEW, seed=1, noise=False)
+    assert_allclose(plain.attenuation[0, 0], radiograph(cell)[0], atol=1e-5)
 
 
 def test_fibres_scatter_least_along_themselves() -> None:
@@ -86,6 +136,10 @@ def test_edge_and_star_are_what_they_are_called() -> None:
         (lambda: step_wedge(thicknesses_m=[1.0], voxel_m=VOXEL_M, shape=SHAPE), "thicknesses_m"),
         (lambda: star(thickness_m=1e-3, diameter_m=1e-3, voxel_m=VOXEL_M, shape=SHAPE, spokes=1), "spokes"),
         (lambda: edge(thickness_m=1e-3, voxel_m=0.0, shape=SHAPE), "voxel_m"),
+        (lambda: suspension(sphere_diameter_m=0.0, voxel_m=VOXEL_M, shape=SHAPE), "sphere_diameter_m"),
+        (lambda: suspension(sphere_diameter_m=1e-6, volume_fraction=0.7, voxel_m=VOXEL_M, shape=SHAPE), "volume_fraction"),
+        (lambda: suspension(sphere_diameter_m=1e-6, fluid="jelly", voxel_m=VOXEL_M, shape=SHAPE), "material: 'jelly'"),
+        (lambda: radiograph(suspension(sphere_diameter_m=1e-9, voxel_m=VOXEL_M, shape=SHAPE)), "correlation_length_m"),
     ],
 )
 def test_impossible_input_names_the_field(make, field: str) -> None:  # type: ignore[no-untyped-def]

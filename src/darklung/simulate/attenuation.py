@@ -12,12 +12,13 @@ from darklung.core.types import Phantom, Projections
 from darklung.physics.instrument import Instrument
 from darklung.simulate.effects import Gratings
 from darklung.simulate.flat import flat_maps
+from darklung.simulate.powder import Scene
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import Progress, scan_geometry, view_signals
 
 
 def simulate_attenuation(
-    phantom: Phantom,
+    phantom: Phantom | Scene,
     *,
     instrument: Instrument,
     protocol: Protocol,
@@ -46,6 +47,7 @@ def simulate_attenuation(
         One nominal direction. There is no dark field: `dark_field`, `phase` and their variances are NaN, visibilities 0.
     """
     check_range("behind_sample", behind_sample, 1e-3, 1)
+    phantom = phantom.phantom if isinstance(phantom, Scene) else phantom
     smooth = replace(phantom, interface_density_per_m=np.zeros_like(phantom.interface_density_per_m))
     geometry = scan_geometry(phantom, protocol)
     counts = protocol.counts_per_pixel / (protocol.views * behind_sample)

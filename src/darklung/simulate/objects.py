@@ -1,20 +1,22 @@
-"""Calibration objects: cylinder, foam, fibres, step wedge, edge and star, as phantoms for `simulate_scan`.
+"""Calibration objects for `simulate_scan`: cylinder, foam, fibres, suspension of spheres, step wedge, edge and star.
 
 Solid parts carry their share of each voxel (3 × 3 × 3 points a voxel). Porous parts scatter as the two-phase medium of
-soft tissue, like lung; suspensions of spheres with their own law are not phantoms: see
-`darklung.physics.scattering.sphere`.
+soft tissue, like lung; suspensions of spheres by the laws of `darklung.physics.scattering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_positive, check_range, require
 from darklung.core.types import Phantom
-from darklung.physics.materials import MATERIALS
+from darklung.physics.materials import MATERIALS, delta
+from darklung.physics.scattering import hard_spheres, sphere
+from darklung.simulate.powder import Powder, Scene
 from darklung.simulate.scan import SCATTERING_DENSITY_G_CM3, SCATTERING_TISSUE
 
 Shape = tuple[int, int, int]
@@ -45,6 +47,42 @@ def cylinder(
     return _phantom(
         voxel_m, material, solid, porous=foam, tissue_fraction=foam_fraction, interface_per_m=foam_interface_per_m
     )
+
+
+def suspension(
+    *,
+    sphere_diameter_m: float,
+    voxel_m: float,
+    shape: Shape,
+    volume_fraction: float = 0.1,
+    diameter_m: float = 12e-3,
+    material: str = "sio2",
+    density_g_cm3: float | None = None,
+    fluid: str = "water",
+    ordered: bool = True,
+) -> Scene:
+    """A cylindrical cell along z filled with equal spheres in a fluid; with ``fluid="air"`` a powder.
+
+    `ordered` spheres do not overlap (`hard_spheres`, up to a volume fraction of 0.5); otherwise their positions are
+    independent (`sphere`), as in a dilute suspension. Not modelled: the cell's wall, clusters, spread of diameters.
+    """
+    check_positive("sphere_diameter_m", sphere_diameter_m)
+    check_positive("diameter_m", diameter_m)
+    check_range("volume_fraction", volume_fraction, 0, 0.5 if ordered else 1)
+    for name in (material, fluid):
+        require(name in MATERIALS, f"material: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    inside = _share(lambda z, y, x: np.hypot(y, x) < diameter_m / 2, shape, voxel_m)
+    solid = MATERIALS[material].density_g_cm3 if density_g_cm3 is None else check_positive("density_g_cm3", density_g_cm3)
+    liquid = MATERIALS[fluid].density_g_cm3
+
+    def coefficient(energy_kev: Field, correlation_length_m: Field) -> Field:
+        contrast = delta(material, solid, energy_kev) - delta(fluid, liquid, energy_kev)
+        law = hard_spheres if ordered else sphere
+        return law(sphere_diameter_m, volume_fraction, contrast, energy_kev, correlation_length_m)
+
+    masses = {fluid: inside * (1 - volume_fraction) * liquid}
+    masses[material] = masses.get(material, 0) + inside * volume_fraction * solid
+    return Scene(_filled(voxel_m, masses), (Powder(inside.astype(np.float32), coefficient),))
 
 
 def fibres(
@@ -151,16 +189,30 @@ def _phantom(
     masses = {material: solid * MATERIALS[material].density_g_cm3}
     if porous is not None:
         masses[SCATTERING_TISSUE] = masses.get(SCATTERING_TISSUE, 0) + foam * tissue_fraction * SCATTERING_DENSITY_G_CM3
+    one = _filled(voxel_m, masses, axis)
+    return replace(
+        one,
+        tissue_fraction=np.where(foam > 0, tissue_fraction, 0.0).astype(np.float32),
+        interface_density_per_m=(foam * interface_per_m).astype(np.float32),
+        aspect=np.full(shape, aspect, dtype=np.float32),
+        lobes=(foam > 0.5).astype(np.uint8),
+    )
+
+
+def _filled(voxel_m: float, masses: Mapping[str, Field], axis: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> Phantom:
+    """Mass alone, without structure."""
+    density = np.stack(list(masses.values())).astype(np.float32)
+    shape = density.shape[1:]
     direction = np.empty((3, *shape), dtype=np.float32)
     direction[:] = np.reshape(axis, (3, 1, 1, 1))
     return Phantom(
         voxel_m=voxel_m,
         materials=tuple(masses),
-        density=np.stack(list(masses.values())).astype(np.float32),
-        tissue_fraction=np.where(foam > 0, tissue_fraction, 0.0).astype(np.float32),
-        interface_density_per_m=(foam * interface_per_m).astype(np.float32),
-        aspect=np.full(shape, aspect, dtype=np.float32),
+        density=density,
+        tissue_fraction=np.zeros(shape, dtype=np.float32),
+        interface_density_per_m=np.zeros(shape, dtype=np.float32),
+        aspect=np.ones(shape, dtype=np.float32),
         axis=direction,
-        lobes=(foam > 0.5).astype(np.uint8),
+        lobes=np.zeros(shape, dtype=np.uint8),
         instances=np.zeros(shape, dtype=np.uint16),
     )

@@ -20,6 +20,7 @@ from darklung.simulate.effects import Effects
 from darklung.simulate.flat import flat_maps
 from darklung.simulate.harmonics import EnergyModel, energy_model, harmonics, phase_per_density
 from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_coefficient
+from darklung.simulate.powder import PowderColumns, Scene, powder_columns
 from darklung.simulate.protocol import Protocol
 from darklung.tomo.projector import Projector, project_columns
 
@@ -49,7 +50,7 @@ class ViewSignal:
 
 
 def simulate_scan(
-    phantom: Phantom,
+    phantom: Phantom | Scene,
     *,
     instrument: Instrument,
     protocol: Protocol,
@@ -66,9 +67,9 @@ def simulate_scan(
 
     Parameters
     ----------
-    phantom : Phantom
-        Its z extent must be a multiple of the protocol's supersampling; what lies outside the circle of the detector's
-        width is projected onto no pixel.
+    phantom : Phantom or Scene
+        A scene adds powders with scattering laws of their own. The z extent must be a multiple of the protocol's
+        supersampling; what lies outside the circle of the detector's width is projected onto no pixel.
     instrument : Instrument
     protocol : Protocol
     seed : int
@@ -90,13 +91,14 @@ def simulate_scan(
     each view. Not modelled: multiple scattering, divergence of the beam, and refraction finer than a voxel.
     """
     effects = effects if effects is not None else Effects()
-    geometry = scan_geometry(phantom, protocol)
+    scene = phantom if isinstance(phantom, Scene) else Scene(phantom)
+    geometry = scan_geometry(scene.phantom, protocol)
     maps = flat_maps(effects.gratings, directions_rad=protocol.directions_rad, rows=geometry.rows, cols=geometry.cols)
     camera = make_camera(maps=maps, protocol=protocol, effects=effects, pixel_m=geometry.pixel_m, seed=seed, noise=noise)
     view_time, flat_time = protocol.times_s()
     shape = (len(protocol.directions_rad), protocol.views, protocol.steps, geometry.rows, geometry.cols)
     frames = np.empty(shape, dtype=camera.dtype)
-    for signal in view_signals(phantom, instrument=instrument, protocol=protocol, effects=effects):
+    for signal in view_signals(scene, instrument=instrument, protocol=protocol, effects=effects):
         v = signal.view
         for d in range(shape[0]):
             names = ("frames", d, v)
@@ -128,21 +130,23 @@ def scan_geometry(phantom: Phantom, protocol: Protocol) -> ParallelGeometry:
 
 
 def view_signals(
-    phantom: Phantom, *, instrument: Instrument, protocol: Protocol, effects: Effects | None = None
+    phantom: Phantom | Scene, *, instrument: Instrument, protocol: Protocol, effects: Effects | None = None
 ) -> Iterator[ViewSignal]:
     """The object's signal, view by view; memory does not grow with the number of views.
 
     Of `effects`, only those that act in the object are used (`depth_dependent_correlation`, `unresolved_refraction`).
     """
     effects = effects if effects is not None else Effects()
+    scene = phantom if isinstance(phantom, Scene) else Scene(phantom)
+    phantom = scene.phantom
     _check_phantom(phantom)
     detector = scan_geometry(phantom, protocol)
     k = protocol.supersampling
-    depth, height, width = phantom.tissue_fraction.shape
+    depth = len(phantom.tissue_fraction)
     fine = ParallelGeometry(detector.angles_rad, depth, detector.cols * k, phantom.voxel_m)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
-    scatterer = _scatterer(phantom, model, instrument, effects.depth_dependent_correlation)
+    scatterer = _scatterer(scene, model, instrument, effects.depth_dependent_correlation)
     for view, areal in enumerate(_areal_densities(phantom, fine)):
         path = np.tensordot(refraction, areal, axes=1)
         bent = effects.unresolved_refraction
@@ -151,7 +155,7 @@ def view_signals(
             areal=areal,
             phase=_fringe_phase(path, protocol.directions_rad, phantom.voxel_m),
             spread=_spread(path, protocol.directions_rad, phantom.voxel_m) if bent else None,
-            scattering=_scattering(scatterer, fine, (depth, height, width), protocol.directions_rad, view),
+            scattering=_scattering(scatterer, fine, protocol.directions_rad, view),
             supersampling=k,
         )
         yield ViewSignal(view, mean, fringe)
@@ -206,54 +210,69 @@ def _spread(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) ->
 
 @dataclass(frozen=True)
 class _Scatterer:
-    """Porous columns with (k δ)² and ξ at the nodes' energies.
+    """Porous columns with (k δ)² and ξ at the nodes' energies, and powders.
 
-    `relative_yx` is the position of each column in units of the sample–G2 distance, 0 where depth is ignored.
+    `per_voxel` is the voxel in units of the sample–G2 distance, 0 where depth is ignored.
     """
 
     columns: ScatterColumns
     squared_contrast_per_m2: NDArray[np.float64]
     correlation_length_m: NDArray[np.float64]
-    relative_yx: NDArray[np.float64]
+    powders: tuple[PowderColumns, ...]
+    shape: tuple[int, ...]
+    per_voxel: float
+
+    def stretch(self, columns_yx: NDArray[np.int64], beam: NDArray[np.float64]) -> NDArray[np.float64]:
+        """ξ at each column over that at the axis."""
+        middle = (np.array(self.shape[1:]) - 1) / 2
+        return np.asarray(1 - self.per_voxel * (columns_yx - middle) @ beam[1:])
 
 
-def _scatterer(phantom: Phantom, model: EnergyModel, instrument: Instrument, deep: bool) -> _Scatterer:
-    nodes = model.node_kev
+def _scatterer(scene: Scene, model: EnergyModel, instrument: Instrument, deep: bool) -> _Scatterer:
+    nodes, phantom = model.node_kev, scene.phantom
     contrast = wavenumber_per_m(nodes) * delta(SCATTERING_TISSUE, SCATTERING_DENSITY_G_CM3, nodes)
     xi = correlation_length(nodes, instrument.distance_m, instrument.period_m)
-    columns = scatter_columns(phantom)
-    middle = (np.array(phantom.tissue_fraction.shape[1:]) - 1) / 2
-    relative = (columns.columns_yx - middle) * (phantom.voxel_m / instrument.distance_m if deep else 0.0)
-    return _Scatterer(columns, contrast**2, xi, relative)
+    shape = phantom.tissue_fraction.shape
+    per_voxel = phantom.voxel_m / instrument.distance_m if deep else 0.0
+    reach = per_voxel * float(np.hypot(*shape[1:])) / 2
+    powders = [powder_columns(p, node_kev=nodes, correlation_length_m=xi, reach=reach) for p in scene.powders]
+    return _Scatterer(scatter_columns(phantom), contrast**2, xi, tuple(powders), shape, per_voxel)
 
 
 def _scattering(
-    scatterer: _Scatterer,
-    fine: ParallelGeometry,
-    shape: tuple[int, int, int],
-    directions_rad: tuple[float, ...],
-    view: int,
+    scatterer: _Scatterer, fine: ParallelGeometry, directions_rad: tuple[float, ...], view: int
 ) -> NDArray[np.float32]:
     """Line integrals of ε, (direction, node, row, col)."""
     columns = scatterer.columns
-    directions, nodes, rows = len(directions_rad), len(scatterer.correlation_length_m), fine.rows
-    if len(columns.columns_yx) == 0:
-        return np.zeros((directions, nodes, rows, fine.cols), dtype=np.float32)
+    directions, nodes = len(directions_rad), len(scatterer.correlation_length_m)
     beam = fine.beam()[view]
-    values = scattering_coefficient(
-        columns,
-        beam=beam,
-        sensitivity=np.stack([fine.sensitivity(alpha)[view] for alpha in directions_rad]),
-        squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
-        correlation_length_m=scatterer.correlation_length_m,
-        stretch=1 - scatterer.relative_yx @ beam[1:],
-    )
-    # One call for all directions and energies: the projector takes them for more slices.
-    slices = directions * nodes * rows
+    total = np.zeros((directions, nodes, fine.rows, fine.cols), dtype=np.float32)
+    if len(columns.columns_yx):
+        values = scattering_coefficient(
+            columns,
+            beam=beam,
+            sensitivity=np.stack([fine.sensitivity(alpha)[view] for alpha in directions_rad]),
+            squared_contrast_per_m2=scatterer.squared_contrast_per_m2,
+            correlation_length_m=scatterer.correlation_length_m,
+            stretch=scatterer.stretch(columns.columns_yx, beam),
+        )
+        flat = values.reshape(len(values), directions * nodes, fine.rows)
+        total += _projected(flat, columns.columns_yx, scatterer.shape, fine, view).reshape(total.shape)
+    for powder in scatterer.powders:  # isotropic: the same in all directions
+        values = powder.values(scatterer.stretch(powder.columns_yx, beam))
+        total += _projected(values, powder.columns_yx, scatterer.shape, fine, view)
+    return total
+
+
+def _projected(
+    values: NDArray[np.float32], columns_yx: NDArray[np.int64], shape: tuple[int, ...], fine: ParallelGeometry, view: int
+) -> NDArray[np.float32]:
+    """(column, layer, z) -> (layer, row, col): one call for all layers, since the projector takes them for more slices."""
+    layers, slices = values.shape[1], values.shape[1] * fine.rows
     tall = ParallelGeometry(fine.angles_rad[view : view + 1], slices, fine.cols, fine.pixel_m, fine.axis_col)
-    stacked = values.reshape(len(columns.columns_yx), slices)
-    projected = project_columns(stacked, columns.columns_yx, (slices, *shape[1:]), fine.pixel_m, tall, 0)
-    return projected.reshape(directions, nodes, rows, fine.cols)
+    stacked = np.ascontiguousarray(values.reshape(len(values), slices))
+    projected = project_columns(stacked, columns_yx, (slices, shape[1], shape[2]), fine.pixel_m, tall, 0)
+    return np.asarray(projected.reshape(layers, fine.rows, fine.cols))
 
 
 def _flats(camera: Camera, flat_visibility: float, flat_time_s: NDArray[np.float64]) -> NDArray:
