@@ -3,8 +3,9 @@
 Rules, none of which looks at a score (docs/decisions/071-detection-unit.md):
 
 1. The grid is fixed by the image. A tile counts if at least a quarter of it is lung region.
-2. A lesion makes one tile positive, the one that holds most of its voxels in the region, so positives are lesions, large or
-   small. All other tiles with a voxel of a lesion are left out: they are neither free of lesion nor the lesion's own.
+2. A lesion makes one tile positive, the one that holds most of its voxels in the region (among tiles that count, if it
+   touches one), so positives are lesions, large or small. All other tiles with a voxel of a lesion are left out: they are
+   neither free of lesion nor the lesion's own.
 3. A mimic makes one tile a negative of kind "mimic" in the same way; further tiles that it touches are left out. The tile at
    a sham's centre is a negative of kind "sham". Every other tile is a negative of kind "tile".
 4. A lesion outside the region keeps its row, with the lowest score: the region's failure is a miss, not an excuse.
