@@ -83,6 +83,17 @@ def retrieve(
 
 
 @app.command()
+def qc(
+    source: Annotated[Path, typer.Argument(help="Projections or a folder of retrieve, .npz maps, or a raw description.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pages and their table.")],
+) -> None:
+    """Show whether retrieved maps can be trusted: histograms, errors, validity, streaks, residuals; one page a map."""
+    from darklung.study.quality import check_quality
+
+    typer.echo(check_quality(source, out))
+
+
+@app.command()
 def reconstruct(
     source: Annotated[Path, typer.Argument(help="Projections (HDF5), a folder of retrieve, or a raw description (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder for the volumes, their pictures and records.")],

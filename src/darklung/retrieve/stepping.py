@@ -157,6 +157,14 @@ def retrieve_blocks(
         yield block, _projections(scan, maps, valid, block)
 
 
+def steps_of_view(scan: Scan, *, direction: int, view: int, **options: Any) -> StepModel:
+    """The steps that `retrieve` with the same `options` takes for one view: as set, or estimated."""
+    names = {"reference": "mean", "least_strength": LEAST_STRENGTH, "fit": LEAST_SQUARES, "dtype": np.float32}
+    more = {"steps": "nominal", "air_cols": None, "most_misfit": np.inf, "variance": "neighbourhood"}
+    work = _Direction(scan, direction, _options(scan, *{**names, **more, **options}.values()))
+    return work.steps(view)
+
+
 def _options(
     scan: Scan,
     reference: str,
@@ -225,6 +233,12 @@ class _Direction:
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
         np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+
+    def steps(self, view: int) -> StepModel:
+        """The steps of one view."""
+        self._seen = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
+        self._flat = flatten(self._seen)
+        return self._model(view, np.asarray(self.scan.frames[self.direction, view]))
 
     def _limits(self) -> tuple[float, float, float, float]:
         """Least strength of a single pixel, gain, variance of what is not known, largest misfit."""

@@ -38,8 +38,9 @@ MEANINGS = {
 def retrieve_described(description: Path, out: Path, *, workers: int | None = None) -> str:
     """Retrieve every scan of a description and return a table to print.
 
-    Writes ``out/retrieve/NAME/{projections.h5, overview.png, summary.json, record.json}`` for each scan, and the table of
-    all as ``out/scans.csv`` and ``out/scans.parquet``. A scan retrieved before from the same files is left as it is.
+    Writes ``out/retrieve/NAME/{projections.h5, overview.png, quality.html, summary.json, record.json}`` for each scan, and
+    the table of all as ``out/scans.csv`` and ``out/scans.parquet``. A scan retrieved before from the same files is left as
+    it is.
 
     Raises
     ------
@@ -69,7 +70,13 @@ def _task(raw: RawScan, columns: dict[str, str], description: Path) -> Task:
         "columns": columns,
         "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in raw_files(raw, description)],
     }
-    return Task(STAGE, item, "darklung.study.raw:retrieve_one", parameters, code=("retrieve", "io", "study.raw"))
+    return Task(
+        STAGE,
+        item,
+        "darklung.study.raw:retrieve_one",
+        parameters,
+        code=("retrieve", "io", "study.raw", "study.quality", "report"),
+    )
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
@@ -90,6 +97,7 @@ def retrieve_one(context: Context) -> None:
     from darklung.io.frames import load_scan
     from darklung.retrieve.overview import overview_png, summarise
     from darklung.retrieve.stepping import retrieve
+    from darklung.study.quality import quality_page
 
     description = Path(context.parameters["description"])
     raw = next((r for r, _ in read_raw(description) if r.name == context.parameters["name"]), None)
@@ -101,6 +109,7 @@ def retrieve_one(context: Context) -> None:
     context.progress(0.8, "retrieved")
     save(context.out / "projections.h5", projections)
     overview_png(projections, context.out / "overview.png", title=raw.name)
+    quality_page(projections, context.out / "quality.html", title=raw.name, scan=scan, options=raw.retrieval.options())
     (context.out / "summary.json").write_text(json.dumps(summarise(projections), indent=1))
 
 
@@ -124,4 +133,6 @@ def _told(rows: list[dict[str, Any]], out: Path) -> str:
         for r in rows
     ]
     foot = "medians of valid pixels; +- is the median standard error of -ln D of one pixel"
-    return "\n".join([head, *lines, foot, f"maps, overview.png and records: {out / STAGE}; table: {out / 'scans.csv'}"])
+    return "\n".join(
+        [head, *lines, foot, f"maps, overview.png, quality.html and records: {out / STAGE}; table: {out / 'scans.csv'}"]
+    )

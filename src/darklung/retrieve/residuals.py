@@ -1,0 +1,88 @@
+"""What the fits leave of the frames: is the model of the steps right, and do the gratings need higher harmonics?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.fitting import Fit
+from darklung.core.types import Scan
+from darklung.retrieve.fits import fit_pixelwise
+from darklung.retrieve.harmonic import StepModel, step_matrix
+from darklung.retrieve.reference import dark_signal
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Of one stepping curve.
+
+    Parameters
+    ----------
+    misfit : (row, col) float64
+        Reduced χ² of each pixel, 1 for photon noise alone; NaN where there are no counts, or no degree of freedom is left.
+    by_step : (step,) float64
+        Mean over the pixels of (counts − fit)/√fit: a step whose dose is off shows here.
+    spread_by_step : (step,) float64
+        Its root mean square; √((steps − 3)/steps) for photon noise alone. A step whose phase is off shows here.
+    """
+
+    misfit: NDArray[np.float64]
+    by_step: NDArray[np.float64]
+    spread_by_step: NDArray[np.float64]
+
+
+def curve_residuals(scan: Scan, model: StepModel, *, direction: int, view: int, fit: Fit) -> Residuals:
+    """Residuals of one view's frames about their sinusoids at the steps of `model`."""
+    frames = np.asarray(scan.frames[direction, view])
+    dark = dark_signal(scan)
+    plain = Fit(gain=fit.gain)
+    c, _, misfit = fit_pixelwise(frames, dark, model, plain)
+    y, x = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in dark.shape)
+    good = c[0] > 0
+    if scan.bad_pixels is not None:
+        good &= ~np.asarray(scan.bad_pixels, dtype=bool)
+    mean, spread = np.zeros(len(frames)), np.zeros(len(frames))
+    for k, frame in enumerate(frames):
+        theta = model.phases_rad[k] + model.ramp_rad[k, 0] * y[:, None] + model.ramp_rad[k, 1] * x
+        expected = model.dose[k] * (c[0] + c[1] * np.cos(theta) + c[2] * np.sin(theta))
+        left = (frame - dark - expected)[good] / np.sqrt(np.maximum(fit.gain * (expected + dark)[good], 1e-9))
+        mean[k], spread[k] = left.mean(), np.sqrt(np.mean(left**2))
+    freedom = len(frames) > 3
+    return Residuals(np.where(good & freedom, misfit / fit.gain, np.nan), mean, spread)
+
+
+def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float, float]]:
+    """Amplitude of the flats' second and third harmonic over the first, each with its error: ``{"second": (0.02, 0.001)}``.
+
+    Root mean square over the pixels, freed of noise; as far as the number of steps allows (5 for the second, 7 for the
+    third). Gratings whose content is above a few per cent need ``Fit(harmonics=...)`` where the steps are not equidistant
+    over whole periods, or fewer than 2 + the harmonic's order; else they do not disturb the first.
+    """
+    phases = np.asarray(scan.step_phase_rad[direction], dtype=np.float64)
+    orders = min(3, (len(phases) - 1) // 2)
+    if orders < 2:
+        return {}
+    matrix = step_matrix(phases, np.ones_like(phases), orders)
+    if np.linalg.cond(matrix) > 1e3:
+        return {}
+    inverse = np.linalg.pinv(matrix)
+    curves = np.asarray(scan.flats[direction], dtype=np.float64).mean(axis=0) - dark_signal(scan)
+    flats = scan.flats.shape[1]
+    coefficients = np.tensordot(inverse, curves, axes=1)
+    good = coefficients[0] > 0
+    if scan.bad_pixels is not None:
+        good &= ~np.asarray(scan.bad_pixels, dtype=bool)
+    variance = coefficients[0][good] / flats
+    power, error = [], []
+    for order in range(1, orders + 1):
+        weights = (inverse[2 * order - 1 : 2 * order + 1] ** 2).sum()
+        square = (coefficients[2 * order - 1 : 2 * order + 1] ** 2).sum(axis=0)[good] - weights * variance
+        power.append(float(square.mean()))
+        error.append(float(square.std() / np.sqrt(square.size)))
+    result = {}
+    for name, one, spread in zip(("second", "third"), power[1:], error[1:]):
+        ratio = np.sqrt(max(one, 0.0) / power[0])
+        result[name] = (float(ratio), float(spread / power[0] / (2 * max(ratio, np.sqrt(spread / power[0])))))
+    return result
