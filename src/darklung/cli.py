@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from darklung import __version__
+from darklung.cli_calibrate import app as calibrate_app
 from darklung.core.checks import DarklungError
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(calibrate_app, name="calibrate")
 
 
 def _version(wanted: bool) -> None:
@@ -102,12 +104,27 @@ def reconstruct(
     axis: Annotated[str, typer.Option(help="Column of the rotation axis: file, estimate, or a number.")] = "file",
     rings: Annotated[int, typer.Option(min=0, help="Columns over which rings are suppressed, odd, such as 9; 0: no.")] = 0,
     memory: Annotated[str, typer.Option(help="Most memory; slabs are made to fit.")] = "4 GiB",
+    tilt: Annotated[
+        str, typer.Option(help="The detector's turn in its own plane, such as '0.3 deg'; else the file's.")
+    ] = "",
+    source_axis: Annotated[
+        str, typer.Option("--source", help="Cone beam: from the source to the axis, such as '300 mm'; else the file's.")
+    ] = "",
 ) -> None:
     """Turn projections into volumes of attenuation and dark field (OME-Zarr), slab by slab."""
     from darklung.study.reconstruct import reconstruct_files
 
     table = reconstruct_files(
-        source, out, method=method, options=options or (), axis=axis, rings=rings, memory=memory, tell=typer.echo
+        source,
+        out,
+        method=method,
+        options=options or (),
+        axis=axis,
+        rings=rings,
+        memory=memory,
+        tell=typer.echo,
+        tilt=tilt,
+        source_axis=source_axis,
     )
     typer.echo(table)
 
@@ -141,22 +158,10 @@ def insert(
 
 
 @app.command()
-def calibrate(
-    description: Annotated[Path, typer.Argument(help="Description of a series of sphere powders (YAML).")],
-    out: Annotated[Path, typer.Option(help="Folder for the maps, the calibration and its figure.")],
-    diameter: Annotated[str, typer.Option(help="Diameter; {column} is a column of the series.")] = "{diameter_um} um",
-    thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
-) -> None:
-    """Fit the dark-field response to spheres of known diameters and save it."""
-    from darklung.study.calibrate import calibrate_described
-
-    typer.echo(calibrate_described(description, out, diameter=diameter, thickness=thickness, workers=workers))
-
-
-@app.command()
 def check(
-    protocol: Annotated[str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")],
+    protocol: Annotated[
+        str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")
+    ],
     sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,
 ) -> None:
@@ -164,6 +169,25 @@ def check(
     from darklung.study.check import check_protocol
 
     typer.echo(check_protocol(protocol, sweep=sweep, out=out))
+
+
+@app.command()
+def simulate(
+    protocol: Annotated[str, typer.Argument(help="A protocol or study file, or a ready protocol such as mission_ct.")],
+    what: Annotated[str, typer.Argument(help="mouse, cylinder, edge, fibres, foam, star, suspension or wedge.")],
+    out: Annotated[Path, typer.Option(help="Folder for the raw frames and their description.")],
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the object: diameter='25 mm'.")] = None,
+    field: Annotated[str | None, typer.Option(help="Length along z and width, such as '6 mm,27 mm'.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the object and of the noise.")] = 1,
+    radiograph: Annotated[bool, typer.Option("--radiograph", help="One view, at a view's dose.")] = False,
+    gratings: Annotated[bool, typer.Option(help="Without: attenuation alone, at equal dose.")] = True,
+    noise: Annotated[bool, typer.Option(help="Without: expected counts.")] = True,
+) -> None:
+    """Simulate the raw frames of a mouse or a calibration object in a CT or a radiograph."""
+    from darklung.study.simulate import simulate_files
+
+    how: Any = {"radiograph": radiograph, "gratings": gratings, "noise": noise}
+    typer.echo(simulate_files(protocol, what, out=out, options=options or (), field=field, seed=seed, **how))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from darklung.tomo.cone import ConeProjector
 from darklung.tomo.fdk import fdk, fdk_variance, redundancy_weights
 from darklung.tomo.iterative import cgls
 from darklung.tomo.projector import Projector
-from darklung.tomo.sinogram import untilt
+from darklung.tomo.tilt import untilt
 
 PIXEL = 1e-3
 CENTER = (3.1e-3, -5.3e-3, 7.7e-3)

@@ -38,7 +38,7 @@ def error(found, truth):
 def test_transpose():
     rng = np.random.default_rng(2)
     g = geometry(views=9, arc=2 * np.pi, rows=2, cols=20, pixel_m=VOXEL)
-    operator = DepthProjector(g, (2, 16, 18), VOXEL, -9.0)
+    operator = DepthProjector(Projector(g, (2, 16, 18), VOXEL), -9.0)
     x, p = rng.normal(size=operator.shape), rng.normal(size=operator.projection_shape)
     assert np.vdot(operator.forward(x), p) == pytest.approx(np.vdot(x, operator.adjoint(p)), rel=1e-5)
 
@@ -49,7 +49,7 @@ def test_half_turn_with_and_without_the_correction():
     data = scan(truth, g)
     slope = depth_slope(exponent=EXPONENT, distance_m=DISTANCE)
     plain = cgls(Projector(g, truth.shape, VOXEL), data, iterations=60)
-    corrected = cgls(DepthProjector(g, truth.shape, VOXEL, slope), data, iterations=60)
+    corrected = cgls(DepthProjector(Projector(g, truth.shape, VOXEL), slope), data, iterations=60)
     ideal = cgls(Projector(g, truth.shape, VOXEL), Projector(g, truth.shape, VOXEL).forward(truth), iterations=60)
     assert error(plain.volume, ideal.volume) > 0.03, "nothing to correct"
     assert error(corrected.volume, ideal.volume) < 0.2 * error(plain.volume, ideal.volume)
@@ -66,7 +66,7 @@ def test_total_variation_takes_it_too():
     truth = lungs()
     g = geometry(views=40, rows=1, cols=SIZE, pixel_m=VOXEL)
     slopes = [depth_slope(exponent=e, distance_m=DISTANCE) for e in (0, EXPONENT)]
-    plain, tilted = (DepthProjector(g, truth.shape, VOXEL, slope) for slope in slopes)
+    plain, tilted = (DepthProjector(Projector(g, truth.shape, VOXEL), slope) for slope in slopes)
     weights = np.full(plain.projection_shape, 1e4, np.float32)
 
     def solve(operator, data):
@@ -79,6 +79,6 @@ def test_total_variation_takes_it_too():
 
 def test_a_slope_too_steep_for_first_order_is_refused():
     with pytest.raises(DarklungError, match="slope_per_m: first order holds"):
-        DepthProjector(geometry(), (1, 64, 64), 1e-3, -20.0)
+        DepthProjector(Projector(geometry(), (1, 64, 64), 1e-3), -20.0)
     with pytest.raises(DarklungError, match="distance_m"):
         depth_slope(exponent=2, distance_m=0)

@@ -58,9 +58,13 @@ class ParallelGeometry:
 
         `direction_rad` is α, measured from the rotation axis: u = cos α ẑ + sin α e_s.
         """
-        a = self.angles_rad
-        sin, cos = np.sin(direction_rad), np.cos(direction_rad)
-        return np.stack([np.full_like(a, cos), sin * np.sin(a), sin * np.cos(a)], axis=1)
+        return grating_directions(self.angles_rad, direction_rad)
+
+
+def grating_directions(angles_rad: NDArray[np.float64], direction_rad: float) -> NDArray[np.float64]:
+    """u = cos α ẑ + sin α e_s for each view, (view, 3) as (z, y, x); the gratings turn with the detector in any beam."""
+    sin, cos = np.sin(direction_rad), np.cos(direction_rad)
+    return np.stack([np.full_like(angles_rad, cos), sin * np.sin(angles_rad), sin * np.cos(angles_rad)], axis=1)
 
 
 def centred_axis(count: int, spacing_m: float) -> NDArray[np.float64]:
@@ -116,3 +120,10 @@ class ConeGeometry:
     def views(self) -> int:
         """Number of views."""
         return len(self.angles_rad)
+
+    def sensitivity(self, direction_rad: float) -> NDArray[np.float64]:
+        """Unit vectors u of the gratings' sensitivity, (view, 3) as (z, y, x): the same for all rays, for flat gratings."""
+        return grating_directions(self.angles_rad, direction_rad)
+
+
+Geometry = ParallelGeometry | ConeGeometry

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.checks import DarklungError, check_finite, check_one_of, check_positive, check_shape, require
+from darklung.core.geometry import Geometry, ParallelGeometry
 
 INSERTION_KINDS = ("lesion", "sham", "mimic")
 
@@ -162,7 +162,7 @@ class Projections:
     flat_visibility : V0, the flat's visibility at the time of the view
     valid : bool; False where a value cannot be trusted (the others are then still finite)
     directions_rad : (direction,) float64, α
-    geometry : ParallelGeometry
+    geometry : ParallelGeometry or ConeGeometry
     """
 
     attenuation: NDArray[np.float32]
@@ -175,13 +175,20 @@ class Projections:
     flat_visibility: NDArray[np.float32]
     valid: NDArray[np.bool_]
     directions_rad: NDArray[np.float64]
-    geometry: ParallelGeometry
+    geometry: Geometry
 
     def __post_init__(self) -> None:
         g = self.geometry
         shape = (len(self.directions_rad), g.views, g.rows, g.cols)
         for name in PROJECTION_MAPS:
             check_shape(name, getattr(self, name), "direction, view, row, col", shape)
+
+    def parallel(self) -> ParallelGeometry:
+        """The geometry, for what is right in a parallel beam only; raises in a cone beam."""
+        g = self.geometry
+        if not isinstance(g, ParallelGeometry):
+            raise DarklungError("geometry: wanted a parallel beam for this, got a cone beam")
+        return g
 
 
 PROJECTION_MAPS = (

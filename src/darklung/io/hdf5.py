@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ConeGeometry, ParallelGeometry
 from darklung.core.types import Insertion, Phantom, Projections, Scan
 
-TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry)}
+TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
 # Noise does not compress; smooth fields and labels do, and the fast level already gets most of it.
 COMPRESSED = {"Phantom"}

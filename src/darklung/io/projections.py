@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_positive, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 
 # What reconstruction reads; a file need not hold the others.
+CONE = ("axis_col", "source_axis_m", "axis_row", "tilt_rad")
 READ = ("attenuation", "dark_field", "phase", "attenuation_variance", "dark_field_variance", "valid")
 
 
@@ -27,12 +28,14 @@ class ProjectionsFile:
     - datasets among `READ`, each (direction, view, row, col) or (view, row, col), with ``attenuation`` or ``dark_field``;
     - dataset ``angles_rad`` (view,);
     - attribute ``pixel_m`` [m], detector pixel referred to the rotation axis;
-    - optional: attribute ``axis_col`` (column of the rotation axis), dataset ``directions_rad`` (direction,).
+    - optional: attribute ``axis_col`` (column of the rotation axis), dataset ``directions_rad`` (direction,);
+    - in a cone beam: attribute ``source_axis_m``, distance from the source to the rotation axis, and where they are not the
+      middle and 0, ``axis_row`` and ``tilt_rad`` (`darklung.core.geometry.ConeGeometry`).
 
     Parameters
     ----------
     path : Path
-    geometry : ParallelGeometry
+    geometry : ParallelGeometry or ConeGeometry
         Of the whole scan.
     directions_rad : (direction,) float64
         π/2 where a file of one direction does not say.
@@ -41,7 +44,7 @@ class ProjectionsFile:
     """
 
     path: Path
-    geometry: ParallelGeometry
+    geometry: Geometry
     directions_rad: NDArray[np.float64]
     present: tuple[str, ...]
 
@@ -68,7 +71,7 @@ class ProjectionsFile:
         for name in ("attenuation", "dark_field", "phase"):
             bad = int((~np.isfinite(values[name]) & values["valid"]).sum())
             require(bad == 0, f"{self.path}: {name}: {bad} values are not finite but not marked in 'valid'")
-        return Projections(**values, directions_rad=self.directions_rad, geometry=replace(g, rows=count))
+        return Projections(**values, directions_rad=self.directions_rad, geometry=_rows_of(g, rows))
 
 
 def open_projections(path: Path) -> ProjectionsFile:
@@ -112,8 +115,24 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
     pixel = check_positive(f"{path}: pixel_m", float(place.attrs["pixel_m"]))
-    axis = float(place.attrs.get("axis_col", (cols - 1) / 2))
-    return ProjectionsFile(path, ParallelGeometry(angles, rows, cols, pixel, axis), alpha, present)
+    return ProjectionsFile(path, _geometry(place, angles, rows, cols, pixel), alpha, present)
+
+
+def _geometry(place: h5py.Group, angles: NDArray[np.float64], rows: int, cols: int, pixel_m: float) -> Geometry:
+    known: dict[str, float] = {k: float(place.attrs[k]) for k in CONE if k in place.attrs}
+    if "source_axis_m" in known:
+        return ConeGeometry(angles, rows, cols, pixel_m, **known)
+    return ParallelGeometry(angles, rows, cols, pixel_m, known.get("axis_col", (cols - 1) / 2))
+
+
+def _rows_of(geometry: Geometry, rows: slice | NDArray[np.int64]) -> Geometry:
+    """The geometry of a slice of rows; of scattered rows only what does not depend on their place is right."""
+    if not isinstance(rows, slice):
+        return replace(geometry, rows=len(rows))
+    count = rows.stop - rows.start
+    if isinstance(geometry, ConeGeometry):
+        return replace(geometry, rows=count, axis_row=float(geometry.axis_row or 0.0) - rows.start)
+    return replace(geometry, rows=count)
 
 
 def _missing(name: str) -> Any:

@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Projections
+from darklung.core.units import parse_quantity
 from darklung.io.documents import read_yaml_text
 from darklung.io.images import create_image, open_array
 from darklung.io.projections import ProjectionsFile, open_projections
 from darklung.pipeline import Context, Task, run_tasks
 from darklung.pipeline.record import read_json, write_json
 from darklung.study.reconstructors import channel_names, method_files
+from darklung.tomo.beams import field_shape
 from darklung.tomo.methods import Volumes, find_method
-from darklung.tomo.stream import SlabPlan, method_bytes, plan_slabs
+from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 
 STAGE = "reconstruct"
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
@@ -49,6 +51,10 @@ class Choices:
     rings : int
         Width [columns] of ring suppression, odd; 0 for none.
     memory_bytes : float
+    tilt_rad : float, optional
+        The detector's turn in its own plane; what the file says by default.
+    source_m : float, optional
+        Distance from the source to the rotation axis of a cone beam; what the file says by default.
     """
 
     method: str
@@ -56,6 +62,8 @@ class Choices:
     axis: str
     rings: int
     memory_bytes: float
+    tilt_rad: float | None = None
+    source_m: float | None = None
 
 
 def reconstruct_files(
@@ -68,6 +76,8 @@ def reconstruct_files(
     rings: int,
     memory: str,
     tell: Callable[[str], None],
+    tilt: str = "",
+    source_axis: str = "",
 ) -> str:
     """Reconstruct every scan of `source` and return a table to print.
 
@@ -87,19 +97,22 @@ def reconstruct_files(
         Such as ``"4 GiB"``; slabs are made as large as fit.
     tell : callable
         Gets the lines to be shown before the start.
+    tilt, source_axis : str, optional
+        An angle and a length, as in `Choices`; what the file says by default.
 
     Raises
     ------
     DarklungError
         Unknown method or option, files that cannot be used, too little memory for one slab.
     """
-    choices = Choices(method, _options(options), axis, rings, _bytes(memory))
+    turn, far = _quantity("--tilt", tilt, "angle"), _quantity("--source", source_axis, "length")
+    choices = Choices(method, _options(options), axis, rings, _bytes(memory), turn, far)
     find_method(method, choices.options)
     _axis_column(axis)
     files = _files(source, out)
     tasks = []
     for name, path in files.items():
-        stored = open_projections(path)
+        stored = _in_beam(open_projections(path), choices)
         own = _with_noise(choices, stored)
         tell(f"{name}: {_planned(stored, own)}")
         tasks.append(_task(name, path, own))
@@ -173,6 +186,28 @@ def _bytes(text: str) -> float:
     return size
 
 
+def _quantity(name: str, text: str, kind: str) -> float | None:
+    if not text:
+        return None
+    try:
+        return parse_quantity(text, kind)
+    except DarklungError as error:
+        raise DarklungError(f"{name}: {error}") from None
+
+
+def _in_beam(stored: ProjectionsFile, choices: Choices) -> ProjectionsFile:
+    """The file, with the source where the user says it is, and the tilt in a cone beam (else `upright` takes it away)."""
+    g = stored.geometry
+    if choices.source_m is not None:
+        if isinstance(g, ConeGeometry):
+            g = replace(g, source_axis_m=choices.source_m)
+        else:
+            g = ConeGeometry(g.angles_rad, g.rows, g.cols, g.pixel_m, choices.source_m, g.axis_col)
+    if choices.tilt_rad is not None and isinstance(g, ConeGeometry):
+        g = replace(g, tilt_rad=choices.tilt_rad)
+    return replace(stored, geometry=g)
+
+
 def _axis_column(axis: str) -> float | None:
     """The column if one is given, None if the file's or the data's is wanted."""
     if axis in ("file", "estimate"):
@@ -188,9 +223,20 @@ def _planned(stored: ProjectionsFile, choices: Choices) -> SlabPlan:
     noise = bool(choices.options.get("noise"))
     channels = (1 + directions) * (2 if noise else 1) + 4 * (choices.method == "tensor")
     size = method_bytes(choices.method, stored.geometry, directions=directions, maps=MAPS, channels=channels)
+    g = stored.geometry
+    if isinstance(g, ConeGeometry):
+        return plan_cone_slabs(
+            g,
+            memory_bytes=choices.memory_bytes,
+            bytes_per_slice=size,
+            channels=channels,
+            whole=choices.method != "fbp",
+        )
     halo = HALO.get(choices.method, 4)
+    if choices.tilt_rad:
+        halo += int(np.ceil(abs(np.tan(choices.tilt_rad)) * max(g.axis_col, g.cols - 1 - g.axis_col))) + SPLINE
     return plan_slabs(
-        stored.geometry,
+        g,
         memory_bytes=choices.memory_bytes,
         multiple=8,
         bytes_per_slice=size,
@@ -205,7 +251,7 @@ def reconstruct_one(context: Context) -> None:
 
     p = context.parameters
     choices = Choices(**p["choices"])
-    stored = open_projections(Path(p["file"]))
+    stored = _in_beam(open_projections(Path(p["file"])), choices)
     stored = replace(stored, geometry=_with_axis(stored, choices.axis))
     plan = _planned(stored, choices)
     place, ledger = context.scratch / "volume.ome.zarr", context.scratch / "slabs.json"
@@ -227,7 +273,7 @@ def reconstruct_one(context: Context) -> None:
     slices_png(context.out / "volume.ome.zarr", context.out / "slices.png", title=f"{p['name']}, {choices.method}")
 
 
-def _with_axis(stored: ProjectionsFile, axis: str) -> ParallelGeometry:
+def _with_axis(stored: ProjectionsFile, axis: str) -> Geometry:
     """The geometry with the rotation axis where the user, the file or the data say."""
     from darklung.tomo.sinogram import estimate_axis
 
@@ -260,6 +306,11 @@ def _slab(stored: ProjectionsFile, rows: slice, choices: Choices, step: Callable
         part = replace(
             part, attenuation=rid.get("attenuation", part.attenuation), dark_field=rid.get("dark_field", part.dark_field)
         )
+    if choices.tilt_rad and not isinstance(stored.geometry, ConeGeometry):
+        from darklung.tomo.tilt import upright
+
+        g = stored.geometry
+        part = upright(part, tilt_rad=choices.tilt_rad, middle=((g.rows - 1) / 2 - rows.start, g.axis_col))
     found: Volumes = find_method(choices.method, choices.options)(part, **choices.options, progress=step)
     return found
 
@@ -293,7 +344,7 @@ def _write(
             place,
             names=tuple(n for n, _, _ in channels),
             units=tuple(u for _, u, _ in channels),
-            shape=(g.rows, g.cols, g.cols),
+            shape=field_shape(g),
             spacing_m=g.pixel_m,
             slab=plan.slabs[0].stop,
         )
@@ -312,6 +363,8 @@ def _summary(stored: ProjectionsFile, choices: Choices, plan: SlabPlan, notes: l
         "axis_col": stored.geometry.axis_col,
         "axis_from": choices.axis,
         "rings": choices.rings,
+        "tilt_rad": _tilt(stored.geometry, choices),
+        "source_axis_m": stored.geometry.source_axis_m if isinstance(stored.geometry, ConeGeometry) else None,
         "shape": list(array.shape[1:]),
         "voxel_m": stored.geometry.pixel_m,
         "slabs": len(plan.slabs),
@@ -321,6 +374,10 @@ def _summary(stored: ProjectionsFile, choices: Choices, plan: SlabPlan, notes: l
             for name, v in zip(exact["names"], middle)
         },
     }
+
+
+def _tilt(geometry: Geometry, choices: Choices) -> float:
+    return geometry.tilt_rad if isinstance(geometry, ConeGeometry) else choices.tilt_rad or 0.0
 
 
 def _told(summaries: dict[str, Any], out: Path) -> str:

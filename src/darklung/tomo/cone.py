@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_shape, require
+from darklung.core.checks import check_finite, check_shape, require
 from darklung.core.geometry import ConeGeometry
 from darklung.tomo.cone_kernels import adjoint_rows, forward_views
 from darklung.tomo.projector import as_floating, check_grid, default_threads, run_tasks
@@ -35,10 +35,12 @@ class ConeProjector:
     ----------
     geometry : ConeGeometry
     shape : (z, y, x) tuple of int
-        The volume is centred on the rotation axis and on the plane of the source.
+        The volume is centred on the rotation axis.
     voxel_m : float
     threads : int, optional
         0 takes `default_threads`.
+    level_m : float, optional
+        Height of the volume's middle above the plane of the source; 0 by default.
 
     Raises
     ------
@@ -54,16 +56,23 @@ class ConeProjector:
     shape: tuple[int, int, int]
     voxel_m: float
     threads: int = 0
+    level_m: float = 0.0
 
     def __post_init__(self) -> None:
         check_grid(self.shape, self.voxel_m)
         require(self.threads >= 0, f"threads: wanted 0 (all) or more, got {self.threads}")
+        check_finite("level_m", np.asarray(self.level_m))
         check_clear_of_source(self.geometry, self.shape, self.voxel_m)
 
     @property
     def projection_shape(self) -> tuple[int, int, int]:
         """(view, row, col)."""
         return self.geometry.views, self.geometry.rows, self.geometry.cols
+
+    @property
+    def scale_m(self) -> float:
+        """voxel_m² / pixel_m: the path in metres that a voxel at the axis adds to a pixel which catches its whole shadow."""
+        return self.voxel_m**2 / self.geometry.pixel_m
 
     def forward(self, volume: NDArray) -> NDArray:
         """Line integrals (view, row, col) [m × value] of `volume` (z, y, x); float64 in float64, else in float32."""
@@ -101,7 +110,7 @@ class ConeProjector:
         cuts = [0, *(np.flatnonzero(np.diff(np.floor(shifts * 8))) + 1), g.rows]
         bands = []
         for low, high in pairwise(cuts):
-            views = view_numbers(g, self.voxel_m)
+            views = view_numbers(g, self.voxel_m, self.level_m)
             views[:, 4] += 0.5 * (shifts[low] + shifts[high - 1])
             views[:, 5] -= low
             bands.append((slice(low, high), views))
@@ -140,8 +149,20 @@ def detector_places(geometry: ConeGeometry) -> tuple[NDArray[np.float64], NDArra
     return col * cos - row * sin, col * sin + row * cos
 
 
-def view_numbers(geometry: ConeGeometry, voxel_m: float) -> NDArray[np.float64]:
-    """What the kernels need to know of each view, (view, 8), lengths in pixels."""
+def whole_field(geometry: ConeGeometry) -> tuple[tuple[int, int, int], float]:
+    """Shape (z, y, x) in voxels of one pixel, and level [m], of the volume that the detector sees.
+
+    Slices are the rows, where they cross the axis. The volume is as wide as the detector, or, for one moved sideways by more
+    than a pixel, twice as wide as its longer side.
+    """
+    g = geometry
+    left, right = float(g.axis_col or 0.0), g.cols - 1 - float(g.axis_col or 0.0)
+    wide = g.cols if abs(right - left) < 2 else int(np.ceil(2 * max(left, right))) + 1
+    return (g.rows, wide, wide), ((g.rows - 1) / 2 - float(g.axis_row or 0.0)) * g.pixel_m
+
+
+def view_numbers(geometry: ConeGeometry, voxel_m: float, level_m: float = 0.0) -> NDArray[np.float64]:
+    """What the kernels need to know of each view, (view, 9), lengths in pixels."""
     g = geometry
     fixed = [
         g.source_axis_m / g.pixel_m,
@@ -150,6 +171,7 @@ def view_numbers(geometry: ConeGeometry, voxel_m: float) -> NDArray[np.float64]:
         g.axis_row,
         np.cos(g.tilt_rad),
         np.sin(g.tilt_rad),
+        level_m / g.pixel_m,
     ]
     out = np.empty((g.views, 2 + len(fixed)))
     out[:, 0], out[:, 1], out[:, 2:] = np.cos(g.angles_rad), np.sin(g.angles_rad), fixed

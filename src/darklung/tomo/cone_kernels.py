@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 _kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 
-# Numbers of one view, lengths in pixels: cos θ, sin θ, source distance, voxel edge, axis column, axis row, and of the
-# detector's tilt cos τ, sin τ.
-VIEW_NUMBERS = 8
+# Numbers of one view, lengths in pixels: cos θ, sin θ, source distance, voxel edge, axis column, axis row, of the detector's
+# tilt cos τ and sin τ, and the height of the volume's middle above the plane of the source.
+VIEW_NUMBERS = 9
 CHUNK = 32  # voxel columns that are worked on together
 _ONE = 2.0**48  # fixed-point positions: indices below 2^15, and a fraction to 2^-48
 _FRACTION = np.int64(2**48 - 1)
@@ -41,7 +41,7 @@ def place_row(
     ``rows[1, i]`` are the shift across and the height of a voxel on the detector: z edges land at shift + height (z − nz/2).
     """
     taps = len(weight)
-    cos, sin, source, edge, shift, middle_row, turn_cos, turn_sin = view
+    cos, sin, source, edge, shift, middle_row, turn_cos, turn_sin, level = view
     dc, ds = 0.5 * edge * cos, 0.5 * edge * sin
     for i in range(count):
         x = x0 + i * edge
@@ -68,7 +68,7 @@ def place_row(
             weight[k, i] = plane * (after - before)
             before = after
         magnification = source / t
-        rows[0, i] = middle_row + 0.5 - s * magnification * turn_sin
+        rows[0, i] = middle_row + 0.5 + magnification * (level * turn_cos - s * turn_sin)
         rows[1, i] = edge * magnification * turn_cos
 
 

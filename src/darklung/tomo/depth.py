@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_positive, require
-from darklung.core.geometry import ParallelGeometry, centred_axis
+from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 
 
@@ -31,57 +32,66 @@ def depth_slope(*, exponent: float, distance_m: float) -> float:
 
 @dataclass(frozen=True)
 class DepthProjector:
-    """Line integrals ∫ ε(r) (1 + slope_per_m · t) dl, t = r·n the depth along the beam, and the exact transpose.
+    """Line integrals ∫ ε(r) (1 + slope_per_m · t) dl, t = r·n the depth along the central ray, and the exact transpose.
 
-    Takes the place of `Projector` in `cgls` and `pwls_tv`; the result is ε as it would be seen at the rotation axis.
-    Filtered back-projection of a full turn needs none of this to first order, since opposite views see opposite depths; of
-    a half turn it does.
+    Takes the place of the projector that it is made of in `cgls` and `pwls_tv`; the result is ε as it would be seen at the
+    rotation axis. In a cone beam too ξ is the same in every plane parallel to the gratings, so that t is the depth. Filtered
+    back-projection of a full turn needs none of this to first order, since opposite views see opposite depths (in a cone
+    beam, about so); of a half turn or a short scan it does.
 
-    Not modelled: terms of second order in t, an exponent that differs from place to place, divergence of the rays.
+    Not modelled: terms of second order in t, an exponent that differs from place to place.
 
     Parameters
     ----------
-    geometry, shape, voxel_m, threads
-        As in `Projector`.
+    projector : Projector or ConeProjector
     slope_per_m : float
         From `depth_slope`.
     """
 
-    geometry: ParallelGeometry
-    shape: tuple[int, int, int]
-    voxel_m: float
+    projector: Projector | ConeProjector
     slope_per_m: float
-    threads: int = 0
 
     def __post_init__(self) -> None:
-        reach = 0.5 * self.voxel_m * float(np.hypot(*self.shape[1:]))
+        reach = 0.5 * self.projector.voxel_m * float(np.hypot(*self.shape[1:]))
         weakest = 1 - abs(self.slope_per_m) * reach
         require(
             weakest > 0.5, f"slope_per_m: first order holds for changes below 50 % over the volume, got {1 - weakest:.0%}"
         )
 
     @property
+    def geometry(self) -> ParallelGeometry | ConeGeometry:
+        """That of the projector."""
+        return self.projector.geometry
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)."""
+        return self.projector.shape
+
+    @property
+    def threads(self) -> int:
+        """Those of the projector."""
+        return self.projector.threads
+
+    @property
     def projection_shape(self) -> tuple[int, int, int]:
         """(view, row, col)."""
-        return self._plain().projection_shape
+        return self.projector.projection_shape
 
     def forward(self, volume: NDArray) -> NDArray:
         """Line integrals (view, row, col) of `volume` (z, y, x)."""
-        plain, (y, x), (cos, sin) = self._plain(), self._places(), self._turns()
-        depth = cos * plain.forward(volume * y) - sin * plain.forward(volume * x)
-        return plain.forward(volume) + np.float32(self.slope_per_m) * depth
+        (y, x), (cos, sin) = self._places(), self._turns()
+        depth = cos * self.projector.forward(volume * y) - sin * self.projector.forward(volume * x)
+        return self.projector.forward(volume) + np.float32(self.slope_per_m) * depth
 
     def adjoint(self, projections: NDArray) -> NDArray:
         """The transpose applied to `projections` (view, row, col): a volume (z, y, x)."""
-        plain, (y, x), (cos, sin) = self._plain(), self._places(), self._turns()
-        depth = y * plain.adjoint(cos * projections) - x * plain.adjoint(sin * projections)
-        return plain.adjoint(projections) + np.float32(self.slope_per_m) * depth
-
-    def _plain(self) -> Projector:
-        return Projector(self.geometry, self.shape, self.voxel_m, self.threads)
+        (y, x), (cos, sin) = self._places(), self._turns()
+        depth = y * self.projector.adjoint(cos * projections) - x * self.projector.adjoint(sin * projections)
+        return self.projector.adjoint(projections) + np.float32(self.slope_per_m) * depth
 
     def _places(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        y, x = (centred_axis(n, self.voxel_m).astype(np.float32) for n in self.shape[1:])
+        y, x = (centred_axis(n, self.projector.voxel_m).astype(np.float32) for n in self.shape[1:])
         return y[:, None], x[None, :]
 
     def _turns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

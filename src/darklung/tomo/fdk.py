@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_shape, require
 from darklung.core.geometry import ConeGeometry
-from darklung.tomo.cone import check_clear_of_source, detector_places, over_rows, view_numbers
+from darklung.tomo.cone import check_clear_of_source, detector_places, over_rows, view_numbers, whole_field
 from darklung.tomo.fbp import filter_columns, filter_kernel, neighbour_covariance
 from darklung.tomo.fdk_kernels import back_project_rows
 from darklung.tomo.projector import check_grid, default_threads
-from darklung.tomo.sinogram import untilt
+from darklung.tomo.tilt import untilt
 
 _VIEWS = 32
 
@@ -24,6 +24,7 @@ def fdk(
     *,
     shape: tuple[int, int, int] | None = None,
     voxel_m: float | None = None,
+    level_m: float = 0.0,
     filter: str = "ramp",
     cutoff: float = 1.0,
     threads: int = 0,
@@ -40,7 +41,11 @@ def fdk(
         Line integrals, such as −ln T or −ln D (the latter if ε does not depend on the place, see docs/reconstruction.md).
     geometry : ConeGeometry
         Views at even steps, in order.
-    shape, voxel_m, filter, cutoff, threads
+    shape : (z, y, x) tuple, optional
+        That of `whole_field` by default.
+    level_m : float
+        Height of the volume's middle above the plane of the source.
+    voxel_m, filter, cutoff, threads
         As in `fbp`.
 
     Returns
@@ -63,7 +68,7 @@ def fdk(
     ----------
     Feldkamp, Davis, Kress 1984, J Opt Soc Am A 1:612, doi:10.1364/JOSAA.1.000612.
     """
-    plan = _plan(projections, geometry, shape, voxel_m, filter, cutoff)
+    plan = _plan(projections, geometry, (shape, voxel_m, level_m), filter, cutoff)
     none = np.empty((0, 0, 0), np.float32)
     out = np.zeros((*plan.shape[1:], plan.shape[0]), np.float32)
     for views in plan.parts():
@@ -80,6 +85,7 @@ def fdk_variance(
     *,
     shape: tuple[int, int, int] | None = None,
     voxel_m: float | None = None,
+    level_m: float = 0.0,
     filter: str = "ramp",
     cutoff: float = 1.0,
     threads: int = 0,
@@ -96,7 +102,7 @@ def fdk_variance(
     (z, y, x) float32 [unit of variance / m²]
     """
     require(bool((np.asarray(variance) >= 0).all()), "variance: wanted values >= 0, got negative ones")
-    plan = _plan(variance, geometry, shape, voxel_m, filter, cutoff)
+    plan = _plan(variance, geometry, (shape, voxel_m, level_m), filter, cutoff)
     out = np.zeros((*plan.shape[1:], plan.shape[0]), np.float32)
     for views in plan.parts():
         weighted = plan.pad(_upright(variance[views], geometry, order=1) * plan.weights(views) ** 2)
@@ -132,16 +138,15 @@ class _Plan:
 def _plan(
     projections: NDArray,
     geometry: ConeGeometry,
-    shape: tuple[int, int, int] | None,
-    voxel_m: float | None,
+    grid: tuple[tuple[int, int, int] | None, float | None, float],
     filter: str,
     cutoff: float,
 ) -> _Plan:
     g = replace(geometry, tilt_rad=0.0)
     check_shape("projections", projections, "view, row, col", (g.views, g.rows, g.cols))
     check_finite("projections", projections)
-    shape = shape or (g.rows, g.cols, g.cols)
-    voxel_m = g.pixel_m if voxel_m is None else voxel_m
+    shape = grid[0] or whole_field(g)[0]
+    voxel_m = g.pixel_m if grid[1] is None else grid[1]
     check_grid(shape, voxel_m)
     check_clear_of_source(g, shape, voxel_m)
     u, w = detector_places(g)
@@ -157,7 +162,7 @@ def _plan(
         cosine.astype(np.float32),
         redundancy.astype(np.float32),
         sides,
-        view_numbers(padded, voxel_m),
+        view_numbers(padded, voxel_m, grid[2]),
     )
 
 

@@ -84,7 +84,7 @@ def back_project_rows(out: NDArray, images: NDArray, lags: NDArray, views: NDArr
                     col, step = axis_col + 1 + (x * cos + y * sin) * m, edge * m
                     if col < 0 or col >= cols - 1:
                         continue
-                    start = axis_row + 1 - 0.5 * (nz - 1) * step
+                    start = axis_row + 1 + views[v, 8] * m - 0.5 * (nz - 1) * step
                     r0, r1 = max(int(np.floor(start)), 0), min(int(start + (nz - 1) * step) + 2, rows)
                     if r1 - r0 < 2:
                         continue

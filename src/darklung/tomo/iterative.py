@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.depth import DepthProjector
 from darklung.tomo.projector import Projector
 from darklung.tomo.total_variation import denoise, total_variation
 
-Operator = Projector | DepthProjector
+Operator = Projector | ConeProjector | DepthProjector
 Progress = Callable[[int, float], None]
 
 
@@ -68,7 +70,7 @@ def cgls(
 
     Parameters
     ----------
-    projector : Projector or DepthProjector
+    projector : Projector, ConeProjector or DepthProjector
     projections : (view, row, col) array
         Values where the weight is zero are not looked at.
     weights : (view, row, col) float32, optional
@@ -131,7 +133,7 @@ def pwls_tv(
 
     Parameters
     ----------
-    projector : Projector or DepthProjector
+    projector : Projector, ConeProjector or DepthProjector
     projections : (view, row, col) array
     weights : (view, row, col) float32
         From `inverse_variance`; pixels of weight zero are not looked at.
@@ -257,8 +259,15 @@ def _subsets(projector: Operator, count: int) -> list[tuple[Operator, slice]]:
     bits = max(count - 1, 1).bit_length()
     order = sorted(range(count), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))  # neighbours in time far apart in angle
     cuts = [slice(i, None, count) for i in order]
-    geometry = projector.geometry
-    return [(replace(projector, geometry=replace(geometry, angles_rad=geometry.angles_rad[c])), c) for c in cuts]
+    return [(_of_views(projector, c), c) for c in cuts]
+
+
+def _of_views(projector: Operator, views: slice) -> Operator:
+    if isinstance(projector, DepthProjector):
+        inner: Any = _of_views(projector.projector, views)
+        return replace(projector, projector=inner)
+    geometry: Any = projector.geometry
+    return replace(projector, geometry=replace(geometry, angles_rad=geometry.angles_rad[views]))
 
 
 def _dot(a: NDArray, b: NDArray) -> float:

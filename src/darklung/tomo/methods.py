@@ -84,7 +84,7 @@ def fbp_method(
     phase: bool = False,
     progress: Tell | None = None,
 ) -> Volumes:
-    """Filtered back-projection of attenuation and of each direction's dark field, see `darklung.tomo.fbp.fbp`.
+    """Filtered back-projection of attenuation and of each direction's dark field: `darklung.tomo.fbp.fbp`, or `fdk`.
 
     Exact for a sensitivity along the rotation axis; in other directions the scattering that a view sees turns with the
     gantry, and the result is a mean over views (docs/decisions/061). Invalid pixels must hold values (`fill_invalid`).
@@ -98,11 +98,13 @@ def fbp_method(
         Also give standard errors ``attenuation_noise`` and ``dark_field_noise_<number>`` (of direction 0, 1, ...).
     phase : bool
         Also give ``refraction_<number>`` [rad] of each direction across the axis: δ times 2π distance / period of the
-        analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero.
+        analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero. Parallel
+        beam only.
     progress : callable, optional
         Called with the fraction done and a word.
     """
-    from darklung.tomo.fbp import fbp, fbp_gradient, fbp_variance
+    from darklung.tomo.beams import filtered, filtered_variance
+    from darklung.tomo.fbp import fbp_gradient
 
     g, tell = projections.geometry, progress or _silent
     attenuation, variance = plain_attenuation(projections)
@@ -116,33 +118,47 @@ def fbp_method(
         done += 1
         return function(values, g, filter=filter, cutoff=cutoff)
 
-    volume = run(fbp, attenuation)
-    dark = np.stack([run(fbp, d) for d in projections.dark_field])
+    volume = run(filtered, attenuation)
+    dark = np.stack([run(filtered, d) for d in projections.dark_field])
     extras = {}
     if noise:
-        extras["attenuation_noise"] = ("1/m", np.sqrt(run(fbp_variance, variance)))
+        extras["attenuation_noise"] = ("1/m", np.sqrt(run(filtered_variance, variance)))
         for d, values in enumerate(projections.dark_field_variance):
-            extras[f"dark_field_noise_{d}"] = ("1/m", np.sqrt(run(fbp_variance, values)))
+            extras[f"dark_field_noise_{d}"] = ("1/m", np.sqrt(run(filtered_variance, values)))
     for d, angle in enumerate(projections.directions_rad if phase else ()):
         if abs(np.sin(angle)) > 0.999:
             shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
-            extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, g))
+            extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, projections.parallel()))
     return Volumes(volume, dark, extras)
 
 
 def cgls_method(
-    projections: Projections, *, iterations: int = 20, tolerance: float = 1e-3, progress: Tell | None = None
+    projections: Projections,
+    *,
+    iterations: int = 20,
+    tolerance: float = 1e-3,
+    depth_slope_per_m: float = 0.0,
+    progress: Tell | None = None,
 ) -> Volumes:
     """Weighted least squares by conjugate gradients, ended when the data are explained to within their noise.
 
     Invalid pixels have no weight. See `darklung.tomo.iterative.cgls`; not regularised but by stopping early.
+
+    Parameters
+    ----------
+    projections : Projections
+    iterations, tolerance
+        As in `cgls`.
+    depth_slope_per_m : float
+        Relative change of ε along the beam, since the correlation length changes (`darklung.tomo.depth.depth_slope`: minus
+        exponent over the distance from the axis to G2). For scans that are no full turns.
     """
     from darklung.tomo.iterative import cgls
 
     def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
         return cgls(projector, data, weights=weights, iterations=iterations, tolerance=tolerance, progress=tell)
 
-    return _each(projections, solve, iterations, progress)
+    return _each(projections, solve, iterations, depth_slope_per_m, progress)
 
 
 def pwls_tv_method(
@@ -154,6 +170,7 @@ def pwls_tv_method(
     subsets: int = 8,
     nonnegative_attenuation: bool = False,
     tolerance: float = 1e-3,
+    depth_slope_per_m: float = 0.0,
     progress: Tell | None = None,
 ) -> Volumes:
     """Penalised weighted least squares with total variation; weights are 1/variance from the retrieval, 0 where invalid.
@@ -170,13 +187,15 @@ def pwls_tv_method(
         Passes over all views at most, groups of views, and the relative change of a pass that ends it.
     nonnegative_attenuation : bool
         Attenuation cannot be negative; the dark field of noisy data is never forced.
+    depth_slope_per_m
+        As in `cgls_method`.
     """
-    from darklung.tomo.fbp import fbp
+    from darklung.tomo.beams import filtered
     from darklung.tomo.iterative import pwls_tv
 
     def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
         try:
-            start = fbp(data, projector.geometry)
+            start = filtered(data, projector.geometry)
         except DarklungError:  # angles that leave a gap
             start = None
         return pwls_tv(
@@ -192,7 +211,7 @@ def pwls_tv_method(
             progress=tell,
         )
 
-    return _each(projections, solve, iterations, progress)
+    return _each(projections, solve, iterations, depth_slope_per_m, progress)
 
 
 def tensor_method(
@@ -222,15 +241,13 @@ def tensor_method(
         E is zero outside the body: where smoothed attenuation is below this share of its 99th percentile, holes filled in
         every slice. 0 assumes nothing.
     """
-    from darklung.tomo.fbp import fbp
-    from darklung.tomo.projector import Projector
+    from darklung.tomo.beams import filtered, projector_for
     from darklung.tomo.tensor import Prior, TensorProjector, derived_images, reconstruct_tensor
 
     g, tell = projections.geometry, progress or _silent
-    attenuation = fbp(plain_attenuation(projections)[0], g)
+    attenuation = filtered(plain_attenuation(projections)[0], g)
     mask = body_mask(attenuation, support)
-    projector = Projector(g, (g.rows, g.cols, g.cols), g.pixel_m)
-    operator = TensorProjector(projector, projections.directions_rad)
+    operator = TensorProjector(projector_for(g), projections.directions_rad)
     found = reconstruct_tensor(
         operator,
         projections.dark_field,
@@ -270,12 +287,15 @@ def body_mask(attenuation: NDArray[np.float32], share: float) -> NDArray[np.bool
     return np.stack([ndimage.binary_dilation(ndimage.binary_fill_holes(part)) for part in inside])
 
 
-def _each(projections: Projections, solve: Callable[..., Any], iterations: int, progress: Tell | None) -> Volumes:
+def _each(
+    projections: Projections, solve: Callable[..., Any], iterations: int, depth_slope_per_m: float, progress: Tell | None
+) -> Volumes:
     """`solve` for attenuation (mean of the directions where each is valid) and for each dark field."""
-    from darklung.tomo.projector import Projector
+    from darklung.tomo.beams import projector_for
+    from darklung.tomo.depth import DepthProjector
 
-    g, tell = projections.geometry, progress or _silent
-    projector = Projector(g, (g.rows, g.cols, g.cols), g.pixel_m)
+    tell, plain = progress or _silent, projector_for(projections.geometry)
+    deep = DepthProjector(plain, depth_slope_per_m) if depth_slope_per_m else plain
     maps = [("attenuation", *_weighted_mean(projections))]
     for d, values in enumerate(projections.dark_field):
         maps.append((f"dark_field_{d}", values, _weights(projections.dark_field_variance[d], projections.valid[d])))
@@ -285,7 +305,7 @@ def _each(projections: Projections, solve: Callable[..., Any], iterations: int, 
         def step(k: int, chi: float, i: int = i, name: str = name) -> None:
             tell((i + (k + 1) / iterations) / len(maps), f"{name}, pass {k + 1}, chi-square {chi:.3f}")
 
-        found = solve(projector, values, weights, name, step)
+        found = solve(plain if name == "attenuation" else deep, values, weights, name, step)
         volumes.append(found.volume)
         notes[name] = {"stopped": found.stopped, "passes": len(found.chi_square), "chi_square": found.chi_square[-1:]}
     return Volumes(volumes[0], np.stack(volumes[1:]), {}, notes)

@@ -7,24 +7,24 @@ import scipy.fft
 import scipy.optimize
 import scipy.signal
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from darklung.core.checks import check_finite, check_range, check_shape, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.checks import check_finite, check_shape, require
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 
 
-def estimate_axis(projections: NDArray, geometry: ParallelGeometry, *, differential: bool = False) -> float:
+def estimate_axis(projections: NDArray, geometry: Geometry, *, differential: bool = False) -> float:
     """Column (fractional) onto which the rotation axis falls, to be used as ``axis_col``.
 
     Opposite views mirror each other about the axis, p(θ + π, c) = p(θ, 2 axis − c) (with the other sign where
     `differential`), so the sum over all pairs of their convolutions peaks at 2 axis. Views in between are interpolated.
-    Where no views are opposite, the centre of mass of each view is fitted by axis + a cos θ + b sin θ instead.
+    Where no views are opposite, the centre of mass of each view is fitted by axis + a cos θ + b sin θ instead. In a cone
+    beam no two views are opposite, but over a full turn their mean mirrors itself about the axis.
 
     Parameters
     ----------
     projections : (view, row, col) array
         Line integrals (positive in sum, and not truncated, where there are no opposite views), or their derivative.
-    geometry : ParallelGeometry
+    geometry : ParallelGeometry or ConeGeometry
         Its own ``axis_col`` is not used.
     differential : bool
         The projections are ∂/∂s of line integrals, such as differential phase. They need opposite views.
@@ -36,7 +36,7 @@ def estimate_axis(projections: NDArray, geometry: ParallelGeometry, *, different
     Raises
     ------
     DarklungError
-        Neither opposite views nor a usable mass.
+        Neither opposite views nor a usable mass; a cone beam without a full turn.
 
     Notes
     -----
@@ -44,19 +44,33 @@ def estimate_axis(projections: NDArray, geometry: ParallelGeometry, *, different
     """
     check_shape("projections", projections, "view, row, col", (geometry.views, geometry.rows, geometry.cols))
     check_finite("projections", projections)
+    if isinstance(geometry, ConeGeometry):
+        angles = geometry.angles_rad
+        arc = abs(angles[-1] - angles[0]) * geometry.views / max(geometry.views - 1, 1)
+        require(
+            abs(arc - 2 * np.pi) < 0.02, "angles_rad: in a cone beam the axis shows in a full turn only; give its column"
+        )
+        require(not differential, "projections: in a cone beam the axis is found in line integrals, not in derivatives")
+        mean = projections.mean(axis=0, dtype=np.float64, keepdims=True)
+        return _mirror(mean, [(0, 0, 0, 0.0)])
     pairs = _opposite(geometry.angles_rad)
     if not pairs:
         require(
             not differential, "angles_rad: differential projections show the axis in opposite views only; there are none"
         )
         return _axis_by_mass(projections, geometry)
-    cols = geometry.cols
+    return _mirror(projections, pairs, -1 if differential else 1)
+
+
+def _mirror(projections: NDArray, pairs: list[tuple[int, int, int, float]], sign: int = 1) -> float:
+    """The column about which the views of each pair mirror each other."""
+    cols = projections.shape[2]
     length = scipy.fft.next_fast_len(2 * cols, real=True)
     spectra = scipy.fft.rfft(np.asarray(projections, np.float64), length, axis=2)
     total = np.zeros(spectra.shape[2], complex)
     for view, low, high, share in pairs:
         total += (spectra[view] * ((1 - share) * spectra[low] + share * spectra[high])).sum(axis=0)
-    total *= -1 if differential else 1
+    total *= sign
     start = int(scipy.fft.irfft(total, length)[: 2 * cols - 1].argmax())
     frequency = 2 * np.pi * np.arange(len(total)) / length
 
@@ -93,38 +107,6 @@ def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float3
     data = np.asarray(projections, np.float32)
     excess = data - scipy.signal.savgol_filter(data, width, 2, axis=2)
     return np.asarray(data - np.median(excess, axis=0), np.float32)
-
-
-def untilt(projections: NDArray, *, tilt_rad: float, middle: tuple[float, float], order: int = 3) -> NDArray[np.float32]:
-    """What a detector that is not turned in its own plane would have seen.
-
-    A point at (u, w) across and along the axis [pixels] is seen at col = middle + u cos τ + w sin τ, row = middle + w cos τ
-    − u sin τ (`darklung.core.geometry.ConeGeometry`); afterwards it is seen at middle + u and middle + w.
-
-    Parameters
-    ----------
-    projections : (view, row, col) array
-    tilt_rad : float
-        τ, the detector turned in its own plane.
-    middle : (row, col)
-        What the detector is turned about.
-    order : int
-        Of the spline: 3, or 1 for variances. Places beyond the detector take the value at its edge.
-
-    Returns
-    -------
-    (view, row, col) float32
-    """
-    check_shape("projections", projections, "view, row, col", (None, None, None))
-    check_finite("projections", projections)
-    check_range("tilt_rad", tilt_rad, -0.2, 0.2)
-    _, rows, cols = projections.shape
-    w, u = np.arange(rows)[:, None] - middle[0], np.arange(cols)[None, :] - middle[1]
-    cos, sin = np.cos(tilt_rad), np.sin(tilt_rad)
-    places = np.stack([middle[0] + w * cos - u * sin, middle[1] + u * cos + w * sin])
-    seen = np.asarray(projections, np.float32)
-    turned = [ndimage.map_coordinates(view, places, order=order, mode="nearest") for view in seen]
-    return np.stack(turned).astype(np.float32)
 
 
 def _opposite(angles_rad: NDArray[np.float64]) -> list[tuple[int, int, int, float]]:

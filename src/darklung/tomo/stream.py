@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_positive, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.checks import DarklungError, check_positive, require
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
+from darklung.tomo.beams import field_shape
 from darklung.tomo.fbp import fbp
+
+SPLINE = 8  # rows after which the end of a spline does not count
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ class SlabPlan:
     halo : int
         Neighbouring slices on either side that are computed along with a slab and thrown away, for methods that couple
         slices.
+    reads : tuple of slice
+        Rows that each slab needs, where they are not the slab and its halo: in a cone beam.
     """
 
     slabs: tuple[slice, ...]
     peak_bytes: int
     output_bytes: int
     halo: int = 0
+    reads: tuple[slice, ...] = ()
 
     def __str__(self) -> str:
         rows = self.slabs[0].stop - self.slabs[0].start
@@ -43,6 +49,9 @@ class SlabPlan:
     def around(self, rows: slice) -> tuple[slice, slice]:
         """Rows to read for a slab, with its halo as far as there are rows, and where the slab lies among them."""
         low, high = max(rows.start - self.halo, 0), min(rows.stop + self.halo, self.slabs[-1].stop)
+        if self.reads:
+            needed = self.reads[self.slabs.index(rows)]
+            low, high = needed.start, needed.stop
         return slice(low, high), slice(rows.start - low, rows.stop - low)
 
 
@@ -92,15 +101,66 @@ def plan_slabs(
     return SlabPlan(cuts, int(per_slice * most), output, halo)
 
 
+def plan_cone_slabs(
+    geometry: ConeGeometry,
+    *,
+    memory_bytes: float,
+    bytes_per_slice: float,
+    multiple: int = 8,
+    channels: int = 1,
+    whole: bool = False,
+) -> SlabPlan:
+    """As `plan_slabs`, in a cone beam: a slab off the plane of the source needs more rows than it has slices.
+
+    All the slices that these rows cross at the axis are computed, and those that are not the slab's are thrown away.
+
+    Parameters
+    ----------
+    whole : bool
+        The method couples all slices through the rays, as iterations do: one slab or none.
+
+    Raises
+    ------
+    DarklungError
+        Not even one slab fits.
+    """
+    check_positive("memory_bytes", memory_bytes)
+    slices, _, wide = field_shape(geometry)
+    output = 4 * wide**2 * slices * channels
+    sizes = [slices] if whole else [slices, *range((slices - 1) // multiple * multiple, 0, -multiple)]
+    most = slices
+    for size in sizes:
+        slabs = tuple(slice(lo, min(lo + size, slices)) for lo in range(0, slices, size))
+        reads = tuple(_rows_needed(geometry, slab, wide) for slab in slabs)
+        most = max(r.stop - r.start for r in reads)
+        if bytes_per_slice * most <= memory_bytes:
+            return SlabPlan(slabs, int(bytes_per_slice * most), output, 0, reads)
+    least = bytes_per_slice * most
+    what = "the whole cone-beam scan, which this method needs at once" if whole else f"{sizes[-1]} slices"
+    raise DarklungError(f"memory_bytes: wanted at least {least:.3g} for {what}, got {memory_bytes:.3g}")
+
+
+def _rows_needed(geometry: ConeGeometry, slab: slice, wide: int) -> slice:
+    """Rows onto which any voxel of a slab falls, and some more for interpolation."""
+    reach = 0.5 * float(np.hypot(wide, wide)) * geometry.pixel_m
+    far, middle = geometry.source_axis_m, float(geometry.axis_row or 0.0)
+    magnified = np.array([far / (far + reach), far / (far - reach)])
+    tilted = abs(np.tan(geometry.tilt_rad)) * wide / 2 * magnified[1]
+    margin = 2 + (tilted + SPLINE if geometry.tilt_rad else 0)
+    low = middle + ((slab.start - 0.5 - middle) * magnified).min() - margin
+    high = middle + ((slab.stop - 0.5 - middle) * magnified).max() + margin
+    return slice(max(int(np.floor(low)), 0), min(int(np.ceil(high)) + 1, geometry.rows))
+
+
 # Arrays that a method holds at its peak besides the projections it was given: volumes, and single (view, col) sinograms.
 # Measured with tracemalloc by tests/tomo/test_stream.py; a method of one's own is taken to need as much as the worst.
 WORK = {"fbp": (3, 3), "cgls": (4, 6), "pwls_tv": (20, 4), "tensor": (60, 4)}
 
 
-def method_bytes(method: str, geometry: ParallelGeometry, *, directions: int, maps: int, channels: int) -> float:
+def method_bytes(method: str, geometry: Geometry, *, directions: int, maps: int, channels: int) -> float:
     """Estimated most memory [byte] for each slice: `maps` of float32 projections, results, and what `method` needs."""
     volumes, sinograms = WORK.get(method, WORK["tensor"])
-    rays, voxels = geometry.views * (geometry.cols + 6), geometry.cols**2
+    rays, voxels = geometry.views * (geometry.cols + 6), field_shape(geometry)[1] ** 2
     return 4.0 * ((maps * directions + sinograms) * rays + (volumes + channels) * voxels)
 
 

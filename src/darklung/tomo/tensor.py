@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_shape, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import Geometry, ParallelGeometry
 from darklung.core.random import stream
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 
 COMPONENTS = ("zz", "yy", "xx", "zy", "zx", "yx")
@@ -19,7 +20,7 @@ _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _MANDEL = np.sqrt(np.array([1, 1, 1, 2, 2, 2], np.float64))
 
 
-def tensor_weights(geometry: ParallelGeometry, directions_rad: Sequence[float] | NDArray) -> NDArray[np.float64]:
+def tensor_weights(geometry: Geometry, directions_rad: Sequence[float] | NDArray) -> NDArray[np.float64]:
     """Weights a with −ln D = Σ_k a[direction, view, k] ∫ E_k dl, components in the order of `COMPONENTS`."""
     u = np.stack([geometry.sensitivity(float(a)) for a in np.atleast_1d(directions_rad)])
     return np.stack([u[..., i] * u[..., j] * (1 if i == j else 2) for i, j in _PAIRS], axis=-1)
@@ -31,13 +32,13 @@ class TensorProjector:
 
     Parameters
     ----------
-    projector : Projector
+    projector : Projector or ConeProjector
         Scalar line integrals.
     directions_rad : (direction,) array
         α of each grating direction; all share the views.
     """
 
-    projector: Projector
+    projector: Projector | ConeProjector
     directions_rad: NDArray[np.float64]
 
     def __post_init__(self) -> None:
