@@ -1,0 +1,95 @@
+"""``darklung simulate``: objects on a protocol's voxels, and frames that the other commands read."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from darklung.core.checks import DarklungError
+from darklung.core.types import Projections, Scan
+from darklung.io.hdf5 import load
+from darklung.study.progress import Bar, time_left
+from darklung.study.protocols import read_protocol
+from darklung.study.raw import retrieve_described
+from darklung.study.simulate import OBJECTS, USUAL, make_object, simulate_files
+
+TINY = """
+kind: protocol
+title: tiny
+pixel: 300 um
+scan: {views: 4, counts: 2e6, supersampling: 1, flats: 2, flat_repeats: 2}
+effects: {dark_counts: 50, bad_pixels: 0.01}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+def test_every_object_has_its_usual_size() -> None:
+    assert set(OBJECTS) == set(USUAL)
+
+
+@pytest.mark.parametrize("what", sorted(set(OBJECTS) - {"mouse"}))
+def test_objects_lie_on_the_protocols_voxels(tiny: str, what: str) -> None:
+    scene = make_object(what, read_protocol(tiny), field="1.2 mm,27 mm")
+    assert scene.phantom.voxel_m == pytest.approx(3e-4)
+    assert scene.phantom.tissue_fraction.shape == (4, 90, 90)
+    assert scene.phantom.density.max() > 0
+
+
+def test_frames_are_retrieved_by_the_command(tiny: str, tmp_path: Path) -> None:
+    told = simulate_files(tiny, "foam", out=tmp_path / "foam", options=["foam_diameter=8 mm"], field="1.2 mm,27 mm")
+    assert "2 x 4 x 5 x 4 x 90 frames" in told
+    scan = load(tmp_path / "foam/scan.h5", Scan)
+    assert scan.dark_frame is not None
+    retrieve_described(tmp_path / "foam/scan.yaml", tmp_path / "maps", workers=1)
+    maps = load(tmp_path / "maps/retrieve/foam/projections.h5", Projections)
+    assert_allclose(maps.geometry.angles_rad, scan.geometry.angles_rad)
+    assert_allclose(maps.directions_rad, scan.directions_rad)
+    middle, beside = maps.dark_field[:, :, :, 40:50].mean(), maps.dark_field[:, :, :, 8:20].mean()
+    assert middle > beside + 0.3
+
+
+def test_radiographs_and_scans_without_gratings_of_the_same_object(tiny: str, tmp_path: Path) -> None:
+    options = {"options": ["thicknesses=0 mm,4 mm"], "field": "1.2 mm,27 mm"}
+    simulate_files(tiny, "wedge", out=tmp_path / "one", radiograph=True, **options)
+    assert load(tmp_path / "one/scan.h5", Scan).frames.shape == (2, 1, 5, 4, 90)
+    told = simulate_files(tiny, "wedge", out=tmp_path / "plain", gratings=False, **options)
+    assert "without gratings" in told
+    plain = load(tmp_path / "plain/projections.h5", Projections)
+    assert np.isnan(plain.dark_field).all()
+    assert plain.attenuation[0, 0, :, 60:].mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "words"),
+    [
+        ("moon", [], "object: 'moon' is not known; known: cylinder, edge"),
+        ("wedge", ["thicknesses=0 mm,-1 mm"], "thicknesses_m: wanted numbers >= 0"),
+        ("wedge", ["colour=3"], "--set for wedge: 'colour' is not known; known: material, thicknesses"),
+        ("star", ["diameter=3"], "--set diameter: wanted a length with its unit"),
+        ("star", ["diameter"], "wanted name=value"),
+        ("suspension", ["volume_fraction=0.9"], "volume_fraction: wanted 0 to 0.5"),
+        ("suspension", ["sphere_diameter=1 nm"], "correlation_length_m: wanted at most 50 diameters"),
+    ],
+)
+def test_impossible_objects_end_in_one_line(tiny: str, tmp_path: Path, what: str, options: list, words: str) -> None:
+    with pytest.raises(DarklungError, match=words) as told:
+        simulate_files(tiny, what, out=tmp_path / "out", options=options, field="1.2 mm,27 mm")
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_time_left_is_told() -> None:
+    assert time_left(10, 1, 5) == "about 40 s left"
+    assert time_left(100, 1, 5) == "about 7 min left"
+    stream = io.StringIO()
+    with Bar("mouse", stream) as bar:
+        bar(1, 2)
+        bar(2, 2)
+    assert stream.getvalue() == "mouse: 2 of 2, done in 0 s\n"
