@@ -7,9 +7,11 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
-from darklung.correct.calibration import PEAK_RATIO, SphereCalibration, calibration_png, fit_spheres, leave_one_out
+from darklung.correct.calibration import SphereCalibration, compare_models, fit_spheres, leave_one_out
+from darklung.correct.figures import calibration_png
+from darklung.correct.sphere_models import MODELS, find_shape, peak_ratio
 from darklung.physics.constants import wavelength_m
-from darklung.physics.scattering import sphere, sphere_shape
+from darklung.physics.scattering import hard_spheres, sphere, sphere_shape, two_phase
 
 DIAMETERS_M = 1e-6 * np.array([0.17, 0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 1.9, 3.6, 7.8])
 XI_M, THICKNESS_M, ENERGY_KEV, DELTA, FILL = 1.3e-6, 0.012, 60.0, 1.2e-7, 0.1
@@ -60,7 +62,7 @@ def test_prediction_and_range():
 
 def test_inverse_has_two_branches():
     found = calibrate()
-    assert found.peak_m == pytest.approx(PEAK_RATIO * XI_M, rel=1e-4)
+    assert found.peak_m == pytest.approx(1.771 * XI_M, rel=1e-3)
     for diameter in (1.5e-6, 4e-6):
         value = float(found.predict(diameter)[0])
         small, large = found.diameters(value)
@@ -82,7 +84,45 @@ def test_leaving_one_out():
 
 def test_peak_ratio_is_the_maximum_of_g():
     ratio = np.linspace(1.5, 2.0, 5001)
-    assert ratio[np.argmax(sphere_shape(ratio))] == pytest.approx(PEAK_RATIO, abs=2e-3)
+    assert peak_ratio("dilute", 0.0) == pytest.approx(1.771, abs=1e-3)
+    assert ratio[np.argmax(sphere_shape(ratio))] == pytest.approx(peak_ratio("dilute", 0.0), abs=2e-3)
+
+
+def test_packed_spheres_are_the_two_phase_medium_and_hard_ones_the_hard_sphere_fluid():
+    ratio, fill, xi = np.array([0.3, 1.0, 3.0, 10.0]), 0.4, 1e-6
+    scale = 3 * np.pi**2 * fill * DELTA**2 / float(wavelength_m(ENERGY_KEV)) ** 2
+    for model, truth in (
+        ("packed", [two_phase(fill, 6 * fill / (r * xi), DELTA, ENERGY_KEV, xi) for r in ratio]),
+        ("hard", [hard_spheres(r * xi, fill, DELTA, ENERGY_KEV, xi) for r in ratio]),
+    ):
+        np.testing.assert_allclose(scale * xi * find_shape(model, fill)(ratio), truth, rtol=2e-3, err_msg=model)
+    with pytest.raises(DarklungError, match=r"fill: wanted 0 to 0\.5, got 0\.6"):
+        find_shape("hard", 0.6)
+    with pytest.raises(DarklungError, match="sphere model: 'cubes' is not known; known: dilute, hard, packed"):
+        find_shape("cubes", 0.3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_model_that_made_the_data_wins(model):
+    xi, base = 1.1e-6, 0.15
+    exact = 0.3 * find_shape(model, 0.5)(DIAMETERS_M / xi) + base
+    noisy = exact + stream(3, model).normal(0, 0.002, len(exact))
+    rows = compare_models(diameter_m=DIAMETERS_M, signal=noisy, thickness_m=THICKNESS_M)
+    assert (rows[0].fit.model, rows[0].offset) == (model, True)
+    assert rows[0].fit.correlation_length_m == pytest.approx(xi, rel=0.1)
+    assert rows[0].offset_p < 1e-4
+    assert len(rows) == 2 * len(MODELS)
+    without = compare_models(diameter_m=DIAMETERS_M, signal=noisy - base, thickness_m=THICKNESS_M)
+    assert next(r for r in without if r.fit.model == model and r.offset).offset_p > 1e-3
+
+
+def test_band_holds_the_truth_at_its_level():
+    inside = []
+    for seed in range(60):
+        low, high = calibrate(noise=0.01, offset=0.2, seed=seed).band(DIAMETERS_M[[1, 4, 7, 8]])
+        truth = signal(offset=0.2)[[1, 4, 7, 8]]
+        inside.append((low < truth) & (truth < high))
+    assert 0.90 < np.mean(inside) < 0.99
 
 
 def test_senseless_input():
@@ -97,5 +137,5 @@ def test_senseless_input():
 
 
 def test_figure(tmp_path):
-    calibration_png(calibrate(noise=0.01), tmp_path / "curve.png", title="test")
+    calibration_png((calibrate(noise=0.01),), tmp_path / "curve.png", title="test")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

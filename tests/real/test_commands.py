@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from darklung.io.tables import load_table
-from darklung.study.calibrate import calibrate_described
+from darklung.study.calibrate import calibrate_spheres
+from darklung.study.calibration_file import load_calibration
 from darklung.study.config import read_study
 from darklung.study.plan import plan
 from darklung.study.raw import retrieve_described
@@ -38,14 +39,16 @@ def test_the_grating_radiograph(tmp_path):
 
 def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(tmp_path):
     options = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm", "workers": 1}
-    text = calibrate_described(EXAMPLES / "microspheres.yaml", tmp_path, **options)
+    text = calibrate_spheres([EXAMPLES / "microspheres.yaml"], tmp_path, **options)
     assert text.count(" um   ") >= 11
-    saved = json.loads((tmp_path / "calibration.json").read_text())
-    assert 0.5e-6 < saved["correlation_length_m"] < 3e-6
-    assert saved["residual"] < 0.06
-    assert saved["valid_diameter_m"] == pytest.approx([0.166e-6, 7.75e-6])
+    saved = load_calibration(tmp_path / "calibration.json")
+    (curve,) = saved.curves
+    assert 0.5e-6 < curve.correlation_length_m < 3e-6
+    assert curve.residual < 0.06
+    assert curve.range_m == pytest.approx([0.166e-6, 7.75e-6])
+    assert sum(name.endswith(".hdf5") for name in saved.provenance["inputs"]) == 11
     before = (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns
-    assert calibrate_described(EXAMPLES / "microspheres.yaml", tmp_path, **options) == text
+    assert calibrate_spheres([EXAMPLES / "microspheres.yaml"], tmp_path, **options) == text
     assert (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns == before
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darklung.correct.calibration import calibration_png, fit_spheres, leave_one_out
+from darklung.correct.calibration import compare_models, fit_spheres, leave_one_out
+from darklung.correct.figures import calibration_png
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve
 
@@ -42,9 +43,13 @@ def test_microspheres_calibrate(tmp_path):
         for d, s, p, i in zip(diameter, signal, predicted, inside):
             outside = "" if i else " (outside the others)"
             print(f"  {1e6 * d:6.3f} um: measured {s:.3f}, predicted without it {p:.3f}{outside}")
-    # Hardening in the powder adds a signal that does not depend on the diameter; with it the curve fits three times better.
+    # Something adds a signal that does not depend on the diameter; with it the curve fits three times better.
     assert found.residual < 0.05
     assert 0.8e-6 < found.correlation_length_m < 2.5e-6
     assert np.abs(predicted - signal)[inside].max() < 0.12
     assert found.diameters(float(signal.max()) + 1.0) == pytest.approx((np.nan, np.nan), nan_ok=True)
-    calibration_png(found, tmp_path / "curve.png", title="microspheres")
+    rows = compare_models(diameter_m=diameter, signal=signal, thickness_m=0.012)
+    assert all(row.offset for row in rows[:3]), "every shape fits better with an offset"
+    assert (rows[0].fit.model, rows[-1].fit.model) == ("packed", "hard")
+    assert rows[0].left_out < 0.045
+    calibration_png((found,), tmp_path / "curve.png", title="microspheres")

@@ -1,106 +1,202 @@
-"""``darklung calibrate``: spheres of known diameters to a saved response curve of the instrument."""
+"""``darklung calibrate spheres`` and ``fibres``: micro-structures that are known to a saved response of the instrument."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, require
-from darklung.core.units import parse_quantity
-from darklung.io.tables import load_table
-from darklung.pipeline.record import environment
-from darklung.pipeline.task import content_hash
-from darklung.study.raw import retrieve_described
+from darklung.core.checks import check_one_of, require
+from darklung.correct.calibration import FILL, ModelRow, SphereCalibration, compare_models, fit_spheres, leave_one_out
+from darklung.correct.sphere_models import MODELS
+from darklung.study.calibration_file import plain, provenance, save_calibration
+from darklung.study.measurements import Measurements, read_measurements
+
+CALIBRATION, FIGURE = "calibration.json", "calibration.png"
+BEST = "best"
 
 
-def calibrate_described(description: Path, out: Path, *, diameter: str, thickness: str, workers: int | None = None) -> str:
-    """Retrieve a series of sphere powders, fit the sphere model to their median −ln D, and return a table to print.
+def calibrate_spheres(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    diameter: str,
+    thickness: str,
+    model: str = BEST,
+    offset: bool | None = None,
+    fill: float = FILL,
+    workers: int | None = None,
+) -> str:
+    """Fit the response to spheres of known diameters, save it, and return tables to print.
 
     Parameters
     ----------
-    description : Path
-        A series of raw scans, one powder each.
+    sources : sequence of Path
+        One series a setting (position, energy): raw scans (YAML), or a CSV table of retrieved signals, see
+        `darklung.study.measurements`. Two settings allow to invert for size and amount.
     out : Path
-        Gets what ``darklung retrieve`` writes, and ``calibration.json``, ``calibration.png``.
+        Gets ``calibration.json``, ``calibration.png`` and, of raw series, what ``darklung retrieve`` writes.
     diameter, thickness : str
-        Quantity with its unit, where ``{column}`` stands for a column of the series table: ``"{diameter_um} um"``.
+        Quantity with its unit, where ``{column}`` stands for a column of the series: ``"{diameter_um} um"``.
+    model : str
+        "dilute", "packed", "hard", or "best": that of the lowest AICc (of the first setting).
+    offset : bool, optional
+        Whether to fit an offset; decided by AICc if not given.
+    fill : float
+        Volume fraction of the powder.
 
     Raises
     ------
     DarklungError
-        Columns that are not there, thicknesses that differ, too few diameters, or what `retrieve_described` raises.
+        Columns that are not there, thicknesses that differ, too few diameters, or what `read_measurements` raises.
     """
-    from darklung.correct.calibration import calibration_png, fit_spheres, leave_one_out
+    from darklung.correct.figures import calibration_png
 
-    retrieve_described(description, out, workers=workers)
-    rows = load_table(out / "scans")
-    diameters = np.array([_quantity(diameter, row) for row in rows])
-    thicknesses = {_quantity(thickness, row) for row in rows}
-    require(len(thicknesses) == 1, f"thickness: wanted one for all scans, got {sorted(thicknesses)} m")
-    (depth,) = thicknesses
-    signal = np.array([row["dark_field"] for row in rows])
-    fit = fit_spheres(diameter_m=diameters, signal=signal, thickness_m=depth)
-    predicted, inside = leave_one_out(diameter_m=diameters, signal=signal, thickness_m=depth)
-    calibration_png(fit, out / "calibration.png", title=description.stem)
-    (out / "calibration.json").write_text(json.dumps(_document(fit, description, out), indent=1))
-    return _told(fit, rows, diameters, signal, predicted, inside, out)
+    check_one_of("model", model, (*MODELS, BEST))
+    require(len(sources) > 0, "sources: wanted at least one series")
+    read = [read_measurements(s, _place(out, s, len(sources)), workers=workers) for s in sources]
+    data = [_spheres(m, diameter, thickness) for m in read]
+    rows = compare_models(**data[0], fill=fill) if len(np.unique(data[0]["diameter_m"])) >= 6 else []
+    chosen = _chosen(rows, model, offset)
+    curves = tuple(
+        fit_spheres(
+            **d, model=chosen[0], offset=chosen[1], fill=_fill(chosen[0], fill), setting=s.stem if len(data) > 1 else ""
+        )
+        for d, s in zip(data, sources)
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    plain_rows = [r for r in rows if not r.offset]
+    compared = plain_rows[0].fit if plain_rows and chosen[1] else None
+    calibration_png(curves, out / FIGURE, title=sources[0].stem, compared=compared)
+    save_calibration(
+        out / CALIBRATION,
+        "spheres",
+        sources[0].stem,
+        provenance("darklung calibrate spheres", [path for m in read for path in m.inputs]),
+        correlation_length_m=curves[0].correlation_length_m,
+        curves=[plain(c) for c in curves],
+        models=[_model(r) for r in rows],
+    )
+    lines = [line for m, c in zip(read, curves) for line in (*_left_out(m, c), *_told(c))]
+    return "\n".join([*lines, *_compared(rows), f"saved: {out / CALIBRATION}, {out / FIGURE}"])
 
 
-def _quantity(template: str, row: Mapping[str, Any]) -> float:
-    """A length from a template such as ``"{diameter_um} um"``."""
+def calibrate_fibres(source: Path, out: Path, *, angle: str, workers: int | None = None) -> str:
+    """Fit the directional response to bundles of parallel fibres, save it, and return a table to print.
 
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in row:
-            raise DarklungError(f"{template!r}: no column {found[1]!r} in the series table; known: {', '.join(row)}")
-        return str(row[found[1]])
+    Parameters
+    ----------
+    source : Path
+        A raw series in three or more directions (YAML), or a CSV table with columns ``dark_field_<degrees>``.
+    angle : str
+        Known angle of the fibres from the rotation axis, such as ``"{angle_deg} deg"``.
+    """
+    from darklung.correct.fibres import fit_fibres
+    from darklung.correct.figures import fibres_png
 
-    return parse_quantity(re.sub(r"\{(\w+)\}", value, template), "length")
+    measured = read_measurements(source, out, workers=workers)
+    directions, signal = measured.directions()
+    fit = fit_fibres(angle_rad=measured.quantity(angle, "angle"), directions_rad=directions, signal=signal)
+    out.mkdir(parents=True, exist_ok=True)
+    fibres_png(fit, signal, out / FIGURE)
+    origin = provenance("darklung calibrate fibres", measured.inputs)
+    save_calibration(out / CALIBRATION, "fibres", source.stem, origin, fibres=plain(fit))
+    lines = [f"{'bundle':<22}{'known deg':>11}{'found':>9}{'error':>9}{'mean -ln D':>12}{'modulation':>12}"]
+    for row, known, error, mean, m in zip(measured.rows, fit.angle_rad, fit.angle_error_rad, fit.mean, fit.modulation):
+        found = np.degrees(known + error)
+        lines.append(f"{row['name']:<22}{np.degrees(known):11.2f}{found:9.2f}{np.degrees(error):9.2f}{mean:12.4f}{m:12.4f}")
+    spread = np.degrees(np.sqrt((fit.angle_error_rad**2).mean()))
+    return "\n".join(
+        [
+            *lines,
+            f"gratings turned by {-np.degrees(fit.turn_rad):.2f} +- {np.degrees(fit.turn_error_rad):.2f} deg from where they "
+            f"are said to be; angle errors with that taken off: {spread:.2f} deg RMS",
+            f"modulation {fit.reference_modulation:.4f} +- {fit.reference_modulation_error:.4f}; misfit of -ln D "
+            + (f"{fit.misfit:.4f}" if np.isfinite(fit.misfit) else "not known with three directions"),
+            f"mean -ln D from {fit.range[0]:.3f} to {fit.range[1]:.3f}: outside it apply flags",
+            f"saved: {out / CALIBRATION}, {out / FIGURE}",
+        ]
+    )
 
 
-def _document(fit: Any, description: Path, out: Path) -> dict[str, Any]:
-    """What is saved: the curve, its errors, where it holds, and where it came from."""
-    low, high = fit.range_m
+def _place(out: Path, source: Path, count: int) -> Path:
+    return out / source.stem if count > 1 else out
+
+
+def _spheres(measured: Measurements, diameter: str, thickness: str) -> dict[str, Any]:
+    """Diameters, −ln D and the one thickness of a series."""
+    thicknesses = sorted(set(measured.quantity(thickness)))
+    require(len(thicknesses) == 1, f"thickness: wanted one for all scans of a series, got {thicknesses} m")
+    signal = measured.column("dark_field")
+    return {"diameter_m": measured.quantity(diameter), "signal": signal, "thickness_m": float(thicknesses[0])}
+
+
+def _fill(model: str, fill: float) -> float:
+    return min(fill, 0.5) if model == "hard" else fill
+
+
+def _chosen(rows: Sequence[ModelRow], model: str, offset: bool | None) -> tuple[str, bool]:
+    """Model and offset asked for, or of the lowest AICc; dilute with an offset where there are too few to compare."""
+    allowed = [r for r in rows if model in (BEST, r.fit.model) and offset in (None, r.offset)]
+    if allowed:
+        return allowed[0].fit.model, allowed[0].offset
+    return ("dilute" if model == BEST else model), (True if offset is None else offset)
+
+
+def _model(row: ModelRow) -> dict[str, Any]:
+    errors = np.sqrt(np.diag(row.fit.covariance))
     return {
-        "model": "spheres, -ln D = thickness * scale * xi * g(D / xi) + offset",
-        "scale_per_m2": fit.scale_per_m2,
-        "correlation_length_m": fit.correlation_length_m,
-        "offset": fit.offset,
-        "covariance": fit.covariance.tolist(),
-        "residual": fit.residual,
-        "thickness_m": fit.thickness_m,
-        "valid_diameter_m": [low, high],
-        "diameter_m": fit.diameter_m.tolist(),
-        "dark_field": fit.signal.tolist(),
-        "description": str(description),
-        "scans": content_hash(out / "scans.csv"),
-        "environment": environment(),
+        "model": row.fit.model,
+        "offset": row.fit.offset if row.offset else None,
+        "scale_per_m2": row.fit.scale_per_m2,
+        "scale_error_per_m2": float(errors[0]),
+        "correlation_length_m": row.fit.correlation_length_m,
+        "correlation_length_error_m": float(errors[1]),
+        "residual": row.fit.residual,
+        "left_out": row.left_out,
+        "aicc": row.aicc,
     }
 
 
-def _told(
-    fit: Any,
-    rows: list[dict[str, Any]],
-    diameters: np.ndarray,
-    signal: np.ndarray,
-    predicted: np.ndarray,
-    inside: np.ndarray,
-    out: Path,
-) -> str:
-    errors = np.sqrt(np.diag(fit.covariance))
-    lines = [f"{'scan':<22}{'diameter um':>12}{'-ln D':>9}{'left out':>10}{'error':>9}"]
-    for row, d, s, p, between in zip(rows, diameters, signal, predicted, inside):
+def _left_out(measured: Measurements, fit: SphereCalibration) -> list[str]:
+    data: dict[str, Any] = {"diameter_m": fit.diameter_m, "signal": fit.signal, "thickness_m": fit.thickness_m}
+    predicted, inside = leave_one_out(**data, offset=fit.free == 3, model=fit.model, fill=fit.fill)
+    title = f"{fit.setting}: " if fit.setting else ""
+    lines = [f"{title}{'scan':<22}{'diameter um':>12}{'-ln D':>9}{'left out':>10}{'error':>9}"]
+    for row, d, s, p, between in zip(measured.rows, fit.diameter_m, fit.signal, predicted, inside):
         note = "" if between else "   (outside the others' range)"
         lines.append(f"{row['name']:<22}{1e6 * d:12.3f}{s:9.4f}{p:10.4f}{p - s:9.4f}{note}")
-    lines += [
-        "left out: predicted by the fit to all other scans",
-        f"scale {fit.scale_per_m2:.4g} +- {errors[0]:.2g} /m2, effective xi {1e6 * fit.correlation_length_m:.3f} +- "
-        f"{1e6 * errors[1]:.3f} um, offset {fit.offset:.4f} +- {errors[2]:.4f}, residual {fit.residual:.4f}",
-        f"largest signal at {1e6 * fit.peak_m:.2f} um: below and above it two diameters give the same signal",
-        f"saved: {out / 'calibration.json'}, {out / 'calibration.png'}",
+    error = np.sqrt(np.mean((predicted - fit.signal)[inside] ** 2))
+    return [*lines, f"left out: predicted by the fit to all other scans; inner diameters within {error:.4f} RMS"]
+
+
+def _told(fit: SphereCalibration) -> list[str]:
+    errors = np.sqrt(np.diag(fit.covariance))
+    offset = f"offset {fit.offset:.4f} +- {errors[2]:.4f}" if fit.free == 3 else "no offset"
+    low, high = (1e6 * d for d in fit.range_m)
+    return [
+        f"{fit.model} spheres: scale {fit.scale_per_m2:.4g} +- {errors[0]:.2g} /m2, effective xi "
+        f"{1e6 * fit.correlation_length_m:.3f} +- {1e6 * errors[1]:.3f} um, {offset}, residual {fit.residual:.4f}",
+        f"valid from {low:.3g} to {high:.3g} um; largest signal at {1e6 * fit.peak_m:.2f} um: below and above it "
+        "two diameters give the same signal",
     ]
-    return "\n".join(lines)
+
+
+def _compared(rows: Sequence[ModelRow]) -> list[str]:
+    if not rows:
+        return ["models not compared: that takes 6 different diameters"]
+    head = f"{'model':<10}{'offset':>18}{'scale /m2':>22}{'xi um':>16}{'residual':>10}{'left out':>10}{'dAICc':>8}"
+    lines = ["models of this series, the best first:", head + f"{'p of offset':>13}"]
+    for row in rows:
+        errors = np.sqrt(np.diag(row.fit.covariance))
+        offset = f"{row.fit.offset:.3f} +- {errors[2]:.3f}" if row.offset else "none"
+        scale = f"{row.fit.scale_per_m2:.3g} +- {errors[0]:.1g}"
+        xi = f"{1e6 * row.fit.correlation_length_m:.2f} +- {1e6 * errors[1]:.2f}"
+        p = f"{row.offset_p:13.1e}" if row.offset else ""
+        lines.append(
+            f"{row.fit.model:<10}{offset:>18}{scale:>22}{xi:>16}{row.fit.residual:10.4f}{row.left_out:10.4f}"
+            f"{row.aicc - rows[0].aicc:8.1f}{p}"
+        )
+    return [*lines, "residual: standard deviation about the fit; left out: RMS of inner diameters predicted by the others"]

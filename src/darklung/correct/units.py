@@ -1,0 +1,156 @@
+"""Scans that compare: a unit of scattering fixed by reference objects, and signals as another spectrum would show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.core.types import Projections
+from darklung.correct.monochromatic import inversion_table, invert_hardening
+from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
+
+REFERENCE_UNITS = 1000.0
+
+
+@dataclass(frozen=True)
+class ScatterUnit:
+    """A scale of scattering fixed by two objects in the same scan, as CT numbers are by air and water.
+
+    s = 1000 (ε − ε_zero)/(ε_reference − ε_zero) scatter units (SU): 0 SU is what does not scatter (water or air, as it comes
+    out of the corrections), 1000 SU the reference phantom (foam or sphere powder). Gain, thickness scale, quality of the
+    gratings and, for structures like the reference, ξ and spectrum divide out.
+
+    Parameters
+    ----------
+    zero_per_m, reference_per_m : float
+        Mean ε of both objects [1/m].
+    zero_error_per_m, reference_error_per_m : float
+        Standard errors of these means.
+    reference : str
+        What the reference phantom is; scans compare only if it is the same.
+    """
+
+    zero_per_m: float
+    reference_per_m: float
+    zero_error_per_m: float = 0.0
+    reference_error_per_m: float = 0.0
+    reference: str = "reference phantom"
+
+    def __post_init__(self) -> None:
+        numbers = (self.zero_per_m, self.reference_per_m, self.zero_error_per_m, self.reference_error_per_m)
+        check_finite("zero_per_m, reference_per_m and errors", np.array(numbers))
+        require(min(numbers[2:]) >= 0, "zero_error_per_m, reference_error_per_m: wanted numbers >= 0")
+        span = self.reference_per_m - self.zero_per_m
+        error = float(np.hypot(self.zero_error_per_m, self.reference_error_per_m))
+        require(
+            span > 3 * error and span > 0,
+            f"reference_per_m: wanted clearly more than zero_per_m, got {span:g} +- {error:g} /m between them",
+        )
+
+    def units(self, epsilon: ArrayLike, variance: ArrayLike = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scatter units of ε [1/m], and their variance from that of ε alone; `scale_error` is common to all values."""
+        gain = REFERENCE_UNITS / (self.reference_per_m - self.zero_per_m)
+        value = gain * (np.asarray(epsilon, dtype=np.float64) - self.zero_per_m)
+        return np.asarray(value), np.asarray(gain**2 * np.asarray(variance, dtype=np.float64))
+
+    def scale_error(self, units: ArrayLike) -> NDArray[np.float64]:
+        """Standard error [SU] that the errors of both references give a value, common to all of a scan."""
+        s = np.asarray(units, dtype=np.float64) / REFERENCE_UNITS
+        span = self.reference_per_m - self.zero_per_m
+        errors = np.hypot((1 - s) * self.zero_error_per_m, s * self.reference_error_per_m)
+        return np.asarray(REFERENCE_UNITS * errors / span)
+
+
+def unit_from_regions(
+    epsilon: NDArray[np.floating],
+    *,
+    zero: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    name: str = "reference phantom",
+    correlated: float = 1.0,
+) -> ScatterUnit:
+    """`ScatterUnit` from the means over two regions of an image of ε [1/m].
+
+    Parameters
+    ----------
+    epsilon : (...) array; values that are not finite are left out
+    zero, reference : (...) bool arrays
+    correlated : float
+        Voxels that share their noise (a reconstruction's are correlated over a few); errors of means grow by its root.
+
+    Raises
+    ------
+    DarklungError
+        A region of fewer than 10 voxels with values, or a reference that does not scatter more than the zero.
+    """
+    check_positive("correlated", correlated)
+    values = np.asarray(epsilon, dtype=np.float64)
+    found = []
+    for region_name, region in (("zero", zero), ("reference", reference)):
+        check_shape(region_name, np.asarray(region), "as the image", values.shape)
+        inside = values[np.asarray(region, dtype=bool) & np.isfinite(values)]
+        require(len(inside) >= 10, f"{region_name}: wanted at least 10 voxels with values, got {len(inside)}")
+        found += [float(inside.mean()), float(inside.std(ddof=1) * np.sqrt(correlated / len(inside)))]
+    return ScatterUnit(found[0], found[2], found[1], found[3], name)
+
+
+def to_reference_spectrum(
+    projections: Projections,
+    own: SpectralResponse,
+    reference: SpectralResponse | None = None,
+    *,
+    exponent: float = LUNG_EXPONENT,
+    material: str = "water",
+    max_thickness_m: float = 0.06,
+) -> Projections:
+    """What another beam would have measured: invert with one's own spectra, then apply those of the reference.
+
+    `invert_hardening` gives the path t in `material` and x = ∫ε(E_ref) dl; the reference's spectra make −ln T and −ln D of
+    them. Without `reference` the values stay at the own reference energy: that is the monochromatic reference spectrum.
+    Variances are propagated through both steps, the second by its slopes at each value; that t and x of the first step are
+    correlated is neglected.
+
+    The energy law E^−`exponent` carries from one spectrum to the other, so it must be that of the structure; ξ is taken to
+    change with the energy as it does in both instruments. Not modelled: instruments whose ξ differs at one energy, which
+    see other lengths of the structure; a `ScatterUnit` of a similar phantom corrects for it in the mean.
+
+    Raises
+    ------
+    DarklungError
+        Spectra stated for different reference energies.
+    """
+    if reference is not None:
+        same = abs(reference.reference_energy_kev - own.reference_energy_kev) < 1e-6
+        require(
+            same,
+            f"reference: wanted the reference energy of the own spectra, {own.reference_energy_kev:g} keV, "
+            f"got {reference.reference_energy_kev:g} keV",
+        )
+    options: dict[str, Any] = {"max_thickness_m": max_thickness_m, "exponent": exponent, "material": material}
+    mono = invert_hardening(projections, inversion_table(own, **options))
+    if reference is None:
+        return mono
+    mu, mu_reference = reference.attenuation_of(material)
+    law = reference.scattering_law(exponent)
+    changed: dict[str, Any] = {name: np.array(getattr(mono, name)) for name in ("attenuation", "dark_field")}
+    changed |= {f"{name}_variance": np.array(getattr(mono, f"{name}_variance")) for name in ("attenuation", "dark_field")}
+    for direction, view in np.ndindex(mono.valid.shape[:2]):
+        at = direction, view
+        a, x = (np.asarray(getattr(mono, n)[at], np.float64) for n in ("attenuation", "dark_field"))
+        step_a, step_x = 1e-3, 1e-3
+
+        def measured(depth: NDArray[np.float64], scatter: NDArray[np.float64]) -> Any:
+            return reference.measured(np.multiply.outer(depth / mu_reference, mu), np.multiply.outer(scatter, law))
+
+        value, by_a, by_x = measured(a, x), measured(a + step_a, x), measured(a, x + step_x)
+        var_a, var_x = mono.attenuation_variance[at], mono.dark_field_variance[at]
+        changed["attenuation"][at], changed["dark_field"][at] = value
+        changed["attenuation_variance"][at] = ((by_a[0] - value[0]) / step_a) ** 2 * var_a
+        changed["dark_field_variance"][at] = ((by_a[1] - value[1]) / step_a) ** 2 * var_a + (
+            (by_x[1] - value[1]) / step_x
+        ) ** 2 * var_x
+    return replace(mono, **changed)
