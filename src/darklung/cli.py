@@ -72,6 +72,18 @@ def cohort(
     typer.echo(make_cohort(study, out=out, changes=changes, workers=workers, **options))
 
 
+@app.command("import")
+def import_(
+    description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
+    out: Annotated[Path, typer.Option(help="A file (.h5, .nxs), or a folder for NAME.h5.")],
+    form: Annotated[str, typer.Option("--format", help="hdf5 or nxtomo.")] = "hdf5",
+) -> None:
+    """Copy raw frames of any layout into one standard file with a description, view by view."""
+    from darklung.study.archive import import_described
+
+    typer.echo(import_described(description, out, form=form))
+
+
 @app.command()
 def retrieve(
     description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],

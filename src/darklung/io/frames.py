@@ -48,17 +48,21 @@ def load_scan(raw: RawScan, path: Path, *, eager_bytes: int = EAGER_BYTES) -> Sc
     _check_lengths(raw, path, sample, flat, len(phases))
     directions, views, _, rows, cols = sample.shape
     times = _even(raw.view_times, views, f"{path}: view_times"), _even(raw.flat_times, flat.shape[1], f"{path}: flat_times")
+    bad, dark = _bad_pixels(raw, path, region), _dark_frame(raw, path, region, sample.repeats if raw.repeat == "sum" else 1)
+    for field, frame in (("bad_pixels", bad), ("dark_frame", dark)):
+        shape = (rows, cols) if frame is None else frame.shape
+        require(shape == (rows, cols), f"{path}: {field}: (row, col) {shape}, but the sample has {(rows, cols)}")
     axis = -1.0 if raw.axis_col is None else raw.axis_col - (raw.region.cols[0] if raw.region.cols else 0)
     return Scan(
-        frames=sample.all_if_small(eager_bytes),
-        flats=flat.all_if_small(eager_bytes),
+        frames=sample.all_if_small(eager_bytes, bad),
+        flats=flat.all_if_small(eager_bytes, bad),
         step_phase_rad=np.tile(phases, (directions, 1)),
         directions_rad=np.asarray(raw.directions, dtype=np.float64),
         geometry=ParallelGeometry(_angles(raw, path, views), rows, cols, raw.pixel, axis),
         view_time_s=np.tile(times[0], (directions, 1)),
         flat_time_s=np.tile(times[1], (directions, 1)),
-        dark_frame=_dark_frame(raw, path, region, sample.repeats if raw.repeat == "sum" else 1),
-        bad_pixels=_bad_pixels(raw, path, region),
+        dark_frame=dark,
+        bad_pixels=bad,
     )
 
 
@@ -121,7 +125,9 @@ def _bad_pixels(raw: RawScan, path: Path, region: Any) -> NDArray[np.bool_] | No
     if raw.bad_pixels is None:
         return None
     stack = open_source(raw.bad_pixels, path, "bad_pixels")
-    return np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat=None)[0, 0, 0]) != 0
+    mask = np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat=None)[0, 0, 0])
+    check_finite(stack.name, mask)
+    return mask != 0
 
 
 class LazyFrames:
@@ -198,14 +204,14 @@ class LazyFrames:
                 result.append(number % length)
         return result
 
-    def all_if_small(self, limit_bytes: int) -> Any:
-        """The whole as a checked array if it is not larger than `limit_bytes`, else self."""
+    def all_if_small(self, limit_bytes: int, bad: NDArray[np.bool_] | None = None) -> Any:
+        """The whole as an array, checked outside `bad` (row, col), if it is not larger than `limit_bytes`; else self."""
         if self.nbytes > limit_bytes:
             return self
         array = self[...]
-        check_finite(self.stack.name, array)
-        require(
-            array.dtype.kind in "ub" or bool((array >= 0).all()),
-            f"{self.stack.name}: negative counts, the lowest is {array.min()}",
-        )
+        if array.dtype.kind in "ub":
+            return array
+        good = array if bad is None else np.where(bad, 0, array)
+        check_finite(self.stack.name, good)
+        require(bool((good >= 0).all()), f"{self.stack.name}: negative counts, the lowest is {good.min()}")
         return array
