@@ -105,7 +105,7 @@ def fibre_signals() -> NDArray[np.float64]:
     """Median −ln D of a ball of fibres, (bundle, direction), from raw frames of gratings that are turned by `TURN_DEG`."""
     found = []
     true = tuple(np.radians(np.array(DIRECTIONS_DEG) + TURN_DEG))
-    protocol = Protocol(views=1, steps=8, directions_rad=true, flats=1, flat_repeats=4, counts_per_pixel=2e5)
+    protocol = Protocol(views=1, steps=8, directions_rad=true, flats=1, flat_repeats=4, counts_per_pixel=1e6)
     for angle in ANGLES_DEG:
         ball = fibres(diameter_m=2.5e-3, voxel_m=1e-4, shape=(20, 30, 30), angle_rad=np.radians(angle), tissue_fraction=0.3)
         maps = retrieve(simulate_scan(ball, instrument=make_instrument(), protocol=protocol, seed=int(angle)))
@@ -305,6 +305,7 @@ def write_tables(folder: Path) -> None:
             f"spheres_{setting}.csv",
             [
                 {
+                    "name": f"{1e6 * d:g} um",
                     "diameter_um": round(1e6 * d, 3),
                     "thickness_mm": 1e3 * DEPTH_M,
                     "attenuation": 0.25,
@@ -335,7 +336,7 @@ def write_tables(folder: Path) -> None:
     save(
         "fibres.csv",
         [
-            {"angle_deg": a, **{c: round(float(v), 5) for c, v in zip(columns, s)}}
+            {"name": f"fibres {a:g}", "angle_deg": a, **{c: round(float(v), 5) for c, v in zip(columns, s)}}
             for a, s in zip(ANGLES_DEG, fibre_signals())
         ],
     )

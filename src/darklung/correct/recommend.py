@@ -154,25 +154,28 @@ def recommend(
 ) -> tuple[str, str]:
     """(key of `CANDIDATES`, why): of the methods that learn from the wedge, the simplest one that does what this beam needs.
 
-    Acceptable is a held-out bias below 0.005, or below twice the steps' own standard error. With foam steps the acceptable
-    method with the steadiest foam wins (a simpler one if it is steady within 1 %). Without, the true signal's loss is
-    estimated from the calibrated spectra: if it changes by less than 3 % over the wedge a look-up is enough, else the
-    inversion is recommended, said to be unchecked.
+    Acceptable is a held-out bias below 0.005 plus twice the steps' own standard error after the correction. With foam steps
+    the acceptable method with the steadiest foam wins (a simpler one if it is steady within 1 %). Without, the true
+    signal's loss is estimated from the calibrated spectra: if it changes by less than 3 % over the wedge a look-up is
+    enough, else the inversion is recommended, said to be unchecked.
     """
-    limit = max(BIAS_LIMIT, 2 * float(np.median(series.dark_field_error)))
+    error = float(np.median(series.dark_field_error))
     with_second = bool((series.second_m > 0).any())
 
     def worst(row: Judged) -> float:
         return max(row.bias, row.second) if with_second else row.bias
 
+    def limit(row: Judged) -> float:
+        return BIAS_LIMIT + 2 * error * row.noise
+
     fitted = [row for row in judged if CANDIDATES[row.told][1]]
-    good = [row for row in fitted if worst(row) <= limit]
+    good = [row for row in fitted if worst(row) <= limit(row)]
     if not good:
         best = min(fitted, key=worst)
-        return best.told, f"no method brings the false -ln D below {limit:.4f}; this one leaves {worst(best):.4f}"
+        return best.told, f"no method brings the false -ln D below {limit(best):.4f}; this one leaves {worst(best):.4f}"
 
     def told(row: Judged) -> str:
-        return f"false -ln D at most {worst(row):.4f} on held-out steps (limit {limit:.4f})"
+        return f"false -ln D at most {worst(row):.4f} on held-out steps (limit {limit(row):.4f})"
 
     if series.foam.any():
         steadiest = min(row.foam for row in good)

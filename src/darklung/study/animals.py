@@ -129,7 +129,7 @@ def _tasks(
             parts = ("instrument", "scan", "effects", "retrieval", "correction")
             parameters = {p: getattr(at, p).model_dump(mode="json") for p in parts}
             parameters |= {"counts": RADIOGRAPH_COUNTS, "seed": derive_seed(study.seed, "radiograph", name)}
-            function, files = f"{HERE}:radiograph", at.instrument.files()
+            function, files = f"{HERE}:radiograph", {**at.instrument.files(), **at.correction.files()}
             tasks.append(Task("radiograph", name, function, parameters, phantom, CODE["radiograph"], files))
             targets.append(tasks[-1].name)
     tasks.append(Task("tables", "all", f"{HERE}:collect", {}, {"describe": tuple(described)}, CODE["tables"]))
@@ -184,7 +184,7 @@ def radiograph(context: Context) -> None:
     correction = CorrectionPart.model_validate(p["correction"])
     if correction.flux:
         projections = normalise_flux(projections)
-    projections, _ = fill_invalid(without_hardening(projections, instrument, correction.hardening))
+    projections, _ = fill_invalid(without_hardening(projections, instrument, correction))
     save(context.out / "projections.h5", projections)
     maps = _maps(projections)
     channels = stack_channels(attenuation=maps[0], dark_field=maps[1:], directions_rad=list(projections.directions_rad))

@@ -108,11 +108,12 @@ def calibrate_fibres(source: Path, out: Path, *, angle: str, workers: int | None
         found = np.degrees(known + error)
         lines.append(f"{row['name']:<22}{np.degrees(known):11.2f}{found:9.2f}{np.degrees(error):9.2f}{mean:12.4f}{m:12.4f}")
     spread = np.degrees(np.sqrt((fit.angle_error_rad**2).mean()))
+    turn, turn_error = np.degrees(-fit.turn_rad), np.degrees(fit.turn_error_rad)
     return "\n".join(
         [
             *lines,
-            f"gratings turned by {-np.degrees(fit.turn_rad):.2f} +- {np.degrees(fit.turn_error_rad):.2f} deg from where they "
-            f"are said to be; angle errors with that taken off: {spread:.2f} deg RMS",
+            f"gratings turned by {turn:.2f} +- {turn_error:.2f} deg from where they are said to be; angle errors with that "
+            f"taken off: {spread:.2f} deg RMS",
             f"modulation {fit.reference_modulation:.4f} +- {fit.reference_modulation_error:.4f}; misfit of -ln D "
             + (f"{fit.misfit:.4f}" if np.isfinite(fit.misfit) else "not known with three directions"),
             f"mean -ln D from {fit.range[0]:.3f} to {fit.range[1]:.3f}: outside it apply flags",

@@ -78,9 +78,36 @@ class CorrectionPart(Document):
     """What is done to retrieved projections."""
 
     flux: bool = Field(True, description="normalise each view by the air beside the animal")
-    hardening: Literal["inversion", "water", "none"] = Field(
-        "inversion", description="pseudo-monochromatic inversion, look-up for soft tissue without scattering, or nothing"
+    hardening: str = Field(
+        "inversion",
+        description="none, look_up, two_material, segmentation, factor, inversion, inversion_segmented, or module:function",
     )
+    calibration: str = Field(
+        "", description="calibration.json of darklung calibrate wedges: its spectra instead of the instrument's own"
+    )
+    second_material: str = Field("bone", description="what else is in the beam, for two_material and the segmented methods")
+    second_path: Length = Field(0.0, ge=0, description="its path in every ray, such as a container's walls; bone is found")
+
+    @model_validator(mode="after")
+    def _check(self) -> CorrectionPart:
+        from darklung.correct.ladder import find_correction
+        from darklung.physics.materials import MATERIALS
+
+        find_correction(self.hardening)
+        if self.second_material not in MATERIALS:
+            known = ", ".join(sorted(MATERIALS))
+            raise ValueError(f"second_material: {self.second_material!r} is not known; known: {known}")
+        return self
+
+    def located(self, folder: Path) -> CorrectionPart:
+        """The same with the path of `calibration` made absolute from `folder`."""
+        if not self.calibration:
+            return self
+        return self.model_copy(update={"calibration": str((folder / self.calibration).resolve())})
+
+    def files(self) -> dict[str, Path]:
+        """Files from outside that decide the correction."""
+        return {"calibration": Path(self.calibration)} if self.calibration else {}
 
 
 class ReconstructionPart(Document):
@@ -178,10 +205,13 @@ class CTStudy(Document):
             for name, site in self.sites.items()
             if site.instrument.get("file")
         }
-        return self.model_copy(update={"instrument": self.instrument.located(folder), "sites": {**self.sites, **sites}})
+        own = {"instrument": self.instrument.located(folder), "correction": self.correction.located(folder)}
+        return self.model_copy(update={**own, "sites": {**self.sites, **sites}})
 
     @model_validator(mode="after")
     def _check_sites(self) -> CTStudy:
+        if self.sites and self.correction.calibration:
+            raise ValueError("correction.calibration: belongs to one scanner, a study with sites has several")
         for split in ("sites", "test_sites"):
             for name in getattr(self.cohort, split):
                 if name not in self.sites:

@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darklung.core.checks import check_one_of
+from darklung.core.checks import check_one_of, require
 from darklung.core.types import Image, Phantom, Projections, Scan
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
@@ -126,25 +127,35 @@ def correct(context: Context) -> None:
     projections = load(context.input("retrieve") / "projections.h5", Projections)
     if part.flux:
         projections = normalise_flux(projections)
-    projections = without_hardening(
-        projections, make_instrument(InstrumentPart.model_validate(p["instrument"])), part.hardening
-    )
+    instrument = make_instrument(InstrumentPart.model_validate(p["instrument"]))
+    projections = without_hardening(projections, instrument, part)
     filled, report = fill_invalid(projections)
     save(context.out / "projections.h5", filled)
     (context.out / "validity.json").write_text(json.dumps(report))
 
 
-def without_hardening(projections: Projections, instrument: Any, method: str) -> Projections:
-    """Beam and visibility hardening corrected as for soft tissue; the energy law of scattering is that of lung."""
-    from darklung.correct.hardening import correct_hardening, water_table
-    from darklung.correct.monochromatic import inversion_table, invert_hardening
-    from darklung.correct.response import SpectralResponse
+def without_hardening(projections: Projections, instrument: Any, part: CorrectionPart) -> Projections:
+    """Beam and visibility hardening corrected as for soft tissue; the energy law of scattering is that of lung.
 
-    if method == "none":
-        return projections
-    if method == "water":
-        return correct_hardening(projections, water_table(instrument, material="soft_tissue"))
-    return invert_hardening(projections, inversion_table(SpectralResponse.of(instrument), material="soft_tissue"))
+    The spectra are the instrument's own, or those of a calibration file at the same reference energy.
+    """
+    from darklung.correct.ladder import Knowledge, find_correction
+    from darklung.correct.response import SpectralResponse
+    from darklung.physics.materials import MATERIALS
+    from darklung.study.calibration_file import load_calibration
+
+    response = SpectralResponse.of(instrument)
+    if part.calibration:
+        found = load_calibration(Path(part.calibration))
+        require(found.knowledge is not None, f"{part.calibration}: wanted a calibration of wedges, got one of {found.kind}")
+        response = replace(found.knowledge.response, reference_energy_kev=instrument.reference_energy_kev)  # type: ignore[union-attr]
+    knowledge = Knowledge(
+        response,
+        material="soft_tissue",
+        second_material=part.second_material,
+        second_m=part.second_path * MATERIALS[part.second_material].density_g_cm3,
+    )
+    return find_correction(part.hardening)(projections, knowledge)
 
 
 def reconstruct(context: Context) -> None:

@@ -32,11 +32,12 @@ CODE = {
         "features",
         "study.ct",
         "study.scanner",
+        "study.calibration_file",
         "study.animals",
     ),
     "scan": ("simulate", "physics", "tomo", "study.ct", "study.scanner"),
     "retrieve": ("retrieve", "correct.flux", "study.ct"),
-    "correct": ("correct", "physics", "tomo", "study.ct", "study.scanner"),
+    "correct": ("correct", "physics", "tomo", "study.ct", "study.scanner", "study.calibration_file"),
     "reconstruct": ("tomo", "study.ct", "study.reconstructors"),
     "features": ("features", "study.ct", "study.cases", "study.reconstructors"),
     "lobes": ("phantom.radiograph", "phantom.lobes", "features", "io.lobes", "study.lobes", "study.cases"),
@@ -101,6 +102,8 @@ def animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
         files = method_files(study.reconstruction.method) if stage == "reconstruct" else {}
         if "instrument" in parameters:
             files = study.instrument.files()
+        if "correction" in parameters:
+            files = {**files, **study.correction.files()}
         return Task(stage, name, function, parameters, needs, CODE[stage], files, transient=transient)
 
     seed = derive_seed(study.seed, "scan", name)
