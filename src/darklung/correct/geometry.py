@@ -94,16 +94,15 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
 
 
 def _opposite_views(angles_rad: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs of views that look at each other: to within half an angular step if there are such, else within one."""
+    """Pairs of views that look at each other: exactly if there are such, else to within half or one (small) angular step."""
     turn = np.sort(np.mod(angles_rad, 2 * np.pi))
     step = float(np.median(np.diff(turn))) if len(turn) > 1 else 0.0
     apart = np.mod(angles_rad[:, None] + np.pi - angles_rad + np.pi, 2 * np.pi) - np.pi
-    if step >= 0.2:
-        return []
     nearest = [(one, int(np.abs(apart[one]).argmin())) for one in range(len(angles_rad))]
     pairs = {pair: abs(float(apart[pair])) for pair in nearest if pair[0] < pair[1]}
-    within = [[pair for pair, off in pairs.items() if off <= limit * step + 1e-9] for limit in (0.5, 1.01)]
-    return within[0] or within[1]
+    limits = (0.02, 0.5, 1.01) if step < 0.2 else (0.02,)
+    within = ([pair for pair, off in pairs.items() if off <= limit * step + 1e-9] for limit in limits)
+    return next((found for found in within if found), [])
 
 
 def _mirror(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields, is_dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ConeGeometry, ParallelGeometry
-from darklung.core.types import Insertion, Phantom, Projections, Scan
+from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
@@ -34,6 +35,55 @@ def save(path: Path, value: Any) -> None:
         file.attrs["darklung_schema"] = SCHEMA
         _write(file, value)
     os.replace(partial, path)
+
+
+def save_projections(
+    path: Path, blocks: Iterable[tuple[slice, Projections]], *, geometry: ParallelGeometry, keep: Collection[int] = ()
+) -> Projections | None:
+    """Write `Projections` that come in blocks of views, so that no more than one block is held.
+
+    Parameters
+    ----------
+    blocks : iterable of (slice of views, Projections of those views)
+    geometry : ParallelGeometry
+        Of the whole scan.
+    keep : collection of int
+        Views to give back as well, to look at.
+
+    Returns
+    -------
+    Projections of the views to `keep`, or None
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    kept: dict[int, Projections] = {}
+    with h5py.File(partial, "w") as file:
+        file.attrs["darklung_schema"], file.attrs["darklung_type"] = SCHEMA, "Projections"
+        _write(file.create_group("geometry"), geometry)
+        for views, block in blocks:
+            for name in PROJECTION_MAPS:
+                values = getattr(block, name)
+                directions, _, rows, cols = values.shape
+                if name not in file:
+                    shape = (directions, geometry.views, rows, cols)
+                    file.create_dataset(name, shape, values.dtype, chunks=(1, 1, rows, cols))
+                file[name][:, views] = values
+            if "directions_rad" not in file:
+                file["directions_rad"] = block.directions_rad
+            kept |= {view: _one_view(block, view - views.start) for view in keep if views.start <= view < views.stop}
+    os.replace(partial, path)
+    return _joined([kept[view] for view in sorted(kept)]) if kept else None
+
+
+def _one_view(block: Projections, number: int) -> Projections:
+    maps = {name: getattr(block, name)[:, number : number + 1].copy() for name in PROJECTION_MAPS}
+    geometry = replace(block.geometry, angles_rad=block.geometry.angles_rad[number : number + 1])
+    return replace(block, **maps, geometry=geometry)
+
+
+def _joined(parts: list[Projections]) -> Projections:
+    maps = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in PROJECTION_MAPS}
+    angles = np.concatenate([part.geometry.angles_rad for part in parts])
+    return replace(parts[0], **maps, geometry=replace(parts[0].geometry, angles_rad=angles))
 
 
 def load(path: Path, wanted: type[T]) -> T:

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from darklung.core.checks import DarklungError, require
+from darklung.core.types import PROJECTION_MAPS
 from darklung.io.description import RawScan, read_raw, resolve_path
-from darklung.io.hdf5 import save
+from darklung.io.hdf5 import save, save_projections
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task, run_tasks
 from darklung.pipeline.record import read_json
 
 STAGE = "retrieve"
+# Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
+BLOCK_BYTES, SHOWN = 2**27, 16
 MEANINGS = {
     "name": "name of the scan",
     "directions": "grating directions",
@@ -93,10 +98,10 @@ def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
 
 
 def retrieve_one(context: Context) -> None:
-    """One scan."""
-    from darklung.io.frames import load_scan
+    """One scan; those that stay on disk are written as they are retrieved, and some of their views are shown."""
+    from darklung.io.frames import LazyFrames, load_scan
     from darklung.retrieve.overview import overview_png, summarise
-    from darklung.retrieve.stepping import retrieve
+    from darklung.retrieve.stepping import retrieve, retrieve_blocks
     from darklung.study.quality import quality_page
 
     description = Path(context.parameters["description"])
@@ -105,12 +110,27 @@ def retrieve_one(context: Context) -> None:
         raise DarklungError(f"{description}: no scan {context.parameters['name']!r} any more")
     scan = load_scan(raw, description)
     context.progress(0.2, "frames are open")
-    projections = retrieve(scan, **raw.retrieval.options())
+    options = raw.retrieval.options()
+    if isinstance(scan.frames, LazyFrames):
+        pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
+        block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
+        blocks = _told_on(context, retrieve_blocks(scan, views=block, **options), scan.geometry.views)
+        shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
+        projections = save_projections(context.out / "projections.h5", blocks, geometry=scan.geometry, keep=shown)
+    else:
+        projections = retrieve(scan, **options)
+        save(context.out / "projections.h5", projections)
     context.progress(0.8, "retrieved")
-    save(context.out / "projections.h5", projections)
     overview_png(projections, context.out / "overview.png", title=raw.name)
-    quality_page(projections, context.out / "quality.html", title=raw.name, scan=scan, options=raw.retrieval.options())
-    (context.out / "summary.json").write_text(json.dumps(summarise(projections), indent=1))
+    quality_page(projections, context.out / "quality.html", title=raw.name, scan=scan, options=options)
+    numbers = {**summarise(projections), "views": scan.geometry.views}
+    (context.out / "summary.json").write_text(json.dumps(numbers, indent=1))
+
+
+def _told_on(context: Context, blocks: Any, views: int) -> Iterator[Any]:
+    for part, block in blocks:
+        yield part, block
+        context.progress(0.2 + 0.6 * part.stop / views, f"view {part.stop} of {views}")
 
 
 def _numbers(columns: dict[str, str]) -> dict[str, Any]:
