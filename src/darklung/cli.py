@@ -111,7 +111,7 @@ def qc(
 def align(
     source: Annotated[Path, typer.Argument(help="Projections of a turn (HDF5), as retrieve writes them.")],
     out: Annotated[Path, typer.Option(help="The aligned projections (.h5).")],
-    tilt: Annotated[str, typer.Option(help="The detector's turn in its plane: estimate, or such as '0.3 deg'.")] = "estimate",
+    tilt: Annotated[str, typer.Option(help="The detector's turn in its plane: estimate, or '0.3 deg'.")] = "estimate",
     axis: Annotated[str, typer.Option(help="Column of the rotation axis: estimate, or a number.")] = "estimate",
     shifts: Annotated[bool, typer.Option("--shifts", help="Also find by how much the sample moved in each view.")] = False,
     magnification: Annotated[float, typer.Option(min=0.5, max=2.0, help="Relative to the pixel the file states.")] = 1.0,
