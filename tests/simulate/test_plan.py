@@ -37,9 +37,9 @@ def test_plan_agrees_with_a_full_simulation(default: ScanPlan) -> None:
     # Slices of two mice in turn, with and without nodule, far enough apart in noise but not in space: α = 90° only
     protocol = replace(PROTOCOL, directions_rad=(np.pi / 2,), counts_per_pixel=PROTOCOL.counts_per_pixel / 2)
     images = []
-    for nodule in (planning._LUNG, planning.LESIONS["solid"]):
+    for nodule in (None, planning.LESIONS["solid"]):
         scan = simulate_scan(
-            stack(planning._slice(pixel_m, nodule), rows), instrument=make_instrument(), protocol=protocol, seed=4
+            stack(planning.mouse_slice(pixel_m, nodule), rows), instrument=make_instrument(), protocol=protocol, seed=4
         )
         basis = np.exp(-1j * scan.step_phase_rad[0])
         frames, flats = scan.frames[0].astype(float), scan.flats[0].astype(float).mean(axis=0)

@@ -158,17 +158,18 @@ def plan_scan(
     behind_sample : float
         Transmission of what stands between animal and detector, for dose and fluence.
     gratings : Gratings, optional
-        Unevenness of the field, for the range of the visibility.
+        Unevenness of flux and visibility over the field.
     """
     check_range("pixel_m", pixel_m, 1e-6, COARSEST_M)
     protocol = replace(protocol, supersampling=1)
-    healthy = _sinograms(_slice(pixel_m, _LUNG), instrument, protocol)
+    field = gratings or Gratings()
+    healthy = _sinograms(mouse_slice(pixel_m, None), instrument, protocol, field)
     geometry = _geometry(healthy, protocol, pixel_m)
     noise = _voxel_noise(healthy, instrument, protocol, geometry)
     images = _images(healthy, geometry)
     lesions = []
     for name, lesion in LESIONS.items():
-        other = _sinograms(_slice(pixel_m, lesion), instrument, protocol)
+        other = _sinograms(mouse_slice(pixel_m, lesion), instrument, protocol, field)
         lesions.append(_contrast(name, healthy, other, images, _images(other, geometry), noise, pixel_m))
     body = healthy.attenuation > 1e-3
     worst = np.unravel_index(np.argmin(healthy.strength), healthy.strength.shape)
@@ -188,7 +189,7 @@ def plan_scan(
         dose_gy=dose,
         fluence_rate=float(exposed.sum() / protocol.exposure_s),
         flat_visibility=instrument.flat_visibility,
-        visibility_range=_visibility_range(instrument, protocol, gratings or Gratings()),
+        visibility_range=_visibility_range(instrument, protocol, field),
         correlation_length_m=_ends(xi),
         correlation_depth_m=_ends(instrument.reference_correlation_length_m * np.maximum(1 + depth, 0)),
         attenuation=float(healthy.attenuation.max()),
@@ -210,8 +211,12 @@ def _visibility_range(instrument: Instrument, protocol: Protocol, gratings: Grat
     return _ends(instrument.flat_visibility * maps.visibility)
 
 
-def _slice(pixel_m: float, nodule: tuple[float, float]) -> Phantom:
-    """One slice of a mouse with a 1 mm nodule of (φ, S_V) in the middle of its right lung; drawn 4 times finer."""
+def mouse_slice(pixel_m: float, nodule: tuple[float, float] | None) -> Phantom:
+    """One slice of the plan's mouse: 21 mm across, two lungs, and a 1 mm nodule of (φ, S_V) in one if not None.
+
+    Drawn four times finer than the pixels.
+    """
+    nodule = _LUNG if nodule is None else nodule
     size, fine = int(np.ceil(1.1 * 2 * _BODY_M / pixel_m)), 4
     axis = (np.arange(size * fine) - (size * fine - 1) / 2) * pixel_m / fine
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -239,16 +244,17 @@ def _slice(pixel_m: float, nodule: tuple[float, float]) -> Phantom:
     )
 
 
-def _sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol) -> _Sinograms:
+def _sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol, gratings: Gratings) -> _Sinograms:
     signals = list(view_signals(phantom, instrument=instrument, protocol=protocol))
     mean = np.stack([signal.mean for signal in signals])
     fringe = np.stack([np.abs(signal.fringe) for signal in signals], axis=1)
-    counts = protocol.frame_counts * protocol.steps * mean
-    visibility = fringe / mean
+    maps = flat_maps(gratings, directions_rad=protocol.directions_rad, rows=1, cols=mean.shape[-1])
+    counts = protocol.frame_counts * protocol.steps * mean * maps.flux[:, None]
+    visibility = fringe / mean * maps.visibility[:, None]
     return _Sinograms(
         attenuation=-np.log(mean),
-        dark_field=-np.log(visibility / instrument.flat_visibility),
-        attenuation_variance=log_transmission_variance(counts),
+        dark_field=-np.log(fringe / mean / instrument.flat_visibility),
+        attenuation_variance=log_transmission_variance(counts).mean(axis=0),
         dark_field_variance=log_visibility_variance(visibility, counts),
         strength=counts * visibility**2,
     )
