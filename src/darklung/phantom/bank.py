@@ -171,6 +171,9 @@ class Host:
     correlation_length_m: float
 
 
+Texture = tuple[NDArray[np.float64], NDArray[np.float64]]  # of attenuation (z, y, x) and scattering (direction, z, y, x)
+
+
 @dataclass(frozen=True)
 class LungThere:
     """Means of the lung that an insertion replaces.
@@ -178,23 +181,30 @@ class LungThere:
     Parameters
     ----------
     attenuation_per_m : float
+        Of its parenchyma: vessels are left out.
     scattering_per_m : tuple of float
-        One a grating direction.
+        One a grating direction; with what vessels take of it.
+    vessels : float
+        Share of vessels, which stay.
     """
 
     attenuation_per_m: float
     scattering_per_m: tuple[float, ...]
+    vessels: float = 0.0
 
     def fraction(self, host: Host) -> float:
         """Its tissue fraction φ."""
         return self.attenuation_per_m / host.tissue_per_m
 
 
-def lesion_changes(lesion: BankLesion, lung: LungThere, host: Host) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def lesion_changes(
+    lesion: BankLesion, lung: LungThere, host: Host, texture: Texture | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Changes of attenuation (z, y, x) and of scattering (direction, z, y, x) [1/m] where a lesion replaces lung.
 
-    Δμ = Σ w (φ μ_tissue − μ_lung) and Δε = Σ w ε_lung (ε(φ, S_V)/ε(φ_lung, S_V,lung) − 1) over core and rim of share w: the
-    dark field is scaled by the lung's own in each direction, so that only the ratio is a model's.
+    Δμ = Σ w (1 − v)(φ μ_tissue − μ_lung) and Δε = Σ w ε_lung (ε(φ, S_V)/ε(φ_lung, S_V,lung) − 1) over core and rim of share
+    w, v the share of vessels: the dark field is scaled by the lung's own in each direction, so that only the ratio is a
+    model's. `texture` is how the parenchyma deviates from its mean, relative: the lesion replaces that too.
 
     Raises
     ------
@@ -206,15 +216,17 @@ def lesion_changes(lesion: BankLesion, lung: LungThere, host: Host) -> tuple[NDA
         r_mu, r_epsilon = lesion.sham_ratios
         share = lesion.share.astype(np.float64)
         return share * mu * (r_mu - 1), own[:, None, None, None] * share * (r_epsilon - 1)
+    of_mu, of_epsilon = (np.zeros(1), np.zeros((len(own), 1, 1, 1))) if texture is None else texture
     phi = lung.fraction(host)
     require(0.02 < phi < 0.98, f"corner: wanted lung there, got a mean tissue fraction of {phi:.2f}")
     beam = (host.contrast, host.energy_kev, host.correlation_length_m)
     healthy = float(two_phase(phi, host.interface_density_per_m, *beam))
     ill = two_phase(lesion.fraction, lesion.surface_ratio * host.interface_density_per_m, *beam)
     squeezed = float(two_phase(lesion.rim_fraction, lesion.rim_surface * host.interface_density_per_m, *beam))
-    attenuation = lesion.share * (lesion.fraction * host.tissue_per_m - mu)
-    attenuation = attenuation + lesion.rim * (lesion.rim_fraction * host.tissue_per_m - mu)
-    relative = lesion.share * (ill / healthy - 1) + lesion.rim * (squeezed / healthy - 1)
+    there = mu * (1 + of_mu)
+    attenuation = lesion.share * (lesion.fraction * host.tissue_per_m - there)
+    attenuation = (attenuation + lesion.rim * (lesion.rim_fraction * host.tissue_per_m - there)) * (1 - lung.vessels)
+    relative = lesion.share * (ill / healthy - 1 - of_epsilon) + lesion.rim * (squeezed / healthy - 1 - of_epsilon)
     return np.asarray(attenuation, dtype=np.float64), own[:, None, None, None] * relative
 
 

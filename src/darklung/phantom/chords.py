@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -12,6 +14,30 @@ from darklung.core.checks import check_positive, check_range
 FINE = 3
 # Share of its volume that a body cut by the mask's edge has inside.
 INSIDE = (0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Body:
+    """An irregular body that can be drawn again, as chords or in three dimensions; see `lesion_chords`."""
+
+    diameter_m: float
+    roughness: float
+    offset_px: tuple[float, float]
+    seed: int
+
+    def chords(self, pixel_m: float) -> NDArray[np.float64]:
+        """Chords [m], (row, col)."""
+        return lesion_chords(
+            diameter_m=self.diameter_m, pixel_m=pixel_m, roughness=self.roughness, offset_px=self.offset_px,
+            rng=np.random.default_rng(self.seed),
+        )  # fmt: skip
+
+    def voxels(self, pixel_m: float) -> NDArray[np.bool_]:
+        """The body on voxels of a third of a pixel, (row, depth, col)."""
+        return lesion_body(
+            diameter_m=self.diameter_m, pixel_m=pixel_m, roughness=self.roughness, offset_px=self.offset_px,
+            rng=np.random.default_rng(self.seed),
+        )  # fmt: skip
 
 
 def lesion_chords(
@@ -38,6 +64,21 @@ def lesion_chords(
     offset_px : (row, col)
         Where the body's middle lies from the middle pixel's centre, within half a pixel.
     """
+    body = lesion_body(diameter_m=diameter_m, pixel_m=pixel_m, roughness=roughness, rng=rng, offset_px=offset_px)
+    fine = body.sum(axis=1) * (pixel_m / FINE)
+    side = len(body) // FINE
+    return np.asarray(fine.reshape(side, FINE, side, FINE).mean(axis=(1, 3)))
+
+
+def lesion_body(
+    *,
+    diameter_m: float,
+    pixel_m: float,
+    roughness: float,
+    rng: np.random.Generator,
+    offset_px: tuple[float, float] = (0.0, 0.0),
+) -> NDArray[np.bool_]:
+    """The body of `lesion_chords` itself on voxels of a third of a pixel, (row, depth, col)."""
     check_positive("diameter_m", diameter_m)
     check_range("roughness", roughness, 0.0, 0.3)
     half = int(np.ceil(0.5 * diameter_m * (1 + 4 * roughness) / pixel_m)) + 1
@@ -54,9 +95,7 @@ def lesion_chords(
     relative = radius / np.maximum(1 + bump, np.float32(0.3))
     # The surface that encloses the wanted volume: a quantile of the relative radius.
     count = max(round(np.pi / 6 * diameter_m**3 / step**3), 1)
-    body = relative <= np.partition(relative.ravel(), count - 1)[count - 1]
-    fine = body.sum(axis=1) * step
-    return np.asarray(fine.reshape(side, FINE, side, FINE).mean(axis=(1, 3)))
+    return np.asarray(relative <= np.partition(relative.ravel(), count - 1)[count - 1])
 
 
 def has_room(free: NDArray[np.bool_], thickness: NDArray, *, diameter_px: float, diameter_m: float) -> bool:

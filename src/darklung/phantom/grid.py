@@ -50,6 +50,11 @@ class Grid:
         """The part of this grid inside `box`."""
         return Grid(self.voxel_m, *(axis[part] for axis, part in zip(self.axes, box)))
 
+    def about(self, centre_m: tuple[float, float, float]) -> Grid:
+        """The same voxels in coordinates that count from `centre_m`."""
+        z, y, x = (axis - c for axis, c in zip(self.axes, centre_m))
+        return Grid(self.voxel_m, z, y, x)
+
     def box_around(self, centre_m: tuple[float, float, float], reach_m: float) -> tuple[slice, slice, slice]:
         """Slices of the cube of half-width `reach_m` around `centre_m`, cut at the grid's ends."""
         parts = []

@@ -179,14 +179,17 @@ def _within(rng: np.random.Generator, bounds: tuple[float, float], noise: Field)
 
 
 def lesion_fields(growth: Growth, grid: Grid) -> tuple[Field, Field]:
-    """Tissue fraction φ, and S_V relative to healthy lung, that a lesion or mimic has at every voxel of `grid`."""
+    """Tissue fraction φ, and S_V relative to healthy lung, that a lesion or mimic has at every voxel of `grid`.
+
+    Coordinates count from its own centre: it is the same object wherever it is put.
+    """
     rng = stream(growth.seed, "tissue")
     scales = (0.6 * MM, 0.3 * MM)
     fraction = _within(rng, growth.tissue.fraction, fractal_noise(grid, growth.seed, "fraction", scales, 0.7))
     return fraction, _within(rng, growth.tissue.surface, fractal_noise(grid, growth.seed, "surface", scales, 0.7))
 
 
-def _target(growth: Growth, site: Site, distance_m: Field) -> tuple[Field, Field]:
+def _target(growth: Growth, site: Site, distance_m: Field, centre_m: tuple[float, float, float]) -> tuple[Field, Field]:
     """φ and S_V that the insertion would have at every voxel of the site."""
     a = site.anatomy
     if growth.kind == "sham":
@@ -194,7 +197,7 @@ def _target(growth: Growth, site: Site, distance_m: Field) -> tuple[Field, Field
         fresh = Refresh(inward * inward * (3 - 2 * inward), derive_seed(growth.seed, "sham"))
         smooth = healthy_fraction(site.grid, site.lung_distance_m, a)
         return textured(smooth, site.grid, a, site.variant, site.seed, fresh)
-    fraction, relative = lesion_fields(growth, site.grid)
+    fraction, relative = lesion_fields(growth, site.grid.about(centre_m))
     return fraction, relative * np.float32(a.interface_density_per_m)
 
 
@@ -232,7 +235,7 @@ def edit(growth: Growth, site: Site, centre_m: tuple[float, float, float]) -> ND
     if growth.request.tissue == "vessel_cluster" and growth.kind != "sham":
         _tangle(growth, site, centre_m, core)
         return np.asarray(core > 0.5)
-    fraction, surface = _target(growth, site, distance_m)
+    fraction, surface = _target(growth, site, distance_m, centre_m)
     if growth.tissue.rim and growth.kind != "sham":
         _compress_rim(growth, site, distance_m, core)
     _blend(site.parenchyma, core, fraction, surface)

@@ -26,7 +26,7 @@ from scipy import ndimage
 from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
-from darklung.phantom.chords import chords_on_grid, find_place, has_room, lesion_chords
+from darklung.phantom.chords import Body, chords_on_grid, find_place, has_room
 from darklung.phantom.lobes import LobeQuality, RadiographLobe, lobe_quality, lung_thickness, smooth_inside
 from darklung.phantom.renoise import changed_maps
 
@@ -110,12 +110,14 @@ class InsertionSettings:
 
 @dataclass(frozen=True)
 class RadiographInsertion:
-    """One insertion with what makes it: the record, the drawn ratios and the greatest chord."""
+    """One insertion with what makes it: the record, the drawn ratios, the greatest chord, the body and its middle pixel."""
 
     insertion: Insertion
     attenuation_ratio: float
     dark_field_ratio: float
     greatest_chord_m: float
+    body: Body
+    place: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -260,10 +262,9 @@ def _insert(
         diameter = settings.diameter_m[0] if attempt >= TRIES - 3 else rng.uniform(*settings.diameter_m)
         if not has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
             continue
-        offset, roughness = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.08, 0.18)
-        chords = lesion_chords(
-            diameter_m=diameter, pixel_m=lobe.pixel_m, roughness=roughness, rng=rng, offset_px=(offset[0], offset[1])
-        )
+        row, col = rng.uniform(-0.5, 0.5, 2)
+        body = Body(diameter, float(rng.uniform(0.08, 0.18)), (float(row), float(col)), int(rng.integers(2**63)))
+        chords = body.chords(lobe.pixel_m)
         cut = lobe.mask if settings.at_edge else None
         place = find_place(chords, canvas.free, thickness, edge_px=settings.edge_m / lobe.pixel_m, rng=rng, mask=cut)
         if place is not None:
@@ -277,9 +278,9 @@ def _insert(
         canvas.instances[chord > LABEL_CHORD_M] = number
         canvas.path_m += chord
     canvas.free[chord > 0] = False
-    row, col = (o + (p + f) * lobe.pixel_m for o, p, f in zip(lobe.maps.origin_m, place, offset))
+    row, col = (o + (p + f) * lobe.pixel_m for o, p, f in zip(lobe.maps.origin_m, place, body.offset_px))
     record = Insertion(number, kind, tissue, (row, 0.0, col), diameter)
-    return RadiographInsertion(record, r_mu, r_epsilon, float(chord.max()))
+    return RadiographInsertion(record, r_mu, r_epsilon, float(chord.max()), body, place)
 
 
 def _apply(

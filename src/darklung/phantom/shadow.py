@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.geometry import ParallelGeometry
-from darklung.phantom.bank import Host, lesion_changes, reach_m
+from darklung.phantom.bank import Host, reach_m
 from darklung.phantom.grid import Grid
 from darklung.phantom.volume import PlacedLesion
 from darklung.tomo.projector import Projector
@@ -64,8 +64,7 @@ def make_solid(
     count = 2 * int(np.ceil(reach / voxel))
     across = (np.arange(count, dtype=np.float64) - (count - 1) / 2) * voxel
     fine = Grid(voxel, heights, y + across, x + across)
-    lesion = placed.drawn(fine)
-    attenuation, scattering = lesion_changes(lesion, placed.lung, host)
+    lesion, attenuation, scattering = placed.changes(fine, host)
     path = lesion.share if not placed.sham else np.zeros_like(lesion.share)
     fields = np.stack([attenuation, *scattering, attenuation / host.tissue_per_m, path]).astype(np.float32)
     if region is not None:

@@ -16,7 +16,7 @@ from scipy import ndimage
 from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import Image, Insertion
-from darklung.phantom.bank import DRAWABLE, BankLesion, Host, LungThere, draw_lesion, lesion_changes, reach_m
+from darklung.phantom.bank import DRAWABLE, BankLesion, Host, LungThere, Texture, draw_lesion, lesion_changes, reach_m
 from darklung.phantom.families import MM, family
 from darklung.phantom.grid import Grid
 from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, Growth, LesionRequest, draw_growth
@@ -24,8 +24,13 @@ from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, Growth, 
 Centre = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 Wanted = tuple[str, str]  # kind, class
-TRIES, PLACES = 12, 120
+PLACES = ("across edge", "near edge", "inside")
+TRIES, CENTRES = 12, 120
+FINE = 2  # points along a voxel at which insertions are drawn
 GAP_M = 0.3 * MM
+TEXTURE_M = 0.25 * MM  # lung's texture coarser than this (standard deviation of a Gaussian) is replaced with the lung
+MOST_TEXTURE = 0.4
+HIDDEN_VESSELS = 0.03  # share of vessels in lung that a reconstruction does not show as such; 3 to 8 % are vessels in all
 LEAST_INSIDE = 0.5  # of a lesion that may cross the region's edge
 PARENCHYMA = (0.05, 0.60)  # mean tissue fraction of what may be replaced
 
@@ -40,14 +45,23 @@ class PlacedLesion:
         ``center_m`` in the volume's coordinates.
     growth : Growth
     lung : LungThere
-    place : {"inside", "edge"}
-        Edge where its core touches the region's surface.
+    texture : Image, optional
+        Relative deviation of attenuation and of each dark field from `lung`, around the insertion.
+    place : str
+        One of `PLACES`: its core is cut by the region's surface, comes within 0.3 mm of it, or neither.
     """
 
     insertion: Insertion
     growth: Growth
     lung: LungThere
     place: str
+    texture: Image | None = None
+
+    def changes(self, grid: Grid, host: Host) -> tuple[BankLesion, NDArray[np.float64], NDArray[np.float64]]:
+        """The lesion on `grid`, and its changes of attenuation and of scattering there (see `lesion_changes`)."""
+        lesion = self.drawn(grid)
+        texture = None if self.texture is None else _interpolated(self.texture, grid)
+        return lesion, *lesion_changes(lesion, self.lung, host, texture)
 
     @property
     def sham(self) -> bool:
@@ -56,8 +70,7 @@ class PlacedLesion:
 
     def drawn(self, grid: Grid) -> BankLesion:
         """The lesion on voxels given in the volume's coordinates."""
-        own = (axis - c for axis, c in zip(grid.axes, self.insertion.center_m))
-        return draw_lesion(self.growth, Grid(grid.voxel_m, *own))
+        return draw_lesion(self.growth, grid.about(self.insertion.center_m))
 
 
 def volume_grid(image: Image) -> Grid:
@@ -184,7 +197,7 @@ def _candidates(space: _Space, size_m: float, rng: np.random.Generator) -> list[
     index = np.flatnonzero(deep & space.free)
     if len(index) == 0:
         return []
-    chosen = np.stack(np.unravel_index(rng.choice(index, min(PLACES, len(index)), replace=False), deep.shape), axis=1)
+    chosen = np.stack(np.unravel_index(rng.choice(index, min(CENTRES, len(index)), replace=False), deep.shape), axis=1)
     moved = chosen + rng.uniform(-0.5, 0.5, chosen.shape)
     origin = np.array([axis[0] for axis in space.grid.axes])
     return [(float(p[0]), float(p[1]), float(p[2])) for p in origin + moved * space.grid.voxel_m]
@@ -212,19 +225,66 @@ def _fitted(space: _Space, number: int, kind: str, growth: Growth, centre: Centr
     if not space.free[box][near & inside].all():
         return None
     weight = lesion.touched * inside
-    lung = LungThere(*_means(space, box, weight))
+    lung = _lung_there(space, box, weight)
     if not PARENCHYMA[0] < lung.fraction(space.host) < PARENCHYMA[1]:
         return None
     space.free[box] &= ~touched
-    rim = space.depth_m[box][core & inside].min() <= 1.5 * grid.voxel_m if (core & inside).any() else True
-    return PlacedLesion(insertion, growth, lung, "edge" if rim else "inside")
+    place = _place_of(core, inside, space.depth_m[box])
+    return PlacedLesion(insertion, growth, lung, place, _texture(space, box, lung, weight))
 
 
-def _means(space: _Space, box: Box, weight: NDArray) -> tuple[float, tuple[float, ...]]:
-    """Weighted means of attenuation and of each direction's scattering."""
+def _place_of(core: NDArray[np.bool_], inside: NDArray[np.bool_], depth_m: NDArray[np.float64]) -> str:
+    if (core & ~inside).any():
+        return PLACES[0]
+    return PLACES[1] if depth_m[core].min() < GAP_M else PLACES[2]
+
+
+def _lung_there(space: _Space, box: Box, weight: NDArray) -> LungThere:
+    """Means of what is replaced, and from them the parenchyma between the vessels.
+
+    Vessels that stand out raise the mean above the median by their share; of those too fine to stand out a share is assumed.
+    """
     total = float(weight.sum())
-    mu = float(np.nansum(space.attenuation[box] * weight)) / total
-    return mu, tuple(float(np.nansum(s[box] * weight)) / total for s in space.scattering)
+    values = np.nan_to_num(space.attenuation[box])
+    mean = float((values * weight).sum()) / total
+    own = values[weight > 0.5] if (weight > 0.5).any() else values[weight > 0]
+    middle = min(float(np.median(own)), mean)
+    tissue = space.host.tissue_per_m
+    seen = (mean - middle) / max(tissue - middle, 1e-9)
+    vessels = float(np.clip(seen + HIDDEN_VESSELS, 0, 0.3))
+    dark = tuple(float(np.nansum(s[box] * weight)) / total for s in space.scattering)
+    return LungThere(max((mean - vessels * tissue) / (1 - vessels), 0.0), dark, vessels)
+
+
+def _texture(space: _Space, box: Box, lung: LungThere, touched: NDArray) -> Image:
+    """How smoothed lung deviates from its mean, in units of the parenchyma; more than 40 % is vessel and stays.
+
+    Its mean over the insertion is zero, so that it moves what is replaced and changes nothing of how much.
+    """
+    grid = space.grid
+    sigma = TEXTURE_M / grid.voxel_m
+    found = []
+    for values, mean in zip((space.attenuation, *space.scattering), (lung.attenuation_per_m, *lung.scattering_per_m)):
+        wide = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in box)
+        inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide))
+        known = space.region[wide].astype(np.float64)
+        weight = np.maximum(ndimage.gaussian_filter(known, sigma), 1e-6)
+        smooth = ndimage.gaussian_filter(np.nan_to_num(values[wide]) * known, sigma) / weight
+        level = float((smooth[inner] * touched).sum() / touched.sum())
+        deviation = np.clip((smooth[inner] - level) / max(mean, 1e-9), -MOST_TEXTURE, MOST_TEXTURE)
+        found.append(deviation - float((deviation * touched).sum() / touched.sum()))
+    local = grid.box(box)
+    origin = tuple(float(axis[0]) for axis in local.axes)
+    names = ("attenuation", *(f"dark_field_{k}" for k in range(len(found) - 1)))
+    return Image(np.stack(found), names, ("1",) * len(found), (grid.voxel_m,) * 3, origin)
+
+
+def _interpolated(texture: Image, grid: Grid) -> Texture:
+    """Texture at the voxels of `grid`; beyond its box that of the nearest voxel."""
+    at = [(axis - o) / d for axis, o, d in zip(grid.axes, texture.origin_m, texture.spacing_m)]
+    points = np.meshgrid(*at, indexing="ij")
+    values = [ndimage.map_coordinates(channel, points, order=1, mode="nearest") for channel in texture.data]
+    return values[0], np.stack(values[1:]) if len(values) > 1 else np.zeros((0, *grid.shape))
 
 
 @dataclass(frozen=True)
@@ -248,7 +308,12 @@ class VolumeChanges:
 
 
 def volume_changes(
-    placed: Sequence[PlacedLesion], grid: Grid, region: NDArray[np.bool_], *, host: Host, blur_m: float = 0.0
+    placed: Sequence[PlacedLesion],
+    grid: Grid,
+    region: NDArray[np.bool_],
+    *,
+    host: Host,
+    blur_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> VolumeChanges:
     """Draw insertions on the voxels of a volume.
 
@@ -259,25 +324,52 @@ def volume_changes(
     region : (z, y, x) bool
         Nothing outside it is changed or labelled.
     host : Host
-    blur_m : float
-        Standard deviation of the reconstruction's blur [m], applied to the changes, not to the labels.
+    blur_m : (z, y, x)
+        Standard deviations of the reconstruction's blur [m], applied to the changes, not to the labels.
     """
     directions = max((len(p.lung.scattering_per_m) for p in placed), default=0)
     attenuation = np.zeros(grid.shape)
     scattering = np.zeros((directions, *grid.shape))
     share, instances = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint16)
     for one in placed:
-        box = grid.box_around(one.insertion.center_m, reach_m(one.growth) + 4 * blur_m + 2 * grid.voxel_m)
-        lesion = one.drawn(grid.box(box))
+        box = grid.box_around(one.insertion.center_m, reach_m(one.growth) + 4 * max(blur_m) + 2 * grid.voxel_m)
+        lesion, *fine = one.changes(_finer(grid.box(box)), host)
         inside = region[box]
-        changes = [values * inside for values in lesion_changes(lesion, one.lung, host)]
-        if blur_m > 0:
-            sigma = blur_m / grid.voxel_m
-            changes = [ndimage.gaussian_filter(c, (*(0,) * (c.ndim - 3), *(sigma,) * 3)) for c in changes]
+        changes = [_coarse(values) * inside for values in fine]
+        sigma = tuple(b / grid.voxel_m for b in blur_m)
+        if any(sigma):
+            changes = [ndimage.gaussian_filter(c, (*(0.0,) * (c.ndim - 3), *sigma)) for c in changes]
         attenuation[box] += changes[0]
         scattering[(slice(None), *box)] += changes[1]
         if not one.sham:
-            own = lesion.share * inside
+            own = _coarse(lesion.share) * inside
             share[box] = np.maximum(share[box], own)
             instances[box][own > 0.5] = one.insertion.number
     return VolumeChanges(attenuation, scattering, share, instances)
+
+
+def _finer(grid: Grid) -> Grid:
+    """`FINE` points along each voxel of `grid`, spread evenly."""
+    voxel = grid.voxel_m / FINE
+    inner = (np.arange(FINE) - (FINE - 1) / 2) * voxel
+    z, y, x = ((axis[:, None] + inner).ravel() for axis in grid.axes)
+    return Grid(voxel, z, y, x)
+
+
+def _coarse(values: NDArray) -> NDArray:
+    """Means over the points of each voxel; the last three axes are z, y, x."""
+    z, y, x = (n // FINE for n in values.shape[-3:])
+    blocks = values.reshape(*values.shape[:-3], z, FINE, y, FINE, x, FINE)
+    return np.asarray(blocks.mean(axis=(-5, -3, -1)))
+
+
+def contrast_of(placed: PlacedLesion, host: Host) -> tuple[float, float]:
+    """Attenuation and scattering (mean over directions) of the core over those of the lung that it replaces."""
+    reach = placed.growth.blob.reach_m()
+    axis = np.linspace(-reach, reach, 25)
+    z, y, x = (axis + c for c in placed.insertion.center_m)
+    lesion = placed.drawn(Grid(float(axis[1] - axis[0]), z, y, x))
+    core = lesion.share > 0.99 * lesion.share.max()
+    changes, lung = lesion_changes(lesion, placed.lung, host), placed.lung
+    dark = [1 + float((c / lesion.share.max())[core].mean()) / s for c, s in zip(changes[1], lung.scattering_per_m) if s]
+    return 1 + float(changes[0][core].mean()) / lung.attenuation_per_m, float(np.mean(dark)) if dark else float("nan")

@@ -32,7 +32,7 @@ COLUMNS = {
     "z_mm": "centre along the rotation axis (rows of a radiograph), in the scan's coordinates",
     "y_mm": "centre along y; 0 in a radiograph of one view, where it is not known",
     "x_mm": "centre along x (columns of a radiograph)",
-    "place": "edge where it touches the lung region's surface, else inside",
+    "place": "across edge: cut by the lung region's surface; near edge: within 0.3 mm of it; else inside",
     "mu_ratio": "attenuation of its core over that of the lung it replaced",
     "epsilon_ratio": "scattering of its core over that of the lung it replaced, mean over grating directions",
     "synthetic_flag": "true: what was put in is synthetic, the scan is as it was given",
@@ -67,7 +67,9 @@ class InsertOptions(Document):
     growth: str = Field("A", description="family whose law of growth the outlines follow: A, B or C")
     across_edge: bool = Field(False, description="put them across the lung region's edge, cut by it")
     thickness: Length = Field(3e-3, gt=0, description="thickness of an excised lobe where it attenuates most")
-    blur: Length = Field(0.0, ge=0, description="standard deviation of the scan's blur, given to what is put in")
+    blur: Length | None = Field(
+        None, description="standard deviation of the scan's blur, given to what is put in; volumes have 0.5 voxel by default"
+    )
     pixel: Length = Field(7.5e-5, gt=0, description="detector pixel of .npz lobes, which do not say it")
 
     @model_validator(mode="after")
@@ -205,7 +207,7 @@ def _told(out: Path, copies: int) -> str:
         own = [r for r in rows if (r["kind"], r["tissue"]) == (kind, tissue)]
         sizes = [r["diameter_mm"] for r in own]
         ratios = [_mean([r[k] for r in own]) for k in ("mu_ratio", "epsilon_ratio")]
-        edge = sum(r["place"] == "edge" for r in own)
+        edge = sum(r["place"] != "inside" for r in own)
         spread = f"{min(sizes):.2f}-{max(sizes):.2f}"
         lines.append(f"{kind:<8}{tissue:<14}{len(own):7d}{spread:>12}{edge:9d}{ratios[0]:10.2f}{ratios[1]:11.2f}")
     skipped = [s for n in sorted((out / STAGE).glob("*/notes.json")) for s in json.loads(n.read_text()).get("skipped", ())]

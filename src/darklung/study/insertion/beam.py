@@ -12,6 +12,7 @@ from scipy import ndimage
 from darklung.core.geometry import ParallelGeometry
 from darklung.correct.response import SpectralResponse
 from darklung.phantom.shadow import Shadow, make_solid, shadow_of
+from darklung.phantom.volume import PLACES
 from darklung.physics.instrument import Instrument
 from darklung.study.insertion.volumes import Planned
 
@@ -21,7 +22,7 @@ ViewShadow = Callable[[int], Shadow | None]
 
 def shadows_of(plan: Planned, geometry: ParallelGeometry, *, blur_m: float) -> ViewShadow:
     """View -> shadow of all insertions of a CT's plan."""
-    cut = plan.region if any(one.place == "edge" for one in plan.placed) else None
+    cut = plan.region if any(one.place == PLACES[0] for one in plan.placed) else None
     solids = [make_solid(one, geometry, host=plan.host, region=cut, grid=plan.grid) for one in plan.placed]
     sigma = blur_m / geometry.pixel_m
     margin = MARGIN_PX + int(np.ceil(3 * sigma))

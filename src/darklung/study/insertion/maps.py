@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from darklung.core.checks import require
 from darklung.core.random import derive_seed
 from darklung.core.types import Image
 from darklung.io.images import load_image, save_image
+from darklung.phantom.volume import GAP_M, PLACES
 from darklung.pipeline import Context
 from darklung.study.insertion.contact import make_tile, save_tiles
 from darklung.study.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m
@@ -34,7 +36,7 @@ def settings_of(parameters: Any, **changes: Any) -> Any:
         diameter_m=options.diameter,
         lesions=(0, options.lesions),
         greatest_thickness_m=max(options.thickness, options.diameter[1]),
-        psf_fwhm_m=2.3548 * options.blur,
+        psf_fwhm_m=2.3548 * (options.blur or 0.0),
         at_edge=options.across_edge,
         noise="photons",
         **changes,
@@ -53,7 +55,7 @@ def seed_of(parameters: Any) -> int:
 
 def blur_of(parameters: Any) -> float:
     """Standard deviation of the scan's blur [m]."""
-    return float(_options(parameters).blur)
+    return float(_options(parameters).blur or 0.0)
 
 
 def streak_pixels(dark_field: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -119,7 +121,7 @@ def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDAr
         at = tuple((c - o) / pixel for c, o in zip(centre, image.origin_m))
         own = case.instances == one.number
         volume = float(case.path_m[_near(case, one, image)].sum()) * pixel**2
-        place = "edge" if own.any() and _touches(own, case.region) else "inside"
+        place = _place(own, case.region, pixel) if own.any() else PLACES[2]
         size = None if sham else sphere_diameter_m(volume)
         ratios = (None, None) if sham else (put.attenuation_ratio, put.dark_field_ratio)
         made.append(Made(replace(one, tissue=_plain(one.tissue)), place, size, ratios))
@@ -145,10 +147,9 @@ def _near(case: Any, one: Any, image: Image) -> NDArray[np.bool_]:
     return np.asarray(away[one.number] <= np.min(list(away.values()), axis=0))
 
 
-def _touches(own: NDArray[np.bool_], region: NDArray[np.bool_]) -> bool:
-    from scipy import ndimage
-
-    return bool((ndimage.binary_dilation(own) & np.pad(~region, 1, constant_values=True)[1:-1, 1:-1]).any())
+def _place(own: NDArray[np.bool_], region: NDArray[np.bool_], pixel_m: float) -> str:
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1][own].min() * pixel_m
+    return PLACES[0] if depth < 1.01 * pixel_m else PLACES[1] if depth < GAP_M else PLACES[2]
 
 
 def insert_radiograph(context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ CHANGED = (
     "visibility",
 )
 Map = NDArray[np.float64]
+Progress = Callable[[float, str], None]
 
 
 def insert_projections(context: Context) -> None:
@@ -44,14 +46,16 @@ def insert_projections(context: Context) -> None:
     if p["paths"]["volume"]:
         plan = plan_volume(p, Path(p["paths"]["volume"]), directions=[direction_name(a) for a in projections.directions_rad])
         changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
-        shadow = shadows_of(plan, projections.geometry, blur_m=blur_of(p))
-        new = changed_projections(projections, shadow, scale=scale, seed=seed_of(p), context=context)
+        shadow = shadows_of(plan, projections.parallel(), blur_m=blur_of(p))
+        new = changed_projections(projections, shadow, scale=scale, seed=seed_of(p), progress=context.progress)
         save(context.out / "projections.h5", new)
         finish_volume(context, plan, changes, {"route": "projections of a CT"})
         return
     case, image, dark, notes = case_of_projections(p, projections)
     shadow = one_view_shadow(case, image, dark, scale)
-    new = changed_projections(projections, shadow, scale=replace(scale, instrument=None), seed=seed_of(p), context=context)
+    new = changed_projections(
+        projections, shadow, scale=replace(scale, instrument=None), seed=seed_of(p), progress=context.progress
+    )
     save(context.out / "projections.h5", new)
     after = seen(new, dark[0])
     before = np.stack([image.channel("attenuation"), image.channel(dark[0])])
@@ -93,11 +97,11 @@ def one_view_shadow(case: Any, image: Image, dark: list[str], scale: Scale) -> V
 
 
 def changed_projections(
-    projections: Projections, shadow_in: ViewShadow, *, scale: Scale, seed: int, context: Context
+    projections: Projections, shadow_in: ViewShadow, *, scale: Scale, seed: int, progress: Progress | None = None
 ) -> Projections:
     """Every view and direction with its shadow; variances follow, visibility is kept consistent with the dark field."""
     maps = {name: np.array(getattr(projections, name)) for name in CHANGED}
-    geometry = projections.geometry
+    geometry = projections.parallel()
     hardening = Hardening.of(scale.instrument) if scale.instrument is not None else None
     for view in range(geometry.views):
         shadow = shadow_in(view)
@@ -111,7 +115,8 @@ def changed_projections(
             rng = stream(seed, "projections", d, view)
             for name, values in _changed(own, changes, projections.valid[part], hardening, rng).items():
                 maps[name][part] = values
-        context.progress((view + 1) / geometry.views, "views")
+        if progress is not None:
+            progress((view + 1) / geometry.views, "views")
     return replace(projections, **maps)  # type: ignore[arg-type]
 
 

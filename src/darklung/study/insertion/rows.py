@@ -25,7 +25,7 @@ class Made:
     Parameters
     ----------
     insertion : Insertion
-    place : {"inside", "edge"}
+    place : str
     measured_diameter_m : float, optional
         None for a sham.
     ratios : (attenuation, scattering), optional

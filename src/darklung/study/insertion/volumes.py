@@ -14,7 +14,7 @@ from darklung.features.lung import lung_region
 from darklung.io.images import load_image, save_image
 from darklung.phantom.bank import Host
 from darklung.phantom.grid import Grid
-from darklung.phantom.volume import PlacedLesion, VolumeChanges, place_insertions, volume_changes, volume_grid
+from darklung.phantom.volume import PlacedLesion, VolumeChanges, contrast_of, place_insertions, volume_changes, volume_grid
 from darklung.pipeline import Context
 from darklung.study.insertion.contact import make_tile, save_tiles
 from darklung.study.insertion.maps import blur_of, seed_of
@@ -95,9 +95,17 @@ def insert_volume(context: Context) -> None:
     p = context.parameters
     plan = plan_volume(p, Path(p["paths"]["source"]))
     context.progress(0.5, "placed")
-    changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_of(p))
+    changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=volume_blur(p, plan.grid.voxel_m))
     save_image(context.out / "image.ome.zarr", changed_image(plan, changes))
     finish_volume(context, plan, changes, {"route": "volume"})
+
+
+def volume_blur(p: Any, voxel_m: float) -> tuple[float, float, float]:
+    """Blur of a reconstruction along z, y, x [m]: as given, or half a voxel across the rotation axis."""
+    given = p["options"]["blur"]
+    if given is None:
+        return 0.0, 0.5 * voxel_m, 0.5 * voxel_m
+    return (blur_of(p),) * 3
 
 
 def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
@@ -119,7 +127,7 @@ def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes
     first = plan.image.channel(plan.dark[0])
     voxel = plan.grid.voxel_m
     for one in plan.placed:
-        made.append(_measured(one, plan, changes))
+        made.append(_measured(one, plan))
         centre = [(c - axis[0]) / voxel for c, axis in zip(one.insertion.center_m, plan.grid.axes)]
         z = int(np.clip(round(centre[0]), 0, plan.grid.shape[0] - 1))
         mu = plan.image.channel("attenuation")[z]
@@ -139,14 +147,9 @@ def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes
     save_tiles(context.out, tiles)
 
 
-def _measured(one: PlacedLesion, plan: Planned, changes: VolumeChanges) -> Made:
+def _measured(one: PlacedLesion, plan: Planned) -> Made:
     if one.sham:
         return Made(one.insertion, one.place, None, (None, None))
-    box = plan.grid.box_around(one.insertion.center_m, 1.5 * one.insertion.diameter_m + 2 * plan.grid.voxel_m)
-    own = one.drawn(plan.grid.box(box)).share * plan.region[box]
-    size = sphere_diameter_m(float(own.sum()) * plan.grid.voxel_m**3)
-    core = own / max(float(own.sum()), 1e-9)
-    lung = one.lung
-    mu = 1 + float((changes.attenuation[box] * core).sum()) / lung.attenuation_per_m
-    dark = [1 + float((c[box] * core).sum()) / s for c, s in zip(changes.scattering, lung.scattering_per_m) if s]
-    return Made(one.insertion, one.place, size, (mu, float(np.mean(dark)) if dark else None))
+    only = volume_changes([one], plan.grid, plan.region, host=plan.host).share
+    size = sphere_diameter_m(float(only.sum()) * plan.grid.voxel_m**3)
+    return Made(one.insertion, one.place, size, contrast_of(one, plan.host))
