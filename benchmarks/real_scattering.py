@@ -86,12 +86,10 @@ def microspheres(folder: Path, out: Path | None) -> None:
 
 def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[str, np.ndarray]) -> None:
     """Figure of the microspheres."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
     axes.semilogx(1e6 * diameter, dark_field, "ko", label="measured")
     for name, values in curves.items():
         axes.semilogx(1e6 * diameter, values, label=f"{name}, one free scale")
@@ -120,12 +118,13 @@ def predicted_ratios() -> np.ndarray:
     return np.array(ratios)
 
 
-def lobes(folder: Path) -> None:
-    """Compare with the medians of the lobes of control mice."""
+def lobes(folder: Path, out: Path | None) -> None:
+    """Compare with the medians of the lobes, mouse by mouse; nothing is fitted."""
     predicted = predicted_ratios()
+    low, high = predicted.min(), predicted.max()
     print(
-        f"dried healthy lung, predicted ratio: {predicted.mean():.1f}, range of assumptions {predicted.min():.1f} to "
-        f"{predicted.max():.1f}, ± 50 % of the model on top: {0.5 * predicted.min():.1f} to {1.5 * predicted.max():.1f}"
+        f"dried healthy lung, predicted ratio: {predicted.mean():.1f}, range of assumptions {low:.1f} to {high:.1f}, "
+        f"± 50 % of the model on top: {0.5 * low:.1f} to {1.5 * high:.1f}"
     )
     by_mouse: dict[tuple[str, str], list[float]] = {}
     for row in csv.DictReader((folder / "index.csv").open()):
@@ -135,6 +134,35 @@ def lobes(folder: Path) -> None:
             by_mouse.setdefault((row["mouse"], row["exposure"]), []).append(float(ratio))
     for (mouse, exposure), values in by_mouse.items():
         print(f"  {mouse} {exposure:8s} measured {np.mean(values):.1f} (lobes {min(values):.1f} to {max(values):.1f})")
+    healthy = [float(np.mean(values)) for (_, exposure), values in by_mouse.items() if exposure == "control"]
+    inside = sum(low <= value <= high for value in healthy)
+    print(
+        f"  {inside} of {len(healthy)} control mice inside the range of assumptions; mean / predicted "
+        f"{np.mean(healthy) / predicted.mean():.2f}"
+    )
+    if out is not None:
+        draw_lobes(out, by_mouse, predicted)
+
+
+def draw_lobes(out: Path, by_mouse: dict[tuple[str, str], list[float]], predicted: np.ndarray) -> None:
+    """Figure of the lobes: one column a mouse, the prediction as a band."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    low, high = predicted.min(), predicted.max()
+    axes.axhspan(0.5 * low, 1.5 * high, color="0.92", label="with ± 50 % of the model")
+    axes.axhspan(low, high, color="0.8", label="predicted, range of assumptions")
+    axes.axhline(predicted.mean(), color="0.4", lw=1)
+    for column, ((_, exposure), values) in enumerate(by_mouse.items()):
+        colour = "#1b6ca8" if exposure == "control" else "#c44e52"
+        axes.plot([column] * len(values), values, "o", color=colour, ms=4, alpha=0.6)
+        axes.plot(column, np.mean(values), "_", color=colour, ms=22, mew=2)
+    axes.set_xticks(range(len(by_mouse)), [f"{mouse}\n{exposure}" for mouse, exposure in by_mouse], fontsize=8)
+    axes.set(ylabel="−ln D / −ln T of dried lobes", ylim=(0, None))
+    axes.legend(frameon=False, fontsize=8)
+    out.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out / "mouse_lobes.png", dpi=120)
 
 
 def main() -> None:
@@ -146,7 +174,7 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"no measured data at {options.data}; give --data or set DARKLUNG_DATA")
     microspheres(options.data / "microspheres", options.out)
-    lobes(options.data / "mouse_lung_lobes")
+    lobes(options.data / "mouse_lung_lobes", options.out)
 
 
 if __name__ == "__main__":

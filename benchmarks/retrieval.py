@@ -1,7 +1,11 @@
-"""Retrieval beside a plain numpy pseudo-inverse: the same maps, accuracy against truth, and memory for large scans.
+"""Retrieval beside numpy and a package for phase shifting: the same maps, accuracy against truth, and memory.
 
     python benchmarks/retrieval.py                 # throughput and accuracy, prints ratios
     python benchmarks/retrieval.py --stream 20     # 20 GiB of frames from disk in blocks, prints the peak memory
+    python benchmarks/retrieval.py --write 2       # darklung retrieve of 2 GiB of frames to disk, prints the peak memory
+
+The package is ``fringes`` (pip install fringes; its compilation takes a minute), which decodes equidistant phase steps; it is
+left out where it is not installed.
 
 Run with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 to compare single cores.
 """
@@ -17,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+from darklung.core.fitting import Fit
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve, retrieve_blocks
 
-STEPS, SIZE, VIEWS, REPEATS = 8, 512, 8, 7
+STEPS, SIZE, VIEWS, REPEATS = 8, 512, 8, 5
 TRUE = {"attenuation": np.log(1.3), "dark_field": np.log(1.5), "phase": 0.5}
 THETA = 2 * np.pi * np.arange(STEPS) / STEPS
 
@@ -86,18 +91,54 @@ def fastest(run: Callable[[], object]) -> float:
     return min(times)
 
 
+def peer(scan: Scan) -> Callable[[], object] | None:
+    """Brightness, modulation and phase of sample and flat by ``fringes``, made the three maps; None if not installed."""
+    try:
+        from fringes import Fringes
+    except ImportError:
+        return None
+    made = Fringes()
+    made.X = made.Y = SIZE
+    made.D = made.K = made.v = 1
+    made.N = STEPS
+
+    def parameters(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = made.decode(frames[..., None], unwrap=False, verbose=True, threads=1)
+        return found.a.ravel(), (found.b / found.a).ravel(), -found.p.ravel()  # the angle has the other sign there
+
+    def run() -> dict[str, np.ndarray]:
+        flat = parameters(scan.flats[0, 0])
+        maps = {name: np.empty((1, VIEWS, SIZE, SIZE), np.float32) for name in TRUE}
+        for view in range(VIEWS):
+            _store(maps, view, parameters(scan.frames[0, view]), flat)
+        return maps
+
+    return run
+
+
 def compare() -> None:
     scan = make_scan()
-    ours = retrieve(scan)
+    ours, theirs = retrieve(scan), numpy_inverse(scan)
+    other = peer(scan)
+    rows: list[tuple[str, Callable[[], object]]] = [
+        ("numpy pinv, 3 maps", lambda: numpy_inverse(scan)),
+        ("numpy rfft, 3 maps", lambda: numpy_fourier(scan)),
+        ("darklung, errors and validity of the pixel alone", lambda: retrieve(scan, variance="pixel")),
+        ("darklung, errors and validity (default)", lambda: retrieve(scan)),
+        ("darklung, steps and doses estimated", lambda: retrieve(scan, steps="estimate")),
+        ("darklung, Poisson likelihood", lambda: retrieve(scan, fit=Fit(method="likelihood"))),
+    ]
+    if other is not None:
+        apart = max(float(np.abs(maps - theirs[name]).max()) for name, maps in other().items())
+        rows.insert(2, (f"fringes, 3 maps (apart {apart:.0e})", other))
     pixels = VIEWS * SIZE * SIZE
-    reference = fastest(lambda: numpy_inverse(scan))
-    print(f"{VIEWS} views of {SIZE}² pixels, {STEPS} steps, one flat")
-    rows = (("numpy pinv, 3 maps", reference), ("numpy rfft, 3 maps", fastest(lambda: numpy_fourier(scan))))
-    for name, seconds in (*rows, ("darklung, 8 maps and validity", fastest(lambda: retrieve(scan)))):
-        print(
-            f"{name:32s} {seconds:7.3f} s  {pixels / seconds / 1e6:6.1f} Mpixel/s  ratio to pinv {reference / seconds:5.2f}"
-        )
-    theirs = numpy_inverse(scan)
+    print(f"{VIEWS} views of {SIZE}² pixels, {STEPS} steps, one flat; processor seconds")
+    reference = 0.0
+    for name, run in rows:
+        seconds = fastest(run)
+        reference = reference or seconds
+        speed = pixels / seconds / 1e6
+        print(f"{name:50s} {seconds:7.3f} s  {speed:6.1f} Mpixel/s  ratio to pinv {reference / seconds:5.2f}")
     for name, true in TRUE.items():
         difference = float(np.abs(getattr(ours, name) - theirs[name]).max())
         errors = [float(np.std(maps - true)) for maps in (getattr(ours, name), theirs[name])]
@@ -105,7 +146,7 @@ def compare() -> None:
         print(f"{name:12s} scatter ours {errors[0]:.5f}, numpy {errors[1]:.5f}, stated {stated:.5f}; apart {difference:.0e}")
 
 
-def stream_scan(gibibytes: float) -> None:
+def stream_scan(gibibytes: float, *, write: bool) -> None:
     """A described scan whose frames are many times the memory that retrieval may use."""
     one = stream(0, "stream").poisson(1000 * (1 + 0.2 * np.cos(THETA)[:, None, None]), (STEPS, SIZE, SIZE)).astype(np.uint16)
     views = max(1, round(gibibytes * 2**30 / one.nbytes))
@@ -118,15 +159,18 @@ def stream_scan(gibibytes: float) -> None:
             f"sample: {{kind: npy, files: [{', '.join(['view.npy'] * views)}], file_axes: [view], axes: [step, row, col]}}\n"
             "flat: {kind: npy, files: view.npy, axes: [step, row, col]}\n"
         )
-        _stream(path, one.nbytes * views)
+        start = time.perf_counter()
+        if write:
+            from darklung.study.raw import retrieve_described
+
+            retrieve_described(path, Path(folder) / "out", workers=1)
+        else:
+            ((_, scan, _),) = load_scans(path)
+            assert sum(block.valid.shape[1] for _, block in retrieve_blocks(scan, views=16)) == views
+        _tell(one.nbytes * views, views, time.perf_counter() - start)
 
 
-def _stream(path: Path, size: int) -> None:
-    ((_, scan, _),) = load_scans(path)
-    start, views = time.perf_counter(), 0
-    for _, block in retrieve_blocks(scan, views=16):
-        views += block.valid.shape[1]
-    seconds = time.perf_counter() - start
+def _tell(size: int, views: int, seconds: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     speed = size / 2**20 / seconds
     print(f"{size / 2**30:.1f} GiB of frames, {views} views: {seconds:.0f} s, {speed:.0f} MiB/s, peak memory {peak:.2f} GiB")
@@ -135,5 +179,9 @@ def _stream(path: Path, size: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stream", type=float, metavar="GIB", help="size of the scan to read in blocks")
+    parser.add_argument(
+        "--write", type=float, metavar="GIB", help="size of the scan to retrieve to disk as the command does"
+    )
     chosen = parser.parse_args()
-    stream_scan(chosen.stream) if chosen.stream else compare()
+    size = chosen.stream or chosen.write
+    stream_scan(size, write=bool(chosen.write)) if size else compare()

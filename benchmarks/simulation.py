@@ -292,7 +292,7 @@ def view_figures(exact: tuple[np.ndarray, ...], measured: tuple[np.ndarray, ...]
         "flat": float(flat.mean()),
         "attenuation": largest(attenuation, exact[0]),
         "dark field": largest(dark_field, exact[1]),
-        # V² measured is too large by 4/N, two quadratures of variance 2/N; the neighbours' mean is brought to the weakest ray
+        # V² measured is too large by 4/N, two quadratures of variance 2/N; the neighbours' mean is brought to the weakest
         "strength": (float(around(counts * visibility**2, weak).mean()) - 4)
         * float(strength[weak] / around(strength, weak).mean()),
         "noise of attenuation": float(np.sqrt(around(attenuation, weak).var(axis=1, ddof=1).mean())),

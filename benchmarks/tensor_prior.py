@@ -19,7 +19,8 @@ from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
 from darklung.study.config import read_study
 from darklung.study.plan import plan
-from darklung.tomo.methods import fbp_method, tensor_method
+from darklung.tomo.methods import fbp_method
+from darklung.tomo.tensor_method import tensor_method
 
 STUDY = {
     "kind": "ct",
