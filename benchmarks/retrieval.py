@@ -4,8 +4,8 @@
     python benchmarks/retrieval.py --stream 20     # 20 GiB of frames from disk in blocks, prints the peak memory
     python benchmarks/retrieval.py --write 2       # darklung retrieve of 2 GiB of frames to disk, prints the peak memory
 
-The package is ``fringes`` (pip install fringes; its compilation takes a minute), which decodes equidistant phase steps; it is
-left out where it is not installed.
+The package is ``fringes`` (pip install fringes; its compilation takes a minute), which decodes equidistant phase steps; it
+is left out where it is not installed.
 
 Run with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 to compare single cores.
 """

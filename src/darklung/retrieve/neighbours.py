@@ -59,6 +59,51 @@ def noise_growth(strength: NDArray) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.interp(inverse, at, amplitude), np.interp(inverse, at, phase)
 
 
+def restate(
+    maps: NDArray, valid: NDArray[np.bool_], flat: tuple[NDArray, NDArray, NDArray, NDArray], least_strength: float
+) -> None:
+    """Variances of dark field and phase, and validity, with the visibility that the neighbours tell; in place.
+
+    What the fit says of a pixel holds for its own V; with another V it changes as (2/V² − 1)/N and 2/(N V²) do. For validity
+    the photons are those of the neighbourhood, too, since a pixel that came out bright would be picked by its own.
+
+    Parameters
+    ----------
+    maps : (map, row, col)
+        As `kernel.fit_view` leaves them: 3 to 5 the variances of −ln T, −ln D and phase with the flat's, 6 V of the sample.
+    valid : (row, col)
+    flat : variances of ln a0, ln V and phase, and strength, of the flat; (row, col)
+    least_strength : float
+    """
+    usable = maps[6] > 0
+    own = np.where(usable, maps[3] - flat[0], 1.0)
+    photons = np.where(usable, 1 / own, 0.0)
+    square = expected_square(maps[6], photons)
+    around = uniform_filter(photons.astype(np.float32), WIDTH, mode="nearest")
+    at, amplitude, phase = _growth_table()
+    even = np.linspace(0.0, at[-1], 2049)
+    growth = np.stack([np.interp(even, at, amplitude), np.interp(even, at, phase)])
+    _restate_all(maps, valid, *flat, square, around, growth, 1.0 / even[1], least_strength)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _restate_all(maps, valid, one, visible, turned, strength, square, around, growth, per_step, least):  # type: ignore[no-untyped-def]
+    rows, cols = valid.shape
+    last = growth.shape[1] - 1
+    for r in range(rows):
+        for c in range(cols):
+            v = np.float64(maps[6, r, c])
+            if v <= 0:
+                continue
+            own = maps[3, r, c] - one[r, c]
+            change = v * v / square[r, c]
+            inverse = own / square[r, c]
+            n = min(int(inverse * per_step + 0.5), last)
+            maps[4, r, c] = ((maps[4, r, c] - visible[r, c] + own) * change - own) * growth[0, n] + visible[r, c]
+            maps[5, r, c] = (maps[5, r, c] - turned[r, c]) * change * growth[1, n] + turned[r, c]
+            valid[r, c] = valid[r, c] and around[r, c] * square[r, c] > least and strength[r, c] > least
+
+
 @lru_cache(maxsize=1)
 def _growth_table() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(1/strength, variance of ln |1 + z| and of its angle over the first order), by Gauss–Hermite quadrature."""

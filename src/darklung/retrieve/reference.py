@@ -52,12 +52,18 @@ def fit_flats(
     first, turns = None, np.zeros(len(members))
     for number, (flat, model) in enumerate(zip(members, models)):
         coefficients, covariance = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
-        first = coefficients if first is None else first
-        turns[number] = common_phase(coefficients, first)
-        total += turned(coefficients, -turns[number])
-        spread += turned_covariance(covariance, -turns[number])
+        if first is None:
+            first = coefficients
+        else:
+            turns[number] = common_phase(coefficients, first)
+            coefficients = turned(coefficients, -turns[number])
+            covariance = turned_covariance(covariance, -turns[number])
+        total += coefficients
+        spread += covariance
     mean_turn = float(np.angle(np.exp(1j * turns).mean()))
-    total, spread = turned(total, mean_turn) / len(members), turned_covariance(spread, mean_turn) / len(members) ** 2
+    if mean_turn != 0.0:
+        total, spread = turned(total, mean_turn), turned_covariance(spread, mean_turn)
+    total, spread = total / len(members), spread / len(members) ** 2
     result = harmonics_of(total, spread, scan.flats.shape[2] * len(members) / fit.gain)
     require(
         bool(result.usable.any()),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.ndimage import uniform_filter
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, require
 from darklung.core.fitting import LEAST_SQUARES, Fit
@@ -16,7 +15,7 @@ from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.fits import fit_pixelwise
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps, step_design
 from darklung.retrieve.kernel import fit_view
-from darklung.retrieve.neighbours import WIDTH, expected_square, noise_growth
+from darklung.retrieve.neighbours import restate
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
 
@@ -228,7 +227,9 @@ class _Direction:
         lowest = (self._fit if plain else self._fit_pixelwise)(frames, model, maps, sine, valid)
         self._check(view, frames, lowest)
         if self.options.variance == "neighbourhood":
-            self._take_neighbours(maps, valid, self._flat)
+            flat = self._seen
+            variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
+            restate(maps, valid, (*variances, flat.strength), self.options.least_strength)
         pixels = maps.reshape(len(maps), -1)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
@@ -307,26 +308,6 @@ class _Direction:
             known["air_coefficients"] = coefficients_of(self._flat)[:, chosen]
         where = positions(self.dark.shape, chosen)
         return estimate_model(curves, self.nominal, where, ramp=self.options.steps == "ramp", **known)
-
-    def _take_neighbours(self, maps: NDArray[Any], valid: NDArray[np.bool_], flat: Harmonics) -> None:
-        """Variances of dark field and phase, and validity, with the visibility that the neighbours tell."""
-        shape, usable = valid.shape, maps[6] > 0
-        of_flat = [
-            v.reshape(shape) for v in (flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance)
-        ]
-        one, visible, turned = (np.where(usable, maps[n] - v, 1.0) for n, v in zip((3, 4, 5), of_flat))
-        photons = np.where(usable, 1 / one, 0.0)
-        square = expected_square(maps[6], photons)
-        # What the fit says holds for the pixel's own V; with another V it changes as (2/V² − 1)/N and 2/(N V²) do.
-        change = np.where(usable, np.square(maps[6], dtype=np.float64) / square, 1.0)
-        strength = photons * square
-        of_logarithm, of_phase = noise_growth(strength)
-        maps[4] = np.where(usable, ((visible + one) * change - one) * of_logarithm + of_flat[1], maps[4])
-        maps[5] = np.where(usable, turned * change * of_phase + of_flat[2], maps[5])
-        least = self.options.least_strength
-        # By its own photons a pixel that came out bright would be picked.
-        photons = uniform_filter(photons, WIDTH, mode="nearest")
-        valid &= (photons * square > least) & (flat.strength.reshape(shape) > least)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:
