@@ -72,10 +72,10 @@ def test_a_method_changes_only_what_comes_after_it(found):
 
 def test_tensor_images_become_channels(found):
     _, images, _, channels, notes = found
-    assert {"tensor_mean", "tensor_axial", "tensor_anisotropy"} <= set(channels["tensor"])
+    assert {"tensor_mean", "tensor_zz", "tensor_yx", "tensor_anisotropy", "tensor_in_plane_angle"} <= set(channels["tensor"])
     assert channels["tensor"][: len(channels["fbp"])] == channels["fbp"]
     tensor = images["tensor"]
-    assert np.array_equal(tensor.channel("tensor_axial"), tensor.channel("dark_field_0"))
+    assert np.array_equal(tensor.channel("tensor_zz"), tensor.channel("dark_field_0"))
     assert 0.1 < notes["support_share"] < 1
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from darklung import cli
+from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import save
@@ -167,5 +168,5 @@ def test_files_that_cannot_be_used(tmp_path, change, expected):
             if values is not None:
                 stored[name] = values
         stored.attrs["pixel_m"] = PIXEL
-    with pytest.raises(command.DarklungError, match=expected):
+    with pytest.raises(DarklungError, match=expected):
         run(tmp_path / "scan.h5", tmp_path / "out")

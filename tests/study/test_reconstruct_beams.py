@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from darklung import cli
+from darklung.core.checks import DarklungError
 from darklung.core.geometry import ConeGeometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import save
@@ -86,7 +87,7 @@ def test_iterations_take_the_whole_scan_or_refuse(line, tmp_path):
     file = write(tmp_path / "scan.h5", line)
     image, _ = run(file, tmp_path / "out", method="cgls", options=("iterations=15",))
     assert inside(image.channel("attenuation")) == pytest.approx(20, rel=0.05)
-    with pytest.raises(command.DarklungError, match="the whole cone-beam scan, which this method needs at once, got 3e"):
+    with pytest.raises(DarklungError, match="the whole cone-beam scan, which this method needs at once, got 3e"):
         run(file, tmp_path / "small", method="cgls", memory="3 MB")
 
 

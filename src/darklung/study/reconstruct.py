@@ -6,64 +6,46 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Projections
-from darklung.core.units import parse_quantity
-from darklung.io.documents import read_yaml_text
 from darklung.io.images import create_image, open_array
 from darklung.io.projections import ProjectionsFile, open_projections
 from darklung.pipeline import Context, Task, run_tasks
 from darklung.pipeline.record import read_json, write_json
+from darklung.study.reconstruct_choices import Choices, axis_column, bytes_of, options_of, quantity
 from darklung.study.reconstructors import channel_names, method_files
 from darklung.tomo.beams import field_shape
 from darklung.tomo.methods import Volumes, find_method
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
+from darklung.tomo.tensor import COMPONENTS
 
 STAGE = "reconstruct"
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
-CODE = ("tomo", "correct.invalid", "features.channels", "io", "study.reconstruct", "study.reconstructors")
+CODE = (
+    "tomo",
+    "correct.invalid",
+    "features.channels",
+    "io",
+    "study.reconstruct",
+    "study.reconstruct_choices",
+    "study.reconstructors",
+    "study.slices",
+    "study.orientation",
+)
 # Slices on either side that iterative methods need, since their penalties couple slices; fbp and cgls treat each by itself.
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
+# Channels that orientation.png shows better.
+UNDRAWN = ("known_", "tensor_in_plane_angle", *(f"tensor_{name}" for name in COMPONENTS))
 MAPS = 7  # float32 projections of each direction in memory: the five that are read, their copies with invalid pixels filled
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the user may choose.
-
-    Parameters
-    ----------
-    method : str
-        One of `darklung.tomo.methods.METHODS`, or package.module:function.
-    options : mapping
-        Keyword arguments of the method.
-    axis : str
-        ``"file"``, ``"estimate"``, or a column.
-    rings : int
-        Width [columns] of ring suppression, odd; 0 for none.
-    memory_bytes : float
-    tilt_rad : float, optional
-        The detector's turn in its own plane; what the file says by default.
-    source_m : float, optional
-        Distance from the source to the rotation axis of a cone beam; what the file says by default.
-    """
-
-    method: str
-    options: dict[str, Any]
-    axis: str
-    rings: int
-    memory_bytes: float
-    tilt_rad: float | None = None
-    source_m: float | None = None
 
 
 def reconstruct_files(
@@ -105,15 +87,15 @@ def reconstruct_files(
     DarklungError
         Unknown method or option, files that cannot be used, too little memory for one slab.
     """
-    turn, far = _quantity("--tilt", tilt, "angle"), _quantity("--source", source_axis, "length")
-    choices = Choices(method, _options(options), axis, rings, _bytes(memory), turn, far)
+    turn, far = quantity("--tilt", tilt, "angle"), quantity("--source", source_axis, "length")
+    choices = Choices(method, options_of(options), axis, rings, bytes_of(memory), turn, far)
     find_method(method, choices.options)
-    _axis_column(axis)
+    axis_column(axis)
     files = _files(source, out)
     tasks = []
     for name, path in files.items():
         stored = _in_beam(open_projections(path), choices)
-        own = _with_noise(choices, stored)
+        own = _with_maps(choices, stored)
         tell(f"{name}: {_planned(stored, own)}")
         tasks.append(_task(name, path, own))
     names = [t.name for t in tasks]
@@ -121,12 +103,11 @@ def reconstruct_files(
     return _told({t.item: read_json(out / t.name / "summary.json") for t in tasks}, out)
 
 
-def _with_noise(choices: Choices, stored: ProjectionsFile) -> Choices:
-    """Noise maps come with filtered back-projection unless the file has no variances or the user says noise=false."""
-    wanted = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field") if n in stored.present)
-    if choices.method != "fbp" or not wanted:
-        return choices
-    return replace(choices, options={"noise": True, **choices.options})
+def _with_maps(choices: Choices, stored: ProjectionsFile) -> Choices:
+    """What belongs to a result unless the user says no: noise of filtered back-projection, what is known of a tensor."""
+    variances = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field") if n in stored.present)
+    more: dict[str, dict[str, Any]] = {"fbp": {"noise": True} if variances else {}, "tensor": {"probes": 2}}
+    return replace(choices, options={**more.get(choices.method, {}), **choices.options})
 
 
 def _task(name: str, path: Path, choices: Choices) -> Task:
@@ -166,35 +147,6 @@ def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".") or "scan"
 
 
-def _options(given: Sequence[str]) -> dict[str, Any]:
-    options = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        require(bool(name and equals and value), f"--set: wanted name=value, such as cutoff=0.8, got {text!r}")
-        options[name.strip()] = read_yaml_text(value)
-    return options
-
-
-def _bytes(text: str) -> float:
-    units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*", text)
-    try:
-        size = float(found[1]) * units[found[2]] if found else 0.0
-    except (KeyError, ValueError):
-        size = 0.0
-    require(size > 0, f"--memory: wanted a size such as '4 GiB', got {text!r}")
-    return size
-
-
-def _quantity(name: str, text: str, kind: str) -> float | None:
-    if not text:
-        return None
-    try:
-        return parse_quantity(text, kind)
-    except DarklungError as error:
-        raise DarklungError(f"{name}: {error}") from None
-
-
 def _in_beam(stored: ProjectionsFile, choices: Choices) -> ProjectionsFile:
     """The file, with the source where the user says it is, and the tilt in a cone beam (else `upright` takes it away)."""
     g = stored.geometry
@@ -208,20 +160,12 @@ def _in_beam(stored: ProjectionsFile, choices: Choices) -> ProjectionsFile:
     return replace(stored, geometry=g)
 
 
-def _axis_column(axis: str) -> float | None:
-    """The column if one is given, None if the file's or the data's is wanted."""
-    if axis in ("file", "estimate"):
-        return None
-    try:
-        return float(axis)
-    except ValueError:
-        raise DarklungError(f"--axis: wanted file, estimate or a column, got {axis!r}") from None
-
-
 def _planned(stored: ProjectionsFile, choices: Choices) -> SlabPlan:
     directions = len(stored.directions_rad)
     noise = bool(choices.options.get("noise"))
-    channels = (1 + directions) * (2 if noise else 1) + 4 * (choices.method == "tensor")
+    channels = (1 + directions) * (2 if noise else 1)
+    if choices.method == "tensor":
+        channels += 10 + 6 * bool(choices.options.get("probes"))
     size = method_bytes(choices.method, stored.geometry, directions=directions, maps=MAPS, channels=channels)
     g = stored.geometry
     if isinstance(g, ConeGeometry):
@@ -247,8 +191,6 @@ def _planned(stored: ProjectionsFile, choices: Choices) -> SlabPlan:
 
 def reconstruct_one(context: Context) -> None:
     """One scan: slabs go to the scratch folder as they are done, so that a crash loses one slab at most."""
-    from darklung.study.slices import slices_png
-
     p = context.parameters
     choices = Choices(**p["choices"])
     stored = _in_beam(open_projections(Path(p["file"])), choices)
@@ -270,14 +212,23 @@ def reconstruct_one(context: Context) -> None:
     shutil.move(place, context.out / "volume.ome.zarr")
     summary = _summary(stored, choices, plan, notes, context.out / "volume.ome.zarr")
     (context.out / "summary.json").write_text(json.dumps(summary, indent=1))
-    slices_png(context.out / "volume.ome.zarr", context.out / "slices.png", title=f"{p['name']}, {choices.method}")
+    _draw(context.out, f"{p['name']}, {choices.method}")
+
+
+def _draw(out: Path, title: str) -> None:
+    from darklung.study import orientation, slices
+
+    volume = out / "volume.ome.zarr"
+    slices.slices_png(volume, out / "slices.png", title=title, leave_out=UNDRAWN)
+    if "tensor_yx" in slices.open_slices(volume).units:
+        orientation.orientation_png(volume, out / "orientation.png", title=title)
 
 
 def _with_axis(stored: ProjectionsFile, axis: str) -> Geometry:
     """The geometry with the rotation axis where the user, the file or the data say."""
     from darklung.tomo.sinogram import estimate_axis
 
-    given = _axis_column(axis)
+    given = axis_column(axis)
     if axis == "estimate":
         rows = np.unique(np.linspace(0, stored.geometry.rows - 1, AXIS_ROWS).astype(np.int64))
         name = "attenuation" if "attenuation" in stored.present else "dark_field"

@@ -3,50 +3,83 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darklung.io.images import open_array
 
+# Across which axis a slice lies, and what runs to the right and up in its picture.
 AXES = (("z", "x", "y"), ("y", "x", "z"), ("x", "y", "z"))
 
 
-def slices_png(volume: Path, path: Path, *, title: str = "") -> None:
+@dataclass(frozen=True)
+class MiddleSlices:
+    """The middle slices of an OME-Zarr volume, read one by one.
+
+    Parameters
+    ----------
+    units : mapping
+        Unit of each channel, by its name, in order.
+    edges_mm : mapping
+        First and last edge of the volume along z, y, x.
+    read : callable
+        ``read(name, across)`` gives the middle slice of a channel across an axis; rows run up, columns to the right.
+    """
+
+    units: dict[str, str]
+    edges_mm: dict[str, list[float]]
+    read: Callable[[str, str], NDArray[np.float32]]
+
+    def draw(self, axis: Any, image: NDArray, axes: tuple[str, str, str], title: str, **style: Any) -> Any:
+        """Show a slice with millimetres along its sides; nothing if it is a line, as of a single detector row."""
+        across, right, up = axes
+        if image.shape[0] == 1:
+            axis.set_axis_off()
+            return None
+        bounds = [*self.edges_mm[right], *self.edges_mm[up]]
+        shown = axis.imshow(image, origin="lower", extent=bounds, interpolation="nearest", **style)
+        axis.set_title(f"{title}, middle {across}")
+        axis.set_xlabel(f"{right} [mm]")
+        axis.set_ylabel(f"{up} [mm]")
+        return shown
+
+
+def open_slices(volume: Path) -> MiddleSlices:
+    """Look at a volume that darklung wrote."""
+    array = open_array(volume)
+    exact: Any = json.loads((volume / "zarr.json").read_text())["attributes"]["darklung"]
+    shape, grid = array.shape[1:], zip("zyx", array.shape[1:], exact["origin_m"], exact["spacing_m"])
+    edges = {name: [(o - d / 2) * 1e3, (o + (n - 0.5) * d) * 1e3] for name, n, o, d in grid}
+
+    def read(name: str, across: str) -> NDArray[np.float32]:
+        place = [n // 2 if axis == across else slice(None) for axis, n in zip("zyx", shape)]
+        return np.asarray(array[(exact["names"].index(name), *place)], np.float32)
+
+    return MiddleSlices(dict(zip(exact["names"], exact["units"])), edges, read)
+
+
+def slices_png(volume: Path, path: Path, *, title: str = "", leave_out: Sequence[str] = ()) -> None:
     """Draw the middle slices across z, y and x of every channel; grey levels are those of the slice across z, 0.5 to 99.5 %.
 
-    Only the slices are read. z points up.
+    Only the slices are read. z points up. Channels whose names begin with one of `leave_out` are not drawn.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    array = open_array(volume)
-    exact: Any = json.loads((volume / "zarr.json").read_text())["attributes"]["darklung"]
-    count, *shape = array.shape
-    middle = [n // 2 for n in shape]
-    edges = [[(o - d / 2) * 1e3, (o + (n - 0.5) * d) * 1e3] for n, o, d in zip(shape, exact["origin_m"], exact["spacing_m"])]
-    figure = Figure(figsize=(14, 4.4 * count + 0.4), layout="constrained")
+    slices = open_slices(volume)
+    names = [name for name in slices.units if not name.startswith(tuple(leave_out))]
+    figure = Figure(figsize=(14, 4.4 * len(names) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(count, 3, squeeze=False)
-    for channel, (name, unit) in enumerate(zip(exact["names"], exact["units"])):
-        parts = [
-            np.asarray(array[channel, middle[0]]),
-            np.asarray(array[channel, :, middle[1]]),
-            np.asarray(array[channel, :, :, middle[2]]),
-        ]
+    grid = figure.subplots(len(names), 3, squeeze=False)
+    for row, name in zip(grid, names):
+        parts = [slices.read(name, axes[0]) for axes in AXES]
         low, high = (float(v) for v in np.percentile(parts[0], (0.5, 99.5)))
-        for axis, part, (across, right, up) in zip(grid[channel], parts, AXES):
-            if part.shape[0] == 1:  # a single detector line has one slice to show
-                axis.set_axis_off()
-                continue
-            bounds = [*edges["zyx".index(right)], *edges["zyx".index(up)]]
-            shown = axis.imshow(
-                part, cmap="gray", vmin=low, vmax=high, origin="lower", extent=bounds, interpolation="nearest"
-            )
-            axis.set_title(f"{name}, middle {across}")
-            axis.set_xlabel(f"{right} [mm]")
-            axis.set_ylabel(f"{up} [mm]")
-        figure.colorbar(shown, ax=list(grid[channel]), shrink=0.8, label=unit)
+        shown = [slices.draw(a, p, axes, name, cmap="gray", vmin=low, vmax=high) for a, p, axes in zip(row, parts, AXES)]
+        figure.colorbar(shown[0] or shown[1], ax=list(row), shrink=0.8, label=slices.units[name])
     figure.suptitle(title)
     figure.savefig(path, dpi=80)

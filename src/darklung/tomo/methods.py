@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.checks import DarklungError, check_one_of, check_shape, require
 from darklung.core.seams import resolve
 from darklung.core.types import Projections
 
@@ -23,7 +23,7 @@ METHODS = {
     "fbp": "darklung.tomo.methods:fbp_method",
     "cgls": "darklung.tomo.methods:cgls_method",
     "pwls_tv": "darklung.tomo.methods:pwls_tv_method",
-    "tensor": "darklung.tomo.methods:tensor_method",
+    "tensor": "darklung.tomo.tensor_method:tensor_method",
 }
 Tell = Callable[[float, str], None]
 
@@ -106,7 +106,7 @@ def fbp_method(
     from darklung.tomo.beams import filtered, filtered_variance
     from darklung.tomo.fbp import fbp_gradient
 
-    g, tell = projections.geometry, progress or _silent
+    g, tell = projections.geometry, progress or silent
     attenuation, variance = plain_attenuation(projections)
     require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
     count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
@@ -214,77 +214,10 @@ def pwls_tv_method(
     return _each(projections, solve, iterations, depth_slope_per_m, progress)
 
 
-def tensor_method(
-    projections: Projections,
-    *,
-    smoothness: float = 0.03,
-    isotropy: float = 0.1,
-    support: float = 0.2,
-    iterations: int = 40,
-    tolerance: float = 1e-3,
-    progress: Tell | None = None,
-) -> Volumes:
-    """The rank-2 scattering tensor E from all directions at once, its images, and attenuation by filtered back-projection.
-
-    Extras: ``tensor_mean`` (tr E / 3), ``tensor_axial`` (E_zz), ``tensor_anisotropy``, ``tensor_in_plane_anisotropy`` (the
-    last two are ratios, and noise where nothing scatters). The
-    dark field of direction α is the mean of uᵀEu over a turn, cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does not
-    determine E: read `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
-
-    Parameters
-    ----------
-    projections : Projections
-    smoothness, isotropy
-        As in `Prior`. Where smoothness outweighs isotropy, what one axis cannot tell is filled in by the smallest tensor
-        that fits, which halves in-plane scattering and fakes anisotropy (docs/decisions/065).
-    support : float
-        E is zero outside the body: where smoothed attenuation is below this share of its 99th percentile, holes filled in
-        every slice. 0 assumes nothing.
-    """
-    from darklung.tomo.beams import filtered, projector_for
-    from darklung.tomo.tensor import Prior, TensorProjector, derived_images, reconstruct_tensor
-
-    g, tell = projections.geometry, progress or _silent
-    attenuation = filtered(plain_attenuation(projections)[0], g)
-    mask = body_mask(attenuation, support)
-    operator = TensorProjector(projector_for(g), projections.directions_rad)
-    found = reconstruct_tensor(
-        operator,
-        projections.dark_field,
-        weights=_weights(projections.dark_field_variance, projections.valid),
-        prior=Prior(smoothness, isotropy, mask),
-        iterations=iterations,
-        tolerance=tolerance,
-        progress=lambda i, size: tell((i + 1) / (iterations + 1), f"gradient {size:.3g}"),
-    )
-    zz, yy, xx = found[:3]
-    mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
-    slices = [derived_images(found[:, z : z + 1]) for z in range(found.shape[1])]  # eigenvectors of all take much memory
-    units = {"mean": "1/m", "axial": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1"}
-    return Volumes(
-        attenuation,
-        np.stack(mixed).astype(np.float32),
-        {f"tensor_{name}": (unit, np.concatenate([one[name] for one in slices])) for name, unit in units.items()},
-        {"support_share": float(mask.mean())},
-    )
-
-
 def plain_attenuation(projections: Projections) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean attenuation over the directions and its variance: every direction exposes alike, so all photons count."""
     count = len(projections.directions_rad)
     return projections.attenuation.mean(axis=0), projections.attenuation_variance.sum(axis=0) / count**2
-
-
-def body_mask(attenuation: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
-    """Where smoothed attenuation exceeds `share` of its 99th percentile, holes filled slice by slice, one voxel wider."""
-    from scipy import ndimage
-
-    check_range("support", share, 0.0, 1.0)
-    if share == 0:
-        return np.ones(attenuation.shape, bool)
-    smooth = ndimage.gaussian_filter(attenuation, 1.0)
-    inside = smooth > share * np.percentile(smooth, 99)
-    return np.stack([ndimage.binary_dilation(ndimage.binary_fill_holes(part)) for part in inside])
 
 
 def _each(
@@ -294,11 +227,11 @@ def _each(
     from darklung.tomo.beams import projector_for
     from darklung.tomo.depth import DepthProjector
 
-    tell, plain = progress or _silent, projector_for(projections.geometry)
+    tell, plain = progress or silent, projector_for(projections.geometry)
     deep = DepthProjector(plain, depth_slope_per_m) if depth_slope_per_m else plain
     maps = [("attenuation", *_weighted_mean(projections))]
     for d, values in enumerate(projections.dark_field):
-        maps.append((f"dark_field_{d}", values, _weights(projections.dark_field_variance[d], projections.valid[d])))
+        maps.append((f"dark_field_{d}", values, usable_weights(projections.dark_field_variance[d], projections.valid[d])))
     volumes, notes = [], {}
     for i, (name, values, weights) in enumerate(maps):
 
@@ -317,10 +250,10 @@ def _weighted_mean(projections: Projections) -> tuple[NDArray[np.float32], NDArr
     total = np.where(projections.valid, projections.attenuation, 0).sum(axis=0, dtype=np.float32)
     variance = np.where(projections.valid, projections.attenuation_variance, 0).sum(axis=0, dtype=np.float32)
     at_least = np.maximum(count, 1)
-    return (total / at_least).astype(np.float32), _weights(variance / at_least**2, count > 0)
+    return (total / at_least).astype(np.float32), usable_weights(variance / at_least**2, count > 0)
 
 
-def _weights(variance: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def usable_weights(variance: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     """1/variance, zero where invalid or where the variance says nothing."""
     usable = valid & np.isfinite(variance) & (variance > 0)
     require(bool(usable.any()), "projections: no valid pixel with a variance > 0; this method needs variances, fbp does not")
@@ -329,5 +262,5 @@ def _weights(variance: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]
     return out
 
 
-def _silent(fraction: float, text: str) -> None:
+def silent(fraction: float, text: str) -> None:
     """No progress wanted."""

@@ -1,0 +1,94 @@
+"""The scattering tensor as a method of reconstruction, with its images and maps of what is known of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import check_range, require
+from darklung.core.types import Projections
+from darklung.tomo.beams import filtered, projector_for
+from darklung.tomo.methods import Tell, Volumes, plain_attenuation, silent, usable_weights
+from darklung.tomo.tensor import COMPONENTS, Prior, TensorProjector, derived_images, identifiability, reconstruct_tensor
+
+
+def tensor_method(
+    projections: Projections,
+    *,
+    smoothness: float = 0.03,
+    isotropy: float = 0.1,
+    support: float = 0.2,
+    iterations: int = 40,
+    tolerance: float = 1e-3,
+    probes: int = 0,
+    progress: Tell | None = None,
+) -> Volumes:
+    """The rank-2 scattering tensor E from all directions at once, its images, and attenuation by filtered back-projection.
+
+    Extras: ``tensor_mean`` (tr E / 3), the components ``tensor_zz`` (axial) ... ``tensor_yx``, ``tensor_anisotropy`` and
+    ``tensor_in_plane_anisotropy`` (ratios, and noise where nothing scatters), ``tensor_in_plane_angle`` (of least
+    scattering, from +x towards +y), and with `probes` ``known_zz`` ... ``known_yx``, the share of each component that comes
+    from the data and not from the prior (`identifiability`). The dark field of direction α is the mean of uᵀEu over a turn,
+    cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does not determine E: read
+    `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
+
+    Parameters
+    ----------
+    projections : Projections
+    smoothness, isotropy
+        As in `Prior`. Where smoothness outweighs isotropy, what one axis cannot tell is filled in by the smallest tensor
+        that fits, which halves in-plane scattering and fakes anisotropy (docs/decisions/065).
+    support : float
+        E is zero outside the body: where smoothed attenuation is below this share of its 99th percentile, holes filled in
+        every slice. 0 assumes nothing.
+    probes : int
+        Random vectors for the maps of what is known, each as dear as the reconstruction; 0 for no maps, 4 are enough to be
+        averaged over a neighbourhood.
+    """
+    require(probes >= 0, f"probes: wanted 0 (no maps of what is known) or more, got {probes}")
+    g, tell = projections.geometry, progress or silent
+    attenuation = filtered(plain_attenuation(projections)[0], g)
+    mask = body_mask(attenuation, support)
+    operator = TensorProjector(projector_for(g), projections.directions_rad)
+    weights, prior = usable_weights(projections.dark_field_variance, projections.valid), Prior(smoothness, isotropy, mask)
+    rounds = 1 + probes
+    found = reconstruct_tensor(
+        operator,
+        projections.dark_field,
+        weights=weights,
+        prior=prior,
+        iterations=iterations,
+        tolerance=tolerance,
+        progress=lambda i, size: tell((i + 1) / (iterations + 1) / rounds, f"gradient {size:.3g}"),
+    )
+    extras = _images(found)
+    if probes:
+        tell(1 / rounds, "what is known")
+        known = identifiability(operator, weights=weights, prior=prior, probes=probes, iterations=iterations)
+        extras |= {f"known_{name}": ("1", part) for name, part in zip(COMPONENTS, known)}
+    zz, yy, xx = found[:3]
+    mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
+    return Volumes(attenuation, np.stack(mixed).astype(np.float32), extras, {"support_share": float(mask.mean())})
+
+
+def _images(tensor: NDArray[np.float32]) -> dict[str, tuple[str, NDArray[np.float32]]]:
+    """The derived images and the components, by the names of their channels."""
+    slices = [derived_images(tensor[:, z : z + 1]) for z in range(tensor.shape[1])]  # eigenvectors of all take much memory
+    units = {"mean": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1", "in_plane_angle_rad": "rad"}
+    images = {
+        f"tensor_{name.removesuffix('_rad')}": (unit, np.concatenate([one[name] for one in slices]))
+        for name, unit in units.items()
+    }
+    return images | {f"tensor_{name}": ("1/m", part) for name, part in zip(COMPONENTS, tensor)}
+
+
+def body_mask(attenuation: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
+    """Where smoothed attenuation exceeds `share` of its 99th percentile, holes filled slice by slice, one voxel wider."""
+    from scipy import ndimage
+
+    check_range("support", share, 0.0, 1.0)
+    if share == 0:
+        return np.ones(attenuation.shape, bool)
+    smooth = ndimage.gaussian_filter(attenuation, 1.0)
+    inside = smooth > share * np.percentile(smooth, 99)
+    return np.stack([ndimage.binary_dilation(ndimage.binary_fill_holes(part)) for part in inside])
