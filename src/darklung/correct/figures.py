@@ -56,6 +56,7 @@ def calibration_png(
     axis, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for number, c in enumerate(calibrations):
         colour = f"C{number}"
+        dots = "k" if len(calibrations) == 1 else colour
         diameter = np.geomspace(*c.range_m, 300)
         value, _ = c.predict(diameter)
         axis.fill_between(1e6 * diameter, *c.band(diameter), color=colour, alpha=0.25, label="95 % of the curve")
@@ -63,9 +64,9 @@ def calibration_png(
         axis.plot(
             1e6 * diameter, value, color=colour, label=f"{name}{c.model} spheres, ξ = {1e6 * c.correlation_length_m:.2f} µm"
         )
-        axis.plot(1e6 * c.diameter_m, c.signal, "o", color="k" if len(calibrations) == 1 else colour, label="measured")
+        axis.plot(1e6 * c.diameter_m, c.signal, "o", color=dots, label="measured")
         axis.axvline(1e6 * c.peak_m, color="0.7", linewidth=1, label="peak: two branches" if not number else None)
-        below.plot(1e6 * c.diameter_m, c.signal - c.predict(c.diameter_m)[0], "o", color="k" if not number else colour)
+        below.plot(1e6 * c.diameter_m, c.signal - c.predict(c.diameter_m)[0], "o", color=dots)
     first = calibrations[0]
     diameter = np.geomspace(*first.range_m, 300)
     if compared is not None:
@@ -132,7 +133,8 @@ def fibres_png(calibration: FibreCalibration, signal: Any, path: Path | str) -> 
     errors.axhline(0, color="0.7", linewidth=1)
     curves.set_xlabel("sensitivity from the rotation axis [deg]")
     curves.set_ylabel("−ln D")
-    curves.legend(frameon=False, fontsize=8)
+    curves.set_ylim(0, 1.35 * float(np.max(signal)))
+    curves.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
     errors.set_xlabel("known angle [deg]")
     errors.set_ylabel("found − known [deg]")
     errors.set_title(

@@ -128,10 +128,11 @@ def _place(out: Path, source: Path, count: int) -> Path:
 
 def _spheres(measured: Measurements, diameter: str, thickness: str) -> dict[str, Any]:
     """Diameters, −ln D and the one thickness of a series."""
-    thicknesses = sorted(set(measured.quantity(thickness)))
-    require(len(thicknesses) == 1, f"thickness: wanted one for all scans of a series, got {thicknesses} m")
+    depths = measured.quantity(thickness)
+    same = float(np.ptp(depths)) <= 1e-6 * float(depths.max())
+    require(same, f"thickness: wanted one for all scans of a series, got {depths.min():g} to {depths.max():g} m")
     signal = measured.column("dark_field")
-    return {"diameter_m": measured.quantity(diameter), "signal": signal, "thickness_m": float(thicknesses[0])}
+    return {"diameter_m": measured.quantity(diameter), "signal": signal, "thickness_m": float(depths[0])}
 
 
 def _fill(model: str, fill: float) -> float:

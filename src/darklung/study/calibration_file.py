@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.correct.calibration import SphereCalibration
 from darklung.correct.fibres import FibreCalibration
 from darklung.correct.ladder import METHODS, Knowledge
@@ -87,7 +86,7 @@ class SpheresFile(_File):
 
     kind: Literal["spheres"]
     correlation_length_m: float
-    curves: Annotated[tuple[_Curve, ...], Field(min_length=1)]
+    curves: tuple[_Curve, ...]
     models: tuple[dict[str, Any], ...] = ()
 
 
@@ -215,6 +214,7 @@ def _made(file: Any) -> Calibration:
     """The checked file as the types that corrections use."""
     parts: dict[str, Any] = {}
     if isinstance(file, SpheresFile):
+        require(len(file.curves) > 0, "curves: wanted at least one, got none")
         parts["curves"] = tuple(SphereCalibration(**_arrays(c, "diameter_m", "signal", "covariance")) for c in file.curves)
     if isinstance(file, FibresFile):
         names = ("angle_rad", "mean", "modulation", "angle_error_rad", "directions_rad")

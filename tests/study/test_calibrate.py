@@ -1,0 +1,350 @@
+"""``darklung calibrate`` on tables, raw series and simulated scans: what it saves, applies, and refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from darklung.cli_calibrate import app
+from darklung.core.checks import DarklungError
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import PROJECTION_MAPS, Image, Projections
+from darklung.io.hdf5 import load, save
+from darklung.io.images import load_image, save_image
+from darklung.physics.instrument import make_instrument
+from darklung.physics.scattering import sphere
+from darklung.retrieve.stepping import retrieve
+from darklung.simulate.objects import fibres
+from darklung.simulate.protocol import Protocol
+from darklung.simulate.scan import simulate_scan
+from darklung.study.apply_calibration import OUTPUT, apply_calibration
+from darklung.study.calibrate import CALIBRATION, FIGURE, calibrate_fibres, calibrate_spheres
+from darklung.study.calibrate_unit import calibrate_unit
+from darklung.study.calibrate_wedges import calibrate_wedges
+from darklung.study.calibration_file import load_calibration
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
+SPHERES = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
+WEDGE = {"instrument": EXAMPLES / "instrument.yaml", "thickness": "{water_mm} mm", "second": "{bone_mm} mm", "foam": "foam"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One calibration file of each kind."""
+    folder = tmp_path_factory.mktemp("calibrations")
+    told = {
+        "spheres": calibrate_spheres([EXAMPLES / "spheres_near.csv"], folder / "spheres", **SPHERES),
+        "two": calibrate_spheres([EXAMPLES / f"spheres_{s}.csv" for s in ("near", "far")], folder / "two", **SPHERES),
+        "fibres": calibrate_fibres(EXAMPLES / "fibres.csv", folder / "fibres", angle="{angle_deg} deg"),
+        "wedges": calibrate_wedges(EXAMPLES / "wedge.csv", folder / "wedges", **WEDGE),
+    }
+    volume = np.zeros((2, 4, 12, 12), np.float32)
+    volume[1] = 3.0 + stream(0, "volume").normal(0, 0.1, (4, 12, 12))
+    volume[1, :, 6:, 6:] += 40.0
+    save_image(folder / "volume.ome.zarr", Image(volume, ("attenuation", "dark_field"), ("1/m", "1/m"), (1e-3,) * 3))
+    boxes = {"zero": "0:4,0:5,0:5", "reference": "0:4,7:12,7:12"}
+    told["unit"] = calibrate_unit(folder / "volume.ome.zarr", folder / "unit", **boxes, name="foam")
+    return folder, told
+
+
+def projections(values, directions_deg=(90.0,), variance=1e-4) -> Projections:
+    """Radiograph of −ln D (direction, row, col)."""
+    dark = np.asarray(values, dtype=np.float32)[:, None]
+    maps = {name: np.full(dark.shape, variance, np.float32) for name in PROJECTION_MAPS[:-1]} | {"dark_field": dark}
+    geometry = ParallelGeometry(np.zeros(1), *dark.shape[2:], 1e-4)
+    return Projections(**maps, valid=np.ones(dark.shape, bool), directions_rad=np.radians(directions_deg), geometry=geometry)
+
+
+def test_sphere_tables(made):
+    folder, told = made
+    assert "models of this series, the best first" in told["spheres"]
+    assert re.search(r"^dilute +none", told["spheres"], re.M), "the model that made the table is the best"
+    saved = load_calibration(folder / "spheres" / CALIBRATION)
+    (curve,) = saved.curves
+    assert curve.correlation_length_m == pytest.approx(0.8e-6, rel=0.05)
+    assert list(saved.provenance["inputs"]) == [str(EXAMPLES / "spheres_near.csv")]
+    assert (folder / "spheres" / FIGURE).read_bytes().startswith(b"\x89PNG")
+    forced = calibrate_spheres([EXAMPLES / "spheres_near.csv"], folder / "forced", **SPHERES, model="packed", offset=True)
+    assert "packed spheres: scale" in forced
+
+
+def test_files_give_back_what_was_saved(made):
+    folder, _ = made
+    for kind in ("spheres", "two", "fibres", "wedges", "unit"):
+        path = folder / kind / CALIBRATION
+        loaded = load_calibration(path)
+        assert loaded.kind == json.loads(path.read_text())["kind"]
+        assert loaded.provenance["environment"]["versions"]["darklung"]
+    near, far = load_calibration(folder / "two" / CALIBRATION).curves
+    assert (near.setting, far.setting) == ("spheres_near", "spheres_far")
+    fibre = load_calibration(folder / "fibres" / CALIBRATION).fibres
+    assert np.degrees(-fibre.turn_rad) == pytest.approx(3.0, abs=4 * np.degrees(fibre.turn_error_rad))
+    wedge = load_calibration(folder / "wedges" / CALIBRATION).knowledge
+    assert wedge.response.weights.sum() == pytest.approx(1.0)
+
+
+def broken():
+    """(name, change of a valid file's text or document, what the line must tell)."""
+
+    def document(change):
+        def run(text):
+            content = json.loads(text)
+            change(content)
+            return json.dumps(content)
+
+        return run
+
+    def put(path, value):
+        def change(content):
+            part = content
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = value
+
+        return document(change)
+
+    return [
+        ("truncated", lambda text: text[: len(text) // 2], "no valid JSON in line"),
+        ("empty", lambda text: "", "no valid JSON in line 1"),
+        ("a list", lambda text: "[1, 2]", "wanted a calibration that darklung calibrate wrote"),
+        ("another file", lambda text: '{"a": 1}', "wanted a calibration that darklung calibrate wrote"),
+        ("unknown kind", put(["kind"], "cubes"), "kind: 'cubes' is not known; known: fibres, spheres, unit, wedges"),
+        ("another version", put(["darklung_calibration"], 99), "darklung_calibration: input should be 1, got 99"),
+        ("missing key", document(lambda c: c["curves"][0].pop("offset")), r"curves\.0\.offset: is missing"),
+        ("unknown key", put(["curves", 0, "extra"], 1), r"curves\.0\.extra: unknown key"),
+        (
+            "text for a number",
+            put(["curves", 0, "residual"], "small"),
+            r"curves\.0\.residual: input should be a valid number",
+        ),
+        ("not a number", put(["curves", 0, "offset"], float("nan")), r"curves\.0\.offset: input should be a finite number"),
+        ("no curves", put(["curves"], []), "curves: wanted at least one, got none"),
+        (
+            "negative xi",
+            put(["curves", 0, "correlation_length_m"], -1e-6),
+            "correlation_length_m: wanted a finite number > 0",
+        ),
+        ("lengths differ", put(["curves", 0, "signal"], [0.1, 0.2]), "signal: wanted axes"),
+        ("ragged", put(["curves", 0, "covariance"], [[1.0], [1.0, 2.0]]), "covariance: wanted rows of equal length"),
+        ("wrong shape", put(["curves", 0, "covariance"], [[1.0, 2.0]]), "covariance: wanted axes"),
+        ("unknown model", put(["curves", 0, "model"], "cubes"), "sphere model: 'cubes' is not known"),
+        ("negative diameter", put(["curves", 0, "diameter_m"], [-1e-6] * 11), "diameter_m: wanted at least 2 numbers > 0"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "change", "told"), broken(), ids=[b[0] for b in broken()])
+def test_broken_files_end_in_one_clear_line(made, tmp_path, name, change, told):
+    folder, _ = made
+    path = tmp_path / "broken.json"
+    path.write_text(change((folder / "spheres" / CALIBRATION).read_text()))
+    with pytest.raises(DarklungError, match=told) as error:
+        load_calibration(path)
+    assert str(error.value).startswith(str(path))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_broken_wedge_and_unit_files(made, tmp_path):
+    folder, _ = made
+    for kind, key, value, told in (
+        ("wedges", ["method"], "magic", "method: 'magic' is not known"),
+        ("wedges", ["wedge", "material"], "jam", "wedge material: 'jam' is not known"),
+        ("wedges", ["response", "weights"], [0.0] * 30, "weights: wanted numbers >= 0, not all 0"),
+        ("unit", ["unit", "reference_per_m"], 0.0, "wanted clearly more than zero_per_m"),
+        ("fibres", ["fibres", "mean"], [1.0], "mean: wanted axes"),
+    ):
+        content = json.loads((folder / kind / CALIBRATION).read_text())
+        part = content
+        for name in key[:-1]:
+            part = part[name]
+        part[key[-1]] = value
+        (tmp_path / "broken.json").write_text(json.dumps(content))
+        with pytest.raises(DarklungError, match=told):
+            load_calibration(tmp_path / "broken.json")
+    with pytest.raises(DarklungError, match="no such file"):
+        load_calibration(tmp_path / "nothing.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DarklungError, match="cannot be read"):
+        load_calibration(tmp_path / "binary.json")
+
+
+def test_sizes_of_a_radiograph(made, tmp_path):
+    folder, _ = made
+    curve = load_calibration(folder / "spheres" / CALIBRATION).curves[0]
+    true = np.array([[0.4e-6, 1.0e-6], [2.5e-6, 6.0e-6]])
+    signal = 0.006 * curve.structure(true)
+    signal[1, 1] = 9.0
+    save(tmp_path / "projections.h5", projections(signal[None]))
+    options = {"thickness": "6 mm", "prefer": "small"}
+    text = apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **options)
+    assert "25.0%" in text
+    found = load_image(tmp_path / "out" / OUTPUT)
+    assert found.channel("branch")[1, 1] == 0
+    assert np.isnan(found.channel("size")[1, 1])
+    np.testing.assert_allclose(found.channel("size")[0], true[0], rtol=0.01)
+    assert found.channel("size_above_peak")[1, 0] == pytest.approx(2.5e-6, rel=0.02)
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert len(record["inputs"]) == 2
+    with pytest.raises(DarklungError, match="give the sample's thickness"):
+        apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+
+
+def test_two_settings_tell_size_and_amount_of_a_volume(made, tmp_path):
+    folder, _ = made
+    near, far = load_calibration(folder / "two" / CALIBRATION).curves
+    true = np.geomspace(1.5e-6, 6e-6, 24).reshape(2, 3, 4)
+    for curve, name in ((near, "near"), (far, "far")):
+        data = 0.5 * curve.structure(true)[None].astype(np.float32)
+        save_image(tmp_path / f"{name}.ome.zarr", Image(data, ("dark_field_90",), ("1/m",), (1e-3,) * 3))
+    sources = [tmp_path / f"{name}.ome.zarr" for name in ("near", "far")]
+    apply_calibration(folder / "two" / CALIBRATION, sources, tmp_path / "out")
+    found = load_image(tmp_path / "out" / OUTPUT)
+    np.testing.assert_allclose(found.channel("size"), true, rtol=0.01)
+    np.testing.assert_allclose(found.channel("amount"), 0.5, rtol=0.01)
+    assert found.spacing_m == (1e-3,) * 3
+    with pytest.raises(DarklungError, match="sources: wanted 2 for this calibration"):
+        apply_calibration(folder / "two" / CALIBRATION, sources[:1], tmp_path / "out")
+
+
+def test_units_of_a_volume(made, tmp_path):
+    folder, told = made
+    assert "1000 SU (foam): 42.98" in told["unit"]
+    apply_calibration(folder / "unit" / CALIBRATION, [folder / "volume.ome.zarr"], tmp_path / "out")
+    units = load_image(tmp_path / "out" / OUTPUT).channel("scatter_units")
+    assert units[:, 7:, 7:].mean() == pytest.approx(1000, abs=5)
+    assert units[:, :5, :5].mean() == pytest.approx(0, abs=5)
+    with pytest.raises(DarklungError, match="zero: wanted z0:z1,y0:y1,x0:x1, got '1:2'"):
+        calibrate_unit(folder / "volume.ome.zarr", tmp_path, zero="1:2", reference="0:4,7:12,7:12", name="foam")
+    with pytest.raises(DarklungError, match="reference: wanted a box inside 4 x 12 x 12 voxels"):
+        calibrate_unit(folder / "volume.ome.zarr", tmp_path, zero="0:4,0:5,0:5", reference="0:4,7:13,7:12", name="foam")
+
+
+def test_hardening_of_projections(made, tmp_path):
+    folder, _ = made
+    wedge = load_calibration(folder / "wedges" / CALIBRATION).knowledge.wedge
+    start = projections(np.tile(wedge.dark_field, (1, 2, 1)))
+    start = Projections(**{**vars(start), "attenuation": np.tile(wedge.attenuation, (1, 1, 2, 1)).astype(np.float32)})
+    save(tmp_path / "projections.h5", start)
+    for method, limit in (("", 0.006), ("look_up", 1e-6), ("none", None)):
+        text = apply_calibration(
+            folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", method=method
+        )
+        after = load(tmp_path / "out" / "projections.h5", Projections)
+        assert ("inversion: values at 45 keV" in text) == (method == "")
+        if limit is not None:
+            assert np.abs(after.dark_field).max() < limit
+    with pytest.raises(DarklungError, match="hardening correction: 'magic' is not known"):
+        apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", method="magic")
+
+
+def test_orientation_from_simulated_raw_frames(made, tmp_path):
+    folder, _ = made
+    directions = tuple(np.radians(np.array([0.0, 45.0, 90.0, 135.0]) + 3.0))  # as in the example: turned by 3 deg
+    protocol = Protocol(views=1, steps=8, directions_rad=directions, flats=1, flat_repeats=4, counts_per_pixel=1e6)
+    ball = fibres(diameter_m=2.5e-3, voxel_m=1e-4, shape=(20, 30, 30), angle_rad=np.radians(35.0))
+    scan = simulate_scan(ball, instrument=make_instrument(), protocol=protocol, seed=7)
+    maps = retrieve(scan)
+    said = Projections(**{**vars(maps), "directions_rad": np.radians([0.0, 45.0, 90.0, 135.0])})
+    save(tmp_path / "projections.h5", said)
+    text = apply_calibration(folder / "fibres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+    found = load_image(tmp_path / "out" / OUTPUT)
+    middle = found.channel("angle")[7:13, 12:18]
+    assert np.degrees(np.median(middle)) == pytest.approx(35.0, abs=1.5)
+    assert np.median(found.channel("relative_modulation")[7:13, 12:18]) == pytest.approx(1.0, abs=0.08)
+    assert np.isnan(found.channel("angle")[0, 0]), "air has no angle"
+    assert "mean angle 3" in text
+
+
+def raw_series(folder, depth=0.01, xi=0.9e-6):
+    """Raw frames of three powders as npy, with the series' table and description."""
+    diameters = 1e-6 * np.array([0.4, 1.2, 3.2])
+    phase = 2 * np.pi * np.arange(8) / 8
+    lines = ["diameter_um,thickness_mm,file"]
+    rng = stream(6, "frames")
+
+    def poisson(curve):
+        return rng.poisson(curve[:, None, None] * np.ones((8, 4, 6)))
+
+    np.save(folder / "flat.npy", poisson(1e6 * (1 + 0.2 * np.cos(phase))))
+    for number, d in enumerate(diameters):
+        signal = float(depth * sphere(d, 0.1, 1.2e-7, 60.0, xi))
+        np.save(folder / f"{number}.npy", poisson(6e5 * (1 + 0.2 * np.exp(-signal) * np.cos(phase + 0.3))))
+        lines.append(f"{1e6 * d:g},{1e3 * depth:g},{number}.npy")
+    (folder / "powders.csv").write_text("\n".join(lines) + "\n")
+    (folder / "powders.yaml").write_text(
+        textwrap.dedent("""
+        series: {table: powders.csv, name: "{diameter_um} um"}
+        sample: {kind: npy, files: "{file}", axes: [step, row, col]}
+        flat: {kind: npy, files: flat.npy, axes: [step, row, col]}
+        steps: {count: 8, periods: 1, endpoint_repeated: false}
+        pixel: 50 um
+        """)
+    )
+    return folder / "powders.yaml"
+
+
+def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path):
+    description = raw_series(tmp_path)
+    text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)
+    saved = load_calibration(tmp_path / "out" / CALIBRATION)
+    assert saved.curves[0].correlation_length_m == pytest.approx(0.9e-6, rel=0.05)
+    assert saved.curves[0].model == "dilute"
+    assert "models not compared: that takes 6 different diameters" in text
+    names = {Path(p).name for p in saved.provenance["inputs"]}
+    assert {"powders.yaml", "0.npy", "1.npy", "2.npy", "flat.npy", "scans.csv"} <= names
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("", "wanted a header and at least one row"),
+        ("diameter_um,thickness_mm,dark_field\n", "wanted a header and at least one row"),
+        ("diameter_um,thickness_mm\n1,12\n2,12\n", "row 1: wanted a column 'dark_field'"),
+        ("diameter_um,dark_field\n1,0.1\n", "no column 'thickness_mm' in the series"),
+        ("diameter_um,thickness_mm,dark_field\n1,12,0.1\n2,12\n", "row 3 has not as many values as the header"),
+        ("diameter_um,thickness_mm,dark_field\n1,12,abc\n", "row 1: dark_field: wanted a number, got 'abc'"),
+        ("diameter_um,thickness_mm,dark_field\n1,12,nan\n", "row 1: dark_field: wanted a finite number"),
+        (
+            "diameter_um,thickness_mm,dark_field\n1,12,.1\n2,13,.1\n",
+            r"one for all scans of a series, got 0\.012 to 0\.013 m",
+        ),
+        ("diameter_um,thickness_mm,dark_field\n1,12,.1\n1,12,.1\n", "parameters need at least 4 different diameters, got 1"),
+        ("diameter_um,thickness_mm,dark_field\nx,12,.1\n", "wanted a length such as"),
+        ("diameter_um,thickness_mm,dark_field\n-1,12,.1\n", "diameter_m: wanted numbers > 0"),
+    ],
+)
+def test_broken_tables_end_in_one_clear_line(tmp_path, table, told):
+    (tmp_path / "table.csv").write_text(table)
+    with pytest.raises(DarklungError, match=told) as error:
+        calibrate_spheres([tmp_path / "table.csv"], tmp_path / "out", **SPHERES)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_broken_wedges_and_fibres(tmp_path):
+    (tmp_path / "few.csv").write_text("water_mm,attenuation,dark_field\n0,0,0\n10,.2,.01\n20,.4,.02\n")
+    (tmp_path / "two.csv").write_text("angle_deg,dark_field_0,dark_field_90\n0,.1,.2\n45,.1,.2\n")
+    (tmp_path / "none.yaml").write_text("kind: ct\n")
+    options = {"thickness": "{water_mm} mm"}
+    with pytest.raises(DarklungError, match="wanted at least 5 steps of water alone, got 3"):
+        calibrate_wedges(tmp_path / "few.csv", tmp_path, instrument=WEDGE["instrument"], **options)
+    with pytest.raises(DarklungError, match=r"none\.yaml: wanted a section instrument"):
+        calibrate_wedges(tmp_path / "few.csv", tmp_path, instrument=tmp_path / "none.yaml", **options)
+    with pytest.raises(DarklungError, match="material: 'jam' is not known"):
+        calibrate_wedges(tmp_path / "few.csv", tmp_path, instrument=WEDGE["instrument"], material="jam", **options)
+    with pytest.raises(DarklungError, match="3 or more columns dark_field_<degrees>, got dark_field_0, dark_field_90"):
+        calibrate_fibres(tmp_path / "two.csv", tmp_path, angle="{angle_deg} deg")
+
+
+def test_the_commands_as_a_user_calls_them(tmp_path):
+    run = CliRunner()
+    listed = run.invoke(app, ["--help"])
+    assert all(name in listed.output for name in ("spheres", "fibres", "wedges", "unit", "apply"))
+    done = run.invoke(app, ["spheres", str(EXAMPLES / "spheres_far.csv"), "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "effective xi 2.4" in done.output
