@@ -163,6 +163,8 @@ def _model(row: ModelRow) -> dict[str, Any]:
 
 
 def _left_out(measured: Measurements, fit: SphereCalibration) -> list[str]:
+    if len(np.unique(fit.diameter_m)) < fit.free + 2:
+        return [f"leaving one out takes {fit.free + 2} different diameters"]
     data: dict[str, Any] = {"diameter_m": fit.diameter_m, "signal": fit.signal, "thickness_m": fit.thickness_m}
     predicted, inside = leave_one_out(**data, offset=fit.free == 3, model=fit.model, fill=fit.fill)
     title = f"{fit.setting}: " if fit.setting else ""
