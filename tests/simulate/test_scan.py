@@ -8,12 +8,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from darklung.core.checks import DarklungError
+from darklung.core.geometry import ConeGeometry
 from darklung.core.types import Phantom, Scan
 from darklung.physics.instrument import Instrument, make_instrument
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import ellipsoidal, shape_tensor, two_phase
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
+from darklung.tomo.fdk import fdk
 
 Maker = Callable[..., Phantom]
 TWO_VIEWS = Protocol(views=2, flats=1, flat_repeats=1, counts_per_pixel=2e6)
@@ -223,3 +225,42 @@ def test_doors(scene: Maker) -> None:
         expected(replace(negative, density=-negative.density))
     with pytest.raises(DarklungError, match="phantom tissue_fraction"):
         expected(replace(negative, tissue_fraction=negative.tissue_fraction * np.nan))
+
+
+def test_a_far_source_is_a_parallel_beam(scene: Maker) -> None:
+    phantom = scene(tissue_fraction=0.3, aspect=1.4)
+    parallel, far = (
+        expected(phantom, replace(TWO_VIEWS, arc_rad=np.pi, source_axis_m=distance)) for distance in (np.inf, 1e4)
+    )
+    assert isinstance(far.geometry, ConeGeometry)
+    for one, other in zip(retrieved(parallel), retrieved(far)):
+        # the two projectors share out a voxel's shadow alike
+        assert_allclose(other, one, atol=2e-3 * np.abs(one).max())
+
+
+def test_a_near_source_magnifies_what_is_near_and_keeps_line_integrals(scene: Maker) -> None:
+    phantom = scene(shape=(8, 64, 64), radius_m=2.4e-3, tissue_fraction=0.3, lung_radius_m=1.0e-3)
+    phantom = replace(
+        phantom,
+        **{name: np.roll(getattr(phantom, name), -14, axis=1) for name in ("tissue_fraction", "interface_density_per_m")},
+        density=np.roll(phantom.density, -14, axis=2),
+    )  # towards the source at θ = 0
+    near = retrieved(expected(phantom, replace(TWO_VIEWS, source_axis_m=20e-3)))
+    parallel = retrieved(expected(phantom))
+    width = [float((one[0][0, 0, 4] > 0.02).sum()) for one in (parallel, near)]
+    assert_allclose(width[1] / width[0], 20 / (20 - 14 * 0.12), atol=0.06)
+    for signal in (0, 1):
+        assert_allclose(near[signal][0, 0, 4].max(), parallel[signal][0, 0, 4].max(), rtol=0.03)
+
+
+def test_projections_of_a_cone_beam_are_reconstructed_to_the_lungs_coefficient(scene: Maker) -> None:
+    phantom = scene(shape=(8, 48, 48), tissue_fraction=0.3)
+    full = Protocol(views=90, arc_rad=2 * np.pi, directions_rad=(0.0,), flats=1, flat_repeats=1, source_axis_m=60e-3)
+    scan = expected(phantom, full)
+    assert isinstance(scan.geometry, ConeGeometry)
+    volume = fdk(
+        retrieved(scan)[1][0].astype(np.float32), scan.geometry, shape=phantom.tissue_fraction.shape, voxel_m=120e-6
+    )
+    epsilon = float(two_phase(0.3, 8.02e4, LUNG_DELTA, 70.0, 3e-6))
+    middle = volume[4, 20:28, 20:28]
+    assert_allclose(middle.mean(), epsilon, rtol=0.03)

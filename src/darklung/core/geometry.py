@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_positive, check_range, check_shape, require
+from darklung.core.checks import DarklungError, check_finite, check_positive, check_range, check_shape, require
 
 
 @dataclass(frozen=True)
@@ -127,3 +127,10 @@ class ConeGeometry:
 
 
 Geometry = ParallelGeometry | ConeGeometry
+
+
+def parallel_only(geometry: Geometry) -> ParallelGeometry:
+    """The geometry, for what is right in a parallel beam only; raises in a cone beam."""
+    if not isinstance(geometry, ParallelGeometry):
+        raise DarklungError("geometry: wanted a parallel beam for this, got a cone beam")
+    return geometry

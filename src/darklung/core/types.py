@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_finite, check_one_of, check_positive, check_shape, require
-from darklung.core.geometry import Geometry, ParallelGeometry
+from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
+from darklung.core.geometry import Geometry, ParallelGeometry, parallel_only
 
 INSERTION_KINDS = ("lesion", "sham", "mimic")
 
@@ -113,7 +113,7 @@ class Scan:
         Grating phase θ_k of each step, I_k = a0 (1 + V cos(θ_k + φ)).
     directions_rad : (direction,) float64
         α, sensitivity direction of the gratings from the rotation axis.
-    geometry : ParallelGeometry
+    geometry : ParallelGeometry or ConeGeometry
     view_time_s : (direction, view) float64
     flat_time_s : (direction, flat) float64
     dark_frame : (row, col) array, optional [counts]
@@ -126,7 +126,7 @@ class Scan:
     flats: NDArray
     step_phase_rad: NDArray[np.float64]
     directions_rad: NDArray[np.float64]
-    geometry: ParallelGeometry
+    geometry: Geometry
     view_time_s: NDArray[np.float64]
     flat_time_s: NDArray[np.float64]
     dark_frame: NDArray | None = None
@@ -146,6 +146,10 @@ class Scan:
         for name in ("dark_frame", "bad_pixels"):
             if getattr(self, name) is not None:
                 check_shape(name, getattr(self, name), "row, col", (g.rows, g.cols))
+
+    def parallel(self) -> ParallelGeometry:
+        """The geometry, for what is right in a parallel beam only; raises in a cone beam."""
+        return parallel_only(self.geometry)
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,7 @@ class Projections:
 
     def parallel(self) -> ParallelGeometry:
         """The geometry, for what is right in a parallel beam only; raises in a cone beam."""
-        g = self.geometry
-        if not isinstance(g, ParallelGeometry):
-            raise DarklungError("geometry: wanted a parallel beam for this, got a cone beam")
-        return g
+        return parallel_only(self.geometry)
 
 
 PROJECTION_MAPS = (

@@ -77,7 +77,7 @@ def describe_scan(path: Path, scan: Scan, raw: RawScan, *, form: str = "hdf5") -
     content["angles"] = [f"{value!r} rad" for value in scan.geometry.angles_rad.tolist()]
     content["view_times"] = [f"{value!r} s" for value in scan.view_time_s[0].tolist()]
     content["flat_times"] = [f"{value!r} s" for value in scan.flat_time_s[0].tolist()]
-    content["axis_col"] = float(scan.geometry.axis_col)
+    content["axis_col"] = float(scan.parallel().axis_col)
     content["retrieval"] = raw.retrieval.model_dump(mode="json", exclude_defaults=True)
     place = path.with_suffix(".yaml")
     place.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

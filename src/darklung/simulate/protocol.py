@@ -37,6 +37,8 @@ class Protocol:
         Of one step of one view; the dead time covers stepping, turning and reading out.
     time_limit_s : float
         The whole scan must fit; 25 min in the mission's protocol.
+    source_axis_m : float
+        Distance from the source to the rotation axis: a divergent beam onto a flat detector. Infinite: a parallel beam.
     supersampling : int
         k: the phantom's voxel is the detector's pixel / k. Intensities are summed over k × k fine pixels.
 
@@ -57,6 +59,7 @@ class Protocol:
     dead_time_s: float = 0.02
     time_limit_s: float = 1500.0
     supersampling: int = 1
+    source_axis_m: float = np.inf
 
     def __post_init__(self) -> None:
         for name, least in (("views", 1), ("steps", 3), ("flats", 1), ("flat_repeats", 1), ("supersampling", 1)):
@@ -64,6 +67,7 @@ class Protocol:
             require(int(value) == value and value >= least, f"{name}: wanted a whole number >= {least}, got {value!r}")
         for name in ("counts_per_pixel", "exposure_s", "time_limit_s"):
             check_positive(name, getattr(self, name))
+        require(self.source_axis_m > 0, f"source_axis_m: wanted > 0, got {self.source_axis_m!r}")
         check_range("arc_rad", self.arc_rad, 1e-9, 2 * np.pi + 1e-9)
         require(0 <= self.dead_time_s < np.inf, f"dead_time_s: wanted a finite number >= 0, got {self.dead_time_s!r}")
         object.__setattr__(self, "directions_rad", tuple(float(a) for a in self.directions_rad))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import Phantom, Scan
 from darklung.physics.constants import wavenumber_per_m
 from darklung.physics.instrument import Instrument
@@ -22,6 +22,7 @@ from darklung.simulate.harmonics import EnergyModel, energy_model, harmonics, ph
 from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_coefficient
 from darklung.simulate.powder import PowderColumns, Scene, powder_columns
 from darklung.simulate.protocol import Protocol
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector, project_columns
 
 Progress = Callable[[int, int], None]
@@ -88,7 +89,8 @@ def simulate_scan(
     Notes
     -----
     Scattering is the ellipsoidal two-phase model from the voxel's shape tensor, in the beam and sensitivity direction of
-    each view. Not modelled: multiple scattering, divergence of the beam, and refraction finer than a voxel.
+    each view; in a divergent beam of its central ray. Not modelled: multiple scattering, and refraction finer than a voxel
+    unless `Effects.unresolved_refraction` is on.
     """
     effects = effects if effects is not None else Effects()
     scene = phantom if isinstance(phantom, Scene) else Scene(phantom)
@@ -120,13 +122,19 @@ def simulate_scan(
     )
 
 
-def scan_geometry(phantom: Phantom, protocol: Protocol) -> ParallelGeometry:
-    """The detector that sees the whole phantom: pixel = voxel · k, rows cover z, columns the wider of y and x."""
+def scan_geometry(phantom: Phantom, protocol: Protocol) -> Geometry:
+    """The detector that sees the whole phantom: pixel = voxel · k, rows cover z, columns the wider of y and x.
+
+    In a divergent beam it stands at the axis; parts of the top and bottom that are nearer to the source are magnified
+    beyond it.
+    """
     k = protocol.supersampling
     depth, height, width = phantom.tissue_fraction.shape
     require(depth % k == 0, f"phantom: wanted a multiple of supersampling = {k} voxels in z, got {depth}")
-    cols = -(-max(height, width) // k)
-    return ParallelGeometry(protocol.angles_rad, rows=depth // k, cols=cols, pixel_m=phantom.voxel_m * k)
+    rows, cols, pixel_m = depth // k, -(-max(height, width) // k), phantom.voxel_m * k
+    if np.isfinite(protocol.source_axis_m):
+        return ConeGeometry(protocol.angles_rad, rows, cols, pixel_m, protocol.source_axis_m)
+    return ParallelGeometry(protocol.angles_rad, rows, cols, pixel_m)
 
 
 def view_signals(
@@ -142,8 +150,9 @@ def view_signals(
     _check_phantom(phantom)
     detector = scan_geometry(phantom, protocol)
     k = protocol.supersampling
-    depth = len(phantom.tissue_fraction)
-    fine = ParallelGeometry(detector.angles_rad, depth, detector.cols * k, phantom.voxel_m)
+    # Middles of the detector are middles of the fine pixels too
+    fine = scan_geometry(phantom, replace(protocol, supersampling=1))
+    fine = replace(fine, cols=detector.cols * k, axis_col=(detector.cols * k - 1) / 2)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
     scatterer = _scatterer(scene, model, instrument, effects.depth_dependent_correlation)
@@ -175,17 +184,23 @@ def _check_phantom(phantom: Phantom) -> None:
         require(least >= low and most <= high, f"phantom {name}: wanted {low:g} to {high:g}, got {least:g} to {most:g}")
 
 
-def _areal_densities(phantom: Phantom, fine: ParallelGeometry) -> Iterator[NDArray[np.float32]]:
+def _areal_densities(phantom: Phantom, fine: Geometry) -> Iterator[NDArray[np.float32]]:
     """Line integrals of every material's density [g/cm³ · m], (material, row, col), one view after the other."""
     per_view = len(phantom.materials) * fine.rows * fine.cols * 4
     block = max(1, int(_BLOCK_BYTES // per_view))
-    shape = phantom.tissue_fraction.shape
+    depth, height, width = phantom.tissue_fraction.shape
     for first in range(0, fine.views, block):
-        part = ParallelGeometry(fine.angles_rad[first : first + block], fine.rows, fine.cols, fine.pixel_m, fine.axis_col)
-        projector = Projector(part, shape, phantom.voxel_m)
+        part = replace(fine, angles_rad=fine.angles_rad[first : first + block])
+        projector = _projector(part, (depth, height, width), phantom.voxel_m)
         projected = [projector.forward(density) for density in phantom.density]
         for view in range(part.views):
             yield np.ascontiguousarray(np.stack([material[view] for material in projected]), dtype=np.float32)
+
+
+def _projector(geometry: Geometry, shape: tuple[int, int, int], voxel_m: float) -> Projector | ConeProjector:
+    if isinstance(geometry, ConeGeometry):
+        return ConeProjector(geometry, shape, voxel_m)
+    return Projector(geometry, shape, voxel_m)
 
 
 def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) -> NDArray[np.float32]:
@@ -239,13 +254,11 @@ def _scatterer(scene: Scene, model: EnergyModel, instrument: Instrument, deep: b
     return _Scatterer(scatter_columns(phantom), contrast**2, xi, tuple(powders), shape, per_voxel)
 
 
-def _scattering(
-    scatterer: _Scatterer, fine: ParallelGeometry, directions_rad: tuple[float, ...], view: int
-) -> NDArray[np.float32]:
+def _scattering(scatterer: _Scatterer, fine: Geometry, directions_rad: tuple[float, ...], view: int) -> NDArray[np.float32]:
     """Line integrals of ε, (direction, node, row, col)."""
     columns = scatterer.columns
     directions, nodes = len(directions_rad), len(scatterer.correlation_length_m)
-    beam = fine.beam()[view]
+    beam = ParallelGeometry(fine.angles_rad[view : view + 1], 1, 1, 1.0).beam()[0]  # the central ray's
     total = np.zeros((directions, nodes, fine.rows, fine.cols), dtype=np.float32)
     if len(columns.columns_yx):
         values = scattering_coefficient(
@@ -265,14 +278,29 @@ def _scattering(
 
 
 def _projected(
-    values: NDArray[np.float32], columns_yx: NDArray[np.int64], shape: tuple[int, ...], fine: ParallelGeometry, view: int
+    values: NDArray[np.float32], columns_yx: NDArray[np.int64], shape: tuple[int, ...], fine: Geometry, view: int
 ) -> NDArray[np.float32]:
-    """(column, layer, z) -> (layer, row, col): one call for all layers, since the projector takes them for more slices."""
-    layers, slices = values.shape[1], values.shape[1] * fine.rows
-    tall = ParallelGeometry(fine.angles_rad[view : view + 1], slices, fine.cols, fine.pixel_m, fine.axis_col)
+    """(column, layer, z) -> (layer, row, col), the line integrals of each layer's columns in one view."""
+    layers = values.shape[1]
+    one = replace(fine, angles_rad=fine.angles_rad[view : view + 1])
+    if isinstance(one, ConeGeometry):
+        # Whole volumes, without the rim that holds no column
+        rim = int(min(columns_yx.min(), (np.array(shape[1:]) - 1 - columns_yx).min()))
+        y, x = (columns_yx - rim).T
+        inner = (shape[0], shape[1] - 2 * rim, shape[2] - 2 * rim)
+        projector = ConeProjector(one, inner, fine.pixel_m)
+        volume = np.zeros(inner, dtype=np.float32)
+        projected = []
+        for layer in range(layers):
+            volume[:, y, x] = values[:, layer].T
+            projected.append(projector.forward(volume)[0])
+        return np.stack(projected)
+    # One call for all layers: the projector takes them for more slices.
+    slices = layers * fine.rows
+    tall = replace(one, rows=slices)
     stacked = np.ascontiguousarray(values.reshape(len(values), slices))
-    projected = project_columns(stacked, columns_yx, (slices, shape[1], shape[2]), fine.pixel_m, tall, 0)
-    return np.asarray(projected.reshape(layers, fine.rows, fine.cols))
+    sums = project_columns(stacked, columns_yx, (slices, shape[1], shape[2]), fine.pixel_m, tall, 0)
+    return np.asarray(sums.reshape(layers, fine.rows, fine.cols))
 
 
 def _flats(camera: Camera, flat_visibility: float, flat_time_s: NDArray[np.float64]) -> NDArray:

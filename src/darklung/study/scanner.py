@@ -71,6 +71,7 @@ class ScanPart(Document):
     exposure: Time = Field(0.4, gt=0, description="exposure of one frame of a view")
     dead_time: Time = Field(0.02, ge=0, description="time between frames")
     time_limit: Time = Field(1500.0, gt=0, description="the whole scan must fit")
+    source_axis: Length | None = Field(None, description="distance of a point source from the axis; a parallel beam without")
     keep_frames: bool = Field(False, description="keep the raw frames (large) when the animal is reconstructed")
 
     @model_validator(mode="after")
@@ -156,6 +157,7 @@ def make_protocol(part: ScanPart) -> Protocol:
         dead_time_s=part.dead_time,
         time_limit_s=part.time_limit,
         supersampling=part.supersampling,
+        source_axis_m=math.inf if part.source_axis is None else part.source_axis,
     )
 
 

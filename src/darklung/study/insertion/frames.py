@@ -56,7 +56,7 @@ def insert_frames(context: Context) -> None:
             names = [direction_name(a) for a in scan.directions_rad]
             plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names)
             changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
-            shadow = shadows_of(plan, scan.geometry, blur_m=blur_of(p))
+            shadow = shadows_of(plan, scan.parallel(), blur_m=blur_of(p))
             write_frames(context, given, shadow, scale)
             finish_volume(context, plan, changes, {"route": "frames of a CT"})
             return
@@ -195,7 +195,7 @@ class _Direction:
         hardening = Hardening.of(scale.instrument) if scale.instrument is not None else None
         return cls(
             direction, float(scan.directions_rad[direction]), theta, amplitude, fringe, dark, good,
-            scan.geometry, given.gain, scale.phase_per_tissue, hardening,
+            scan.parallel(), given.gain, scale.phase_per_tissue, hardening,
         )  # fmt: skip
 
     def change(self, curves: NDArray, shadow: Shadow, rng: np.random.Generator) -> None:
@@ -261,7 +261,7 @@ def described(given: RawInput) -> dict[str, Any]:
             content[field] = _dataset(field, "row", "col")
     content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
     content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
-    content["axis_col"] = float(scan.geometry.axis_col)
+    content["axis_col"] = float(scan.parallel().axis_col)
     return content
 
 
