@@ -11,7 +11,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Projections
-from darklung.correct.flux import normalise_flux, outer_columns
+from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
 
 VIEWS, ROWS, COLS = 6, 4, 100
 
@@ -91,3 +91,15 @@ def test_outer_columns():
     assert outer_columns(10).tolist() == [0, 1, 8, 9]
     with pytest.raises(DarklungError, match="leave no object"):
         outer_columns(4)
+
+
+def test_monitor_readings_are_taken_out_and_senseless_ones_told():
+    made = projections()
+    shape = made.valid.shape[:2]
+    right = normalise_monitor(made, view_dose=np.full(shape, 3.0), flat_dose=np.full(shape, 2.0), error=0.01)
+    np.testing.assert_allclose(right.attenuation, made.attenuation + np.log(1.5), rtol=1e-5)
+    np.testing.assert_allclose(right.attenuation_variance, made.attenuation_variance + 1e-4, rtol=1e-4)
+    with pytest.raises(DarklungError, match="view_dose: wanted doses above 0"):
+        normalise_monitor(made, view_dose=np.zeros(shape), flat_dose=np.ones(shape))
+    with pytest.raises(DarklungError, match="flat_dose: wanted axes"):
+        normalise_monitor(made, view_dose=np.ones(shape), flat_dose=np.ones(3))

@@ -154,6 +154,9 @@ class Retrieval(Document):
     """What the data ask of retrieval; see `darklung.retrieve.stepping.retrieve`.
 
     `air_cols` holds ranges of columns without object (first and last, both included), counted in what the region leaves.
+    `find_bad_pixels` looks for dead, hot and unsteady pixels in the flats (`darklung.retrieve.pixels`). `normalise` takes
+    the dose of each view out by its air, by the air of each row, or by the readings `view_doses` and `flat_doses`
+    (`darklung.correct.flux`). `covariance` also writes covariances between the signals.
     """
 
     reference: Literal["mean", "interpolate"] = "mean"
@@ -165,6 +168,9 @@ class Retrieval(Document):
     variance: Literal["pixel", "neighbourhood"] = "neighbourhood"
     steps: Literal["nominal", "estimate", "ramp"] = "nominal"
     air_cols: tuple[tuple[int, int], ...] = ()
+    find_bad_pixels: bool = False
+    normalise: Literal["none", "air", "air_rows", "monitor"] = "none"
+    covariance: bool = False
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `retrieve`."""
@@ -197,6 +203,8 @@ class RawScan(Document):
         NXtomo sample.
     view_times, flat_times : list of times, or {first, step}
         None: all 0. The same for all directions.
+    view_doses, flat_doses : list of numbers, optional
+        Readings of a monitor, one a view and one a flat, in one unit; the same for all directions.
     axis_col : float, optional
         Column of the rotation axis, counted on the whole detector.
     """
@@ -214,6 +222,8 @@ class RawScan(Document):
     angles: Literal["file"] | tuple[Angle, ...] | EvenAngles | None = None
     view_times: tuple[Time, ...] | EvenTimes | None = None
     flat_times: tuple[Time, ...] | EvenTimes | None = None
+    view_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    flat_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     axis_col: float | None = None
     region: Region = Region()
     retrieval: Retrieval = Retrieval()
@@ -235,6 +245,8 @@ class RawScan(Document):
                 )
             if "repeat" in names and field in ("sample", "flat") and self.repeat is None:
                 raise ValueError("repeat: the axes hold repeats, say sum or mean")
+        if self.retrieval.normalise == "monitor" and (self.view_doses is None or self.flat_doses is None):
+            raise ValueError("retrieval.normalise: monitor needs view_doses and flat_doses")
         return self
 
 

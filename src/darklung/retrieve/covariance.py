@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.types import Scan
 from darklung.retrieve.fits import fit_curves
 from darklung.retrieve.harmonic import nominal_steps
-from darklung.retrieve.reference import dark_signal, fit_flats
+from darklung.retrieve.reference import dark_signal
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,24 @@ def signal_covariance(scan: Scan, *, direction: int = 0, view: int = 0, fit: Fit
     so that ln V = ln a1 − ln a0 does not hang on ln a0, and the phase on neither. They count with 3 steps (where the third
     harmonic of the noise folds back), with uneven steps or doses, and with likelihood at high visibility.
     """
+    return next(view_covariances(scan, direction=direction, views=[view], fit=fit))
+
+
+def view_covariances(scan: Scan, *, direction: int, views: Iterable[int], fit: Fit) -> Iterator[SignalCovariance]:
+    """`signal_covariance` of one view after the other; the flats are fitted once."""
     model, dark = nominal_steps(scan.step_phase_rad[direction]), dark_signal(scan)
-    members = list(range(scan.flats.shape[1]))
-    flat = fit_flats(scan, direction, members, [model] * len(members), fit=fit, dark=dark)
-    frames = np.asarray(scan.frames[direction, view])
-    parts = [_of_curve(*fit_curves(frames, dark, model, fit))]
-    flats = [_of_curve(*fit_curves(np.asarray(scan.flats[direction, n]), dark, model, fit)) for n in members]
-    parts.append(tuple(np.mean(values, axis=0) / len(members) for values in zip(*flats)))
-    a_v, a_p, v_p, a_a, v_v, p_p = (sum(values) for values in zip(*parts))
-    good = flat.usable & (a_a > 0)
-    if scan.bad_pixels is not None:
-        good &= ~np.asarray(scan.bad_pixels, dtype=bool)
+    count = scan.flats.shape[1]
+    flats = [_of_curve(*fit_curves(np.asarray(scan.flats[direction, n]), dark, model, fit)) for n in range(count)]
+    flat = [np.mean(values, axis=0) / count for values in zip(*flats)]
+    bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels, dtype=bool)
+    for view in views:
+        sample = _of_curve(*fit_curves(np.asarray(scan.frames[direction, view]), dark, model, fit))
+        yield _joined([one + two for one, two in zip(sample, flat)], bad)
+
+
+def _joined(parts: list[NDArray[np.float64]], bad: NDArray[np.bool_]) -> SignalCovariance:
+    a_v, a_p, v_p, a_a, v_v, p_p = parts
+    good = ~bad & (a_a > 0)
     # −ln T and −ln D fall as a0 and V of the sample grow, the phase grows with the sample's.
     signed = [np.where(good, value, np.nan) for value in (a_v, -a_p, -v_p)]
     roots = [np.sqrt(a_a * v_v), np.sqrt(a_a * p_p), np.sqrt(v_v * p_p)]

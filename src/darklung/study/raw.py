@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.types import PROJECTION_MAPS
+from darklung.core.fitting import Fit
+from darklung.core.types import PROJECTION_MAPS, Projections, Scan
+from darklung.correct.flux import normalise_flux, normalise_monitor
 from darklung.io.description import RawScan, read_raw, resolve_path
 from darklung.io.hdf5 import save, save_projections
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task, run_tasks
 from darklung.pipeline.record import read_json
+from darklung.retrieve.covariance import view_covariances
+from darklung.retrieve.reference import group_flats
 
 STAGE = "retrieve"
 # Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
@@ -80,7 +87,7 @@ def _task(raw: RawScan, columns: dict[str, str], description: Path) -> Task:
         item,
         "darklung.study.raw:retrieve_one",
         parameters,
-        code=("retrieve", "io", "study.raw", "study.quality", "report"),
+        code=("retrieve", "correct", "io", "study.raw", "study.quality", "report"),
     )
 
 
@@ -101,6 +108,7 @@ def retrieve_one(context: Context) -> None:
     """One scan; those that stay on disk are written as they are retrieved, and some of their views are shown."""
     from darklung.io.frames import LazyFrames, load_scan
     from darklung.retrieve.overview import overview_png, summarise
+    from darklung.retrieve.pixels import find_bad_pixels
     from darklung.retrieve.stepping import retrieve, retrieve_blocks
     from darklung.study.quality import quality_page
 
@@ -109,22 +117,67 @@ def retrieve_one(context: Context) -> None:
     if raw is None:
         raise DarklungError(f"{description}: no scan {context.parameters['name']!r} any more")
     scan = load_scan(raw, description)
+    if raw.retrieval.find_bad_pixels:
+        scan = replace(scan, bad_pixels=find_bad_pixels(scan))
     context.progress(0.2, "frames are open")
     options = raw.retrieval.options()
+    dose = _doses(raw, scan)
     if isinstance(scan.frames, LazyFrames):
         pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
         block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
         blocks = _told_on(context, retrieve_blocks(scan, views=block, **options), scan.geometry.views)
+        done = ((part, _normalised(maps, raw, dose, part)) for part, maps in blocks)
         shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
-        projections = save_projections(context.out / "projections.h5", blocks, geometry=scan.geometry, keep=shown)
+        projections = save_projections(context.out / "projections.h5", done, geometry=scan.geometry, keep=shown)
     else:
-        projections = retrieve(scan, **options)
+        projections = _normalised(retrieve(scan, **options), raw, dose, slice(None))
         save(context.out / "projections.h5", projections)
+    if raw.retrieval.covariance:
+        _save_covariances(context.out / "covariance.h5", scan, options["fit"])
     context.progress(0.8, "retrieved")
     overview_png(projections, context.out / "overview.png", title=raw.name)
     quality_page(projections, context.out / "quality.html", title=raw.name, scan=scan, options=options)
     numbers = {**summarise(projections), "views": scan.geometry.views}
     (context.out / "summary.json").write_text(json.dumps(numbers, indent=1))
+
+
+def _doses(raw: RawScan, scan: Scan) -> NDArray[np.float64] | None:
+    """Monitor's readings during each view over those during its flats, (direction, view); None without a monitor."""
+    if raw.retrieval.normalise != "monitor":
+        return None
+    views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
+    for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
+        require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
+    reference = np.full(scan.view_time_s.shape, flats.mean())
+    if raw.retrieval.reference == "interpolate":
+        for direction, times in enumerate(scan.flat_time_s):
+            groups = group_flats(times, scan.view_time_s[direction])
+            middle = [times[group].mean() for group in groups]
+            reference[direction] = np.interp(scan.view_time_s[direction], middle, [flats[group].mean() for group in groups])
+    return np.asarray(views / reference)
+
+
+def _normalised(projections: Projections, raw: RawScan, dose: NDArray[np.float64] | None, part: slice) -> Projections:
+    if dose is not None:
+        return normalise_monitor(projections, view_dose=dose[:, part], flat_dose=np.ones_like(dose[:, part]))
+    if raw.retrieval.normalise == "none":
+        return projections
+    air = [col for first, last in raw.retrieval.air_cols for col in range(first, last + 1)]
+    return normalise_flux(projections, air_cols=air or None, each_row=raw.retrieval.normalise == "air_rows")
+
+
+def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
+    """(direction, view, row, col) float32 datasets of the three covariances."""
+    names = ("attenuation_dark_field", "attenuation_phase", "dark_field_phase")
+    directions, views, _, rows, cols = scan.frames.shape
+    with h5py.File(path, "w") as file:
+        for name in names:
+            file.create_dataset(name, (directions, views, rows, cols), np.float32, chunks=(1, 1, rows, cols))
+        for direction in range(directions):
+            found = view_covariances(scan, direction=direction, views=range(views), fit=fit)
+            for view, covariance in enumerate(found):
+                for name in names:
+                    file[name][direction, view] = getattr(covariance, name)
 
 
 def _told_on(context: Context, blocks: Any, views: int) -> Iterator[Any]:
