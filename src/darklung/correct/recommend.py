@@ -111,6 +111,8 @@ class Judged:
         Largest |−ln D| of steps with the second material; NaN if there are none.
     foam : float
         Largest relative deviation of the foam's −ln D from its mean over the steps; NaN if there are none.
+    foam_error : float
+        Relative standard error of one such step, 0 where errors are not known.
     noise : float
         Mean of the standard error of −ln D after over before the correction.
     """
@@ -121,6 +123,7 @@ class Judged:
     attenuation: float
     second: float
     foam: float
+    foam_error: float
     noise: float
 
 
@@ -155,8 +158,8 @@ def recommend(
     """(key of `CANDIDATES`, why): of the methods that learn from the wedge, the simplest one that does what this beam needs.
 
     Acceptable is a held-out bias below 0.005 plus twice the steps' own standard error after the correction. With foam steps
-    the acceptable method with the steadiest foam wins (a simpler one if it is steady within 1 %). Without, the true
-    signal's loss is estimated from the calibrated spectra: if it changes by less than 3 % over the wedge a look-up is
+    the acceptable method with the steadiest foam wins (a simpler one if it is steady within 1 % and noise). Without, the
+    true signal's loss is estimated from the calibrated spectra: if it changes by less than 3 % over the wedge a look-up is
     enough, else the inversion is recommended, said to be unchecked.
     """
     error = float(np.median(series.dark_field_error))
@@ -179,7 +182,7 @@ def recommend(
 
     if series.foam.any():
         steadiest = min(row.foam for row in good)
-        best = next(row for row in good if row.foam <= max(CHANGE_LIMIT / 3, 1.1 * steadiest))
+        best = next(row for row in good if row.foam <= max(CHANGE_LIMIT / 3 + 2 * row.foam_error, 1.1 * steadiest))
         return best.told, f"{told(best)}, foam steady within {100 * best.foam:.1f} %"
     span = np.array([0.0, float(series.thickness_m.max())])
     first, last = multiplicative_factor(response, span, exponent=exponent, material=series.material)
@@ -258,7 +261,9 @@ def _row(
         return float(np.abs(values).max()) if len(values) else float("nan")
 
     foam = dark[series.foam]
-    off = largest(foam / foam.mean() - 1) if len(foam) and foam.mean() > 0 else float("nan")
+    known = bool(len(foam)) and foam.mean() > 0
+    off = largest(foam / foam.mean() - 1) if known else float("nan")
+    errors = (series.dark_field_error * noise)[series.foam]
     return Judged(
         told=told,
         bias=largest(dark[plain]),
@@ -266,5 +271,6 @@ def _row(
         attenuation=largest(attenuation[plain] - mu_reference * series.thickness_m[plain]),
         second=largest(dark[second]),
         foam=off,
+        foam_error=float(errors.mean() / foam.mean()) if known else float("nan"),
         noise=float(noise[plain | second | series.foam].mean()),
     )
