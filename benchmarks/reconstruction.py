@@ -179,10 +179,10 @@ def compare(size, views, slices, peer_slices, noise):
     mine, images = ours(data, size, angles, slices)
     clean, noisy = (error(i, truth, (size - 1) / 2, flips=False) for i in images)
     print(f"{slices} slices of {size}², {views} views, one thread; noise {noise:.1%} of the largest line integral")
-    print(f"{'':22s}{'forward s':>11s}{'back s':>10s}{'FBP s':>10s}   RMSE clean  noisy")
+    print(f"{'':22s}{'forward s':>11s}{'back s':>10s}{'FBP s':>10s}   RMSE clean    noisy")
     cells = "".join(f"{mine[k][0]:10.2f}" for k in mine)
     walls = ", ".join(f"{mine[k][1]:.2f}" for k in mine)
-    print(f"{'darklung':22s} {cells}      {clean:.4f}  {noisy:.4f}   (wall {walls})")
+    print(f"{'darklung':22s} {cells}      {clean:.5f}  {noisy:.5f}   (wall {walls})")
     for name, peer in PEERS.items():
         middle = size // 2 if peer is scikit_image else (size - 1) / 2
         try:
@@ -195,9 +195,9 @@ def compare(size, views, slices, peer_slices, noise):
         clean, noisy = (error(i, section(size, middle), middle) for i in images)
         if peer is scikit_image:
             same = [error(about_half(d, angles), section(size, middle), middle) for d in make(middle)]
-            print(f"{'  darklung, same data':54s}{same[0]:10.4f}  {same[1]:.4f}")
+            print(f"{'  darklung, same data':54s}{same[0]:11.5f}  {same[1]:.5f}")
         ratios = ", ".join(f"{k} {theirs[k][0] * factor / mine[k][0]:.1f}x" for k in theirs)
-        print(f"{name:22s} {cells}      {clean:.4f}  {noisy:.4f}   darklung is faster by: {ratios}")
+        print(f"{name:22s} {cells}      {clean:.5f}  {noisy:.5f}   darklung is faster by: {ratios}")
 
 
 def scaling(figure):

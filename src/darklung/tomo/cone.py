@@ -78,24 +78,24 @@ class ConeProjector:
         """Line integrals (view, row, col) [m × value] of `volume` (z, y, x); float64 in float64, else in float32."""
         check_shape("volume", volume, "z, y, x", self.shape)
         columns = np.ascontiguousarray(np.moveaxis(as_floating(volume), 0, 2))
-        g, taps = self.geometry, self._taps()
+        g, taps = self.geometry, self.taps()
         out = np.zeros((g.views, g.cols + 2 * taps, g.rows), columns.dtype)
         threads = self.threads or default_threads()
         size = min(_VIEWS, -(-g.views // threads))
         parts = [slice(i, i + size) for i in range(0, g.views, size)]
-        for rows, views in self._bands():
+        for rows, views in self.bands():
             band = out[:, :, rows]
             run_tasks(lambda i: forward_views(band[parts[i]], columns, views[parts[i]], taps), len(parts), threads)  # noqa: B023
-        return np.ascontiguousarray(out[:, taps : taps + g.cols].transpose(0, 2, 1)) * self._slopes(columns.dtype)
+        return np.ascontiguousarray(out[:, taps : taps + g.cols].transpose(0, 2, 1)) * self.slopes(columns.dtype)
 
     def adjoint(self, projections: NDArray) -> NDArray:
         """The transpose applied to `projections` (view, row, col): a volume (z, y, x) [m × value]."""
         check_shape("projections", projections, "view, row, col", self.projection_shape)
         projections = as_floating(projections)
         nz, ny, nx = self.shape
-        g, taps, slopes = self.geometry, self._taps(), self._slopes(projections.dtype)
+        g, taps, slopes = self.geometry, self.taps(), self.slopes(projections.dtype)
         out = np.zeros((ny, nx, nz), projections.dtype)
-        for rows, views in self._bands():
+        for rows, views in self.bands():
             for lo in range(0, g.views, _VIEWS):
                 seen = (projections[lo : lo + _VIEWS, rows] * slopes[rows]).transpose(0, 2, 1)
                 totals = np.zeros((len(seen), g.cols + 2 * taps, seen.shape[2] + 1))
@@ -103,7 +103,7 @@ class ConeProjector:
                 over_rows(adjoint_rows, out, (totals, views[lo : lo + _VIEWS], taps), self.threads)
         return np.ascontiguousarray(np.moveaxis(out, 2, 0))
 
-    def _bands(self) -> list[tuple[slice, NDArray[np.float64]]]:
+    def bands(self) -> list[tuple[slice, NDArray[np.float64]]]:
         """Detector rows that a tilt moves alike (to 1/16 column), and the numbers of each view for them alone."""
         g = self.geometry
         shifts = (np.arange(g.rows) - float(g.axis_row or 0.0)) * np.tan(g.tilt_rad)
@@ -116,13 +116,13 @@ class ConeProjector:
             bands.append((slice(low, high), views))
         return bands
 
-    def _slopes(self, dtype: np.dtype) -> NDArray:
+    def slopes(self, dtype: np.dtype) -> NDArray:
         """Pixel [m] times how much longer the ray to each pixel is than its shadow on the plane of the turn, (row, col)."""
         g = self.geometry
         u, w = detector_places(g)
         return (g.pixel_m * np.sqrt(1 + w**2 / (g.source_axis_m**2 + u**2))).astype(dtype)
 
-    def _taps(self) -> int:
+    def taps(self) -> int:
         """The most pixel columns that a shadow can touch."""
         reach = 0.5 * float(np.hypot(*self.shape[1:])) * self.voxel_m
         far = self.geometry.source_axis_m

@@ -21,6 +21,7 @@ from darklung.tomo.projector import (
 
 FILTERS = ("ramp", "shepp-logan", "hann")
 _CHUNK = 8
+_WIDENED = 1.007  # footprints are as noisy as linear interpolation then, and still sharper (docs/decisions/120)
 
 
 def fbp(
@@ -244,7 +245,7 @@ def neighbour_covariance(
 
 def _smooth_placement(geometry: ParallelGeometry, shape: tuple[int, int, int], voxel_m: float) -> tuple[NDArray, int]:
     # Voxels finer than the pixel read a footprint of one pixel, which interpolates instead of repeating columns.
-    return view_placement(geometry, shape, voxel_m, footprint_m=max(voxel_m, geometry.pixel_m))
+    return view_placement(geometry, shape, voxel_m, footprint_m=_WIDENED * max(voxel_m, geometry.pixel_m))
 
 
 def _slice_mean(geometry: ParallelGeometry, slices: int, voxel_m: float, power: int = 1) -> NDArray[np.float64] | None:

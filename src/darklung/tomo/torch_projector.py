@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ParallelGeometry
-from darklung.tomo.projector import check_grid, row_shares, view_placement
+from darklung.tomo.projector import Projector, check_grid, row_shares, view_placement
 
 # Numbers that one view's temporaries may take: voxels of a plane × slices × footprint columns.
 _CHUNK_NUMBERS = 2**27
@@ -24,8 +24,8 @@ class TorchProjector:
     """Line integrals in parallel beam as a differentiable torch operation, and the exact transpose.
 
     Same matrix, axes and units as `darklung.tomo.projector.Projector`; `forward` and `adjoint` are each other's derivative,
-    so a projector may sit inside a network or a loss. The tensor's device computes, a CPU too, where the numba kernels
-    are much faster. Footprints are computed in float64, volumes are float32 or float64.
+    so a projector may sit inside a network or a loss. The tensor's device computes; for a tensor on the CPU the numba
+    kernels do. Footprints are computed in float64, volumes are float32 or float64.
 
     Not modelled: as in `Projector`. On CUDA the forward sum runs in any order, so that two runs agree to rounding only.
 
@@ -34,6 +34,8 @@ class TorchProjector:
     geometry : ParallelGeometry
     shape : (z, y, x) tuple of int
     voxel_m : float
+    compiled : bool, optional
+        Use the numba kernels for tensors on the CPU; False computes there what a GPU would.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class TorchProjector:
     geometry: ParallelGeometry
     shape: tuple[int, int, int]
     voxel_m: float
+    compiled: bool = True
     _placement: Tensor = field(init=False, repr=False, compare=False)
     _taps: int = field(init=False, repr=False, compare=False)
 
@@ -65,13 +68,16 @@ class TorchProjector:
 
     def forward(self, volume: Tensor) -> Tensor:
         """Line integrals (view, row, col) [m × value] of `volume` (z, y, x), differentiable."""
-        _check("volume", volume, "z, y, x", self.shape)
-        return _Forward.apply(volume, self)
+        check_tensor("volume", volume, "z, y, x", self.shape)
+        return ForwardFunction.apply(volume, self)
 
     def adjoint(self, projections: Tensor) -> Tensor:
         """The transpose applied to `projections` (view, row, col): a volume (z, y, x) [m × value], differentiable."""
-        _check("projections", projections, "view, row, col", self.projection_shape)
-        return _Adjoint.apply(projections, self)
+        check_tensor("projections", projections, "view, row, col", self.projection_shape)
+        return AdjointFunction.apply(projections, self)
+
+    def _numba(self) -> Projector:
+        return Projector(self.geometry, self.shape, self.voxel_m)
 
     def _shares(self, like: Tensor) -> Tensor | None:
         shares = row_shares(self.geometry, self.shape[0], self.voxel_m)
@@ -95,7 +101,10 @@ class TorchProjector:
         depth = max(1, _CHUNK_NUMBERS // (self.shape[1] * self.shape[2]))
         return [slice(i, min(i + depth, rows)) for i in range(0, rows, depth)]
 
-    def _project(self, volume: Tensor) -> Tensor:
+    def project(self, volume: Tensor) -> Tensor:
+        """What `forward` computes, without its derivative."""
+        if self.compiled and volume.device.type == "cpu":
+            return torch.from_numpy(self._numba().forward(volume.detach().numpy()))
         shares = self._shares(volume)
         seen = volume if shares is None else torch.tensordot(shares, volume, dims=1)
         rows, cols = self.geometry.rows, self.geometry.cols
@@ -110,7 +119,10 @@ class TorchProjector:
         inside = out[:, self._taps : self._taps + cols]
         return inside.transpose(1, 2).contiguous() * self.scale_m
 
-    def _back(self, projections: Tensor) -> Tensor:
+    def back_project(self, projections: Tensor) -> Tensor:
+        """What `adjoint` computes, without its derivative."""
+        if self.compiled and projections.device.type == "cpu":
+            return torch.from_numpy(self._numba().adjoint(projections.detach().numpy()))
         rows = self.geometry.rows
         padded = torch.nn.functional.pad(projections, (self._taps, self._taps)).transpose(1, 2).contiguous()
         stack = projections.new_zeros(self.shape[1] * self.shape[2], rows)
@@ -124,22 +136,26 @@ class TorchProjector:
         return volume.contiguous() if shares is None else torch.tensordot(shares.T, volume, dims=1)
 
 
-class _Forward(torch.autograd.Function):
+class ForwardFunction(torch.autograd.Function):
+    """`project` of a projector, whose derivative is its `adjoint`."""
+
     @staticmethod
-    def forward(ctx: Any, volume: Tensor, projector: TorchProjector) -> Tensor:
+    def forward(ctx: Any, volume: Tensor, projector: Any) -> Tensor:
         ctx.projector = projector
-        return projector._project(volume)
+        return projector.project(volume)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.projector.adjoint(gradients[0]), None
 
 
-class _Adjoint(torch.autograd.Function):
+class AdjointFunction(torch.autograd.Function):
+    """`back_project` of a projector, whose derivative is its `forward`."""
+
     @staticmethod
-    def forward(ctx: Any, projections: Tensor, projector: TorchProjector) -> Tensor:
+    def forward(ctx: Any, projections: Tensor, projector: Any) -> Tensor:
         ctx.projector = projector
-        return projector._back(projections)
+        return projector.back_project(projections)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -156,7 +172,8 @@ def _trapezoid_below(x: Tensor, wide: float, thin: float) -> Tensor:
     return ((rises(x + 0.5 * wide) - rises(x - 0.5 * wide)) / wide).clamp(0, 1)
 
 
-def _check(name: str, tensor: Tensor, axes: str, shape: tuple[int, ...]) -> None:
+def check_tensor(name: str, tensor: Tensor, axes: str, shape: tuple[int, ...]) -> None:
+    """Raise unless `tensor` has this shape and is float32 or float64."""
     require(tuple(tensor.shape) == tuple(shape), f"{name}: wanted ({axes}) = {tuple(shape)}, got {tuple(tensor.shape)}")
     if tensor.dtype not in (torch.float32, torch.float64):
         raise DarklungError(f"{name}: wanted float32 or float64, got {tensor.dtype}")
