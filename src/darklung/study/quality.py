@@ -207,7 +207,7 @@ def _frames(scan: Scan, options: dict[str, Any]) -> tuple[NDArray[Any], dict[str
     alone = float(np.sqrt(max(len(number) - 3, 0) / len(number)))
     profiles: dict[str, Any] = {
         "residual of each step, mean over pixels [σ]": ("step", number, found.by_step, 0.0),
-        "residual of each step, root mean square [σ] (dashed: photon noise)": ("step", number, found.spread_by_step, alone),
+        "residual of each step, rms [σ]; dashed: photon noise": ("step", number, found.spread_by_step, alone),
     }
     if options.get("steps", "nominal") != "nominal":
         nominal = np.asarray(scan.step_phase_rad[0])
