@@ -58,8 +58,13 @@ def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return diameter, attenuation, dark_field
 
 
+def packed(diameter_m: float, fraction: float, contrast: np.ndarray, energy_kev: np.ndarray, xi_m: np.ndarray) -> np.ndarray:
+    """A two-phase medium with the spheres' interface, 6 f/D."""
+    return two_phase(fraction, 6 * fraction / diameter_m, contrast, energy_kev, xi_m)
+
+
 def microspheres(folder: Path, out: Path | None) -> None:
-    """Fit one scale to the 11 diameters, for independent and for hard spheres."""
+    """Fit one scale to the 11 diameters, for three models."""
     setup = read_protocol("microspheres").make_instrument()
     energies, xi = setup.energies_kev, setup.correlation_length_m
     diameter, attenuation, dark_field = read_spheres(folder)
@@ -67,7 +72,8 @@ def microspheres(folder: Path, out: Path | None) -> None:
     mass = [brentq(lambda m, a=a: float(slab_signal(setup, attenuation=mu * m)[0]) - a, 0, 5) for a in attenuation]
     contrast = delta("sio2", SPHERE_DENSITY, energies)
     curves = {}
-    for name, model in (("independent spheres", sphere), ("hard spheres", hard_spheres)):
+    models = {"independent spheres": sphere, "hard spheres": hard_spheres, "random medium": packed}
+    for name, model in models.items():
         depth = np.array([model(d, SOLID_FRACTION, contrast, energies, xi) * CELL_M for d in diameter])
 
         def predict(scale: float, depth: np.ndarray = depth) -> np.ndarray:

@@ -213,7 +213,7 @@ def bandwidth(size: int, views: int) -> None:
         print(f"{label:44s}{count / 2**30:8.1f} GiB")
     print(
         f"bound by memory: {total / rate:.1f} s at {rate / 1e9:.1f} GB/s measured here, "
-        f"{total / 3.35e12:.2f} s at an H100's 3.35 TB/s (its data sheet)"
+        f"{total / 3.35e12:.2f} s at the 3.35 TB/s that an H100 has on paper ([M])"
     )
 
 

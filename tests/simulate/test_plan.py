@@ -24,7 +24,7 @@ def default() -> ScanPlan:
 
 
 @pytest.mark.parametrize(("visibility", "attenuation", "dark_field"), [(0.15, 23.6, 6.1), (0.30, 23.8, 11.9)])
-def test_contrast_of_a_solid_nodule_is_the_printed_one(visibility: float, attenuation: float, dark_field: float) -> None:
+def test_t19_contrast_of_a_solid_nodule_is_the_printed_one(visibility: float, attenuation: float, dark_field: float) -> None:
     # T19: 70 keV, ξ = 3 µm, 1e8 counts in the whole scan, noise-free flat
     protocol = Protocol(views=120, directions_rad=(0.0,), counts_per_pixel=1e8, flat_repeats=1000, time_limit_s=1e9)
     line = make_instrument(low_kev=70, high_kev=70, flat_visibility=visibility)

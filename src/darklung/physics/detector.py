@@ -64,8 +64,9 @@ def responses(sensor: Sensor, energies_kev: ArrayLike, photons: ArrayLike) -> tu
     Counting: Q(E) P(E), Q = 1 − e^{−μt}, P the probability that at least one pixel counts. Integrating: Q(E) E/g with
     g = <E²>/<E> over the absorbed `photons`, so that the open beam's signal has the noise of as many Poisson counts.
 
-    Not modelled: escape of fluorescence (26.7 and 31.8 keV in CdTe, [M]), energy resolution, pile-up, dead time, depth of
-    interaction; of an integrating detector the change of its noise behind the object, where the spectrum is harder.
+    Not modelled: escape of fluorescence (above the K edges of CdTe at 26.7 and 31.8 keV), energy resolution, pile-up, dead
+    time, depth of interaction; of an integrating detector the change of its noise behind the object, where the spectrum is
+    harder.
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
 For M >= 4 equidistant steps and Poisson counts; N is the total of detected counts in one pixel's stepping curve. Electronic
 noise is not modelled. Reference: Revol, Kottler, Kaufmann, Straumann & David 2010, Rev Sci Instrum 81:073709
-(doi:10.1063/1.3465334).
+(doi:10.1063/1.3465334, [M]: not checked again).
+The tests compare the formulas with a Monte Carlo of stepping curves instead.
 """
 
 from __future__ import annotations

@@ -224,7 +224,8 @@ def structure_factor(q_diameter: ArrayLike, volume_fraction: float) -> Array:
 
     References
     ----------
-    Wertheim 1963, Phys Rev Lett 10:321 (doi:10.1103/PhysRevLett.10.321); Thiele 1963 (doi:10.1063/1.1734272)
+    Wertheim 1963, Phys Rev Lett 10:321 (doi:10.1103/PhysRevLett.10.321); Thiele 1963
+    (doi:10.1063/1.1734272, [M]: not checked again)
     """
     f = float(volume_fraction)
     require(0 <= f <= _DENSEST, f"volume_fraction: wanted 0 to {_DENSEST} for hard spheres, got {volume_fraction!r}")

@@ -37,7 +37,7 @@ class Improvement:
 
 
 def improvements(*, instrument: Instrument, protocol: Protocol, pixel_m: float) -> tuple[Improvement, ...]:
-    """Plans with more visibility, a longer correlation length, more dose, more flats, wider pixels, one direction less.
+    """Plans with more visibility, another correlation length, more dose, more flats, wider pixels, one direction less.
 
     Changes that are impossible (a visibility above 1, a correlation length outside the models) are left out.
     """
@@ -69,9 +69,10 @@ def _changes(
     if instrument.visibility.max() <= 2 / 3:
         seen = replace(instrument, visibility=1.5 * instrument.visibility)
         changes.append(("visibility × 1.5", seen, protocol, pixel_m, 1.0))
-    if 1.5 * instrument.reference_correlation_length_m <= CORRELATION_RANGE_M[1]:
-        far = replace(instrument, distance_m=1.5 * instrument.distance_m)
-        changes.append(("correlation length × 1.5", far, protocol, pixel_m, 1.0))
+    for factor, name in ((1.5, "correlation length × 1.5"), (1 / 1.5, "correlation length / 1.5")):
+        if CORRELATION_RANGE_M[0] <= factor * instrument.reference_correlation_length_m <= CORRELATION_RANGE_M[1]:
+            moved = replace(instrument, distance_m=factor * instrument.distance_m)
+            changes.append((name, moved, protocol, pixel_m, 1.0))
     bright = replace(protocol, counts_per_pixel=2 * protocol.counts_per_pixel)
     changes.append(("counts × 2", instrument, bright, pixel_m, 2.0))
     share = protocol.views / (protocol.views + protocol.flat_count)

@@ -49,7 +49,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     flux = _flux(protocol, plan)
     noted = warnings(plan, protocol.make_protocol())
     better: list[dict[str, Any]] = []
-    parts = [protocol.title, *_origin(protocol), "", table(plan), f"flux        {flux['text']}"]
+    parts = [protocol.title, *_origin(protocol), "", table(plan), _detector(protocol), f"flux        {flux['text']}"]
     parts += [f"note        {text}" for text in noted]
     if advise:
         found = improvements(
@@ -81,6 +81,23 @@ def _origin(protocol: ProtocolFile) -> Iterator[str]:
         yield from ("", *wrapped("", "published", "assumed"))
     for name, origin in protocol.origin.items():
         yield from wrapped(name, origin.published or "–", origin.assumed or "–")
+
+
+def _detector(protocol: ProtocolFile) -> str:
+    """What the sensor makes of the photons that reach it."""
+    from darklung.physics.detector import responses
+    from darklung.study.scanner import make_sensor, make_spectrum
+
+    source, sensor = make_spectrum(protocol.instrument), make_sensor(protocol.instrument)
+    if sensor.kind == "integrating":
+        return "detector    integrates; counts are those of equal noise"
+    signal, twice = responses(sensor, source.energies_kev, source.weights)
+    counted = source.weights * signal / source.weights.sum()
+    shared = float((counted * twice).sum() / counted.sum())
+    text = f"detector    counts {100 * counted.sum():.0f} % of the photons that reach it"
+    if sensor.cloud_m > 0:
+        text += f", {100 * shared:.0f} % of them twice (effects.charge_sharing: {protocol.effects.charge_sharing:g})"
+    return text
 
 
 def _flux(protocol: ProtocolFile, plan: ScanPlan) -> dict[str, Any]:
