@@ -104,9 +104,12 @@ def apply_(
     amount: Annotated[float, typer.Option(min=0, help="Scatterers of the sample over the calibration's.")] = 1.0,
     prefer: Annotated[str, typer.Option(help="Size to take where two fit: none, small or large.")] = "none",
     method: Annotated[str, typer.Option(help="Hardening correction; the recommended one by default.")] = "",
+    like: Annotated[
+        Path | None, typer.Option(help="Calibration of another scanner's wedge: values as its beam shows.")
+    ] = None,
 ) -> None:
     """Sizes, orientations, corrected projections or scatter units; outside the calibration flags, never extrapolates."""
     from darklung.study.apply_calibration import apply_calibration
 
     options = {"thickness": thickness, "prefer": prefer, "method": method}
-    typer.echo(apply_calibration(calibration, sources, out, amount=amount, **options))
+    typer.echo(apply_calibration(calibration, sources, out, amount=amount, like=like, **options))

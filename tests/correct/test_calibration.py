@@ -43,8 +43,9 @@ def test_errors_of_the_parameters_are_right():
     for seed in range(80):
         found = calibrate(noise=0.01, offset=0.2, seed=seed)
         errors = np.sqrt(np.diag(found.covariance))
-        value = np.array([found.correlation_length_m - XI_M, found.offset - 0.2])
-        pulls.append(value / errors[1:])
+        true_scale = 3 * np.pi**2 * FILL * DELTA**2 / float(wavelength_m(ENERGY_KEV)) ** 2
+        value = np.array([found.scale_per_m2 - true_scale, found.correlation_length_m - XI_M, found.offset - 0.2])
+        pulls.append(value / errors)
     # Student's t with 7 degrees of freedom has a standard deviation of 1.18.
     assert np.std(pulls, axis=0) == pytest.approx(1.18, abs=0.25)
     assert abs(np.mean(pulls, axis=0)).max() < 0.4

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from darklung.cli_calibrate import app
@@ -21,7 +22,7 @@ from darklung.io.images import load_image, save_image
 from darklung.physics.instrument import make_instrument
 from darklung.physics.scattering import sphere
 from darklung.retrieve.stepping import retrieve
-from darklung.simulate.objects import fibres
+from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.study.apply_calibration import OUTPUT, apply_calibration
@@ -29,6 +30,8 @@ from darklung.study.calibrate import CALIBRATION, FIGURE, calibrate_fibres, cali
 from darklung.study.calibrate_unit import calibrate_unit
 from darklung.study.calibrate_wedges import calibrate_wedges
 from darklung.study.calibration_file import load_calibration
+from darklung.study.scanner import InstrumentPart
+from darklung.study.scanner import make_instrument as scanner_instrument
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 SPHERES = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
@@ -243,6 +246,70 @@ def test_hardening_of_projections(made, tmp_path):
         apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", method="magic")
 
 
+def test_values_as_another_beam_shows_them(made, tmp_path):
+    folder, _ = made
+    wedge = load_calibration(folder / "wedges" / CALIBRATION)
+    own = wedge.knowledge.response
+    content = json.loads((folder / "wedges" / CALIBRATION).read_text())
+    content["response"]["weights"] = list(own.weights * (own.energies_kev > 40))
+    content["response"]["visible"] = list(own.visible * (own.energies_kev > 40))
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    other = load_calibration(tmp_path / "other.json").knowledge.response
+    depth = np.multiply.outer([0.0, 0.01, 0.02], own.attenuation_of("water")[0])
+    scatter = np.multiply.outer([0.0, 0.2, 0.4], own.scattering_law())
+    here, there = (r.measured(depth, scatter) for r in (own, other))
+    start = projections(np.tile(here[1], (1, 2, 1)))
+    start = Projections(**{**vars(start), "attenuation": np.tile(here[0], (1, 1, 2, 1)).astype(np.float32)})
+    save(tmp_path / "projections.h5", start)
+    like = {"like": tmp_path / "other.json"}
+    apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **like)
+    after = load(tmp_path / "out" / "projections.h5", Projections)
+    np.testing.assert_allclose(after.dark_field[0, 0, 0], there[1], atol=3e-3)
+    assert np.abs(there[1] - here[1]).max() > 0.01
+    with pytest.raises(DarklungError, match="wanted a calibration of wedges"):
+        like = {"like": folder / "fibres" / CALIBRATION}
+        apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **like)
+
+
+def test_a_wedge_through_the_simulator_is_corrected_and_ends_where_the_steps_end(tmp_path):
+    """Raw frames of a wedge of water steps: medians of each step become a calibration that corrects another object."""
+    steps = np.linspace(0.0, 0.028, 8)
+    tube = {"spectrum": "tube", "low": "20 keV", "high": "100 keV", "bins": 12, "design_energy": "60 keV"}
+    tube |= {"reference_energy": "60 keV"}
+    instrument = scanner_instrument(InstrumentPart.model_validate(tube))
+    protocol = Protocol(views=1, steps=5, directions_rad=(0.0,), flats=1, flat_repeats=4, counts_per_pixel=3e5)
+    wedge = step_wedge(thicknesses_m=steps, voxel_m=1e-3, shape=(24, 30, 64), material="water")
+    maps = retrieve(simulate_scan(wedge, instrument=instrument, protocol=protocol, seed=3))
+    rows = ["water_mm,attenuation,dark_field,dark_field_error"]
+    for number, thickness in enumerate(steps):
+        part = np.s_[0, 0, :, 8 * number + 2 : 8 * number + 6]
+        values = [getattr(maps, name)[part].mean() for name in ("attenuation", "dark_field")]
+        rows.append(f"{1e3 * thickness:g},{values[0]},{values[1]},{maps.dark_field[part].std() / np.sqrt(96)}")
+    (tmp_path / "wedge.csv").write_text("\n".join(rows))
+    believed = {**tube, "design_energy": "63 keV", "filters": {"al": "1.5 mm"}}
+    (tmp_path / "instrument.yaml").write_text(yaml.safe_dump({"instrument": believed}))
+    options = {"instrument": tmp_path / "instrument.yaml", "thickness": "{water_mm} mm"}
+    text = calibrate_wedges(tmp_path / "wedge.csv", tmp_path, **options)
+    assert "recommended: inversion, calibrated" in text
+    rod = cylinder(diameter_m=25e-3, voxel_m=1e-3, shape=(4, 40, 40))
+    seen = retrieve(simulate_scan(rod, instrument=instrument, protocol=protocol, seed=4, noise=False))
+    save(tmp_path / "projections.h5", seen)
+    apply_calibration(tmp_path / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+    after = load(tmp_path / "out" / "projections.h5", Projections)
+    assert after.valid.all()
+    assert np.abs(seen.dark_field).max() > 0.03
+    assert np.abs(after.dark_field).max() < 0.005
+    thick = cylinder(diameter_m=36e-3, voxel_m=1e-3, shape=(4, 40, 40))
+    save(
+        tmp_path / "projections.h5",
+        retrieve(simulate_scan(thick, instrument=instrument, protocol=protocol, seed=5, noise=False)),
+    )
+    apply_calibration(tmp_path / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+    after = load(tmp_path / "out" / "projections.h5", Projections)
+    assert not after.valid[0, 0, 2, 20], "36 mm is more than the wedge had"
+    assert after.valid[0, 0, 2, 3]
+
+
 def test_orientation_from_simulated_raw_frames(made, tmp_path):
     folder, _ = made
     directions = tuple(np.radians(np.array([0.0, 45.0, 90.0, 135.0]) + 3.0))  # as in the example: turned by 3 deg
@@ -289,7 +356,9 @@ def raw_series(folder, depth=0.01, xi=0.9e-6):
     return folder / "powders.yaml"
 
 
-def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path):
+def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr("darklung.study.quality.quality_page", lambda *_, **__: None)  # drawing takes longer than all else
+    monkeypatch.setattr("darklung.retrieve.overview.overview_png", lambda *_, **__: None)
     description = raw_series(tmp_path)
     text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)
     saved = load_calibration(tmp_path / "out" / CALIBRATION)

@@ -177,7 +177,7 @@ def fit_spheres(
         return _linear(xi, diameter, measured, free, model, fill)
 
     # For a given ξ the model is linear, so only ξ is searched: first on a grid, then about its best point.
-    grid = np.geomspace(0.05 * diameter.min(), 2 * diameter.max(), 160)
+    grid = np.geomspace(0.05 * diameter.min(), 2 * diameter.max(), 90)
     best = int(np.argmin([linear(xi)[1] for xi in grid]))
     bounds = np.log(grid[max(best - 1, 0)]), np.log(grid[min(best + 1, len(grid) - 1)])
     refined = minimize_scalar(lambda x: linear(np.exp(x))[1], bounds=bounds, method="bounded", options={"xatol": 1e-9})

@@ -136,17 +136,17 @@ def judge(series: WedgeSeries, nominal: SpectralResponse, *, exponent: float = L
     Methods that find the second material in images need a CT scan; on steps they are `two_material` and `inversion`.
     """
     count = len(series.foam)
-    everything = _known(series, nominal, -1, exponent)
     inner = _inner(series)
+    single = ~series.foam & ((series.second_m == 0) | (series.thickness_m == 0))
     corrected = {told: np.full((2, count), np.nan) for told in CANDIDATES}
     noise = {told: np.ones(count) for told in CANDIDATES}
-    for step in range(count):
-        single = not series.foam[step] and (series.second_m[step] == 0 or series.thickness_m[step] == 0)
-        if single and not inner[step]:
-            continue
-        known = _known(series, nominal, step, exponent) if single else everything
+    # Each held-out step is a group of its own; steps that are in no fit are corrected together by a fit to everything.
+    groups = [(int(step), np.array([step])) for step in np.flatnonzero(single & inner)]
+    groups += [(-1, np.flatnonzero(~single))] if not single.all() else []
+    for without, steps in groups:
+        known = _known(series, nominal, without, exponent)
         for told in CANDIDATES:
-            corrected[told][:, step], noise[told][step] = _corrected(series, step, told, known)
+            corrected[told][:, steps], noise[told][steps] = _corrected(series, steps, told, known)
     mu = nominal.attenuation_of(series.material)[1]
     plain, second = series.plain & inner, ~series.foam & (series.second_m > 0) & inner
     return tuple(_row(told, corrected[told], noise[told], series, plain, second, mu) for told in CANDIDATES)
@@ -221,29 +221,31 @@ def _known(series: WedgeSeries, nominal: SpectralResponse, without: int, exponen
     }
 
 
-def _corrected(series: WedgeSeries, step: int, told: str, known: dict[bool, Knowledge]) -> tuple[tuple[float, float], float]:
-    """−ln T and −ln D of one step after a method, and the growth of the latter's standard error."""
+def _corrected(
+    series: WedgeSeries, steps: NDArray[np.intp], told: str, known: dict[bool, Knowledge]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """−ln T and −ln D of some steps after a method, (2, step), and the growth of the latter's standard error."""
     method, calibrated, measured = CANDIDATES[told]
-    knowledge = replace(known[calibrated], second_m=float(series.second_m[step]))
-    if not measured:
-        knowledge = replace(knowledge, wedge=None)
-    error = float(series.dark_field_error[step]) or 1e-3
+    second = series.second_m[steps].reshape(1, 1, 1, -1)
+    knowledge = replace(known[calibrated], second_m=second, wedge=known[calibrated].wedge if measured else None)
+    errors = [
+        np.where(e[steps] > 0, e[steps], e0) for e, e0 in ((series.attenuation_error, 1e-4), (series.dark_field_error, 1e-3))
+    ]
     values = {
-        "attenuation": series.attenuation[step],
-        "dark_field": series.dark_field[step],
-        "attenuation_variance": (float(series.attenuation_error[step]) or 1e-4) ** 2,
-        "dark_field_variance": error**2,
+        "attenuation": series.attenuation[steps],
+        "dark_field": series.dark_field[steps],
+        "attenuation_variance": errors[0] ** 2,
+        "dark_field_variance": errors[1] ** 2,
     }
-    maps = {name: np.full((1, 1, 1, 1), values.get(name, 0.0)) for name in PROJECTION_MAPS[:-1]}
-    one = Projections(
-        **maps,
-        valid=np.ones((1, 1, 1, 1), bool),
-        directions_rad=np.zeros(1),
-        geometry=ParallelGeometry(np.zeros(1), 1, 1, 1e-4),
-    )
-    result = find_correction(method)(one, knowledge)
-    found = (float(result.attenuation.item()), float(result.dark_field.item())) if result.valid.item() else (np.nan, np.nan)
-    return found, float(np.sqrt(result.dark_field_variance.item())) / error
+    shape = second.shape
+    maps: dict[str, Any] = {
+        name: np.broadcast_to(values.get(name, 0.0), shape).astype(np.float64) for name in PROJECTION_MAPS[:-1]
+    }
+    geometry = ParallelGeometry(np.zeros(1), 1, len(steps), 1e-4)
+    start = Projections(**maps, valid=np.ones(shape, bool), directions_rad=np.zeros(1), geometry=geometry)
+    result = find_correction(method)(start, knowledge)
+    found = np.stack([result.attenuation.ravel(), result.dark_field.ravel()])
+    return np.where(result.valid.ravel(), found, np.nan), np.sqrt(result.dark_field_variance.ravel()) / errors[1]
 
 
 def _row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,15 @@ def apply_calibration(
     amount: float = 1.0,
     prefer: str = "none",
     method: str = "",
+    like: Path | None = None,
 ) -> str:
     """Do with the sources what the calibration is for, write it to `out`, and return a table to print.
 
     - ``spheres``: equivalent diameters of volumes of ε (OME-Zarr), or of projections (HDF5) of a sample of one `thickness`;
       with two settings give the sample's two files in the order of the calibration.
     - ``fibres``: orientation from projections in three or more directions.
-    - ``wedges``: hardening corrected by the recommended method, or by `method`.
+    - ``wedges``: hardening corrected by the recommended method, or by `method`; with `like` (another calibration of
+      wedges) values as that beam would have shown them.
     - ``unit``: scatter units of a volume.
 
     Parameters
@@ -91,11 +93,11 @@ def apply_calibration(
     elif loaded.kind == "fibres":
         lines = _orientations(loaded, sources[0], out)
     elif loaded.kind == "wedges":
-        lines = _corrected(loaded, sources[0], out, method)
+        lines = _corrected(loaded, sources[0], out, method) if like is None else _like(loaded, like, sources[0], out)
     else:
         lines = _units(loaded, sources[0], out)
     # A volume is a folder of many chunks: its hash would take longer than the work, and its own record names it.
-    files = [calibration, *(s for s in sources if s.is_file())]
+    files = [calibration, *(s for s in sources if s.is_file()), *([like] if like else [])]
     options = {"thickness": thickness, "amount": amount, "prefer": prefer, "method": method}
     record = {**provenance("darklung calibrate apply", files), "sources": [str(s) for s in sources], "options": options}
     write_json(out / "record.json", record)
@@ -234,15 +236,41 @@ def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> lis
     used = method or loaded.method
     before = load(source, Projections)
     after = find_correction(used)(before, loaded.knowledge)
+    energy = loaded.knowledge.response.reference_energy_kev
+    return _changed(before, after, out, f"{used}: values at {energy:g} keV; beyond the wedge nothing is valid")
+
+
+def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]:
+    from darklung.correct.units import to_reference_spectrum
+
+    own, other = loaded.knowledge, load_calibration(like).knowledge
+    assert own is not None  # noqa: S101
+    if other is None:
+        raise DarklungError(f"{like}: wanted a calibration of wedges")
+    before = load(source, Projections)
+    energy = own.response.reference_energy_kev
+    after = to_reference_spectrum(
+        before,
+        own.response,
+        replace(other.response, reference_energy_kev=energy),
+        exponent=own.exponent,
+        material=own.material,
+        max_thickness_m=own.max_thickness_m,
+    )
+    return _changed(before, after, out, f"as the beam of {like} shows it; beyond the wedge nothing is valid")
+
+
+def _changed(before: Projections, after: Projections, out: Path, told: str) -> list[str]:
+    """Save corrected projections and say how the medians changed."""
     save(out / "projections.h5", after)
     lines = [f"{'median of valid pixels':<26}{'before':>10}{'after':>10}"]
-    for name, told in (("attenuation", "-ln T"), ("dark_field", "-ln D")):
+    for name, sign in (("attenuation", "-ln T"), ("dark_field", "-ln D")):
         values = [float(np.median(getattr(p, name)[p.valid])) if p.valid.any() else np.nan for p in (before, after)]
-        lines.append(f"{told:<26}{values[0]:10.4f}{values[1]:10.4f}")
+        lines.append(f"{sign:<26}{values[0]:10.4f}{values[1]:10.4f}")
     return [
         *lines,
         f"{'valid pixels':<26}{100 * before.valid.mean():9.1f}%{100 * after.valid.mean():9.1f}%",
-        f"{used}: values at {loaded.knowledge.response.reference_energy_kev:g} keV; beyond the wedge nothing is valid",
+        told,
         f"saved: {out / 'projections.h5'}",
     ]
 

@@ -71,7 +71,7 @@ def calibrate_wedges(
         wedge=plain(series.wedges()[0]),
         second_material=second_material,
         exponent=exponent,
-        max_thickness_m=1.5 * float(series.thickness_m.max()),
+        max_thickness_m=float(series.thickness_m[series.plain].max()),
         judged=[plain(row) for row in judged],
     )
     return "\n".join([*_told(judged, series), f"recommended: {best}: {why}", *_saved(out, best, response, nominal)])

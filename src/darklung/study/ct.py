@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from darklung.core.checks import check_one_of, require
+from darklung.core.checks import DarklungError, check_one_of
 from darklung.core.types import Image, Phantom, Projections, Scan
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
@@ -25,6 +25,9 @@ from darklung.study.config import (
     RetrievalPart,
 )
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+
+# Thickness of tissue up to which known spectra correct.
+REACH_M = 0.06
 
 
 def plan_animals(study: CTStudy) -> list[dict[str, Any]]:
@@ -137,23 +140,27 @@ def correct(context: Context) -> None:
 def without_hardening(projections: Projections, instrument: Any, part: CorrectionPart) -> Projections:
     """Beam and visibility hardening corrected as for soft tissue; the energy law of scattering is that of lung.
 
-    The spectra are the instrument's own, or those of a calibration file at the same reference energy.
+    The spectra are the instrument's own, or those of a calibration file, which reach as far as its wedge.
     """
     from darklung.correct.ladder import Knowledge, find_correction
     from darklung.correct.response import SpectralResponse
     from darklung.physics.materials import MATERIALS
     from darklung.study.calibration_file import load_calibration
 
-    response = SpectralResponse.of(instrument)
+    response, reach = SpectralResponse.of(instrument), REACH_M
     if part.calibration:
         found = load_calibration(Path(part.calibration))
-        require(found.knowledge is not None, f"{part.calibration}: wanted a calibration of wedges, got one of {found.kind}")
-        response = replace(found.knowledge.response, reference_energy_kev=instrument.reference_energy_kev)  # type: ignore[union-attr]
+        known = found.knowledge
+        if known is None:
+            raise DarklungError(f"{part.calibration}: wanted a calibration of wedges, got one of {found.kind}")
+        response = replace(known.response, reference_energy_kev=instrument.reference_energy_kev)
+        reach = known.max_thickness_m
     knowledge = Knowledge(
         response,
         material="soft_tissue",
         second_material=part.second_material,
         second_m=part.second_path * MATERIALS[part.second_material].density_g_cm3,
+        max_thickness_m=reach,
     )
     return find_correction(part.hardening)(projections, knowledge)
 
