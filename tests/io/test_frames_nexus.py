@@ -200,3 +200,25 @@ def test_show_broken_files(tmp_path, content, words):
         (tmp_path / "x").write_bytes(content)
     with pytest.raises(DarklungError, match=words):
         describe_file(tmp_path / "x")
+
+
+def test_nxtomophase_is_read_by_its_paths(tmp_path, truth):
+    """Bright field, dark field and sample lie apart, (frame, phase, x, y) each: paths and axes say it all."""
+    sample, flat, dark = truth
+    with h5py.File(tmp_path / "scan.nx", "w") as file:
+        entry = file.create_group("entry")
+        entry["definition"] = "NXtomophase"
+        for place, frames in (("sample", sample), ("bright_field", flat), ("dark_field", dark[:, None])):
+            entry[f"instrument/{place}/data"] = frames.swapaxes(2, 3)
+    source = {"kind": "hdf5", "file": "scan.nx"}
+    path = describe(
+        tmp_path,
+        sample={**source, "dataset": "entry/instrument/sample/data", "axes": ["view", "step", "col", "row"]},
+        flat={**source, "dataset": "entry/instrument/bright_field/data", "axes": ["flat", "step", "col", "row"]},
+        angles=["0 deg", "60 deg", "120 deg"],
+        dark_frame={**source, "dataset": "entry/instrument/dark_field/data", "axes": ["repeat", "step", "col", "row"]},
+    )
+    ((_, scan, _),) = load_scans(path)
+    np.testing.assert_array_equal(scan.frames[0], sample)
+    np.testing.assert_array_equal(scan.flats[0], flat)
+    np.testing.assert_allclose(scan.dark_frame, dark.mean(axis=0))

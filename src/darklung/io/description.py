@@ -195,7 +195,7 @@ class RawScan(Document):
     sample, flat : Source
         Axes among direction, view (flat: flat), step, row, col, repeat; one that is missing has length 1.
     dark_frame, bad_pixels : Source, optional
-        Axes row, col and for the dark frame repeat (averaged); bad pixels are those that are not 0.
+        Axes row, col and for the dark frame repeat and step (averaged); bad pixels are those that are not 0.
     repeat : {"sum", "mean"}
         How frames of the repeat axis are combined. Sums stay counts; the variances of means come out too large.
     angles : list of angles, {first, step}, or "file"
@@ -235,7 +235,8 @@ class RawScan(Document):
             source = getattr(self, field)
             if source is None:
                 continue
-            known = own | {"row", "col", "repeat"} | ({"direction", "step"} if field in ("sample", "flat") else set())
+            more = {"sample": {"direction", "step"}, "flat": {"direction", "step"}, "dark_frame": {"step"}}
+            known = own | {"row", "col", "repeat"} | more.get(field, set())
             names = (*getattr(source, "file_axes", ()), *source.axes)
             if len(set(names)) != len(names):
                 raise ValueError(f"{field}.axes: each axis once, got {', '.join(names)}")

@@ -112,13 +112,13 @@ def _angles(raw: RawScan, path: Path, views: int) -> NDArray[np.float64]:
 
 
 def _dark_frame(raw: RawScan, path: Path, region: Any, repeats: int) -> NDArray[np.float64] | None:
-    """The mean dark frame, times the repeats that are summed in sample and flat."""
+    """The mean dark frame (of repeats and steps), times the repeats that are summed in sample and flat."""
     if raw.dark_frame is None:
         return None
     stack = open_source(raw.dark_frame, path, "dark_frame")
     frame = np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat="mean")[...], dtype=np.float64)
     check_finite(stack.name, frame)
-    return frame[0, 0, 0] * repeats
+    return np.asarray(frame[0, 0].mean(axis=0) * repeats, dtype=np.float64)
 
 
 def _bad_pixels(raw: RawScan, path: Path, region: Any) -> NDArray[np.bool_] | None:

@@ -167,7 +167,7 @@ def harmonics_of(coefficients: NDArray[np.float64], covariance: NDArray[np.float
 
     References
     ----------
-    .. [1] V. Revol et al., Rev. Sci. Instrum. 81, 073709 (2010), doi:10.1063/1.3465334.
+    .. [1] V. Revol et al., Rev. Sci. Instrum. 81, 073709 (2010), doi:10.1063/1.3465334 (not re-read).
     """
     c0, c1, c2 = coefficients
     square = c1 * c1 + c2 * c2

@@ -42,6 +42,11 @@ def estimate_ramps(
         Place on the detector, −1 to 1 along rows and columns.
     air, air_coefficients
         As in `estimate_steps`.
+
+    References
+    ----------
+    Phases that change as polynomials over the detector: J. Dittmann, A. Balles, S. Zabler, J. Imaging 4, 77 (2018),
+    doi:10.3390/jimaging4060077 (algorithm 2; another minimisation).
     """
     every = max(1, curves.shape[1] // MOST_PIXELS)
     counts, where = np.asarray(curves[:, ::every], dtype=np.float64), where[:, ::every]

@@ -112,7 +112,7 @@ def retrieve(
 
     References
     ----------
-    F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096; M. Bech, PhD thesis, Copenhagen (2009).
+    F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096 (not re-read).
     """
     options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
     shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)

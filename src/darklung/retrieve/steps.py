@@ -102,7 +102,8 @@ def estimate_steps(
 
     References
     ----------
-    Simultaneous step and object estimation is discussed in J. Dittmann et al., arXiv:1804.10978 (2018).
+    Simultaneous step and object estimation is discussed in J. Dittmann, A. Balles, S. Zabler, J. Imaging 4, 77 (2018),
+    doi:10.3390/jimaging4060077.
     """
     nominal = np.asarray(step_phase_rad, dtype=np.float64)
     counts = np.asarray(curves)
