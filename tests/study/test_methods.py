@@ -83,7 +83,7 @@ def test_tensor_images_become_channels(found):
     ("part", "message"),
     [
         ({"method": "fbb"}, "'fbb' is not known; known: cgls, fbp, pwls_tv, tensor"),
-        ({"method": "fbp", "options": {"strength": 1.0}}, "'strength' is not known; known: cutoff, filter, noise, phase"),
+        ({"method": "fbp", "options": {"strength": 1.0}}, "'strength' is not known; known: cutoff, filter, noise, padding, phase"),
         ({"method": "fbp", "options": {"cutoff": "low"}}, "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
         ({"method": "pwls_tv", "options": {"subsets": True}}, "option subsets of pwls_tv: wanted a value such as 8"),
     ],

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tomo_shapes import blob_integrals, blob_voxels, ellipsoid_integrals, ellipsoid_voxels, geometry, relative
+from tomo_shapes import (
+    blob_integrals,
+    blob_voxels,
+    cone_ellipsoid_integrals,
+    ellipsoid_integrals,
+    ellipsoid_voxels,
+    geometry,
+    relative,
+)
 
 from darklung.core.checks import DarklungError
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ConeGeometry, ParallelGeometry
 from darklung.tomo.fbp import fbp, fbp_gradient, fbp_variance, view_weights
+from darklung.tomo.fdk import fdk
 
 BLOBS = [(0.0, 12e-3, -8e-3, 4e-3, 2.0), (1e-3, -10e-3, 9e-3, 6e-3, 1.0), (-1e-3, 0.0, 0.0, 8e-3, -0.7)]
 
@@ -69,6 +78,26 @@ def test_filters_keep_the_mean(filter, cutoff):
     wanted = blob_voxels((1, 64, 64), 1e-3, blob)
     inner = (slice(None), slice(10, 54), slice(10, 54))
     assert found[inner].sum() == pytest.approx(wanted[inner].sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("beam", ["parallel", "cone"])
+def test_an_object_wider_than_the_detector(beam):
+    """Zeros beyond the detector lift the inside and its rim; edges that fade keep it level."""
+    center, axes, shape = (0.0, 2e-3, -3e-3), (60e-3, 45e-3, 38e-3), (4, 40, 40)
+    g = geometry(views=180, arc=2 * np.pi, rows=4, cols=48)
+    if beam == "cone":
+        g = ConeGeometry(g.angles_rad, 4, 48, 1e-3, source_axis_m=0.4)
+        data, reconstruct = cone_ellipsoid_integrals(g, center, axes, 1), fdk
+    else:
+        data, reconstruct = ellipsoid_integrals(g, center, axes, 2), fbp
+    y, x = np.indices((40, 40)) - 19.5
+    inner = np.broadcast_to(np.hypot(y, x) < 19, shape)
+    zero, edge = (reconstruct(data, g, shape=shape, padding=p)[inner] for p in ("zero", "edge"))
+    assert zero.std() > 0.1
+    assert edge.std() < 0.25 * zero.std()
+    assert abs(edge.mean() - 1) < 0.3 * abs(zero.mean() - 1)
+    with pytest.raises(DarklungError, match="padding: 'wrap' is not known; known: edge, zero"):
+        reconstruct(data, g, shape=shape, padding="wrap")
 
 
 def test_variance_map_against_monte_carlo():

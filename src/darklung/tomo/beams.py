@@ -27,11 +27,14 @@ def projector_for(geometry: Geometry) -> Projector | ConeProjector:
     return Projector(geometry, field_shape(geometry), geometry.pixel_m)
 
 
-def filtered(values: NDArray, geometry: Geometry, *, filter: str = "ramp", cutoff: float = 1.0) -> NDArray[np.float32]:
+def filtered(
+    values: NDArray, geometry: Geometry, *, filter: str = "ramp", cutoff: float = 1.0, padding: str = "zero"
+) -> NDArray[np.float32]:
     """`fbp`, or `fdk` in a cone beam."""
     if isinstance(geometry, ConeGeometry):
-        return fdk(values, geometry, level_m=whole_field(geometry)[1], filter=filter, cutoff=cutoff)
-    return fbp(values, geometry, filter=filter, cutoff=cutoff)
+        level_m = whole_field(geometry)[1]
+        return fdk(values, geometry, level_m=level_m, filter=filter, cutoff=cutoff, padding=padding)
+    return fbp(values, geometry, filter=filter, cutoff=cutoff, padding=padding)
 
 
 def filtered_variance(

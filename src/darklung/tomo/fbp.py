@@ -20,7 +20,9 @@ from darklung.tomo.projector import (
 )
 
 FILTERS = ("ramp", "shepp-logan", "hann")
+PADDINGS = ("zero", "edge")
 _CHUNK = 8
+_EDGE = 4  # columns whose mean is taken for the edge
 _WIDENED = 1.007  # footprints are as noisy as linear interpolation then, and still sharper (docs/decisions/120)
 
 
@@ -32,6 +34,7 @@ def fbp(
     voxel_m: float | None = None,
     filter: str = "ramp",
     cutoff: float = 1.0,
+    padding: str = "zero",
     threads: int = 0,
 ) -> NDArray[np.float32]:
     """Reconstruct a volume from line integrals over 180° or 360°.
@@ -53,6 +56,9 @@ def fbp(
         Window of the ramp.
     cutoff : float
         Where the window ends, as a fraction of the Nyquist frequency 1 / (2 pixel_m), in (0, 1].
+    padding : {"zero", "edge"}
+        What lies beside the detector: nothing, or for an object wider than the detector (truncated projections) the edge's
+        values, fading to zero over half the detector's width. The inside then keeps its contrast; its level stays uncertain.
     threads : int, optional
         0 takes all cores. The result does not depend on it.
 
@@ -68,8 +74,8 @@ def fbp(
 
     Notes
     -----
-    Not modelled: truncated projections (object wider than the detector), an axis so far off-centre that full turns must
-    complete each other, weights for noise. For missing angles use an iterative reconstruction.
+    Not modelled: an axis so far off-centre that full turns must complete each other, weights for noise. For missing angles
+    use an iterative reconstruction.
 
     References
     ----------
@@ -77,7 +83,8 @@ def fbp(
     """
     shape, voxel_m = _grid(projections, geometry, shape, voxel_m)
     kernel = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff)
-    filtered = filter_columns(projections, kernel, view_weights(geometry.angles_rad), threads or default_threads())
+    weights = view_weights(geometry.angles_rad)
+    filtered = filter_columns(projections, kernel, weights, threads or default_threads(), padding=padding)
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
     rows = back_project(filtered, placement, taps, shape[1:], threads)
     return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m))
@@ -209,20 +216,34 @@ def filter_kernel(cols: int, pixel_m: float, filter: str = "ramp", cutoff: float
 
 
 def filter_columns(
-    projections: NDArray, response: NDArray, weights: NDArray[np.float64], threads: int = 1
+    projections: NDArray, response: NDArray, weights: NDArray[np.float64], threads: int = 1, padding: str = "zero"
 ) -> NDArray[np.float32]:
-    """Convolve every row with the kernel of `response` and multiply each view by its weight; float32."""
+    """Convolve every row with the kernel of `response` and multiply each view by its weight; `padding` as in `fbp`."""
+    check_one_of("padding", padding, PADDINGS)
     views, _, cols = projections.shape
     length = 2 * (len(response) - 1)
     out = np.empty(projections.shape, np.float32)
 
     def task(i: int) -> None:
         part = slice(i * _CHUNK, (i + 1) * _CHUNK)
-        spectrum = scipy.fft.rfft(np.asarray(projections[part], np.float32), length, axis=2)
+        seen = np.asarray(projections[part], np.float32)
+        spectrum = scipy.fft.rfft(seen if padding == "zero" else _beyond_edges(seen, length), length, axis=2)
         spectrum *= (weights[part, None, None] * response).astype(np.complex64 if np.iscomplexobj(response) else np.float32)
         out[part] = scipy.fft.irfft(spectrum, length, axis=2)[:, :, :cols]
 
     run_tasks(task, -(-views // _CHUNK), threads)
+    return out
+
+
+def _beyond_edges(seen: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Rows continued to `length`, on the right and, around the end, on the left: edges that fade over half the width."""
+    cols = seen.shape[2]
+    width, fade = min(_EDGE, cols), min(cols // 2, (length - cols) // 2)
+    falling = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / (fade + 1))).astype(np.float32)
+    out = np.zeros((*seen.shape[:2], length), np.float32)
+    out[..., :cols] = seen
+    out[..., cols : cols + fade] = seen[..., -width:].mean(axis=2, keepdims=True) * falling
+    out[..., length - fade :] = seen[..., :width].mean(axis=2, keepdims=True) * falling[::-1]
     return out
 
 

@@ -27,6 +27,7 @@ def fdk(
     level_m: float = 0.0,
     filter: str = "ramp",
     cutoff: float = 1.0,
+    padding: str = "zero",
     threads: int = 0,
 ) -> NDArray[np.float32]:
     """Reconstruct a volume from cone-beam line integrals over a full turn or a short scan.
@@ -45,7 +46,7 @@ def fdk(
         That of `whole_field` by default.
     level_m : float
         Height of the volume's middle above the plane of the source.
-    voxel_m, filter, cutoff, threads
+    voxel_m, filter, cutoff, padding, threads
         As in `fbp`.
 
     Returns
@@ -60,9 +61,8 @@ def fdk(
 
     Notes
     -----
-    Not modelled: objects that the detector does not cover on either side, cone-beam artefacts far off the mid-plane. The
-    projections of a tilted detector are turned upright first (`untilt`). Voxels much coarser than the pixel are sampled at
-    their middles, which wastes counts.
+    Not modelled: cone-beam artefacts far off the mid-plane. The projections of a tilted detector are turned upright first
+    (`untilt`). Voxels much coarser than the pixel are sampled at their middles, which wastes counts.
 
     References
     ----------
@@ -73,7 +73,8 @@ def fdk(
     out = np.zeros((*plan.shape[1:], plan.shape[0]), np.float32)
     for views in plan.parts():
         weighted = plan.pad(_upright(projections[views], geometry) * plan.weights(views))
-        filtered = filter_columns(weighted, plan.response, np.full(len(weighted), plan.step), threads or default_threads())
+        steps, workers = np.full(len(weighted), plan.step), threads or default_threads()
+        filtered = filter_columns(weighted, plan.response, steps, workers, padding=padding)
         framed = np.pad(filtered.transpose(0, 2, 1), ((0, 0), (1, 1), (1, 1)))
         over_rows(back_project_rows, out, (framed, none, plan.numbers[views]), threads)
     return np.ascontiguousarray(np.moveaxis(out, 2, 0))

@@ -80,6 +80,7 @@ def fbp_method(
     *,
     filter: str = "ramp",
     cutoff: float = 1.0,
+    padding: str = "zero",
     noise: bool = False,
     phase: bool = False,
     progress: Tell | None = None,
@@ -92,7 +93,7 @@ def fbp_method(
     Parameters
     ----------
     projections : Projections
-    filter, cutoff
+    filter, cutoff, padding
         As in `fbp`.
     noise : bool
         Also give standard errors ``attenuation_noise`` and ``dark_field_noise_<number>`` (of direction 0, 1, ...).
@@ -116,7 +117,8 @@ def fbp_method(
         nonlocal done
         tell(done / count, "back-projection")
         done += 1
-        return function(values, g, filter=filter, cutoff=cutoff)
+        more = {"padding": padding} if function is filtered else {}
+        return function(values, g, filter=filter, cutoff=cutoff, **more)
 
     volume = run(filtered, attenuation)
     dark = np.stack([run(filtered, d) for d in projections.dark_field])
