@@ -271,12 +271,18 @@ def print_simulated() -> None:
 def powder_models(folder: Path) -> None:
     """Section 5: sphere models of the measured powders; what hardening, amount and spectrum can explain."""
     from darklung.correct.sphere_models import find_shape
+    from darklung.io.frames import load_scans
     from darklung.study.protocols import read_protocol
-    from real_scattering import read_spheres
 
-    diameter, attenuation, dark_field = read_spheres(folder)
+    os.environ["DARKLUNG_DATA"] = str(folder.resolve())
+    rows = []
+    for _, scan, columns in load_scans(Path(__file__).parents[1] / "examples/real/microspheres.yaml"):
+        maps = retrieve(scan, reference="interpolate")
+        medians = [float(np.median(values[maps.valid])) for values in (maps.attenuation, maps.dark_field)]
+        rows.append((1e-6 * float(columns["diameter_um"]), *medians))
+    diameter, attenuation, dark_field = np.array(rows).T
     data = {"diameter_m": diameter, "signal": dark_field, "thickness_m": DEPTH_M}
-    print("\nmeasured microspheres (sums of ten repeats)")
+    print("\nmeasured microspheres (medians over pixels and repeats)")
     for told, signal in (("as measured", dark_field), ("over −ln T", dark_field * attenuation.mean() / attenuation)):
         print(f"  {told}")
         for row in compare_models(**{**data, "signal": signal}):
@@ -394,7 +400,7 @@ def main() -> None:
         return
     print_simulated()
     if (options.data / "microspheres").is_dir():
-        powder_models(options.data / "microspheres")
+        powder_models(options.data)
 
 
 if __name__ == "__main__":
