@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from darklung.cli import main
 from darklung.core.checks import DarklungError
 from darklung.study.check import check_protocol, parse_sweep
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("dey_2025_radiograph", "microspheres", "mission_ct", "mouse_lobes", "tube_ct")
 SMALL = """
 kind: protocol
@@ -48,6 +50,14 @@ def test_mission_protocol_is_directional_and_in_time() -> None:
     assert_allclose(scan.directions_rad, [0, np.pi / 2])
     assert_allclose(scan.arc_rad, np.pi)
     assert 1200 < scan.total_time_s <= 1500
+
+
+def test_the_mission_study_scans_by_the_missions_protocol() -> None:
+    study, mission = read_protocol(EXAMPLES / "mission.yaml"), read_protocol("mission_ct")
+    assert study.make_protocol() == mission.make_protocol()
+    one, other = study.make_instrument(), mission.make_instrument()
+    assert_allclose(one.weights, other.weights)
+    assert_allclose([one.flat_visibility, one.distance_m], [other.flat_visibility, other.distance_m])
 
 
 def test_published_distances() -> None:
@@ -143,3 +153,27 @@ def test_impossible_protocols_end_in_one_line(small: Path, lines: str, words: st
 def test_unknown_names_are_told_with_the_known_ones() -> None:
     with pytest.raises(DarklungError, match="protocol: 'moon' is not known; known: dey_2025_radiograph, microspheres"):
         read_protocol("moon")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("instrument: {period: 0 um}", "period_m"),
+        ("instrument: {correlation_length: 1 mm}", "correlation_length_m"),
+        ("instrument: {high: 900 keV}", "energies_kev"),
+        ("instrument: {spectrum: file, file: dark.csv}", "zero flux"),
+        ("instrument: {spectrum: tube, filters: {al: -1 mm}}", "thickness >= 0"),
+    ],
+)
+def test_the_command_tells_impossible_input_in_one_line(
+    small: Path, lines: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (small.parent / "dark.csv").write_text("keV photons\n60 0\n70 0\n80 0\n")
+    small.write_text(SMALL + lines + "\n")
+    monkeypatch.setattr("sys.argv", ["darklung", "check", str(small)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert len(told.splitlines()) == 1
+    assert words in told

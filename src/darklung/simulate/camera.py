@@ -173,23 +173,16 @@ def _count(camera: Camera, expected: Map, names: tuple[str | int, ...]) -> NDArr
     rng = stream(camera.seed, *names)
     if share == 0:
         return rng.poisson(expected)
-    # Photons counted once, and those counted twice by the neighbour that shares, are independent Poisson numbers.
-    twice = rng.poisson(expected * (share / 4), (4, *expected.shape))
-    return rng.poisson(expected * (1 - share)) + twice.sum(axis=0) + _shifted(twice)
-
-
-def _shifted(extra: NDArray) -> NDArray:
-    """Second counts moved to the four neighbours; what would leave the detector stays in its pixel."""
-    total = np.zeros_like(extra[0])
-    total[:, 1:] += extra[0][:, :-1]
-    total[:, -1] += extra[0][:, -1]
-    total[:, :-1] += extra[1][:, 1:]
-    total[:, 0] += extra[1][:, 0]
-    total[:, :, 1:] += extra[2][:, :, :-1]
-    total[:, :, -1] += extra[2][:, :, -1]
-    total[:, :, :-1] += extra[3][:, :, 1:]
-    total[:, :, 0] += extra[3][:, :, 0]
-    return total
+    # Photons counted once and those counted by both pixels of a neighbouring pair are independent Poisson numbers.
+    counts = rng.poisson(expected * (1 - share))
+    for axis in (1, 2):
+        across, total = np.moveaxis(expected, axis, 0), np.moveaxis(counts, axis, 0)
+        pairs = rng.poisson(share / 4 * (across[1:] + across[:-1]))
+        total[1:] += pairs
+        total[:-1] += pairs
+        for end in (0, -1):  # the second count would fall beyond the detector: it stays in its pixel
+            total[end] += 2 * rng.poisson(share / 4 * across[end])
+    return counts
 
 
 def _read_out(camera: Camera, counts: NDArray, names: tuple[str | int, ...]) -> NDArray:
