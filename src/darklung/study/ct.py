@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from time import perf_counter as clock
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from darklung.study.config import (
     ReconstructionPart,
     RetrievalPart,
 )
+from darklung.study.progress import time_left
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
 
 # Thickness of tissue up to which known spectra correct.
@@ -77,14 +79,14 @@ def scan(context: Context) -> None:
     """Raw phase-stepping frames of one animal."""
     from darklung.simulate.scan import simulate_scan
 
-    p = context.parameters
+    p, started = context.parameters, clock()
     frames = simulate_scan(
         load(context.input("phantom") / "phantom.h5", Phantom),
         instrument=make_instrument(InstrumentPart.model_validate(p["instrument"])),
         protocol=make_protocol(ScanPart.model_validate(p["scan"])),
         effects=make_effects(EffectsPart.model_validate(p["effects"])),
         seed=p["seed"],
-        progress=lambda done, total: context.progress(done / total, "views"),
+        progress=lambda done, total: context.progress(done / total, f"views, {time_left(clock() - started, done, total)}"),
     )
     save(context.out / "scan.h5", frames)
 
