@@ -96,6 +96,18 @@ def test_step_errors_of_measured_curves():
         assert 0.9 < after < 1.03
 
 
+@pytest.mark.parametrize("steps", ["estimate", "ramp"])
+def test_estimated_steps_invent_no_modulation(steps):
+    """Behind the strongest scatterer V lies at its noise floor; wrong doses would lift it, and make it valid."""
+    ((_, scan, _, plain),) = retrieved("grating_radiograph")
+    found = retrieve(scan, steps=steps, air_cols=range(300, 355), dtype=np.float64)
+    floor = np.sqrt(np.pi / (scan.frames[0, 0].sum(axis=0)[~plain.valid[0, 0]]))
+    before, after = (float(np.median(maps.visibility[0, 0][~plain.valid[0, 0]])) for maps in (plain, found))
+    print(f"V where it cannot be told: {before:.4f} as set, {after:.4f} {steps}, noise floor {np.median(floor):.4f}")
+    assert after < 1.1 * before
+    assert abs(found.valid.mean() - plain.valid.mean()) < 0.003
+
+
 def test_single_precision_loses_nothing_that_counts():
     (_, _, _, single), (_, _, _, double) = (next(retrieved("microspheres", dtype)) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(single.dark_field, double.dark_field, atol=2e-7)

@@ -10,7 +10,8 @@ from darklung.retrieve.harmonic import StepModel
 
 # A few thousand pixels tell four numbers a step well enough.
 MOST_PIXELS = 6_000
-_PRIORS = (0.3, 0.3, 0.3, 0.3)  # phase, its growth along rows and columns [rad], logarithm of the dose
+_PRIORS = (0.3, 0.3, 0.3, 0.06)  # phase, its growth along rows and columns [rad], logarithm of the dose
+_DOSE_WITHOUT_AIR = 1e-4
 _ROUNDS = 12
 
 
@@ -58,7 +59,11 @@ def estimate_ramps(
     zero = nominal.phases_rad, np.zeros_like(nominal.dose)
     values = np.concatenate([start.phases_rad[:, None], start.ramp_rad, np.log(start.dose)[:, None]], axis=1)
     centre = np.stack([zero[0], zero[1], zero[1], zero[1]], axis=1)
-    if flat is not None and known.any():
+    priors = np.asarray(_PRIORS)
+    if flat is None or not known.any():
+        # Without air nothing but noise tells the dose pattern that looks like a modulation: doses stay as they came.
+        centre[:, 3], priors = values[:, 3], np.where(np.arange(4) == 3, _DOSE_WITHOUT_AIR, priors)
+    else:
         # Gratings may have drifted by any angle since the flat.
         own = _coefficients(_matrix(values, where[:, known]), counts[:, known])
         turn = (own[:, 1] - 1j * own[:, 2]) * (flat[1, known] + 1j * flat[2, known])
@@ -66,7 +71,7 @@ def estimate_ramps(
         values[:, 0] += drift
         centre[:, 0] += drift
     for _ in range(_ROUNDS):
-        change = _step(counts, values, centre, where, known, flat)
+        change = _step(counts, values, (centre, priors), where, known, flat)
         values = values + change
         if np.abs(change).max() < 1e-6:
             break
@@ -90,7 +95,7 @@ def _coefficients(matrix: NDArray[np.float64], counts: NDArray[np.float64]) -> N
 def _step(
     counts: NDArray[np.float64],
     values: NDArray[np.float64],
-    centre: NDArray[np.float64],
+    expected: tuple[NDArray[np.float64], NDArray[np.float64]],
     where: NDArray[np.float64],
     known: NDArray[np.bool_],
     flat: NDArray[np.float64] | None,
@@ -114,7 +119,8 @@ def _step(
             normal[k, :, other] = tangents[k].T @ ((weight * outside[:, k, other])[:, None] * tangents[other])
             normal[other, :, k] = normal[k, :, other].T
     right = np.einsum("kpi,kp->ki", tangents, weight * (counts - fitted))
-    prior = 1.0 / np.square(_PRIORS)
+    centre, priors = expected
+    prior = 1.0 / np.square(priors)
     size = steps * terms
     matrix_of_all = normal.reshape(size, size) + np.diag(np.tile(prior, steps))
     change = np.linalg.solve(matrix_of_all, (right - prior * (values - centre)).ravel())

@@ -72,7 +72,7 @@ def estimate_steps(
     air_coefficients: NDArray[np.float64] | None = None,
     dose: bool = True,
     phase_prior_rad: float = 0.3,
-    dose_prior: float = 0.3,
+    dose_prior: float = 0.06,
 ) -> StepEstimate:
     """Estimate the phase and the dose of every step of one view.
 
