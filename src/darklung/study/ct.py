@@ -6,8 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from time import perf_counter as clock
 from pathlib import Path
+from time import perf_counter as clock
 from typing import Any
 
 import numpy as np
