@@ -5,6 +5,8 @@ import pytest
 from tomo_shapes import ellipsoid_integrals
 
 from darklung.core.geometry import ParallelGeometry, centred_axis
+from darklung.core.types import Scan
+from darklung.retrieve.stepping import retrieve
 from darklung.tomo.fbp import fbp, fbp_variance
 
 PIXEL = 120e-6
@@ -14,25 +16,39 @@ TISSUE, LUNG, SCATTER = 20.3, 5.1, 98.7
 BODY, SIDES, NODULE = (10.5e-3, 10.5e-3), ((0.0, -4.2e-3), (0.0, 4.2e-3)), (0.0, 4.2e-3)
 
 
-def slice_and_variances(visibility):
+def scan(visibility):
+    """Raw frames of five steps, and a flat without noise."""
     g = ParallelGeometry(np.arange(360) * np.pi / 360, 1, 192, PIXEL)
 
     def line(center, axes):
         return ellipsoid_integrals(g, (0, *center), (1e3, *axes))
 
-    lungs = sum(line(c, (5e-3, 3.6e-3)) for c in SIDES)
-    nodule = line(NODULE, (0.5e-3, 0.5e-3))
-    attenuation = TISSUE * line((0, 0), BODY) + (LUNG - TISSUE) * (lungs - nodule)
-    dark_field = SCATTER * (lungs - nodule)
+    lungs = sum(line(c, (5e-3, 3.6e-3)) for c in SIDES) - line(NODULE, (0.5e-3, 0.5e-3))
+    attenuation = TISSUE * line((0, 0), BODY) + (LUNG - TISSUE) * lungs
     phase = 2 * np.pi * np.arange(5) / 5
-    mean = COUNTS / 360 / 5 * np.exp(-attenuation)
-    expected = mean[..., None] * (1 + visibility * np.exp(-dark_field)[..., None] * np.cos(phase))
-    frames = np.random.default_rng(19).poisson(expected)
-    total = frames.sum(axis=-1)
-    wave = 2 * np.abs((frames * np.exp(-1j * phase)).sum(axis=-1)) / total
-    data = -np.log(total / (COUNTS / 360)), -np.log(wave / visibility)
-    variances = 1 / total, (2 / wave**2 - 1) / total
-    return [(fbp(d, g)[0], fbp_variance(v, g)[0]) for d, v in zip(data, variances)]
+    wave = np.cos(phase)[:, None, None]
+    mean = COUNTS / 360 / 5
+    expected = mean * np.exp(-attenuation)[:, None] * (1 + visibility * np.exp(-SCATTER * lungs)[:, None] * wave)
+    return Scan(
+        frames=np.random.default_rng(19).poisson(expected)[None],
+        flats=np.broadcast_to(1e9 * (1 + visibility * wave), (5, 1, 192))[None, None],  # as good as without noise
+        step_phase_rad=phase[None],
+        directions_rad=np.array([0.0]),
+        geometry=g,
+        view_time_s=np.arange(360.0)[None],
+        flat_time_s=np.zeros((1, 1)),
+    )
+
+
+def slice_and_variances(visibility):
+    seen = retrieve(scan(visibility))
+    assert seen.valid.all()
+    g, maps = seen.geometry, ("attenuation", "dark_field")
+    flat = np.log(1e9 * 360 * 5 / COUNTS)  # the flat has more counts a view than the scan's beam
+    offset = {"attenuation": flat, "dark_field": 0.0}
+    return [
+        (fbp(getattr(seen, n)[0] - offset[n], g)[0], fbp_variance(getattr(seen, f"{n}_variance")[0], g)[0]) for n in maps
+    ]
 
 
 @pytest.mark.parametrize(("visibility", "wanted"), [(0.15, (23.6, 6.1)), (0.30, (23.8, 11.9))])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.study.slices import AXES, MiddleSlices, open_slices
+from darklung.study.slices import MiddleSlices, open_slices
 from darklung.tomo.tensor import orientation_rgb
 
 Floats = NDArray[np.float32]
@@ -26,37 +26,30 @@ def orientation_png(volume: Path, path: Path, *, title: str = "") -> None:
     from matplotlib.figure import Figure
 
     slices = open_slices(volume)
-    rows = 2 if "known_zz" in slices.units else 1
-    figure = Figure(figsize=(16, 4.6 * rows + 0.4), layout="constrained")
+    rows, cols = (2 if "known_zz" in slices.units else 1), len(slices.axes)
+    figure = Figure(figsize=(4 * cols + 4, 4.6 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, 4, squeeze=False, width_ratios=(1, 1, 1, 0.75))
+    grid = figure.subplots(rows, cols + 1, squeeze=False, width_ratios=(*(1,) * cols, 0.75))
     _draw_directions(slices, grid[0])
     if rows == 2:
-        shown = [
-            slices.draw(axis, _known(slices, *axes), axes, "known from the data", cmap="gray", vmin=0, vmax=1)
-            for axis, axes in zip(grid[1], AXES)
-        ]
-        grid[1][3].set_axis_off()
-        figure.colorbar(
-            shown[0] or shown[1],
-            ax=grid[1][3],
-            location="left",
-            shrink=0.7,
-            label="of the slice's three components; axial: 1",
-        )
+        for axis, axes in zip(grid[1], slices.axes):
+            shown = slices.draw(axis, _known(slices, *axes), axes, "known from the data", cmap="gray", vmin=0, vmax=1)
+        grid[1][-1].set_axis_off()
+        label = "of the slice's three components; axial: 1"
+        figure.colorbar(shown, ax=grid[1][-1], location="left", shrink=0.7, label=label)
     figure.suptitle(title)
     figure.savefig(path, dpi=80)
 
 
 def _draw_directions(slices: MiddleSlices, row: Any) -> None:
-    parts = [_within(slices, *axes) for axes in AXES]
+    parts = [_within(slices, *axes) for axes in slices.axes]
     full = max(float(np.percentile(strength, 99.5)) for _, _, strength in parts) or 1.0
     bright = np.concatenate([anisotropy[strength > 0.5 * full] for _, anisotropy, strength in parts])
     most = min(max(0.05, float(np.percentile(bright, 95)) if bright.size else 0.0), 1.0)
-    for axis, (angle, anisotropy, strength), axes in zip(row, parts, AXES):
+    for axis, (angle, anisotropy, strength), axes in zip(row, parts, slices.axes):
         colours = orientation_rgb(angle, np.clip(anisotropy / most, 0, 1), np.clip(strength / full, 0, 1))
         slices.draw(axis, colours, axes, "direction of least scattering")
-    _draw_wheel(row[3], most, full)
+    _draw_wheel(row[-1], most, full)
 
 
 def _within(slices: MiddleSlices, across: str, right: str, up: str) -> tuple[Floats, Floats, Floats]:

@@ -27,20 +27,25 @@ class MiddleSlices:
         Unit of each channel, by its name, in order.
     edges_mm : mapping
         First and last edge of the volume along z, y, x.
+    rows : int
+        Slices of the volume.
     read : callable
         ``read(name, across)`` gives the middle slice of a channel across an axis; rows run up, columns to the right.
     """
 
     units: dict[str, str]
     edges_mm: dict[str, list[float]]
+    rows: int
     read: Callable[[str, str], NDArray[np.float32]]
 
+    @property
+    def axes(self) -> tuple[tuple[str, str, str], ...]:
+        """Those of `AXES` along which there is more than a line to see: a single detector row has one slice."""
+        return AXES if self.rows > 1 else AXES[:1]
+
     def draw(self, axis: Any, image: NDArray, axes: tuple[str, str, str], title: str, **style: Any) -> Any:
-        """Show a slice with millimetres along its sides; nothing if it is a line, as of a single detector row."""
+        """Show a slice with millimetres along its sides."""
         across, right, up = axes
-        if image.shape[0] == 1:
-            axis.set_axis_off()
-            return None
         bounds = [*self.edges_mm[right], *self.edges_mm[up]]
         shown = axis.imshow(image, origin="lower", extent=bounds, interpolation="nearest", **style)
         axis.set_title(f"{title}, middle {across}")
@@ -60,7 +65,7 @@ def open_slices(volume: Path) -> MiddleSlices:
         place = [n // 2 if axis == across else slice(None) for axis, n in zip("zyx", shape)]
         return np.asarray(array[(exact["names"].index(name), *place)], np.float32)
 
-    return MiddleSlices(dict(zip(exact["names"], exact["units"])), edges, read)
+    return MiddleSlices(dict(zip(exact["names"], exact["units"])), edges, shape[0], read)
 
 
 def slices_png(volume: Path, path: Path, *, title: str = "", leave_out: Sequence[str] = ()) -> None:
@@ -73,13 +78,14 @@ def slices_png(volume: Path, path: Path, *, title: str = "", leave_out: Sequence
 
     slices = open_slices(volume)
     names = [name for name in slices.units if not name.startswith(tuple(leave_out))]
-    figure = Figure(figsize=(14, 4.4 * len(names) + 0.4), layout="constrained")
+    figure = Figure(figsize=(2 + 4 * len(slices.axes), 4.4 * len(names) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(names), 3, squeeze=False)
+    grid = figure.subplots(len(names), len(slices.axes), squeeze=False)
     for row, name in zip(grid, names):
-        parts = [slices.read(name, axes[0]) for axes in AXES]
+        parts = [slices.read(name, axes[0]) for axes in slices.axes]
         low, high = (float(v) for v in np.percentile(parts[0], (0.5, 99.5)))
-        shown = [slices.draw(a, p, axes, name, cmap="gray", vmin=low, vmax=high) for a, p, axes in zip(row, parts, AXES)]
-        figure.colorbar(shown[0] or shown[1], ax=list(row), shrink=0.8, label=slices.units[name])
+        for axis, part, axes in zip(row, parts, slices.axes):
+            shown = slices.draw(axis, part, axes, name, cmap="gray", vmin=low, vmax=high)
+        figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name])
     figure.suptitle(title)
     figure.savefig(path, dpi=80)
