@@ -9,8 +9,12 @@ from numpy.testing import assert_allclose
 
 from darklung.cli import main
 from darklung.core.checks import DarklungError
+from darklung.pipeline.task import task_keys
 from darklung.study.check import check_protocol, parse_sweep
+from darklung.study.config import read_study
+from darklung.study.plan import plan
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
+from darklung.study.scanner import make_instrument
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("dey_2025_radiograph", "microspheres", "mission_ct", "mouse_lobes", "tube_ct")
@@ -121,6 +125,28 @@ def test_a_spectrum_from_a_file(small: Path) -> None:
     protocol = read_protocol(small)
     assert_allclose(protocol.make_instrument().energies_kev, [60, 65, 70, 75, 80])
     assert "not known" in check_protocol(str(small), advise=False)
+
+
+def test_the_spectrum_file_of_a_study_is_part_of_its_keys(tmp_path: Path) -> None:
+    beam, path = tmp_path / "beam.csv", tmp_path / "study.yaml"
+    beam.write_text("energy [keV], photons\n60, 1\n70, 1\n80, 1\n")
+    part = "{spectrum: file, file: beam.csv, low: 59 keV, high: 81 keV}"
+    path.write_text(
+        "kind: ct\nname: file\ncohort: {animals: 3, test_animals: 1}\n"
+        f"instrument: {part}\nsites: {{a: {{}}, b: {{instrument: {part}}}}}\n"
+    )
+
+    def keys() -> dict[str, str]:
+        return task_keys(plan(read_study(path), path))
+
+    study = read_study(path)
+    assert make_instrument(study.at("b").instrument).energies_kev.tolist() == [60, 70, 80]
+    before = keys()
+    beam.write_text("energy [keV], photons\n60, 1\n70, 2\n80, 1\n")
+    after = keys()
+    changed_stages = {name.split("/")[0] for name in before if before[name] != after[name]}
+    assert {"scan", "correct"} <= changed_stages
+    assert not {"cohort", "phantom"} & changed_stages
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,15 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     flux = _flux(protocol, plan)
     noted = warnings(plan, protocol.make_protocol())
     better: list[dict[str, Any]] = []
-    parts = [protocol.title, *_origin(protocol), "", table(plan), _detector(protocol), f"flux        {flux['text']}"]
+    parts = [
+        protocol.title,
+        *_origin(protocol),
+        "",
+        table(plan),
+        _gratings(protocol),
+        _detector(protocol),
+        f"flux        {flux['text']}",
+    ]
     parts += [f"note        {text}" for text in noted]
     if advise:
         found = improvements(
@@ -81,6 +89,18 @@ def _origin(protocol: ProtocolFile) -> Iterator[str]:
         yield from ("", *wrapped("", "published", "assumed"))
     for name, origin in protocol.origin.items():
         yield from wrapped(name, origin.published or "–", origin.assumed or "–")
+
+
+def _gratings(protocol: ProtocolFile) -> str:
+    """Where the analyser grating stands, and how far from ideal the visibility is."""
+    from darklung.physics.interferometer import visibility_spectrum
+
+    part, instrument = protocol.instrument, protocol.make_instrument()
+    ideal = float((instrument.weights * visibility_spectrum(instrument.energies_kev, part.design_energy, 1)).sum())
+    return (
+        f"gratings    period {1e6 * part.period:.3g} µm, {instrument.distance_m:.3g} m behind the animal; "
+        f"V0 is {100 * instrument.flat_visibility / ideal:.0f} % of the ideal interferometer's {ideal:.2f}"
+    )
 
 
 def _detector(protocol: ProtocolFile) -> str:
