@@ -55,6 +55,9 @@ def projections(values, angles):
 @pytest.mark.parametrize("tilt", [0.0, 0.03, -0.05])
 def test_axis_and_tilt_are_found(tilt):
     found = estimate_tilt(blobs(axis=37.3, tilt=tilt, noise=0.02))
+    print(
+        f"axis {found.axis_col:.3f} ± {found.axis_error:.3f} (37.3), tilt {found.tilt_rad:.4f} ± {found.tilt_error_rad:.4f}"
+    )
     assert found.axis_col == pytest.approx(37.3, abs=0.05)
     assert found.tilt_rad == pytest.approx(tilt, abs=0.002)
     assert 0 < found.tilt_error_rad < 0.002
