@@ -2,11 +2,11 @@
 
     python benchmarks/insertion_seams.py [--mice 16]
 
-Each mouse is scanned healthy. Lesions and shams are placed in its reconstruction and inserted into its volume and into its raw
-frames (which are reconstructed again); the same lesions are grown in its phantom, which is scanned with other noise; and the
-healthy mouse is scanned once more with other noise, as what is untouched. The observer is a random forest that sees a band of
-three voxels about the outline (means, spreads and slopes of attenuation and dark field at -1, 0 and +1 voxels), trained and
-tested on different mice. An area under the curve (AUROC) of 0.5 is chance; intervals are 95 %, bootstrap over mice.
+Each mouse is scanned healthy. Lesions and shams are placed in its reconstruction and inserted into its volume and its raw
+frames (which are reconstructed again); the same lesions are grown in its phantom, scanned with other noise; and the
+healthy mouse is scanned once more with other noise, as what is untouched. The observer is a random forest that sees a band
+of three voxels about the outline (means, spreads and slopes of attenuation and dark field at -1, 0 and +1 voxels), trained
+and tested on different mice. An area under the curve (AUROC) of 0.5 is chance; intervals are 95 %, bootstrap over mice.
 
 Inserted lesions must not be found better in the band than grown ones, and the two must not be told from each other.
 """
@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from insertion import LESIONS, Setting, inserted_frames, make_pair, mouse, scanned, volumes
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
@@ -27,10 +26,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from darklung.phantom.volume import volume_changes
 from darklung.retrieve.stepping import retrieve
 from darklung.tomo.methods import Volumes
+from insertion import LESIONS, Setting, inserted_frames, make_pair, mouse, scanned, volumes
 
 SHAMS = (("sham", "solid"), ("sham", "papillary"), ("sham", "filled"), ("sham", "lepidic"))
 WANTED = (*LESIONS, *LESIONS, *SHAMS)
-SETTING = Setting(voxel_m=240e-6, views=60, diameter_m=(1.0e-3, 1.7e-3), wanted=WANTED)
+SETTING = Setting(voxel_m=300e-6, views=60, diameter_m=(1.0e-3, 1.7e-3), wanted=WANTED)
 SHELLS = ((-1.5, -0.5), (-0.5, 0.5), (0.5, 1.5))
 KINDS = ("untouched", "grown", "volume", "frames")
 

@@ -171,7 +171,23 @@ class Host:
     correlation_length_m: float
 
 
-Texture = tuple[NDArray[np.float64], NDArray[np.float64]]  # of attenuation (z, y, x) and scattering (direction, z, y, x)
+@dataclass(frozen=True)
+class Texture:
+    """How the lung that is replaced differs from its mean, voxel by voxel.
+
+    Parameters
+    ----------
+    attenuation : (z, y, x) float64
+        Relative deviation of the parenchyma.
+    vessels : (z, y, x) float64
+        Share of vessels that show.
+    scattering : (direction, z, y, x) float64
+        Relative deviation.
+    """
+
+    attenuation: NDArray[np.float64]
+    vessels: NDArray[np.float64]
+    scattering: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -185,7 +201,7 @@ class LungThere:
     scattering_per_m : tuple of float
         One a grating direction; with what vessels take of it.
     vessels : float
-        Share of vessels, which stay.
+        Share of vessels, which stay; of those that do not show, where a `Texture` tells of the others.
     """
 
     attenuation_per_m: float
@@ -204,7 +220,7 @@ def lesion_changes(
 
     Δμ = Σ w (1 − v)(φ μ_tissue − μ_lung) and Δε = Σ w ε_lung (ε(φ, S_V)/ε(φ_lung, S_V,lung) − 1) over core and rim of share
     w, v the share of vessels: the dark field is scaled by the lung's own in each direction, so that only the ratio is a
-    model's. `texture` is how the parenchyma deviates from its mean, relative: the lesion replaces that too.
+    model's. Where `texture` is given, the lesion replaces the texture too, and leaves the vessels where they are.
 
     Raises
     ------
@@ -216,7 +232,9 @@ def lesion_changes(
         r_mu, r_epsilon = lesion.sham_ratios
         share = lesion.share.astype(np.float64)
         return share * mu * (r_mu - 1), own[:, None, None, None] * share * (r_epsilon - 1)
-    of_mu, of_epsilon = (np.zeros(1), np.zeros((len(own), 1, 1, 1))) if texture is None else texture
+    of_mu, shown, of_epsilon = np.zeros(1), np.zeros(1), np.zeros((len(own), 1, 1, 1))
+    if texture is not None:
+        of_mu, shown, of_epsilon = texture.attenuation, texture.vessels, texture.scattering
     phi = lung.fraction(host)
     require(0.02 < phi < 0.98, f"corner: wanted lung there, got a mean tissue fraction of {phi:.2f}")
     beam = (host.contrast, host.energy_kev, host.correlation_length_m)
@@ -225,7 +243,7 @@ def lesion_changes(
     squeezed = float(two_phase(lesion.rim_fraction, lesion.rim_surface * host.interface_density_per_m, *beam))
     there = mu * (1 + of_mu)
     attenuation = lesion.share * (lesion.fraction * host.tissue_per_m - there)
-    attenuation = (attenuation + lesion.rim * (lesion.rim_fraction * host.tissue_per_m - there)) * (1 - lung.vessels)
+    attenuation = (attenuation + lesion.rim * (lesion.rim_fraction * host.tissue_per_m - there)) * (1 - lung.vessels - shown)
     relative = lesion.share * (ill / healthy - 1 - of_epsilon) + lesion.rim * (squeezed / healthy - 1 - of_epsilon)
     return np.asarray(attenuation, dtype=np.float64), own[:, None, None, None] * relative
 

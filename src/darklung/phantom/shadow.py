@@ -75,9 +75,10 @@ def make_solid(
 
 
 def cast(solid: Solid, geometry: ParallelGeometry, view: int) -> tuple[Window, NDArray[np.float32]] | None:
-    """Line integrals of a solid's fields in one view, (field, row, col), and the window of the detector that sees them.
+    """Line integrals of a solid's fields in one view and the derivatives of the last but one, (field + 2, row, col).
 
-    Returns None where the detector does not see it.
+    With the window of the detector that sees them; None where it does not. Rays are cast through `FINE` x `FINE` points of
+    each pixel.
     """
     angle = geometry.angles_rad[view]
     y, x = solid.centre_yx_m
@@ -86,9 +87,12 @@ def cast(solid: Solid, geometry: ParallelGeometry, view: int) -> tuple[Window, N
     half = int(np.ceil(0.75 * side / FINE)) + 2
     first = int(np.floor(middle)) - half
     cols = 2 * half + 1
-    local = ParallelGeometry(np.array([angle]), count * solid.rows, cols, geometry.pixel_m, middle - first)
+    axis = (middle - first + 0.5) * FINE - 0.5
+    local = ParallelGeometry(np.array([angle]), count * depth, cols * FINE, solid.voxel_m, axis)
     stacked = np.ascontiguousarray(solid.fields.reshape(count * depth, side, side))
-    seen = Projector(local, stacked.shape, solid.voxel_m, threads=1).forward(stacked)[0].reshape(count, solid.rows, cols)
+    seen = Projector(local, stacked.shape, solid.voxel_m, threads=1).forward(stacked)[0].reshape(count, depth, -1)
+    slopes = np.stack(np.gradient(seen[-2], solid.voxel_m)) if depth > 1 else np.zeros((2, *seen.shape[1:]))
+    seen = np.concatenate([seen, slopes]).reshape(count + 2, solid.rows, FINE, cols, FINE).mean(axis=(2, 4))
     low, high = max(first, 0), min(first + cols, geometry.cols)
     if low >= high:
         return None
@@ -107,8 +111,8 @@ class Shadow:
         Δ∫μ dl.
     scattering : (direction, row, col) float64
         Δ∫ε dl.
-    tissue_m : (row, col) float64
-        Δ∫φ dl [m], whose derivative refracts.
+    slopes : (2, row, col) float64
+        Derivatives of Δ∫φ dl along rows and columns, mean over each pixel: they refract.
     path_m : (row, col) float64
         Path through lesions and mimics [m].
     """
@@ -116,7 +120,7 @@ class Shadow:
     window: Window
     attenuation: NDArray[np.float64]
     scattering: NDArray[np.float64]
-    tissue_m: NDArray[np.float64]
+    slopes: NDArray[np.float64]
     path_m: NDArray[np.float64]
 
 
@@ -137,12 +141,10 @@ def shadow_of(solids: Sequence[Solid], geometry: ParallelGeometry, view: int, *,
     total = np.zeros((len(parts[0][1]), rows.stop - rows.start, cols.stop - cols.start))
     for (r, c), values in parts:
         total[:, r.start - rows.start : r.stop - rows.start, c.start - cols.start : c.stop - cols.start] += values
-    return Shadow((rows, cols), total[0], total[1:-2], total[-2], total[-1])
+    return Shadow((rows, cols), total[0], total[1:-4], total[-2:], total[-3])
 
 
-def refraction(
-    shadow: Shadow, geometry: ParallelGeometry, direction_rad: float, *, per_tissue: float
-) -> NDArray[np.float64]:
+def refraction(shadow: Shadow, direction_rad: float, *, per_tissue: float) -> NDArray[np.float64]:
     """Change of the fringe phase [rad], (row, col): the path's derivative along the sensitivity direction.
 
     Parameters
@@ -150,7 +152,5 @@ def refraction(
     per_tissue : float
         Fringe phase per refraction angle times δ of tissue: kξδ.
     """
-    path = shadow.tissue_m * per_tissue
-    along_row = np.gradient(path, geometry.pixel_m, axis=0) if path.shape[0] > 1 else np.zeros_like(path)
-    along_col = np.gradient(path, geometry.pixel_m, axis=1) if path.shape[1] > 1 else np.zeros_like(path)
-    return np.asarray(np.cos(direction_rad) * along_row + np.sin(direction_rad) * along_col)
+    along = np.cos(direction_rad) * shadow.slopes[0] + np.sin(direction_rad) * shadow.slopes[1]
+    return np.asarray(per_tissue * along)

@@ -25,12 +25,13 @@ Centre = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 Wanted = tuple[str, str]  # kind, class
 PLACES = ("across edge", "near edge", "inside")
-TRIES, CENTRES = 12, 120
+TRIES, CENTRES = 12, 60
 FINE = 2  # points along a voxel at which insertions are drawn
 GAP_M = 0.3 * MM
 TEXTURE_M = 0.25 * MM  # lung's texture coarser than this (standard deviation of a Gaussian) is replaced with the lung
 MOST_TEXTURE = 0.4
-HIDDEN_VESSELS = 0.03  # share of vessels in lung that a reconstruction does not show as such; 3 to 8 % are vessels in all
+VESSEL_EXCESS = 0.15  # parenchyma that is denser than its mean by more holds a vessel
+HIDDEN_VESSELS = 0.03  # share of vessels in lung that a reconstruction does not show as such; in all 3 to 8 % are vessels
 LEAST_INSIDE = 0.5  # of a lesion that may cross the region's edge
 PARENCHYMA = (0.05, 0.60)  # mean tissue fraction of what may be replaced
 
@@ -179,22 +180,23 @@ def _place(
     space: _Space, number: int, kind: str, tissue: str, diameter_m: tuple[float, float], variant: str, seed: int
 ) -> PlacedLesion | None:
     rng = stream(seed, "size")
+    room = ndimage.distance_transform_edt(np.pad(space.free, 1))[1:-1, 1:-1, 1:-1] * space.grid.voxel_m
     for attempt in range(TRIES):
         size = diameter_m[0] if attempt >= TRIES - 3 else float(np.exp(rng.uniform(*np.log(diameter_m))))
         growth = draw_growth(LesionRequest(tissue, size), kind, variant, derive_seed(seed, "growth", attempt))
-        for centre in _candidates(space, size, stream(seed, "place", attempt)):
+        for centre in _candidates(space, room, size, stream(seed, "place", attempt)):
             made = _fitted(space, number, kind, growth, centre)
             if made is not None:
                 return made
     return None
 
 
-def _candidates(space: _Space, size_m: float, rng: np.random.Generator) -> list[Centre]:
+def _candidates(space: _Space, room_m: NDArray, size_m: float, rng: np.random.Generator) -> list[Centre]:
     """Random points with room for a somewhat smaller sphere (or, at the edge, less deep than the radius)."""
-    deep = space.depth_m > 0.42 * size_m
+    deep = room_m > 0.42 * size_m
     if space.at_edge:
-        deep = (space.depth_m > 0) & (space.depth_m < 0.5 * size_m)
-    index = np.flatnonzero(deep & space.free)
+        deep = space.free & (space.depth_m < 0.5 * size_m)
+    index = np.flatnonzero(deep)
     if len(index) == 0:
         return []
     chosen = np.stack(np.unravel_index(rng.choice(index, min(CENTRES, len(index)), replace=False), deep.shape), axis=1)
@@ -242,7 +244,7 @@ def _place_of(core: NDArray[np.bool_], inside: NDArray[np.bool_], depth_m: NDArr
 def _lung_there(space: _Space, box: Box, weight: NDArray) -> LungThere:
     """Means of what is replaced, and from them the parenchyma between the vessels.
 
-    Vessels that stand out raise the mean above the median by their share; of those too fine to stand out a share is assumed.
+    Vessels that show raise the mean above the median by their share; of those too fine to show a share is assumed.
     """
     total = float(weight.sum())
     values = np.nan_to_num(space.attenuation[box])
@@ -250,33 +252,43 @@ def _lung_there(space: _Space, box: Box, weight: NDArray) -> LungThere:
     own = values[weight > 0.5] if (weight > 0.5).any() else values[weight > 0]
     middle = min(float(np.median(own)), mean)
     tissue = space.host.tissue_per_m
-    seen = (mean - middle) / max(tissue - middle, 1e-9)
-    vessels = float(np.clip(seen + HIDDEN_VESSELS, 0, 0.3))
+    shown = (mean - middle) / max(tissue - middle, 1e-9)
+    vessels = float(np.clip(shown + HIDDEN_VESSELS, 0, 0.3))
     dark = tuple(float(np.nansum(s[box] * weight)) / total for s in space.scattering)
-    return LungThere(max((mean - vessels * tissue) / (1 - vessels), 0.0), dark, vessels)
+    return LungThere(max((mean - vessels * tissue) / (1 - vessels), 0.0), dark, HIDDEN_VESSELS)
 
 
-def _texture(space: _Space, box: Box, lung: LungThere, touched: NDArray) -> Image:
-    """How smoothed lung deviates from its mean, in units of the parenchyma; more than 40 % is vessel and stays.
+def _texture(space: _Space, box: Box, lung: LungThere, weight: NDArray) -> Image:
+    """How smoothed lung deviates from the parenchyma; what exceeds it by more than 15 % is vessel.
 
-    Its mean over the insertion is zero, so that it moves what is replaced and changes nothing of how much.
+    Deviations have the mean zero over the insertion, so that they move what is replaced and change nothing of how much.
     """
-    grid = space.grid
-    sigma = TEXTURE_M / grid.voxel_m
-    found = []
-    for values, mean in zip((space.attenuation, *space.scattering), (lung.attenuation_per_m, *lung.scattering_per_m)):
-        wide = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in box)
-        inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide))
-        known = space.region[wide].astype(np.float64)
-        weight = np.maximum(ndimage.gaussian_filter(known, sigma), 1e-6)
-        smooth = ndimage.gaussian_filter(np.nan_to_num(values[wide]) * known, sigma) / weight
-        level = float((smooth[inner] * touched).sum() / touched.sum())
-        deviation = np.clip((smooth[inner] - level) / max(mean, 1e-9), -MOST_TEXTURE, MOST_TEXTURE)
-        found.append(deviation - float((deviation * touched).sum() / touched.sum()))
-    local = grid.box(box)
+    mu, tissue = lung.attenuation_per_m, space.host.tissue_per_m
+    smooth = _smooth(space, space.attenuation, box)
+    hidden = mu * (1 - HIDDEN_VESSELS) + tissue * HIDDEN_VESSELS
+    deviation = (smooth - hidden) / max(mu, 1e-9)
+    parenchyma = np.clip(deviation, -MOST_TEXTURE, VESSEL_EXCESS)
+    vessels = np.clip((deviation - parenchyma) * mu / max(tissue - mu, 1e-9), 0, 1 - HIDDEN_VESSELS)
+    layers = [parenchyma - float((parenchyma * weight).sum() / weight.sum()), vessels]
+    for values, mean in zip(space.scattering, lung.scattering_per_m):
+        smooth = _smooth(space, values, box)
+        level = float((smooth * weight).sum() / weight.sum())
+        relative = np.clip((smooth - level) / max(mean, 1e-9), -MOST_TEXTURE, MOST_TEXTURE)
+        layers.append(relative - float((relative * weight).sum() / weight.sum()))
+    local = space.grid.box(box)
     origin = tuple(float(axis[0]) for axis in local.axes)
-    names = ("attenuation", *(f"dark_field_{k}" for k in range(len(found) - 1)))
-    return Image(np.stack(found), names, ("1",) * len(found), (grid.voxel_m,) * 3, origin)
+    names = ("attenuation", "vessels", *(f"dark_field_{k}" for k in range(len(layers) - 2)))
+    return Image(np.stack(layers), names, ("1",) * len(layers), (space.grid.voxel_m,) * 3, origin)
+
+
+def _smooth(space: _Space, values: NDArray, box: Box) -> NDArray[np.float64]:
+    """Gaussian mean over the region's own voxels, in `box`."""
+    sigma = TEXTURE_M / space.grid.voxel_m
+    wide = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in box)
+    inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide))
+    known = space.region[wide].astype(np.float64)
+    weight = np.maximum(ndimage.gaussian_filter(known, sigma), 1e-6)
+    return np.asarray((ndimage.gaussian_filter(np.nan_to_num(values[wide]) * known, sigma) / weight)[inner])
 
 
 def _interpolated(texture: Image, grid: Grid) -> Texture:
@@ -284,7 +296,7 @@ def _interpolated(texture: Image, grid: Grid) -> Texture:
     at = [(axis - o) / d for axis, o, d in zip(grid.axes, texture.origin_m, texture.spacing_m)]
     points = np.meshgrid(*at, indexing="ij")
     values = [ndimage.map_coordinates(channel, points, order=1, mode="nearest") for channel in texture.data]
-    return values[0], np.stack(values[1:]) if len(values) > 1 else np.zeros((0, *grid.shape))
+    return Texture(values[0], values[1], np.stack(values[2:]) if len(values) > 2 else np.zeros((0, *grid.shape)))
 
 
 @dataclass(frozen=True)

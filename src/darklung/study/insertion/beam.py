@@ -35,8 +35,8 @@ def shadows_of(plan: Planned, geometry: ParallelGeometry, *, blur_m: float) -> V
 
 
 def _blurred(shadow: Shadow, sigma: float) -> Shadow:
-    soft = [ndimage.gaussian_filter(v, sigma) for v in (shadow.attenuation, *shadow.scattering, shadow.tissue_m)]
-    return Shadow(shadow.window, soft[0], np.stack(soft[1:-1]), soft[-1], shadow.path_m)
+    soft = [ndimage.gaussian_filter(v, sigma) for v in (shadow.attenuation, *shadow.scattering, *shadow.slopes)]
+    return Shadow(shadow.window, soft[0], np.stack(soft[1:-2]), np.stack(soft[-2:]), shadow.path_m)
 
 
 @dataclass(frozen=True)

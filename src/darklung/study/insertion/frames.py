@@ -104,6 +104,8 @@ def _stored_scan(file: h5py.File) -> Scan:
     found = str(file.attrs.get(_TYPE, "no darklung type"))
     require(found == "Scan", f"{file.filename}: wanted Scan, the file holds {found}")
     place = file["geometry"]
+    kind = str(place.attrs.get(_TYPE, ""))
+    require(kind == "ParallelGeometry", f"{file.filename}: geometry: insertion wants a parallel beam, got {kind}")
     geometry = ParallelGeometry(
         np.asarray(place["angles_rad"]), *(place.attrs[k].item() for k in ("rows", "cols", "pixel_m", "axis_col"))
     )
@@ -177,7 +179,6 @@ class _Direction:
     fringe: NDArray[np.complex128]
     dark: NDArray[np.float64]
     good: NDArray[np.bool_]
-    geometry: ParallelGeometry
     gain: float
     phase_per_tissue: float
     hardening: Hardening | None
@@ -195,7 +196,7 @@ class _Direction:
         hardening = Hardening.of(scale.instrument) if scale.instrument is not None else None
         return cls(
             direction, float(scan.directions_rad[direction]), theta, amplitude, fringe, dark, good,
-            scan.parallel(), given.gain, scale.phase_per_tissue, hardening,
+            given.gain, scale.phase_per_tissue, hardening,
         )  # fmt: skip
 
     def change(self, curves: NDArray, shadow: Shadow, rng: np.random.Generator) -> None:
@@ -208,7 +209,7 @@ class _Direction:
             flat_visibility=np.abs(fringe), flat_phase=np.angle(fringe), usable=good,
         )  # fmt: skip
         changes = (shadow.attenuation, shadow.scattering[self.number])
-        phase = refraction(shadow, self.geometry, self.angle_rad, per_tissue=self.phase_per_tissue)
+        phase = refraction(shadow, self.angle_rad, per_tissue=self.phase_per_tissue)
         if self.hardening is not None:
             changes = self.hardening.changes(
                 attenuation=changes[0], scattering=changes[1], transmission=beam.transmission,

@@ -90,9 +90,9 @@ def one_view_shadow(case: Any, image: Image, dark: list[str], scale: Scale) -> V
     """The shadow of a radiograph's case, on the whole detector."""
     mask = np.isfinite(image.data).all(axis=0)
     scattering = np.stack(direction_changes(case, image, dark, mask))
-    tissue = case.changes[0] / (scale.tissue_per_m or 1.0)
+    slopes = np.stack(np.gradient(case.changes[0] / (scale.tissue_per_m or 1.0), image.spacing_m[0]))
     rows, cols = image.shape
-    shadow = Shadow((slice(0, rows), slice(0, cols)), case.changes[0], scattering, tissue, case.path_m)
+    shadow = Shadow((slice(0, rows), slice(0, cols)), case.changes[0], scattering, slopes, case.path_m)
     return lambda view: shadow
 
 
@@ -110,7 +110,7 @@ def changed_projections(
         for d, angle in enumerate(projections.directions_rad):
             part = (d, view, *shadow.window)
             own = {name: values[part].astype(np.float64) for name, values in maps.items()}
-            phase = refraction(shadow, geometry, float(angle), per_tissue=scale.phase_per_tissue)
+            phase = refraction(shadow, float(angle), per_tissue=scale.phase_per_tissue)
             changes = (shadow.attenuation, shadow.scattering[d], phase)
             rng = stream(seed, "projections", d, view)
             for name, values in _changed(own, changes, projections.valid[part], hardening, rng).items():

@@ -49,7 +49,7 @@ def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixe
     """
     require(source.exists(), f"{source}: no such file or folder")
     for name, path in (("--region", region), ("--volume", volume)):
-        require(path is None or path.exists(), f"{name}: no such file or folder {path}")
+        require(path is None or path.exists(), f"{name}: no such file {path}")
     if source.suffix == ".npz" or (source / "index.csv").is_file():
         require(region is None and volume is None, "--region, --volume: a lobe brings its own mask")
         return _lobes(source, pixel_m)
