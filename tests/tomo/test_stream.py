@@ -7,6 +7,7 @@ import pytest
 from tomo_shapes import geometry
 
 from darklung.core.checks import DarklungError
+from darklung.core.geometry import ConeGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.tomo.fbp import fbp
 from darklung.tomo.methods import find_method
@@ -40,9 +41,12 @@ def test_memory_stays_within_the_estimate():
     assert 0.5 * plan.peak_bytes < peak < 1.25 * plan.peak_bytes
 
 
+@pytest.mark.parametrize("beam", ["parallel", "cone"])
 @pytest.mark.parametrize(("method", "extra"), [("fbp", 0), ("cgls", 0), ("pwls_tv", 0), ("tensor", 10)])
-def test_memory_of_each_method_is_near_its_estimate(method, extra):
-    g = geometry(views=60, rows=12, cols=64)
+def test_memory_of_each_method_is_near_its_estimate(method, extra, beam):
+    g = geometry(views=60, rows=12, cols=64, arc=2 * np.pi)
+    if beam == "cone":
+        g = ConeGeometry(g.angles_rad, g.rows, g.cols, g.pixel_m, source_axis_m=0.3)
     rng = np.random.default_rng(4)
     options = {} if method == "fbp" else {"iterations": 2}
 
