@@ -121,3 +121,43 @@ def test_only_a_study_of_simulated_mice_makes_a_cohort(tmp_path):
     path.write_text(yaml.safe_dump(study))
     with pytest.raises(DarklungError, match="wanted a study of kind ct, got radiographs"):
         make_cohort(path, out=tmp_path / "out")
+
+
+def write_atlas(folder, table):
+    """A body with two lungs between bones as labels, and a study that uses it."""
+    z, y, x = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * 0.3 for n in (50, 70, 70)], indexing="ij")
+    labels = (np.hypot(y, x) < 9).astype(np.uint8)
+    for side in (-1, 1):
+        labels[(z / 6) ** 2 + (y / 4) ** 2 + ((x - 4.2 * side) / 3.2) ** 2 < 1] = 3
+    labels[np.hypot(y - 6.5, x) < 1] = 2
+    np.savez(folder / "labels.npz", labels=labels)
+    atlas = {"file": "labels.npz", "voxel": "300 um", "axes": ["head", "back", "left"], "table": table}
+    study = {"kind": "ct", "name": "atlas", "body": {"voxel": "500 um", "length": "12 mm", "atlas": atlas}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    return folder / "study.yaml"
+
+
+def test_a_label_volume_takes_the_place_of_the_body(tmp_path):
+    study = write_atlas(tmp_path, {0: "air", 1: "soft_tissue", 2: "bone", 3: "lung"})
+    make_cohort(study, out=tmp_path / "out", changes={"animals": "1"}, radiographs=True, workers=1)
+    phantom = load(tmp_path / "out/phantom/train-0001/phantom.h5", Phantom)
+    assert phantom.lobes.shape[0] % 2 == 0  # whole detector pixels
+    assert np.count_nonzero(phantom.lobes) * phantom.voxel_m**3 == pytest.approx(2 * 4 / 3 * np.pi * 6 * 4 * 3.2e-9, rel=0.2)
+    assert phantom.density[2].max() > 1
+    image = load_image(tmp_path / "out/radiograph/train-0001/radiograph.ome.zarr")
+    assert image.channel("dark_field").max() > 0.3
+
+
+def test_a_wrong_label_volume_ends_in_one_clear_line(tmp_path):
+    for table, message in (
+        ({0: "air", 1: "soft_tissue", 3: "lung"}, "labels [2] occur in the volume but have no tissue"),
+        ({0: "air", 1: "jelly", 2: "bone", 3: "lung"}, "table: 'jelly' is not known"),
+    ):
+        study = write_atlas(tmp_path, table)
+        with pytest.raises(DarklungError) as caught:
+            make_cohort(study, out=tmp_path / "out", changes={"animals": "1"}, workers=1)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "labels.npz").unlink()
+    with pytest.raises(DarklungError, match="no such file"):
+        make_cohort(study, out=tmp_path / "out", changes={"animals": "1"}, workers=1)

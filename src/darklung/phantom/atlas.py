@@ -205,6 +205,7 @@ def phantom_from_atlas(
     shams: int | Sequence[LesionRequest] = 0,
     mimics: int | Sequence[LesionRequest] = 0,
     depth_m: float | None = None,
+    multiple: int = 1,
 ) -> Phantom:
     """A phantom whose organs are those of a label volume and whose lungs are grown inside the lung label.
 
@@ -221,6 +222,8 @@ def phantom_from_atlas(
         As for `subject.make_phantom`.
     depth_m : float, optional
         Extent along z, centred on the lungs; by default the lungs and a margin.
+    multiple : int
+        The sides are rounded up to this many voxels, those of a detector pixel.
 
     Returns
     -------
@@ -239,7 +242,9 @@ def phantom_from_atlas(
     wanted = all_requests(seed, lesions, shams, mimics)
     labels = _crop(atlas, depth_m)
     width = max(labels.shape[1:]) * atlas.voxel_m + 2 * MARGIN_M
-    grid = make_grid((labels.shape[0] * atlas.voxel_m, width), voxel_m)
+    pixel = multiple * voxel_m
+    sides = [pixel * int(np.ceil(side / pixel - 1e-9)) for side in (labels.shape[0] * atlas.voxel_m, width)]
+    grid = make_grid((sides[0], sides[1]), voxel_m)
     anatomy = draw_anatomy(variant, seed)
     shape = _lung_shape(labels, atlas, grid)
     lungs = LungBuilder(grid, shape, anatomy, variant, seed)

@@ -12,6 +12,7 @@ import numpy as np
 from darklung.core.checks import check_one_of, check_range, require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import Phantom
+from darklung.phantom.atlas import Atlas, phantom_from_atlas
 from darklung.phantom.families import MM, family
 from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, LOCATIONS, MIMICS, LesionRequest
 from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
@@ -74,6 +75,13 @@ class Subject:
         return make_phantom(
             seed=self.seed, voxel_m=voxel_m, variant=self.variant, lesions=self.lesions, shams=self.shams,
             mimics=self.mimics, field_of_view_m=field_of_view_m,
+        )  # fmt: skip
+
+    def make_from(self, atlas: Atlas, *, voxel_m: float, depth_m: float, multiple: int = 1) -> Phantom:
+        """The phantom of this subject with the body of a label volume; see `atlas.phantom_from_atlas`."""
+        return phantom_from_atlas(
+            atlas, seed=self.seed, voxel_m=voxel_m, variant=self.variant, lesions=self.lesions, shams=self.shams,
+            mimics=self.mimics, depth_m=depth_m, multiple=multiple,
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Length, read_document, validate
 from darklung.study.scanner import Count, EffectsPart, Fraction, InstrumentPart, ScanPart
 from darklung.tomo.methods import find_method
@@ -40,12 +41,33 @@ class CohortPart(Document):
         return self
 
 
+class AtlasPart(Document):
+    """A label volume that takes the place of the simulated body; lungs are grown new inside its lung label."""
+
+    file: str = Field(description=".nii, .nii.gz, .npz or .npy with one array of integers")
+    voxel: Length = Field(gt=0, description="voxel of the label volume")
+    axes: tuple[str, str, str] = Field(description="where its axes point: head, tail, back, belly, left, right")
+    table: dict[int, str] = Field(description="label -> air, lung, soft_tissue, liver, adipose, bone; all that occur")
+
+
 class BodyPart(Document):
     """How the animals are sampled."""
 
     voxel: Length = Field(1.5e-4, gt=0, description="voxel of the phantom; a detector pixel is scan.supersampling voxels")
     length: Length = Field(18e-3, gt=0, description="length of the simulated chest along z")
     width: Length = Field(24e-3, gt=0, description="width of the field of view in the plane; must hold the whole body")
+    atlas: AtlasPart | None = Field(None, description="labels in place of the simulated body; its width is its own")
+
+    def located(self, folder: Path) -> BodyPart:
+        """The same with a path of `atlas.file` that starts from `folder` made absolute."""
+        if self.atlas is None:
+            return self
+        file = str(resolve_path(self.atlas.file, folder / "study.yaml"))
+        return self.model_copy(update={"atlas": self.atlas.model_copy(update={"file": file})})
+
+    def files(self) -> dict[str, Path]:
+        """Files from outside that decide the animals."""
+        return {"atlas": Path(self.atlas.file)} if self.atlas else {}
 
 
 SITE_PARTS = ("instrument", "scan", "effects")
@@ -205,7 +227,8 @@ class CTStudy(Document):
             for name, site in self.sites.items()
             if site.instrument.get("file")
         }
-        own = {"instrument": self.instrument.located(folder), "correction": self.correction.located(folder)}
+        own: dict[str, Any] = {"instrument": self.instrument.located(folder), "correction": self.correction.located(folder)}
+        own["body"] = self.body.located(folder)
         return self.model_copy(update={**own, "sites": {**self.sites, **sites}})
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.study.cases import StoredCase, hard_negatives, instances_on_grid, save_case
 from darklung.study.config import (
+    AtlasPart,
     BodyPart,
     CorrectionPart,
     CTStudy,
@@ -72,7 +73,18 @@ def phantom(context: Context) -> None:
     # Detector pixels must hold whole voxels, so the field of view is rounded up to whole pixels.
     pixel = body.voxel * p["supersampling"]
     extent = (pixel * math.ceil(body.length / pixel - 1e-9), pixel * math.ceil(body.width / pixel - 1e-9))
-    save(context.out / "phantom.h5", subject_of(p["subject"]).make(voxel_m=body.voxel, field_of_view_m=extent))
+    subject = subject_of(p["subject"])
+    if body.atlas is None:
+        made = subject.make(voxel_m=body.voxel, field_of_view_m=extent)
+    else:
+        made = subject.make_from(_atlas(body.atlas), voxel_m=body.voxel, depth_m=extent[0], multiple=p["supersampling"])
+    save(context.out / "phantom.h5", made)
+
+
+def _atlas(part: AtlasPart) -> Any:
+    from darklung.phantom.atlas import make_atlas, read_labels
+
+    return make_atlas(read_labels(part.file), voxel_m=part.voxel, table=part.table, axes=part.axes)
 
 
 def scan(context: Context) -> None:

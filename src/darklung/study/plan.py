@@ -111,6 +111,8 @@ def animal_tasks(study: CTStudy, animal: Mapping[str, Any]) -> list[Task]:
         files = method_files(study.reconstruction.method) if stage == "reconstruct" else {}
         if "instrument" in parameters:
             files = study.instrument.files()
+        if "body" in parameters:
+            files = study.body.files()
         if "correction" in parameters:
             files = {**files, **study.correction.files()}
         return Task(stage, name, function, parameters, needs, CODE[stage], files, transient=transient)
