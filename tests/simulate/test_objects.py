@@ -98,6 +98,13 @@ def test_suspension_under_a_tube_is_the_sum_over_energies_and_depth_counts() -> 
     assert_allclose(seen[8, 20], each.sum() * VOXEL_M, rtol=1e-3)
 
 
+def test_suspension_in_a_divergent_beam() -> None:
+    cell = suspension(sphere_diameter_m=4e-6, volume_fraction=0.2, diameter_m=3e-3, voxel_m=VOXEL_M, shape=SHAPE)
+    far = replace(ONE_VIEW, source_axis_m=1e4)
+    one, other = (next(view_signals(cell, instrument=LINE, protocol=p)) for p in (ONE_VIEW, far))
+    assert_allclose(np.abs(other.fringe), np.abs(one.fringe), rtol=1e-3)
+
+
 def test_powder_without_gratings_is_its_attenuation() -> None:
     cell = suspension(sphere_diameter_m=2e-6, voxel_m=VOXEL_M, shape=SHAPE, diameter_m=3e-3)
     plain = simulate_attenuation(cell, instrument=LINE, protocol=ONE_VIEW, seed=1, noise=False)

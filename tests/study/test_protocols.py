@@ -1,6 +1,7 @@
 """Ready protocols, protocol files, sweeps and what ``darklung check`` says."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,18 @@ def test_check_tells_time_dose_flux_and_what_would_improve_it(small: Path, tmp_p
     assert (tmp_path / "out/sweep.png").read_bytes().startswith(b"\x89PNG")
     table = np.loadtxt(tmp_path / "out/sweep.csv", delimiter=",", skiprows=1)
     assert table[1, 4] > 1.9 * table[0, 4]
+
+
+def test_waiting_for_the_breath_is_counted(small: Path) -> None:
+    small.write_text(SMALL.replace("{views: 30", "{views: 300") + "effects: {breathing: 0.3 mm, gate: 0.3}\n")
+    text = check_protocol(str(small), advise=False)
+    assert "waiting for 30 % of the breath" in text
+    assert "does not fit into 25 min" in text
+
+
+def test_a_wheel_carries_the_ready_protocols() -> None:
+    build = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert build["force-include"] == {"examples/protocols": "darklung/protocols"}
 
 
 def test_a_radiograph_is_planned_without_ct() -> None:

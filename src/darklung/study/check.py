@@ -47,7 +47,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     wanted = parse_sweep(sweep, protocol) if sweep is not None else None
     plan = protocol.plan()
     flux = _flux(protocol, plan)
-    noted = warnings(plan, protocol.make_protocol())
+    noted = (*warnings(plan, protocol.make_protocol()), *_waiting(protocol, plan))
     better: list[dict[str, Any]] = []
     parts = [
         protocol.title,
@@ -65,7 +65,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
         )
         better = [asdict(one) for one in found]
         parts += _improvements(better, [lesion.name for lesion in plan.lesions])
-    parts += [_verdict(plan, flux)]
+    parts += [_verdict(plan, flux, plan.total_time_s / _gate(protocol))]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
@@ -131,21 +131,34 @@ def _flux(protocol: ProtocolFile, plan: ScanPlan) -> dict[str, Any]:
     kvp = part.high if part.spectrum == "tube" else source.voltage
     require(kvp > part.low, f"source.voltage: wanted more than the band's {part.low:g} keV, got {kvp:g} kV")
     one_ma = tube_output(kvp=kvp, low_kev=part.low, high_kev=min(part.high, kvp), filters_m=part.filters)
-    current = plan.fluence_rate * source.distance**2 / (one_ma * source.transmission)
+    distance = protocol.scan.source_axis or source.distance
+    current = plan.fluence_rate * distance**2 / (one_ma * source.transmission)
     text = (
         f"{need}: {current:.2g} mA or {1e-3 * kvp * current:.2g} kW of a tungsten tube at {kvp:g} kV, "
-        f"{source.distance:g} m away, {100 * source.transmission:.0f} % passing its gratings"
+        f"{distance:g} m away, {100 * source.transmission:.0f} % passing its gratings"
     )
     return {"photons_per_s_m2": plan.fluence_rate, "tube_kv": kvp, "tube_ma": current, "text": text}
 
 
-def _verdict(plan: ScanPlan, flux: Mapping[str, Any]) -> str:
+def _gate(protocol: ProtocolFile) -> float:
+    """Part of the time in which a gated scan of a breathing animal exposes."""
+    return protocol.effects.gate if protocol.effects.breathing > 0 else 1.0
+
+
+def _waiting(protocol: ProtocolFile, plan: ScanPlan) -> tuple[str, ...]:
+    gate = _gate(protocol)
+    if gate == 1:
+        return ()
+    return (f"waiting for {100 * gate:.0f} % of the breath makes the scan {plan.total_time_s / gate:.0f} s long",)
+
+
+def _verdict(plan: ScanPlan, flux: Mapping[str, Any], time_s: float) -> str:
     """The honest answer in one line."""
-    fits = "fits into" if plan.total_time_s <= plan.time_limit_s else "does not fit into"
+    fits = "fits into" if time_s <= plan.time_limit_s else "does not fit into"
     power = f", if the source gives {1e-3 * flux['tube_kv'] * flux['tube_ma']:.2g} kW" if "tube_ma" in flux else ""
     valid = "every ray can be retrieved" if plan.valid > 0.999 else f"{100 * plan.valid:.0f} % of the rays can be retrieved"
     return (
-        f"verdict     the scan {fits} {plan.time_limit_s / 60:.3g} min ({plan.total_time_s / 60:.3g} min) "
+        f"verdict     the scan {fits} {plan.time_limit_s / 60:.3g} min ({time_s / 60:.3g} min) "
         f"at {1e3 * plan.dose_gy:.2g} mGy (± 40 %){power}; {valid}; photon noise alone, no clutter of anatomy"
     )
 

@@ -21,7 +21,9 @@ from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_e
 class SourcePart(Document):
     """The X-ray tube, for the question whether it is bright enough."""
 
-    distance: Length = Field(1.0, gt=0, description="from the source to the animal")
+    distance: Length = Field(
+        1.0, gt=0, description="from the source to the animal; that of a divergent beam is scan.source_axis"
+    )
     voltage: Voltage = Field(120.0, gt=0, description="of the tube that makes a band; a tube's own is instrument.high")
     transmission: Annotated[float, Field(gt=0, le=1)] = Field(
         0.4, description="of what stands between source and animal: source grating, phase grating"
