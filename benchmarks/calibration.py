@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
@@ -270,7 +269,6 @@ def print_simulated() -> None:
 
 def powder_models(folder: Path) -> None:
     """Section 5: sphere models of the measured powders; what hardening, amount and spectrum can explain."""
-    from darklung.correct.sphere_models import find_shape
     from darklung.io.frames import load_scans
     from darklung.study.protocols import read_protocol
 
@@ -281,57 +279,30 @@ def powder_models(folder: Path) -> None:
         medians = [float(np.median(values[maps.valid])) for values in (maps.attenuation, maps.dark_field)]
         rows.append((1e-6 * float(columns["diameter_um"]), *medians))
     diameter, attenuation, dark_field = np.array(rows).T
-    data = {"diameter_m": diameter, "signal": dark_field, "thickness_m": DEPTH_M}
+    response = SpectralResponse.of(read_protocol("microspheres").make_instrument())
+    mu, _ = response.attenuation_of("sio2")
+    masses = np.linspace(0, 0.05, 2001)
+    mass = np.interp(attenuation, response.measured(np.multiply.outer(masses, mu))[0], masses)
+    false = response.measured(np.multiply.outer(mass, mu))[1]
+    visible = response.visible * np.exp(-mu * np.median(mass))
+    spectrum = tuple(zip(response.energies_kev / response.reference_energy_kev, visible / visible.sum()))
     print("\nmeasured microspheres (medians over pixels and repeats)")
-    for told, signal in (("as measured", dark_field), ("over −ln T", dark_field * attenuation.mean() / attenuation)):
+    for told, signal, energies in (
+        ("as measured, one energy", dark_field, ()),
+        ("over −ln T, one energy", dark_field * attenuation.mean() / attenuation, ()),
+        ("as measured, spectrum behind the powder with saturation, ξ at 100 keV", dark_field, spectrum),
+    ):
         print(f"  {told}")
-        for row in compare_models(**{**data, "signal": signal}):
+        for row in compare_models(diameter_m=diameter, signal=signal, thickness_m=DEPTH_M, spectrum=energies):
             offset = f"{row.fit.offset:.3f}" if row.offset else "none"
             print(
-                f"    {row.fit.model:<8} offset {offset:>6}  xi {1e6 * row.fit.correlation_length_m:.2f} um  residual "
+                f"    {row.fit.shape.model:<8} offset {offset:>6}  xi {1e6 * row.fit.correlation_length_m:.2f} um  residual "
                 f"{row.fit.residual:.4f}  left out {row.left_out:.4f}  AICc {row.aicc:.1f}"
             )
-    setup = read_protocol("microspheres").make_instrument()
-    energies = setup.energies_kev
-    mu = linear_attenuation("sio2", 1.0, energies)
-    response = SpectralResponse.of(setup)
-    mass = np.array([brentq(lambda m, a=a: float(response.measured(mu * m)[0]) - a, 0, 0.1) for a in attenuation])
-    false = response.measured(np.multiply.outer(mass, mu))[1]
     print(
         f"  computed hardening of the powders: −ln D {false.min():.4f} to {false.max():.4f}; volume fraction from −ln T "
         f"at 2.0 g/cm³: {mass.min() / DEPTH_M / 2:.2f} to {mass.max() / DEPTH_M / 2:.2f}"
     )
-    print("  whole spectrum with saturation, one free scale, ξ(E) of the set-up times a free factor:")
-    for model in ("dilute", "packed"):
-        for offset in (False, True):
-            found = _polychromatic(setup, mu, mass, diameter, dark_field, find_shape(model, 0.45), offset)
-            print(f"    {model:<8} offset {found[2]:.3f}  factor {found[1]:.2f}  residual {found[0]:.4f}")
-
-
-def _polychromatic(setup, mu, mass, diameter, dark_field, shape, offset: bool) -> tuple[float, float, float]:
-    """(residual, factor on ξ, offset) of the best fit."""
-    energies = setup.energies_kev
-    response = SpectralResponse.of(setup)
-    contrast = (delta("sio2", 2.0, energies) / wavelength_m(energies)) ** 2
-
-    def best(factor: float):
-        xi = factor * setup.correlation_length_m
-        law = DEPTH_M * contrast * xi * shape(diameter[:, None] / xi)
-
-        def misfit(log_scale: float):
-            model = response.measured(np.multiply.outer(mass, mu), np.exp(log_scale) * law)[1]
-            rest = dark_field - model
-            base = rest.mean() if offset else 0.0
-            return float(((rest - base) ** 2).sum()), base
-
-        found = minimize_scalar(lambda x: misfit(x)[0], bounds=(-6, 6), method="bounded")
-        return misfit(found.x)
-
-    grid = np.geomspace(0.2, 4, 60)
-    costs = [best(f)[0] for f in grid]
-    factor = float(grid[int(np.argmin(costs))])
-    cost, base = best(factor)
-    return float(np.sqrt(cost / (len(diameter) - (3 if offset else 2)))), factor, base
 
 
 def write_tables(folder: Path) -> None:

@@ -27,13 +27,15 @@ def spheres(
     model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc).")] = "best",
     offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
     fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
+    instrument: Annotated[Path | None, typer.Option(help="YAML with an instrument section: fit with its spectrum.")] = None,
+    material: Annotated[str, typer.Option(help="Of the spheres; with the instrument: its hardening is counted.")] = "",
     workers: Workers = None,
 ) -> None:
     """Response to spheres of known diameters: ξ, scale, band, valid range; compares sphere models."""
     from darklung.study.calibrate import calibrate_spheres
 
-    options = {"diameter": diameter, "thickness": thickness, "model": model}
-    typer.echo(calibrate_spheres(sources, out, **options, offset=offset, fill=fill, workers=workers))
+    options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material}
+    typer.echo(calibrate_spheres(sources, out, **options, offset=offset, fill=fill, instrument=instrument, workers=workers))
 
 
 @app.command()

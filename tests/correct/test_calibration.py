@@ -9,7 +9,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.correct.calibration import SphereCalibration, compare_models, fit_spheres, leave_one_out
 from darklung.correct.figures import calibration_png
-from darklung.correct.sphere_models import MODELS, find_shape, peak_ratio
+from darklung.correct.sphere_models import MODELS, SphereShape
 from darklung.physics.constants import wavelength_m
 from darklung.physics.scattering import hard_spheres, sphere, sphere_shape, two_phase
 
@@ -85,8 +85,8 @@ def test_leaving_one_out():
 
 def test_peak_ratio_is_the_maximum_of_g():
     ratio = np.linspace(1.5, 2.0, 5001)
-    assert peak_ratio("dilute", 0.0) == pytest.approx(1.771, abs=1e-3)
-    assert ratio[np.argmax(sphere_shape(ratio))] == pytest.approx(peak_ratio("dilute", 0.0), abs=2e-3)
+    assert SphereShape().peak_ratio() == pytest.approx(1.771, abs=1e-3)
+    assert ratio[np.argmax(sphere_shape(ratio))] == pytest.approx(SphereShape().peak_ratio(), abs=2e-3)
 
 
 def test_packed_spheres_are_the_two_phase_medium_and_hard_ones_the_hard_sphere_fluid():
@@ -96,25 +96,46 @@ def test_packed_spheres_are_the_two_phase_medium_and_hard_ones_the_hard_sphere_f
         ("packed", [two_phase(fill, 6 * fill / (r * xi), DELTA, ENERGY_KEV, xi) for r in ratio]),
         ("hard", [hard_spheres(r * xi, fill, DELTA, ENERGY_KEV, xi) for r in ratio]),
     ):
-        np.testing.assert_allclose(scale * xi * find_shape(model, fill)(ratio), truth, rtol=2e-3, err_msg=model)
+        np.testing.assert_allclose(scale * xi * SphereShape(model, fill)(ratio), truth, rtol=2e-3, err_msg=model)
     with pytest.raises(DarklungError, match=r"fill: wanted 0 to 0\.5, got 0\.6"):
-        find_shape("hard", 0.6)
+        SphereShape("hard", 0.6)
     with pytest.raises(DarklungError, match="sphere model: 'cubes' is not known; known: dilute, hard, packed"):
-        find_shape("cubes", 0.3)
+        SphereShape("cubes", 0.3)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_model_that_made_the_data_wins(model):
     xi, base = 1.1e-6, 0.15
-    exact = 0.3 * find_shape(model, 0.5)(DIAMETERS_M / xi) + base
+    exact = 0.3 * SphereShape(model, 0.5)(DIAMETERS_M / xi) + base
     noisy = exact + stream(3, model).normal(0, 0.002, len(exact))
     rows = compare_models(diameter_m=DIAMETERS_M, signal=noisy, thickness_m=THICKNESS_M)
-    assert (rows[0].fit.model, rows[0].offset) == (model, True)
+    assert (rows[0].fit.shape.model, rows[0].offset) == (model, True)
     assert rows[0].fit.correlation_length_m == pytest.approx(xi, rel=0.1)
     assert rows[0].offset_p < 1e-4
     assert len(rows) == 2 * len(MODELS)
     without = compare_models(diameter_m=DIAMETERS_M, signal=noisy - base, thickness_m=THICKNESS_M)
-    assert next(r for r in without if r.fit.model == model and r.offset).offset_p > 1e-3
+    assert next(r for r in without if r.fit.shape.model == model and r.offset).offset_p > 1e-3
+
+
+def test_with_the_spectrum_the_correlation_length_of_the_reference_energy_is_found():
+    energies, share = np.array([40.0, 55.0, 70.0, 90.0]), np.array([0.2, 0.3, 0.3, 0.2])
+    contrast = DELTA * (energies / ENERGY_KEV) ** -2
+    each = [sphere(DIAMETERS_M, FILL, d, e, XI_M * ENERGY_KEV / e) for d, e in zip(contrast, energies)]
+    seen = -np.log(share @ np.exp(-20 * THICKNESS_M * np.array(each)))
+    assert seen.max() > 0.5, "strong enough to saturate"
+    shape = SphereShape(spectrum=tuple(zip(energies / ENERGY_KEV, share)))
+    found = fit_spheres(diameter_m=DIAMETERS_M, signal=seen, thickness_m=THICKNESS_M, shape=shape)
+    assert found.correlation_length_m == pytest.approx(XI_M, rel=1e-4)
+    scale = 20 * 3 * np.pi**2 * FILL * DELTA**2 / float(wavelength_m(ENERGY_KEV)) ** 2
+    assert found.scale_per_m2 == pytest.approx(scale, rel=1e-4)
+    assert found.residual < 1e-5
+    effective = fit_spheres(diameter_m=DIAMETERS_M, signal=seen, thickness_m=THICKNESS_M)
+    assert effective.residual > 100 * found.residual, "no single energy saturates like the whole spectrum"
+    assert shape.peak_ratio() > SphereShape().peak_ratio()
+    value, _ = found.predict(2e-6)
+    assert min(abs(d - 2e-6) for d in found.diameters(float(value))) < 1e-9
+    with pytest.raises(DarklungError, match="spectrum: energy over reference: wanted a finite number > 0"):
+        SphereShape(spectrum=((0.0, 1.0),))
 
 
 def test_band_holds_the_truth_at_its_level():

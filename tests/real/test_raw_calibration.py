@@ -50,6 +50,6 @@ def test_microspheres_calibrate(tmp_path):
     assert found.diameters(float(signal.max()) + 1.0) == pytest.approx((np.nan, np.nan), nan_ok=True)
     rows = compare_models(diameter_m=diameter, signal=signal, thickness_m=0.012)
     assert all(row.offset for row in rows[:3]), "every shape fits better with an offset"
-    assert (rows[0].fit.model, rows[-1].fit.model) == ("packed", "hard")
+    assert (rows[0].fit.shape.model, rows[-1].fit.shape.model) == ("packed", "hard")
     assert rows[0].left_out < 0.045
     calibration_png((found,), tmp_path / "curve.png", title="microspheres")

@@ -363,7 +363,7 @@ def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, 
     text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)
     saved = load_calibration(tmp_path / "out" / CALIBRATION)
     assert saved.curves[0].correlation_length_m == pytest.approx(0.9e-6, rel=0.05)
-    assert saved.curves[0].model == "dilute"
+    assert saved.curves[0].shape.model == "dilute"
     assert "models not compared: that takes 6 different diameters" in text
     names = {Path(p).name for p in saved.provenance["inputs"]}
     assert {"powders.yaml", "0.npy", "1.npy", "2.npy", "flat.npy", "scans.csv"} <= names

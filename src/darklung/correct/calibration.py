@@ -12,10 +12,9 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
-from darklung.correct.sphere_models import MODELS, find_shape, peak_ratio
+from darklung.correct.sphere_models import FILL, MODELS, SphereShape
 
-# Volume fraction of a powder if nothing is said; the dilute model does not use it.
-FILL = 0.5
+DILUTE = SphereShape()
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,15 @@ class SphereCalibration:
     scale_per_m2 : float
         3π² f δ²/λ² of the sphere model, free because packing and spectrum are not known well.
     correlation_length_m : float
-        Effective ξ of the whole spectrum.
+        ξ at the reference energy if `shape` has a spectrum, else the effective one of the whole spectrum.
     offset : float
         Signal that does not depend on the diameter. 0 if it was not fitted.
     covariance : (3, 3) float64
         Of (scale, ξ, offset), from the scatter about the curve.
     residual : float
         Standard deviation of the measured about the fitted signal, with the degrees of freedom that are left.
-    model : str
-        h, a key of `darklung.correct.sphere_models.MODELS`.
-    fill : float
-        Volume fraction that h is for.
+    shape : SphereShape
+        h.
     setting : str
         Name of the instrument's setting, where there are several (positions, energies).
     """
@@ -54,8 +51,7 @@ class SphereCalibration:
     offset: float
     covariance: NDArray[np.float64]
     residual: float
-    model: str = "dilute"
-    fill: float = FILL
+    shape: SphereShape = DILUTE
     setting: str = ""
 
     def __post_init__(self) -> None:
@@ -70,7 +66,6 @@ class SphereCalibration:
         for name in ("thickness_m", "scale_per_m2", "correlation_length_m"):
             check_positive(name, getattr(self, name))
         check_finite("offset, residual", np.array([self.offset, self.residual]))
-        find_shape(self.model, self.fill)
 
     @property
     def range_m(self) -> tuple[float, float]:
@@ -80,7 +75,8 @@ class SphereCalibration:
     @property
     def peak_m(self) -> float:
         """Diameter of the largest signal [m]."""
-        return peak_ratio(self.model, self.fill) * self.correlation_length_m
+        amount = self.thickness_m * self.scale_per_m2 * self.correlation_length_m
+        return self.shape.peak_ratio(amount) * self.correlation_length_m
 
     @property
     def free(self) -> int:
@@ -88,16 +84,18 @@ class SphereCalibration:
         return 3 if self.covariance[2, 2] > 0 or self.offset != 0 else 2
 
     def structure(self, diameter_m: ArrayLike) -> NDArray[np.float64]:
-        """ε of the spheres alone [1/m], without the offset, at any diameter."""
-        ratio = np.asarray(diameter_m, dtype=np.float64) / self.correlation_length_m
-        return np.asarray(self.scale_per_m2 * self.correlation_length_m * find_shape(self.model, self.fill)(ratio))
+        """ε of the spheres alone [1/m], without the offset, at any diameter and the calibration's thickness."""
+        return (
+            _response(self.shape, self._parameters(), np.asarray(diameter_m, np.float64), self.thickness_m)
+            / self.thickness_m
+        )
 
     def predict(self, diameter_m: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """−ln D and its standard error (of the curve, not of one measurement); NaN outside `range_m`."""
         diameter = np.asarray(diameter_m, dtype=np.float64)
         inside = (diameter >= self.range_m[0]) & (diameter <= self.range_m[1])
         safe = np.where(inside, diameter, self.range_m[0])
-        slopes = _slopes(self.model, self.fill, self._parameters(), safe, self.thickness_m)
+        slopes = _slopes(self.shape, self._parameters(), safe, self.thickness_m)
         variance = np.einsum("...i,ij,...j->...", slopes, self.covariance, slopes)
         value = self.thickness_m * self.structure(safe) + self.offset
         return np.where(inside, value, np.nan), np.where(inside, np.sqrt(np.maximum(variance, 0)), np.nan)
@@ -137,14 +135,13 @@ def fit_spheres(
     signal: ArrayLike,
     thickness_m: float,
     offset: bool = True,
-    model: str = "dilute",
-    fill: float = FILL,
+    shape: SphereShape = DILUTE,
     setting: str = "",
 ) -> SphereCalibration:
     """Fit a sphere model (`darklung.correct.sphere_models`) with one free scale and a free ξ to measured −ln D.
 
     Ordinary least squares: the scatter about the curve (packing, humidity, polydispersity) is larger than photon noise and
-    is taken to be equal for all spheres. Not modelled: the width of the spectrum, saturation of strong scattering.
+    is taken to be equal for all spheres. Saturation of strong scattering is modelled if `shape` has a spectrum.
 
     Parameters
     ----------
@@ -153,10 +150,8 @@ def fit_spheres(
     thickness_m : float
     offset : bool
         Also fit a signal that does not depend on the diameter.
-    model : str
-        "dilute", "packed" or "hard".
-    fill : float
-        Volume fraction of the powder; no fit parameter. Of no effect on "dilute".
+    shape : SphereShape
+        Model, volume fraction and spectrum; nothing of it is fitted.
 
     Raises
     ------
@@ -173,28 +168,26 @@ def fit_spheres(
     different = len(np.unique(diameter))
     require(different > free, f"diameter_m: {free} parameters need at least {free + 1} different diameters, got {different}")
 
-    def linear(xi: float) -> tuple[NDArray[np.float64], float]:
-        return _linear(xi, diameter, measured, free, model, fill)
+    def best_of(xi: float) -> tuple[NDArray[np.float64], float]:
+        return _best(xi, diameter, measured, free, shape)
 
-    # For a given ξ the model is linear, so only ξ is searched: first on a grid, then about its best point.
+    # For a given ξ scale and offset follow, so only ξ is searched: first on a grid, then about its best point.
     grid = np.geomspace(0.05 * diameter.min(), 2 * diameter.max(), 90)
-    best = int(np.argmin([linear(xi)[1] for xi in grid]))
+    best = int(np.argmin([best_of(xi)[1] for xi in grid]))
     bounds = np.log(grid[max(best - 1, 0)]), np.log(grid[min(best + 1, len(grid) - 1)])
-    refined = minimize_scalar(lambda x: linear(np.exp(x))[1], bounds=bounds, method="bounded", options={"xatol": 1e-9})
+    refined = minimize_scalar(lambda x: best_of(np.exp(x))[1], bounds=bounds, method="bounded", options={"xatol": 1e-9})
     xi = float(np.exp(refined.x))
-    found, cost = linear(xi)
+    found, cost = best_of(xi)
     require(found[0] > 0, "signal: does not follow the sphere model with a positive scale for any correlation length")
     parameters = np.array([found[0] / thickness_m, xi, found[1] if free == 3 else 0.0])
     residual = float(np.sqrt(cost / (len(diameter) - free)))
-    slopes = _slopes(model, fill, parameters, diameter, thickness_m)[:, :free]
+    slopes = _slopes(shape, parameters, diameter, thickness_m)[:, :free]
     # Columns differ by twenty orders of magnitude (1/m², m, 1): scale before inverting.
     size = np.linalg.norm(slopes, axis=0)
     covariance = np.zeros((3, 3))
     covariance[:free, :free] = residual**2 * np.linalg.pinv((slopes / size).T @ (slopes / size)) / np.outer(size, size)
     scale, base = float(parameters[0]), float(parameters[2])
-    return SphereCalibration(
-        diameter, measured, float(thickness_m), scale, xi, base, covariance, residual, model, float(fill), setting
-    )
+    return SphereCalibration(diameter, measured, float(thickness_m), scale, xi, base, covariance, residual, shape, setting)
 
 
 def leave_one_out(
@@ -203,8 +196,7 @@ def leave_one_out(
     signal: ArrayLike,
     thickness_m: float,
     offset: bool = True,
-    model: str = "dilute",
-    fill: float = FILL,
+    shape: SphereShape = DILUTE,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Each sphere's signal predicted by a fit to all others, and whether its diameter lies between theirs.
 
@@ -219,8 +211,7 @@ def leave_one_out(
             signal=measured[others],
             thickness_m=thickness_m,
             offset=offset,
-            model=model,
-            fill=fill,
+            shape=shape,
         )
         predicted[left] = thickness_m * float(fit.structure(d)) + fit.offset
         inside[left] = fit.range_m[0] <= d <= fit.range_m[1]
@@ -251,7 +242,14 @@ class ModelRow:
     offset_p: float
 
 
-def compare_models(*, diameter_m: ArrayLike, signal: ArrayLike, thickness_m: float, fill: float = FILL) -> list[ModelRow]:
+def compare_models(
+    *,
+    diameter_m: ArrayLike,
+    signal: ArrayLike,
+    thickness_m: float,
+    fill: float = FILL,
+    spectrum: tuple[tuple[float, float], ...] = (),
+) -> list[ModelRow]:
     """All models without and with an offset, the best by AICc first. Needs 6 spheres of different diameters.
 
     AICc = n ln(Σr²/n) + 2k + 2k(k + 1)/(n − k − 1), k parameters with the variance [1]_.
@@ -265,44 +263,63 @@ def compare_models(*, diameter_m: ArrayLike, signal: ArrayLike, thickness_m: flo
     data: dict[str, Any] = {"diameter_m": diameter, "signal": measured, "thickness_m": thickness_m}
     rows, n = [], len(diameter)
     for model in MODELS:
-        used = min(fill, 0.5) if model == "hard" else fill
+        shape = SphereShape(model, min(fill, 0.5) if model == "hard" else fill, spectrum)
         squares = {}
         for offset in (False, True):
-            fit = fit_spheres(**data, offset=offset, model=model, fill=used)
+            fit = fit_spheres(**data, offset=offset, shape=shape)
             free = 3 if offset else 2
             squares[offset] = max(fit.residual**2 * (n - free), 1e-300)
             k = free + 1
             aicc = n * np.log(squares[offset] / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-            predicted, inside = leave_one_out(**data, offset=offset, model=model, fill=used)
+            predicted, inside = leave_one_out(**data, offset=offset, shape=shape)
             left_out = float(np.sqrt(np.mean((predicted - measured)[inside] ** 2)))
             gain = (squares[False] - squares[True]) / (squares[True] / (n - 3)) if offset else np.nan
             rows.append(ModelRow(fit, offset, float(aicc), left_out, float(fisher.sf(max(gain, 0.0), 1, n - 3))))
     return sorted(rows, key=lambda row: row.aicc)
 
 
-def _linear(
-    xi: float, diameter_m: NDArray[np.float64], measured: NDArray[np.float64], free: int, model: str, fill: float
+def _best(
+    xi: float, diameter_m: NDArray[np.float64], measured: NDArray[np.float64], free: int, shape: SphereShape
 ) -> tuple[NDArray[np.float64], float]:
     """Best (scale × thickness, offset) for one ξ and the sum of squares; a scale below 0 counts as a bad fit."""
-    shape = find_shape(model, fill)(diameter_m / xi)
-    columns = np.stack([xi * shape, np.ones_like(diameter_m)], axis=1)[:, : free - 1]
+    columns = np.stack([xi * shape(diameter_m / xi), np.ones_like(diameter_m)], axis=1)[:, : free - 1]
     size = np.linalg.norm(columns, axis=0)
     found = np.linalg.lstsq(columns / size, measured, rcond=None)[0] / size
     if found[0] <= 0:
         return found, float(((measured - measured.mean()) ** 2).sum() + (measured**2).sum())
-    return found, float(((columns @ found - measured) ** 2).sum())
+    if not shape.spectrum:
+        return found, float(((columns @ found - measured) ** 2).sum())
+
+    def rest(log_amount: float) -> NDArray[np.float64]:
+        amount = np.exp(log_amount)
+        left = measured - amount * shape(diameter_m / xi, amount)
+        return np.asarray(left - (left.mean() if free == 3 else 0.0))
+
+    # Saturation asks for more than the weak limit's amount.
+    start = float(np.log(found[0] * xi))
+    best = minimize_scalar(lambda x: float((rest(x) ** 2).sum()), bounds=(start - 1, start + 4), method="bounded")
+    amount = float(np.exp(best.x))
+    offset = float((measured - amount * shape(diameter_m / xi, amount)).mean())
+    return np.array([amount / xi, offset])[: free - 1], float(best.fun)
+
+
+def _response(
+    shape: SphereShape, parameters: NDArray[np.float64], diameter_m: NDArray[np.float64], thickness_m: float
+) -> NDArray[np.float64]:
+    """−ln D of the spheres alone for (scale, ξ, offset)."""
+    scale, xi, _ = parameters
+    amount = thickness_m * scale * xi
+    return np.asarray(amount * shape(diameter_m / xi, amount))
 
 
 def _slopes(
-    model: str, fill: float, parameters: NDArray[np.float64], diameter_m: NDArray[np.float64], thickness_m: float
+    shape: SphereShape, parameters: NDArray[np.float64], diameter_m: NDArray[np.float64], thickness_m: float
 ) -> NDArray[np.float64]:
-    """Derivatives of the curve by (scale, ξ, offset), (..., 3); by ξ numerically."""
-    scale, xi, _ = parameters
-    shape, step = find_shape(model, fill), 1e-4 * xi
-
-    def curve(length: float) -> NDArray[np.float64]:
-        return np.asarray(thickness_m * length * shape(diameter_m / length))
-
-    by_xi = scale * (curve(xi + step) - curve(xi - step)) / (2 * step)
-    by_scale = curve(xi)
-    return np.stack([by_scale, by_xi, np.ones_like(by_scale)], axis=-1)
+    """Derivatives of the curve by (scale, ξ, offset), (..., 3), numerically."""
+    found = []
+    for number in (0, 1):
+        step = np.zeros(3)
+        step[number] = 1e-4 * parameters[number]
+        high, low = (_response(shape, parameters + sign * step, diameter_m, thickness_m) for sign in (1, -1))
+        found.append((high - low) / (2 * step[number]))
+    return np.stack([*found, np.ones_like(found[0])], axis=-1)

@@ -62,7 +62,10 @@ def calibration_png(
         axis.fill_between(1e6 * diameter, *c.band(diameter), color=colour, alpha=0.25, label="95 % of the curve")
         name = f"{c.setting}: " if c.setting else ""
         axis.plot(
-            1e6 * diameter, value, color=colour, label=f"{name}{c.model} spheres, ξ = {1e6 * c.correlation_length_m:.2f} µm"
+            1e6 * diameter,
+            value,
+            color=colour,
+            label=f"{name}{c.shape.model} spheres, ξ = {1e6 * c.correlation_length_m:.2f} µm",
         )
         axis.plot(1e6 * c.diameter_m, c.signal, "o", color=dots, label="measured")
         axis.axvline(1e6 * c.peak_m, color="0.7", linewidth=1, label="peak: two branches" if not number else None)
@@ -71,7 +74,11 @@ def calibration_png(
     diameter = np.geomspace(*first.range_m, 300)
     if compared is not None:
         axis.plot(
-            1e6 * diameter, compared.predict(diameter)[0], "--", color="0.4", label=f"{compared.model} spheres, no offset"
+            1e6 * diameter,
+            compared.predict(diameter)[0],
+            "--",
+            color="0.4",
+            label=f"{compared.shape.model} spheres, no offset",
         )
         residual = compared.signal - compared.predict(compared.diameter_m)[0]
         below.plot(1e6 * compared.diameter_m, residual, "x", color="0.4")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
-from darklung.core.checks import check_one_of, check_range
+from darklung.core.checks import check_one_of, check_positive, check_range
 from darklung.physics.scattering import debye_shape, hard_spheres, sphere, sphere_shape
 
-Shape = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+Law = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 # Hard spheres come from a table over D/ξ, 0.02 to 200; beyond it they are taken as at its ends.
 _RATIOS = np.geomspace(0.02, 200.0, 161)
 
@@ -39,30 +40,65 @@ def hard(ratio: NDArray[np.float64], fill: float) -> NDArray[np.float64]:
     return np.asarray(sphere_shape(ratio) * factor)
 
 
-MODELS: Mapping[str, Shape] = MappingProxyType({"dilute": dilute, "packed": packed, "hard": hard})
+MODELS: Mapping[str, Law] = MappingProxyType({"dilute": dilute, "packed": packed, "hard": hard})
+# Volume fraction of a powder if nothing is said; the dilute model does not use it.
+FILL = 0.5
 
 
-def find_shape(model: str, fill: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """h as a function of D/ξ.
+@dataclass(frozen=True)
+class SphereShape:
+    """How the dark field of spheres depends on D/ξ, at one energy or for a spectrum.
 
-    Raises
-    ------
-    DarklungError
-        Unknown model, or a volume fraction outside 0 to 0.74 (of hard spheres: 0.5).
+    At one energy −ln D = A h(D/ξ), A = t · scale · ξ. With a spectrum, scale and ξ are those of the reference energy, and
+    −ln D = −ln Σ s exp[−A e⁻³ h(e D/ξ)] with e = E/E_ref and s the share of the modulation behind the powder: ξ ∝ 1/E and
+    δ²/λ² ∝ E⁻². That has the width of the spectrum in it, and the saturation of its low energies.
+
+    Parameters
+    ----------
+    model : str
+        A key of `MODELS`.
+    fill : float
+        Volume fraction: 0 to 0.74, of hard spheres 0.5. Of no effect on "dilute".
+    spectrum : tuple of (E/E_ref, share)
+        Empty for one energy.
     """
-    shape = MODELS[check_one_of("sphere model", model, MODELS)]
-    check_range("fill", fill, 0.0, 0.5 if model == "hard" else 0.74)
-    return lambda ratio: shape(np.asarray(ratio, dtype=np.float64), fill)
+
+    model: str = "dilute"
+    fill: float = FILL
+    spectrum: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_one_of("sphere model", self.model, MODELS)
+        check_range("fill", self.fill, 0.0, 0.5 if self.model == "hard" else 0.74)
+        for energy, share in self.spectrum:
+            check_positive("spectrum: energy over reference", energy)
+            check_range("spectrum: share", share, 0.0, 1.0 + 1e-9)
+
+    def __call__(self, ratio: ArrayLike, amount: ArrayLike = 0.0) -> NDArray[np.float64]:
+        """−ln D over A at D/ξ > 0 and A = `amount` (both broadcast); for A = 0 its limit, without a spectrum h itself."""
+        law, x, a = MODELS[self.model], np.asarray(ratio, dtype=np.float64), np.asarray(amount, dtype=np.float64)
+        if not self.spectrum:
+            return np.asarray(law(x, self.fill) + 0 * a)
+        energy, share = np.array(self.spectrum).T
+        terms = law(np.multiply.outer(x, energy), self.fill) * energy**-3.0
+        weak = terms @ share
+        if not a.any():
+            return np.asarray(weak)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            strong = -np.log(np.exp(-a[..., None] * terms) @ share) / a
+        return np.where(np.broadcast_to(a, strong.shape) > 1e-6, strong, weak)
+
+    def peak_ratio(self, amount: float = 0.0) -> float:
+        """D/ξ of the largest response: 1.771 for dilute spheres at one energy."""
+        return _peak_ratio(self, float(amount) if self.spectrum else 0.0)
 
 
 @lru_cache(maxsize=64)
-def peak_ratio(model: str, fill: float) -> float:
-    """D/ξ of the largest response: 1.771 for dilute spheres."""
-    shape = find_shape(model, fill)
+def _peak_ratio(shape: SphereShape, amount: float) -> float:
     grid = np.geomspace(0.1, 30.0, 400)
-    best = int(np.argmax(shape(grid)))
+    best = int(np.argmax(shape(grid, amount)))
     bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    found = minimize_scalar(lambda x: -float(shape(np.asarray(x))), bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    found = minimize_scalar(lambda x: -float(shape(x, amount)), bounds=bounds, method="bounded", options={"xatol": 1e-8})
     return float(found.x)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import check_one_of, require
-from darklung.correct.calibration import FILL, ModelRow, SphereCalibration, compare_models, fit_spheres, leave_one_out
-from darklung.correct.sphere_models import MODELS
-from darklung.study.calibration_file import plain, provenance, save_calibration
+from darklung.correct.calibration import ModelRow, SphereCalibration, compare_models, fit_spheres, leave_one_out
+from darklung.correct.sphere_models import FILL, MODELS, SphereShape
+from darklung.physics.materials import MATERIALS
+from darklung.study.believed import read_response
+from darklung.study.calibration_file import curve_document, plain, provenance, save_calibration
 from darklung.study.measurements import Measurements, read_measurements
 
 CALIBRATION, FIGURE = "calibration.json", "calibration.png"
@@ -27,6 +29,8 @@ def calibrate_spheres(
     model: str = BEST,
     offset: bool | None = None,
     fill: float = FILL,
+    instrument: Path | None = None,
+    material: str = "",
     workers: int | None = None,
 ) -> str:
     """Fit the response to spheres of known diameters, save it, and return tables to print.
@@ -46,6 +50,11 @@ def calibrate_spheres(
         Whether to fit an offset; decided by AICc if not given.
     fill : float
         Volume fraction of the powder.
+    instrument : Path, optional
+        YAML file with an ``instrument`` section: the width of its spectrum is taken into account, and ξ is then that of its
+        reference energy. Without it ξ is an effective one.
+    material : str
+        Of the spheres: with `instrument`, the modulation's spectrum is that behind as much of it as −ln T tells.
 
     Raises
     ------
@@ -58,14 +67,13 @@ def calibrate_spheres(
     require(len(sources) > 0, "sources: wanted at least one series")
     read = [read_measurements(s, _place(out, s, len(sources)), workers=workers) for s in sources]
     data = [_spheres(m, diameter, thickness) for m in read]
-    rows = compare_models(**data[0], fill=fill) if len(np.unique(data[0]["diameter_m"])) >= 6 else []
+    spectrum = _spectrum(instrument, material, read[0]) if instrument else ()
+    rows = compare_models(**data[0], fill=fill, spectrum=spectrum) if len(np.unique(data[0]["diameter_m"])) >= 6 else []
     chosen = _chosen(rows, model, offset)
-    curves = tuple(
-        fit_spheres(
-            **d, model=chosen[0], offset=chosen[1], fill=_fill(chosen[0], fill), setting=s.stem if len(data) > 1 else ""
-        )
-        for d, s in zip(data, sources)
-    )
+    shape = SphereShape(chosen[0], min(fill, 0.5) if chosen[0] == "hard" else fill, spectrum)
+    settings = [s.stem if len(sources) > 1 else "" for s in sources]
+    curves = tuple(fit_spheres(**d, offset=chosen[1], shape=shape, setting=name) for d, name in zip(data, settings))
+    files = [path for m in read for path in m.inputs] + ([instrument] if instrument else [])
     out.mkdir(parents=True, exist_ok=True)
     plain_rows = [r for r in rows if not r.offset]
     compared = plain_rows[0].fit if plain_rows and chosen[1] else None
@@ -74,9 +82,9 @@ def calibrate_spheres(
         out / CALIBRATION,
         "spheres",
         sources[0].stem,
-        provenance("darklung calibrate spheres", [path for m in read for path in m.inputs]),
+        provenance("darklung calibrate spheres", files),
         correlation_length_m=curves[0].correlation_length_m,
-        curves=[plain(c) for c in curves],
+        curves=[curve_document(c) for c in curves],
         models=[_model(r) for r in rows],
     )
     lines = [line for m, c in zip(read, curves) for line in (*_left_out(m, c), *_told(c))]
@@ -135,22 +143,33 @@ def _spheres(measured: Measurements, diameter: str, thickness: str) -> dict[str,
     return {"diameter_m": measured.quantity(diameter), "signal": signal, "thickness_m": float(depths[0])}
 
 
-def _fill(model: str, fill: float) -> float:
-    return min(fill, 0.5) if model == "hard" else fill
+def _spectrum(instrument: Path, material: str, measured: Measurements) -> tuple[tuple[float, float], ...]:
+    """(E/E_ref, share) of the believed modulation behind as much of `material` as the powders' median −ln T tells."""
+    response = read_response(instrument)
+    visible = response.visible
+    if material:
+        check_one_of("material", material, MATERIALS)
+        mu, _ = response.attenuation_of(material)
+        masses = np.linspace(0.0, 5.0 / mu.min(), 4001)
+        attenuation = response.measured(np.multiply.outer(masses, mu))[0]
+        mass = np.interp(np.median(measured.column("attenuation")), attenuation, masses)
+        visible = visible * np.exp(-mu * mass)
+    pairs = zip(response.energies_kev / response.reference_energy_kev, visible / visible.sum())
+    return tuple((float(energy), float(share)) for energy, share in pairs if share > 0)
 
 
 def _chosen(rows: Sequence[ModelRow], model: str, offset: bool | None) -> tuple[str, bool]:
     """Model and offset asked for, or of the lowest AICc; dilute with an offset where there are too few to compare."""
-    allowed = [r for r in rows if model in (BEST, r.fit.model) and offset in (None, r.offset)]
+    allowed = [r for r in rows if model in (BEST, r.fit.shape.model) and offset in (None, r.offset)]
     if allowed:
-        return allowed[0].fit.model, allowed[0].offset
+        return allowed[0].fit.shape.model, allowed[0].offset
     return ("dilute" if model == BEST else model), (True if offset is None else offset)
 
 
 def _model(row: ModelRow) -> dict[str, Any]:
     errors = np.sqrt(np.diag(row.fit.covariance))
     return {
-        "model": row.fit.model,
+        "model": row.fit.shape.model,
         "offset": row.fit.offset if row.offset else None,
         "scale_per_m2": row.fit.scale_per_m2,
         "scale_error_per_m2": float(errors[0]),
@@ -166,7 +185,7 @@ def _left_out(measured: Measurements, fit: SphereCalibration) -> list[str]:
     if len(np.unique(fit.diameter_m)) < fit.free + 2:
         return [f"leaving one out takes {fit.free + 2} different diameters"]
     data: dict[str, Any] = {"diameter_m": fit.diameter_m, "signal": fit.signal, "thickness_m": fit.thickness_m}
-    predicted, inside = leave_one_out(**data, offset=fit.free == 3, model=fit.model, fill=fit.fill)
+    predicted, inside = leave_one_out(**data, offset=fit.free == 3, shape=fit.shape)
     title = f"{fit.setting}: " if fit.setting else ""
     lines = [f"{title}{'scan':<22}{'diameter um':>12}{'-ln D':>9}{'left out':>10}{'error':>9}"]
     for row, d, s, p, between in zip(measured.rows, fit.diameter_m, fit.signal, predicted, inside):
@@ -179,9 +198,10 @@ def _left_out(measured: Measurements, fit: SphereCalibration) -> list[str]:
 def _told(fit: SphereCalibration) -> list[str]:
     errors = np.sqrt(np.diag(fit.covariance))
     offset = f"offset {fit.offset:.4f} +- {errors[2]:.4f}" if fit.free == 3 else "no offset"
+    which = "xi at the reference energy" if fit.shape.spectrum else "effective xi"
     low, high = (1e6 * d for d in fit.range_m)
     return [
-        f"{fit.model} spheres: scale {fit.scale_per_m2:.4g} +- {errors[0]:.2g} /m2, effective xi "
+        f"{fit.shape.model} spheres: scale {fit.scale_per_m2:.4g} +- {errors[0]:.2g} /m2, {which} "
         f"{1e6 * fit.correlation_length_m:.3f} +- {1e6 * errors[1]:.3f} um, {offset}, residual {fit.residual:.4f}",
         f"valid from {low:.3g} to {high:.3g} um; largest signal at {1e6 * fit.peak_m:.2f} um: below and above it "
         "two diameters give the same signal",
@@ -200,7 +220,7 @@ def _compared(rows: Sequence[ModelRow]) -> list[str]:
         xi = f"{1e6 * row.fit.correlation_length_m:.2f} +- {1e6 * errors[1]:.2f}"
         p = f"{row.offset_p:13.1e}" if row.offset else ""
         lines.append(
-            f"{row.fit.model:<10}{offset:>18}{scale:>22}{xi:>16}{row.fit.residual:10.4f}{row.left_out:10.4f}"
+            f"{row.fit.shape.model:<10}{offset:>18}{scale:>22}{xi:>16}{row.fit.residual:10.4f}{row.left_out:10.4f}"
             f"{row.aicc - rows[0].aicc:8.1f}{p}"
         )
     return [*lines, "residual: standard deviation about the fit; left out: RMS of inner diameters predicted by the others"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, check_positive, require
+from darklung.core.checks import DarklungError, check_positive
 from darklung.correct.ladder import METHODS, TREATS
 from darklung.correct.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 from darklung.correct.wedge import calibrate_response
-from darklung.io.documents import read_yaml, validate
 from darklung.physics.materials import MATERIALS
+from darklung.study.believed import read_response
 from darklung.study.calibrate import CALIBRATION, FIGURE
 from darklung.study.calibration_file import plain, provenance, save_calibration
 from darklung.study.measurements import Measurements, read_measurements
@@ -75,17 +75,6 @@ def calibrate_wedges(
         judged=[plain(row) for row in judged],
     )
     return "\n".join([*_told(judged, series), f"recommended: {best}: {why}", *_saved(out, best, response, nominal)])
-
-
-def read_response(path: Path) -> SpectralResponse:
-    """The believed spectra of the ``instrument`` section of a YAML file."""
-    from darklung.study.scanner import InstrumentPart, make_instrument
-
-    content = read_yaml(path)
-    section = content.get("instrument") if isinstance(content, dict) else None
-    require(isinstance(section, dict), f"{path}: wanted a section instrument, as in a study file")
-    part = validate(section, InstrumentPart, f"{path}: instrument").located(path.parent)
-    return SpectralResponse.of(make_instrument(part))
 
 
 def _series(

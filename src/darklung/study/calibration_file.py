@@ -16,6 +16,7 @@ from darklung.correct.calibration import SphereCalibration
 from darklung.correct.fibres import FibreCalibration
 from darklung.correct.ladder import METHODS, Knowledge
 from darklung.correct.response import SpectralResponse
+from darklung.correct.sphere_models import SphereShape
 from darklung.correct.units import ScatterUnit
 from darklung.correct.wedge import Wedge
 from darklung.io.documents import Document, validate
@@ -37,6 +38,7 @@ class _Curve(Document):
     residual: float
     model: str
     fill: float
+    spectrum: tuple[tuple[float, float], ...]
     setting: str
 
 
@@ -215,7 +217,7 @@ def _made(file: Any) -> Calibration:
     parts: dict[str, Any] = {}
     if isinstance(file, SpheresFile):
         require(len(file.curves) > 0, "curves: wanted at least one, got none")
-        parts["curves"] = tuple(SphereCalibration(**_arrays(c, "diameter_m", "signal", "covariance")) for c in file.curves)
+        parts["curves"] = tuple(_curve(part) for part in file.curves)
     if isinstance(file, FibresFile):
         names = ("angle_rad", "mean", "modulation", "angle_error_rad", "directions_rad")
         values = _arrays(file.fibres, *names)
@@ -237,6 +239,19 @@ def _made(file: Any) -> Calibration:
     if isinstance(file, UnitFile):
         parts["unit"] = ScatterUnit(**file.unit.model_dump())
     return Calibration(file.kind, file.name, file.provenance, **parts)
+
+
+def curve_document(curve: SphereCalibration) -> dict[str, Any]:
+    """A sphere calibration as JSON."""
+    found = plain(curve)
+    shape = found.pop("shape")
+    return {**found, "model": shape.model, "fill": shape.fill, "spectrum": [list(pair) for pair in shape.spectrum]}
+
+
+def _curve(part: _Curve) -> SphereCalibration:
+    values = _arrays(part, "diameter_m", "signal", "covariance")
+    shape = SphereShape(*(values.pop(name) for name in ("model", "fill", "spectrum")))
+    return SphereCalibration(**values, shape=shape)
 
 
 def _arrays(part: Document, *names: str) -> dict[str, Any]:
