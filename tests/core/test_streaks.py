@@ -48,6 +48,15 @@ def test_excess_is_in_standard_errors():
     assert np.std(excess) == pytest.approx(1.0, abs=0.1)
 
 
+def test_edges_that_cover_part_of_a_column_are_not_streaks():
+    values, valid = lung()
+    values[20:35, 30] += 1.0
+    values[55:70, 45:47] -= 0.7
+    found = find_streaks(values, valid)
+    assert not found.flagged.any()
+    assert found.index < 2
+
+
 def test_what_cannot_be_judged():
     values, valid = lung()
     with pytest.raises(DarklungError, match="no column has 8 valid pixels"):

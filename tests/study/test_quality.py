@@ -70,9 +70,7 @@ def test_wrong_steps_and_harmonics_are_found_in_the_residuals(tmp_path):
 
 @pytest.mark.usefixtures("no_page")
 def test_structure_of_the_object_is_not_called_a_streak(tmp_path):
-    numbers = findings(scan(edge=0.4), tmp_path)
-    assert numbers["attenuation_index"] > 4
-    assert "streaked" not in numbers["findings"]
+    assert "streaked" not in findings(scan(edge=0.4), tmp_path)["findings"]
 
 
 def measured(folder, name, *, streaks=0.0):

@@ -1,4 +1,4 @@
-"""Streaks along detector columns: columns whose mean differs from their neighbours' by more than pixel noise allows."""
+"""Streaks along detector columns: columns that differ from their neighbours by more than pixel noise allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from darklung.core.checks import check_positive, check_shape, require
 _FROM_MEDIAN = 1.4826
 _LEAST_ROWS = 8
 # Above this root mean square of the excess a map is called streaked (set after looking at 35 measured lobes, decision 055).
-STREAKED = 4.0
+STREAKED = 3.0
+# Standard error of the median of many normal numbers over that of their mean.
+_MEDIAN_ERROR = 1.2533
 # Variance of the median of some six normal numbers over that of their mean.
 _MEDIAN_VARIANCE = 1.29
 
@@ -25,7 +27,7 @@ class Streaks:
     Parameters
     ----------
     excess : (col,) float64
-        Difference of each column's mean from its neighbours' in standard errors; NaN where it has too few pixels.
+        Difference of each column from its neighbours in standard errors; NaN where it has too few pixels.
     index : float
         Root mean square of `excess`: near 1 without streaks; objects with structure along the columns raise it too.
     flagged : (row, col) bool
@@ -40,11 +42,12 @@ class Streaks:
 def find_streaks(
     values: NDArray[np.floating], valid: NDArray[np.bool_], *, neighbours: int = 3, limit: float = 5.0
 ) -> Streaks:
-    """Compare every column's mean with the median of those of `neighbours` columns on each side, over rows that all share.
+    """Compare every column with `neighbours` columns on each side: median over the rows of pixel − median beside it.
 
     The error of that difference comes from pixel noise, measured as differences between pixels two rows apart (streaks are
-    smooth along the column and drop out there). A narrow feature of the object that runs along a column for most of its
-    height looks the same as a streak: look at what is flagged before it is thrown away.
+    smooth along the column and drop out there). Being a median, it hardly sees features of the object that cover less than
+    a fifth of a column; one that runs along it for most of its height looks the same as a streak: look at what is flagged
+    before it is thrown away.
 
     Nothing is corrected: a streak of drifting gratings is neither a constant offset nor a constant factor along the column.
 
@@ -74,8 +77,9 @@ def find_streaks(
         rows = good[:, [col, *sides]].all(axis=1)
         if rows.sum() < _LEAST_ROWS:
             continue
-        difference = filled[rows, col].mean() - np.median(filled[rows][:, sides].mean(axis=0))
-        excess[col] = difference / (noise * np.sqrt((1 + _MEDIAN_VARIANCE / len(sides)) / rows.sum()))
+        difference = np.median(filled[rows, col] - np.median(filled[rows][:, sides], axis=1))
+        error = noise * _MEDIAN_ERROR * np.sqrt((1 + _MEDIAN_VARIANCE / len(sides)) / rows.sum())
+        excess[col] = difference / error
     known = np.isfinite(excess)
     require(bool(known.any()), f"valid: no column has {_LEAST_ROWS} valid pixels beside valid neighbours")
     beyond = np.where(known, np.abs(excess), 0.0) > limit

@@ -32,7 +32,6 @@ MEANINGS = {
     "attenuation": "median -ln T",
     "dark_field": "median -ln(V/V0)",
     "streak_index": "root mean square of the columns' excess in standard errors; about 1 without streaks",
-    "attenuation_index": "the same of -ln T: where it is larger the object has structure along the columns",
     "streaked_share": "share of pixels in columns beyond 5 standard errors",
     "noise_ratio": "measured noise of -ln D over the stated one",
     "misfit": "mean reduced chi square of the fits",
@@ -104,14 +103,13 @@ def _lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
         shown[NAMES["phase"]] = image.channel("phase")
     visibility = image.channel("flat_visibility")
     shown["flat visibility V0"] = visibility
-    streaks = _streaks(maps, mask)
+    streaks = _streaks(maps["dark_field"], mask)
     valid = mask & ~streaks["flagged"]
     numbers = {
         "valid_share": float(valid.sum() / mask.sum()),
         "flat_visibility": float(np.median(visibility[mask])),
         **{key: float(np.median(values[mask])) for key, values in maps.items()},
         "streak_index": streaks["index"],
-        "attenuation_index": streaks["attenuation_index"],
         "streaked_share": float(streaks["flagged"].sum() / mask.sum()),
         "noise_ratio": None,
         "misfit": None,
@@ -155,14 +153,13 @@ def quality_page(
     shown["flat visibility V0"] = projections.flat_visibility[pick]
     shown["visibility V"] = projections.visibility[pick]
     errors = {key: np.sqrt(getattr(projections, f"{key}_variance")[pick][valid]) for key in SIGNALS}
-    streaks = None if line or not valid.any() else _streaks(maps, valid)
+    streaks = None if line or not valid.any() else _streaks(maps["dark_field"], valid)
     everywhere = projections.valid
     numbers: dict[str, Any] = {
         "valid_share": float(everywhere.mean()),
         "flat_visibility": _median(projections.flat_visibility, everywhere),
         **{key: _median(getattr(projections, key), everywhere) for key in ("attenuation", "dark_field")},
         "streak_index": None if streaks is None else streaks["index"],
-        "attenuation_index": None if streaks is None else streaks["attenuation_index"],
         "streaked_share": None if streaks is None else float(streaks["flagged"].sum() / max(valid.sum(), 1)),
         "noise_ratio": _noise_ratio(maps["dark_field"], np.sqrt(projections.dark_field_variance[pick]), valid),
         "misfit": None,
@@ -221,19 +218,12 @@ def _frames(scan: Scan, options: dict[str, Any]) -> tuple[NDArray[Any], dict[str
     return found.misfit, profiles, extra
 
 
-def _streaks(maps: dict[str, NDArray[Any]], valid: NDArray[np.bool_]) -> dict[str, Any]:
-    """Streaks of the dark field; none where attenuation stands out as much: that is the object's own structure."""
+def _streaks(values: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
     try:
-        found, object_too = (find_streaks(maps[key], valid) for key in ("dark_field", "attenuation"))
+        found = find_streaks(values, valid)
     except DarklungError:  # too small, or without noise
-        return {"index": None, "flagged": np.zeros(valid.shape, bool), "excess": None, "attenuation_index": None}
-    flagged = found.flagged if found.index > object_too.index else np.zeros_like(found.flagged)
-    return {
-        "index": found.index,
-        "flagged": flagged,
-        "excess": found.excess,
-        "attenuation_index": object_too.index,
-    }
+        return {"index": None, "flagged": np.zeros(valid.shape, bool), "excess": None}
+    return {"index": found.index, "flagged": found.flagged, "excess": found.excess}
 
 
 def _streak_profile(streaks: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +268,7 @@ def _findings(numbers: dict[str, Any]) -> tuple[str, ...]:
     if numbers["flat_visibility"] < LEAST_VISIBILITY:
         found.append(f"low flat visibility: {numbers['flat_visibility']:.3f}, below {LEAST_VISIBILITY:g}")
     index = numbers["streak_index"]
-    if index is not None and index > max(STREAKED, numbers["attenuation_index"]):
+    if index is not None and index > STREAKED:
         share = 100 * numbers["streaked_share"]
         found.append(
             f"streaked: index {index:.1f} is above {STREAKED:g}, {share:.0f} % of the pixels are flagged; gratings drifted"
