@@ -178,7 +178,11 @@ def _read_tiff(file: Path) -> NDArray[Any]:
     import tifffile
 
     try:
-        return np.asarray(tifffile.imread(file))
+        try:
+            # Uncompressed and in one piece: only what is asked for is read.
+            return np.asanyarray(tifffile.memmap(file, mode="r"))
+        except ValueError:
+            return np.asarray(tifffile.imread(file))
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
 
