@@ -1,6 +1,6 @@
 """Cone beam beside RTK on the CPU, and torch beside numba, in one run: time for a voxel and view, error, and bandwidth.
 
-    python benchmarks/reconstruction_devices.py [--size 128] [--slices 64] [--views 90] [--device cpu|cuda]
+    python benchmarks/reconstruction_devices.py [--size 128] [--slices 64] [--views 90] [--device cpu|cuda|none]
 
 Processor time of one thread on a CPU (wall time on CUDA). RTK (itk-rtk) has the same operators on a CPU: Joseph's method
 forward and back, voxel by voxel back, and FDK. Errors are root mean squares of FDK against exact ellipsoids in the middle
@@ -199,9 +199,10 @@ if __name__ == "__main__":
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--views", type=int, default=90)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "none"), help="of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     volume, flat, cone, seconds = on_cpu(options.size, options.slices, options.views, options.threads)
     with_rtk(volume, cone, seconds, options.threads)
-    with_torch(volume, flat, cone, seconds, options.device)
+    if options.device != "none":
+        with_torch(volume, flat, cone, seconds, options.device)
