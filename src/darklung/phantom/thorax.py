@@ -17,7 +17,9 @@ from darklung.phantom.grid import Grid, smooth_noise
 
 Field = NDArray[np.float32]
 
-MIDLINE_M = 3.2 * MM  # at the lungs' base the plane between them lies this far left: the left lung is the smaller one
+MIDLINE = (
+    0.49  # of the chest's half width: so far left lies the plane between the lungs at their base; the left one is smaller
+)
 LOBES = ("left", "right cranial", "right middle", "right caudal", "accessory")
 
 
@@ -186,7 +188,8 @@ def _great_vessels(frame: Frame, a: Anatomy, bumps: Field) -> Field:
 
 def _midline(frame: Frame, a: Anatomy) -> Field:
     """x of the plane between the lungs, central at the apex."""
-    return np.float32(MIDLINE_M) * np.clip((np.float32(a.apex_z_m) - frame.z) / np.float32(a.lung_length_m), 0, 1) ** 0.5
+    left = np.float32(MIDLINE * a.cavity_half_width_m)
+    return left * np.clip((np.float32(a.apex_z_m) - frame.z) / np.float32(a.lung_length_m), 0, 1) ** 0.5
 
 
 def _lobes(frame: Frame, a: Anatomy, bumps: Field, accessory: Field) -> tuple[NDArray[np.uint8], Field]:

@@ -57,12 +57,19 @@ def polyline(points: Points, radius_m: float | NDArray) -> Tubes:
     return Tubes(points[:-1], points[1:], np.broadcast_to(np.asarray(radius_m, float), (len(points) - 1,)).copy())
 
 
+MAIN_BRONCHI_M = ((-1.7 * MM, 0.3 * MM, 2.3 * MM), (-1.5 * MM, 0.3 * MM, -2.0 * MM))  # from the carina: left, right
+MAIN_BRONCHUS = 0.72  # of the windpipe's radius
+
+
 def trachea(grid: Grid, a: Anatomy) -> Tubes:
-    """The windpipe from above the grid down to the carina (lumen), in the grid's axes."""
+    """The windpipe from above the grid down to the carina and the two main bronchi (lumen), in the grid's axes."""
     low = carina_m(a)
     rise = grid.z_m[-1] + 2 * MM - low[0]
     top = low + rise * np.array([1.0, WINDPIPE_SLOPE, 0.0])
-    return polyline(np.stack([top, low]), a.trachea_radius_m).turned(a)
+    pipe = polyline(np.stack([top, low]), a.trachea_radius_m)
+    for end in MAIN_BRONCHI_M:
+        pipe = pipe + polyline(np.stack([low, low + np.array(end)]), MAIN_BRONCHUS * a.trachea_radius_m)
+    return pipe.turned(a)
 
 
 def _lobe_points(grid: Grid, lungs: LungShape, seed: int, name: str) -> dict[int, Points]:
