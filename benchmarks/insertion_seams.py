@@ -6,7 +6,8 @@ Each mouse is scanned healthy. Lesions and shams are placed in its reconstructio
 frames (which are reconstructed again); the same lesions are grown in its phantom, scanned with other noise; and the
 healthy mouse is scanned once more with other noise, as what is untouched. The observer is a random forest that sees a band
 of three voxels about the outline (means, spreads and slopes of attenuation and dark field at -1, 0 and +1 voxels), trained
-and tested on different mice. An area under the curve (AUROC) of 0.5 is chance; intervals are 95 %, bootstrap over mice.
+and tested on different mice. An area under the curve (AUROC) of 0.5 is chance; intervals are 95 %, bootstrap over
+mice of held-out scores: they know nothing of the training's own chance, which the last column has for one comparison.
 
 Inserted lesions must not be found better in the band than grown ones, and the two must not be told from each other.
 """
@@ -117,9 +118,10 @@ def print_results(seen: Sequence[Seen]) -> None:
     groups = {"shams": shams, "lesions, all": lesions, **{w: [s for s in lesions if s.what == w] for _, w in LESIONS}}
     print(f"{'AUROC in a band of 3 voxels':28s}{'n':>5s}{'volume':>22s}{'frames':>22s}{'grown':>22s}")
     for name, own in groups.items():
+        chance = 1.96 * np.sqrt((2 * len(own) + 1) / (12 * len(own) ** 2))  # of the rank statistic without any difference
         cells = [auroc(own, k, "untouched") for k in ("volume", "frames", "grown")]
         text = "".join(f"{a:8.3f} ({low:.2f} to {high:.2f})" for a, low, high in cells)
-        print(f"{name + ' | untouched':28s}{len(own):5d}{text}")
+        print(f"{name + ' | untouched':28s}{len(own):5d}{text}   chance ±{chance:.3f}")
     for name, own in {"lesions, all": lesions, **{k: v for k, v in groups.items() if k in dict(LESIONS).values()}}.items():
         cells = [auroc(own, k, "grown") for k in ("volume", "frames")]
         text = "".join(f"{a:8.3f} ({low:.2f} to {high:.2f})" for a, low, high in cells)
