@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError
-from darklung.core.geometry import ConeGeometry, ParallelGeometry
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
@@ -38,14 +38,14 @@ def save(path: Path, value: Any) -> None:
 
 
 def save_projections(
-    path: Path, blocks: Iterable[tuple[slice, Projections]], *, geometry: ParallelGeometry, keep: Collection[int] = ()
+    path: Path, blocks: Iterable[tuple[slice, Projections]], *, geometry: Geometry, keep: Collection[int] = ()
 ) -> Projections | None:
     """Write `Projections` that come in blocks of views, so that no more than one block is held.
 
     Parameters
     ----------
     blocks : iterable of (slice of views, Projections of those views)
-    geometry : ParallelGeometry
+    geometry : ParallelGeometry or ConeGeometry
         Of the whole scan.
     keep : collection of int
         Views to give back as well, to look at.

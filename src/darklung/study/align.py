@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
 from darklung.correct.geometry import Alignment, align, estimate_shifts, estimate_tilt
@@ -45,6 +46,7 @@ def align_file(
     projections = load(source, Projections)
     filled, report = fill_invalid(projections)
     geometry = projections.geometry
+    require(isinstance(geometry, ParallelGeometry), f"{source}: a cone beam's opposite views do not mirror each other")
     found = Alignment(float(geometry.axis_col or 0.0), 0.0, np.zeros((geometry.views, 2)), magnification)
     estimate = "estimate" in (tilt, axis)
     if estimate:
