@@ -46,7 +46,8 @@ MIMICS: dict[str, tuple[Range, Range]] = {
 HEALTHY: tuple[Range, Range] = ((0.95, 1.05), (0.95, 1.05))
 # A ray belongs to the lesion's label where it crosses more than this much of it.
 LABEL_CHORD_M = 1.0e-4
-TRIES = 12
+# Bodies tried for each insertion; from SMALLEST_FROM on the smallest diameter, for lobes with room in one place only.
+TRIES, SMALLEST_FROM = 40, 9
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def _insert(
     """Draw diameters, uniform in the range, until one finds a place; at last the smallest. Small lobes get smaller ones."""
     ratios = {"lesion": CLASSES, "mimic": MIMICS, "sham": dict.fromkeys(CLASSES, HEALTHY)}[kind][tissue]
     for attempt in range(TRIES):
-        diameter = settings.diameter_m[0] if attempt >= TRIES - 3 else rng.uniform(*settings.diameter_m)
+        diameter = settings.diameter_m[0] if attempt >= SMALLEST_FROM else rng.uniform(*settings.diameter_m)
         if not has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
             continue
         row, col = rng.uniform(-0.5, 0.5, 2)

@@ -83,6 +83,7 @@ def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float
         error.append(float(square.std() / np.sqrt(square.size)))
     result = {}
     for name, one, spread in zip(("second", "third"), power[1:], error[1:]):
-        ratio = np.sqrt(max(one, 0.0) / power[0])
-        result[name] = (float(ratio), float(spread / power[0] / (2 * max(ratio, np.sqrt(spread / power[0])))))
+        ratio, floor = np.sqrt(max(one, 0.0) / power[0]), np.sqrt(spread / power[0])
+        # The error of a root; near 0, where a root has none, that of its square.
+        result[name] = (float(ratio), float(floor**2 / (2 * max(ratio, floor)) if floor > 0 else 0.0))
     return result
