@@ -103,6 +103,16 @@ def test_packed_spheres_are_the_two_phase_medium_and_hard_ones_the_hard_sphere_f
         SphereShape("cubes", 0.3)
 
 
+def test_foams_of_known_interface_calibrate_as_packed_spheres():
+    phi, area, xi = 0.2, np.array([3e4, 5e4, 8e4, 1.2e5, 2e5]), 2e-6
+    seen = THICKNESS_M * two_phase(phi, area, DELTA, ENERGY_KEV, xi)
+    found = fit_spheres(
+        diameter_m=6 * phi / area, signal=seen, thickness_m=THICKNESS_M, offset=False, shape=SphereShape("packed", phi)
+    )
+    assert found.correlation_length_m == pytest.approx(xi, rel=1e-4)
+    assert found.residual < 1e-6
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_model_that_made_the_data_wins(model):
     xi, base = 1.1e-6, 0.15

@@ -246,6 +246,36 @@ def test_hardening_of_projections(made, tmp_path):
         apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", method="magic")
 
 
+def test_blocks_of_views_give_what_the_whole_scan_gives(made, tmp_path, monkeypatch):
+    folder, _ = made
+    wedge = load_calibration(folder / "wedges" / CALIBRATION).knowledge.wedge
+    shape = (2, 7, 3, len(wedge.attenuation))
+    maps = {name: np.full(shape, 1e-4, np.float32) for name in PROJECTION_MAPS[:-1]}
+    dark = wedge.dark_field + stream(8, "views").normal(0, 0.02, shape)
+    maps |= {
+        "attenuation": np.broadcast_to(wedge.attenuation, shape).astype(np.float32),
+        "dark_field": dark.astype(np.float32),
+    }
+    geometry = ParallelGeometry(np.linspace(0, np.pi, 7, endpoint=False), 3, shape[3], 1e-4)
+    scan = Projections(
+        **maps, valid=stream(9, "valid").random(shape) > 0.1, directions_rad=np.array([0.0, np.pi / 2]), geometry=geometry
+    )
+    save(tmp_path / "scan.h5", scan)
+    results, told = [], []
+    for size in (1, 2**28):
+        monkeypatch.setattr("darklung.study.blocks.BLOCK_BYTES", size)
+        told.append(apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "scan.h5"], tmp_path / "out"))
+        results.append(load(tmp_path / "out" / "projections.h5", Projections))
+    assert told[0] == told[1]
+    for name in PROJECTION_MAPS:
+        np.testing.assert_array_equal(getattr(results[0], name), getattr(results[1], name))
+    np.testing.assert_array_equal(results[0].geometry.angles_rad, geometry.angles_rad)
+    assert not results[0].valid[~scan.valid].any()
+    (tmp_path / "empty.h5").write_bytes(b"")
+    with pytest.raises(DarklungError, match="cannot be read as projections"):
+        apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "empty.h5"], tmp_path / "out")
+
+
 def test_values_as_another_beam_shows_them(made, tmp_path):
     folder, _ = made
     wedge = load_calibration(folder / "wedges" / CALIBRATION)

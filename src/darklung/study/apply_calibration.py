@@ -14,13 +14,16 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_quantity
 from darklung.correct.sizes import SizeMaps
-from darklung.io.hdf5 import load, save
+from darklung.io.hdf5 import load
 from darklung.io.images import load_image, save_image
 from darklung.pipeline.record import write_json
+from darklung.study.blocks import change_projections
 from darklung.study.calibration_file import Calibration, load_calibration, provenance
 
 CHANNEL = "dark_field"
 OUTPUT = "calibrated.ome.zarr"
+# Hardening corrections that look at each pixel by itself, so that blocks of views can be corrected one after another.
+BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
 
 
 @dataclass(frozen=True)
@@ -232,12 +235,15 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
 def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> list[str]:
     from darklung.correct.ladder import find_correction
 
-    assert loaded.knowledge is not None  # noqa: S101
-    used = method or loaded.method
-    before = load(source, Projections)
-    after = find_correction(used)(before, loaded.knowledge)
-    energy = loaded.knowledge.response.reference_energy_kev
-    return _changed(before, after, out, f"{used}: values at {energy:g} keV; beyond the wedge nothing is valid")
+    knowledge, used = loaded.knowledge, method or loaded.method
+    assert knowledge is not None  # noqa: S101
+    correction = find_correction(used)
+    target = out / "projections.h5"
+    # Methods that segment, and a user's own, may look at all views.
+    whole = used not in BY_PIXEL
+    lines = change_projections(source, target, lambda maps: correction(maps, knowledge), whole=whole)
+    energy = knowledge.response.reference_energy_kev
+    return [*lines, f"{used}: values at {energy:g} keV; beyond the wedge nothing is valid", f"saved: {target}"]
 
 
 def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]:
@@ -247,32 +253,11 @@ def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]
     assert own is not None  # noqa: S101
     if other is None:
         raise DarklungError(f"{like}: wanted a calibration of wedges")
-    before = load(source, Projections)
-    energy = own.response.reference_energy_kev
-    after = to_reference_spectrum(
-        before,
-        own.response,
-        replace(other.response, reference_energy_kev=energy),
-        exponent=own.exponent,
-        material=own.material,
-        max_thickness_m=own.max_thickness_m,
-    )
-    return _changed(before, after, out, f"as the beam of {like} shows it; beyond the wedge nothing is valid")
-
-
-def _changed(before: Projections, after: Projections, out: Path, told: str) -> list[str]:
-    """Save corrected projections and say how the medians changed."""
-    save(out / "projections.h5", after)
-    lines = [f"{'median of valid pixels':<26}{'before':>10}{'after':>10}"]
-    for name, sign in (("attenuation", "-ln T"), ("dark_field", "-ln D")):
-        values = [float(np.median(getattr(p, name)[p.valid])) if p.valid.any() else np.nan for p in (before, after)]
-        lines.append(f"{sign:<26}{values[0]:10.4f}{values[1]:10.4f}")
-    return [
-        *lines,
-        f"{'valid pixels':<26}{100 * before.valid.mean():9.1f}%{100 * after.valid.mean():9.1f}%",
-        told,
-        f"saved: {out / 'projections.h5'}",
-    ]
+    reference = replace(other.response, reference_energy_kev=own.response.reference_energy_kev)
+    options: dict[str, Any] = {"exponent": own.exponent, "material": own.material, "max_thickness_m": own.max_thickness_m}
+    target = out / "projections.h5"
+    lines = change_projections(source, target, lambda maps: to_reference_spectrum(maps, own.response, reference, **options))
+    return [*lines, f"as the beam of {like} shows it; beyond the wedge nothing is valid", f"saved: {target}"]
 
 
 def _units(loaded: Calibration, source: Path, out: Path) -> list[str]:
