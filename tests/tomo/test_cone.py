@@ -34,11 +34,12 @@ CASES = {
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize("level", [0.0, 3.3e-3])
 @pytest.mark.parametrize("case", CASES)
-def test_adjoint_is_the_transpose(case, dtype, limit):
+def test_adjoint_is_the_transpose(case, level, dtype, limit):
     g, shape, voxel = CASES[case]
     rng = np.random.default_rng(1)
-    projector = ConeProjector(g, shape, voxel)
+    projector = ConeProjector(g, shape, voxel, level_m=level)
     volume = rng.normal(size=shape).astype(dtype)
     projections = rng.normal(size=projector.projection_shape).astype(dtype)
     there, back = projector.forward(volume), projector.adjoint(projections)
@@ -68,13 +69,15 @@ def test_a_far_source_gives_the_parallel_beam():
 
 @pytest.mark.parametrize("theta", [0.7, -2.5])
 @pytest.mark.parametrize("tilt", [0.0, 0.05])
+@pytest.mark.parametrize("level", [0, -3])
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)])
-def test_a_point_lands_where_the_geometry_says(signs, theta, tilt):
+def test_a_point_lands_where_the_geometry_says(signs, level, theta, tilt):
     g = ConeGeometry(np.array([theta]), 33, 65, PIXEL, 0.04, axis_col=30.25, axis_row=15.5, tilt_rad=tilt)
     z, y, x = np.array(signs) * (4, 5, 7)
     volume = np.zeros((17, 25, 25))
     volume[8 + z, 12 + y, 12 + x] = 1
-    image = ConeProjector(g, volume.shape, PIXEL).forward(volume)[0]
+    image = ConeProjector(g, volume.shape, PIXEL, level_m=level * PIXEL).forward(volume)[0]
+    z += level
     row = (image.sum(1) * np.arange(33)).sum() / image.sum()
     col = (image.sum(0) * np.arange(65)).sum() / image.sum()
     s, t = x * np.cos(theta) + y * np.sin(theta), y * np.cos(theta) - x * np.sin(theta)

@@ -1,11 +1,14 @@
 """Dark field of a divergent beam: the correlation length, and with it ε, changes along the beam."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tomo_shapes import ellipsoid_voxels, geometry
 
 from darklung.core.checks import DarklungError
-from darklung.core.geometry import ParallelGeometry, centred_axis
+from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
+from darklung.tomo.cone import ConeProjector
 from darklung.tomo.depth import DepthProjector, depth_slope
 from darklung.tomo.fbp import fbp
 from darklung.tomo.iterative import cgls, pwls_tv
@@ -41,6 +44,36 @@ def test_transpose():
     operator = DepthProjector(Projector(g, (2, 16, 18), VOXEL), -9.0)
     x, p = rng.normal(size=operator.shape), rng.normal(size=operator.projection_shape)
     assert np.vdot(operator.forward(x), p) == pytest.approx(np.vdot(x, operator.adjoint(p)), rel=1e-5)
+
+
+def short_scan():
+    return ConeGeometry(np.arange(70) * np.radians(215) / 70, 3, 56, VOXEL, 0.12)
+
+
+def test_transpose_in_a_cone_beam():
+    rng = np.random.default_rng(3)
+    operator = DepthProjector(ConeProjector(short_scan(), (3, 16, 18), VOXEL), -9.0)
+    x, p = rng.normal(size=operator.shape), rng.normal(size=operator.projection_shape)
+    assert np.vdot(operator.forward(x), p) == pytest.approx(np.vdot(x, operator.adjoint(p)), rel=1e-5)
+
+
+def test_short_scan_of_a_cone_beam_with_and_without_the_correction():
+    """Gratings are flat, so that ξ depends on the depth along the central ray for every ray."""
+    truth, g, slope = np.repeat(lungs(), 3, axis=0), short_scan(), depth_slope(exponent=EXPONENT, distance_m=DISTANCE)
+    plain = ConeProjector(g, truth.shape, VOXEL)
+    y, x = np.meshgrid(*(centred_axis(SIZE, VOXEL),) * 2, indexing="ij")
+    views = [
+        replace(plain, geometry=replace(g, angles_rad=np.array([a]))).forward(
+            truth * (1 - (y * np.cos(a) - x * np.sin(a)) / DISTANCE) ** EXPONENT
+        )
+        for a in g.angles_rad
+    ]
+    data = np.concatenate(views)
+    ideal = cgls(plain, plain.forward(truth), iterations=40).volume
+    found = [cgls(p, data, iterations=40).volume for p in (plain, DepthProjector(plain, slope))]
+    off, corrected = (error(f, ideal) for f in found)
+    assert off > 0.02, "nothing to correct"
+    assert corrected < 0.25 * off
 
 
 def test_half_turn_with_and_without_the_correction():
