@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from darklung.core.checks import DarklungError
+from darklung.io.images import load_image
 from darklung.io.lobes import read_lobe, read_lobes
+from darklung.io.tables import load_table
 from darklung.phantom.lobes import RadiographLobe, lobe_quality, split_usable
 from darklung.phantom.radiograph import InsertionSettings, make_cases
+from darklung.study.insert import insert_files
 
 DATA = Path(os.environ.get("DARKLUNG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "mouse_lung_lobes"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"measured lobes are not at {DATA} (set DARKLUNG_DATA)")
@@ -139,3 +142,22 @@ def test_insertion_into_real_lobes(lobes):
         assert case.target.any()
         assert not (case.target & ~case.region).any()
         assert case.image.channel("attenuation")[case.target].mean() > lobe.attenuation[lobe.mask].mean()
+
+
+@needs_data
+@pytest.mark.real
+@pytest.mark.parametrize("across", [False, True])
+def test_the_command_keeps_lesions_in_the_lobe_and_off_its_edge_unless_asked(tmp_path, across):
+    options = {"lesions": 1, "shams": 1, "copies": 4, "across_edge": across}
+    insert_files(DATA / "KO202_RLL.npz", tmp_path, options=options, workers=1)
+    rows = load_table(tmp_path / "insertions")
+    lesions = [r for r in rows if r["kind"] == "lesion"]
+    assert {r["tissue"] for r in lesions} == {"solid", "filled", "papillary", "lepidic"}  # dealt in turn
+    assert {r["place"] for r in lesions} <= ({"across edge"} if across else {"near edge", "inside"})
+    for place in (tmp_path / "insert").iterdir():
+        labels = load_image(place / "labels.ome.zarr")
+        region, path = labels.channel("region") > 0, labels.channel("lesion_path")
+        assert not (path > 0)[~region].any()
+        grown = np.pad(~region, 1, constant_values=True)
+        near = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+        assert (path > 0)[near & region].any() == across
