@@ -17,7 +17,7 @@ STUDY = {
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 40, "counts": 1e10},  # so many that photon noise hides nothing
 }
-FLAWS = {"step_error": "10 deg", "phase_drift": "90 deg", "visibility_drift": -0.2}
+FLAWS = {"step_error": "10 deg", "dose_jitter": 0.05, "phase_drift": "90 deg", "visibility_drift": -0.2}
 
 
 def lung(folder, **parts):
@@ -36,5 +36,7 @@ def test_flaws_are_mended_by_interpolated_flats_and_estimated_steps(tmp_path):
     mended = lung(tmp_path / "mended", effects=FLAWS, retrieval={"reference": "interpolate", "steps": "estimate"})
     left = lung(tmp_path / "left", effects=FLAWS)
     error = [float(np.sqrt(np.mean((other - clean) ** 2))) for other in (mended, left)]
-    assert abs(np.median(mended) / np.median(clean) - 1) < 0.03
+    off = float(np.median(mended) / np.median(clean) - 1)
+    print(f"lung eps off by {100 * off:.2f} %; scatter about the clean scan {error[0]:.3g} mended, {error[1]:.3g} left, per m")
+    assert abs(off) < 0.015
     assert error[0] < 0.7 * error[1]
