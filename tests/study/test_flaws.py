@@ -37,6 +37,6 @@ def test_flaws_are_mended_by_interpolated_flats_and_estimated_steps(tmp_path):
     left = lung(tmp_path / "left", effects=FLAWS)
     error = [float(np.sqrt(np.mean((other - clean) ** 2))) for other in (mended, left)]
     off = float(np.median(mended) / np.median(clean) - 1)
-    print(f"lung eps off by {100 * off:.2f} %; scatter about the clean scan {error[0]:.3g} mended, {error[1]:.3g} left, per m")
+    print(f"lung eps off by {100 * off:.2f} %; scatter about the clean scan {error[0]:.3g} (left: {error[1]:.3g}) per m")
     assert abs(off) < 0.015
     assert error[0] < 0.7 * error[1]
