@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_one_of, check_shape, require
+from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import resolve
 from darklung.core.types import Projections
 
@@ -109,6 +110,7 @@ def fbp_method(
 
     g, tell = projections.geometry, progress or silent
     attenuation, variance = plain_attenuation(projections)
+    require(not phase or isinstance(g, ParallelGeometry), "phase: the Hilbert filter is for a parallel beam, this is a cone")
     require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
     count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
     done = 0
