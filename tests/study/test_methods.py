@@ -33,14 +33,14 @@ CHOICES = {
 }
 
 
-def tasks_of(folder, **part):
+def tasks_of(folder, scan=None, **part):
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, "reconstruction": part}))
+    path.write_text(yaml.safe_dump({**STUDY, "scan": {**STUDY["scan"], **(scan or {})}, "reconstruction": part}))
     return plan(read_study(path), path)
 
 
-def compute(folder, **part):
-    return run_tasks(tasks_of(folder, **part), folder=folder, targets=["features/train-0001"], workers=1, about={})
+def compute(folder, scan=None, **part):
+    return run_tasks(tasks_of(folder, scan, **part), folder=folder, targets=["features/train-0001"], workers=1, about={})
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,8 @@ def found(tmp_path_factory):
         images[method] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
         channels[method] = load_image(folder / "features/train-0001/channels.ome.zarr").names
     notes = json.loads((folder / "reconstruct/train-0001/notes.json").read_text())
+    compute(folder, {"arc": "360 deg", "source_axis": "150 mm"}, method="fbp")
+    images["fbp, cone beam"] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
     lungs = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes > 0
     return ndimage.binary_erosion(lungs, iterations=2), images, computed, channels, notes
 
@@ -83,7 +85,10 @@ def test_tensor_images_become_channels(found):
     ("part", "message"),
     [
         ({"method": "fbb"}, "'fbb' is not known; known: cgls, fbp, pwls_tv, tensor"),
-        ({"method": "fbp", "options": {"strength": 1.0}}, "'strength' is not known; known: cutoff, filter, noise, padding, phase"),
+        (
+            {"method": "fbp", "options": {"strength": 1.0}},
+            "'strength' is not known; known: cutoff, filter, noise, padding, phase",
+        ),
         ({"method": "fbp", "options": {"cutoff": "low"}}, "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
         ({"method": "pwls_tv", "options": {"subsets": True}}, "option subsets of pwls_tv: wanted a value such as 8"),
     ],
