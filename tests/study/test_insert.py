@@ -230,6 +230,9 @@ def test_described_frames_become_described_frames(raw):
     place = raw / "out/insert/lungs-000"
     retrieve_described(place / "scan.yaml", raw / "again", workers=1)
     retrieve_described(raw / "scan.yaml", raw / "before", workers=1)
+    maps = insert_files(raw / "before", raw / "maps", region=raw / "region.npy", options=options, workers=1)
+    assert "1 copies" in maps  # the folder that retrieve left
+    assert (raw / "maps/insert/lungs-000/projections.h5").exists()
     new, old = (load(raw / k / "retrieve/lungs/projections.h5", Projections) for k in ("again", "before"))
     path = load_image(place / "labels.ome.zarr").channel("lesion_path")
     inside = path > 0.8e-3

@@ -56,8 +56,14 @@ def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixe
     paths = {"source": source, "region": region, "volume": volume}
     given = {k: str(p.resolve()) if p else None for k, p in paths.items()}
     parameters = {"paths": given, "stamps": [stamp(p) for p in paths.values() if p]}
+    retrieved = sorted(source.glob("retrieve/*/projections.h5")) if source.is_dir() else []
+    if retrieved:
+        return [f for p in retrieved for f in find_sources(p, region=region, volume=volume, pixel_m=pixel_m)]
     if source.is_dir():
-        require((source / "zarr.json").is_file(), f"{source}: wanted an OME-Zarr image, or a folder of lobes with index.csv")
+        require(
+            (source / "zarr.json").is_file(),
+            f"{source}: wanted an OME-Zarr image, lobes with index.csv, or what retrieve left",
+        )
         require(volume is None, "--volume: an image is inserted into itself")
         flat = _spatial(source) == 2
         require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
