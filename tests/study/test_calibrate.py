@@ -25,7 +25,7 @@ from darklung.retrieve.stepping import retrieve
 from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
-from darklung.study.apply_calibration import OUTPUT, apply_calibration
+from darklung.study.apply_calibration import OUTPUT, PICTURE, apply_calibration
 from darklung.study.calibrate import CALIBRATION, FIGURE, calibrate_fibres, calibrate_spheres
 from darklung.study.calibrate_unit import calibrate_unit
 from darklung.study.calibrate_wedges import calibrate_wedges
@@ -187,6 +187,7 @@ def test_sizes_of_a_radiograph(made, tmp_path):
     options = {"thickness": "6 mm", "prefer": "small"}
     text = apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **options)
     assert "25.0%" in text
+    assert (tmp_path / "out" / PICTURE).read_bytes().startswith(b"\x89PNG")
     found = load_image(tmp_path / "out" / OUTPUT)
     assert found.channel("branch")[1, 1] == 0
     assert np.isnan(found.channel("size")[1, 1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darklung.correct.calibration import SphereCalibration
 from darklung.correct.fibres import FibreCalibration
@@ -147,4 +149,19 @@ def fibres_png(calibration: FibreCalibration, signal: Any, path: Path | str) -> 
     errors.set_title(
         f"gratings turned by {-np.degrees(calibration.turn_rad):.2f}° ± {np.degrees(calibration.turn_error_rad):.2f}°"
     )
+    figure.savefig(path, dpi=110)
+
+
+def maps_png(maps: Mapping[str, tuple[NDArray[Any], str]], path: Path | str) -> None:
+    """Maps side by side, each name -> (values, name of the colours); of a volume the middle slice, NaN is left grey."""
+    figure, axes = _figure(4.6 * len(maps), 4, len(maps))
+    for axis, (name, (values, colours)) in zip(axes, maps.items()):
+        shown = np.asarray(values, dtype=np.float64)
+        shown = shown[len(shown) // 2] if shown.ndim == 3 else shown
+        known = shown[np.isfinite(shown)]
+        low, high = np.percentile(known, [1, 99]) if len(known) else (0.0, 1.0)
+        axis.set_facecolor("0.8")
+        image = axis.imshow(shown, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+        axis.set_title(name)
+        figure.colorbar(image, ax=axis)
     figure.savefig(path, dpi=110)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_quantity
+from darklung.correct.figures import maps_png
 from darklung.correct.sizes import SizeMaps
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image, save_image
@@ -21,7 +22,7 @@ from darklung.study.blocks import change_projections
 from darklung.study.calibration_file import Calibration, load_calibration, provenance
 
 CHANNEL = "dark_field"
-OUTPUT = "calibrated.ome.zarr"
+OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
 # Hardening corrections that look at each pixel by itself, so that blocks of views can be corrected one after another.
 BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
 
@@ -73,7 +74,7 @@ def apply_calibration(
         What ``darklung calibrate`` saved.
     sources : sequence of Path
     out : Path
-        Folder; gets ``calibrated.ome.zarr`` (``projections.h5`` for wedges) and ``record.json``.
+        Folder; gets ``calibrated.ome.zarr`` and ``calibrated.png`` (``projections.h5`` for wedges) and ``record.json``.
     thickness : str
         Of the sample, with its unit; for sizes from projections.
     amount : float
@@ -157,6 +158,8 @@ def _sizes(
         first, second = loaded.curves
         found = sizes_from_two((first, second), (read[0].epsilon, read[1].epsilon), (read[0].variance, read[1].variance))
     _write(out, read[0], _size_channels(found))
+    shown = {"size [µm]": (1e6 * found.size_m[0], "viridis"), "branch": (found.branch[0], "cividis")}
+    maps_png(shown, out / PICTURE)
     lines = [f"{'channel':<18}{'one size':>10}{'both':>8}{'none':>8}{'median um':>11}{'+- um':>8}{'5 %':>8}{'95 %':>8}"]
     known = np.isfinite(read[0].epsilon)
     for number, name in enumerate(read[0].names):
@@ -177,7 +180,7 @@ def _sizes(
         *lines,
         f"shares of what has a value; none: no diameter from {low:.3g} to {high:.3g} um gives the signal; both: two do",
         f"sizes are those of spheres that scatter alike; branch: {branches}",
-        f"saved: {out / OUTPUT}",
+        f"saved: {out / OUTPUT}, {out / PICTURE}",
     ]
 
 
@@ -217,6 +220,10 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
     data = np.stack([np.asarray(values, np.float32) for _, values in channels.values()])
     units = tuple(unit for unit, _ in channels.values())
     save_image(out / OUTPUT, Image(data, tuple(channels), units, grid.spacing_m, grid.origin_m, grid.frame))
+    maps_png(
+        {"angle [deg]": (np.degrees(found.angle_rad), "twilight"), "relative modulation": (found.relative, "viridis")},
+        out / PICTURE,
+    )
     known = np.isfinite(found.mean)
     lines = [
         f"angles for {_share(found.valid, known):.1f} % of the pixels, {_share(found.in_range, known):.1f} % within the "
@@ -229,7 +236,7 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
             f"mean angle {np.degrees(mean):.2f} deg from the rotation axis, median error {np.degrees(np.median(error)):.2f} "
             f"deg, modulation {np.median(found.relative[found.valid]):.2f} of the bundles'"
         )
-    return [*lines, f"saved: {out / OUTPUT}"]
+    return [*lines, f"saved: {out / OUTPUT}, {out / PICTURE}"]
 
 
 def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> list[str]:
@@ -267,13 +274,14 @@ def _units(loaded: Calibration, source: Path, out: Path) -> list[str]:
     value, variance = unit.units(read.epsilon, read.variance)
     channels = {"scatter_units": ("SU", value), "scatter_units_error": ("SU", np.sqrt(variance))}
     _write(out, read, channels)
+    maps_png({f"{read.names[0]} [SU]": (value[0], "magma")}, out / PICTURE)
     lines = [f"0 SU = {unit.zero_per_m:.4g} /m, 1000 SU = {unit.reference_per_m:.4g} /m ({unit.reference})"]
     for name, values in zip(read.names, value):
         inside = values[np.isfinite(values)]
         numbers = " ".join(f"{v:.0f}" for v in np.percentile(inside, [5, 50, 95])) if len(inside) else "no values"
         lines.append(f"{name}: 5, 50 and 95 % of the voxels: {numbers} SU")
     common = float(unit.scale_error(np.array(1000.0)))
-    return [*lines, f"common to all voxels: +- {common:.0f} SU at 1000 SU", f"saved: {out / OUTPUT}"]
+    return [*lines, f"common to all voxels: +- {common:.0f} SU at 1000 SU", f"saved: {out / OUTPUT}, {out / PICTURE}"]
 
 
 def _write(out: Path, read: Scattering, channels: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
