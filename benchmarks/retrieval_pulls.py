@@ -1,6 +1,6 @@
 """Are the stated errors right? Pulls, (value − truth) / stated error, over counts and visibilities, both kinds of variance.
 
-    python benchmarks/retrieval_pulls.py [--pixels 40000]
+    python benchmarks/retrieval_pulls.py [--pixels 160000]
 
 For each number of photons in a curve and each visibility: the share of valid pixels (N V² above the limit), and mean and
 standard deviation of the pulls of −ln T, phase and −ln D over the valid ones. The flat has 30 times the counts, −ln D is
@@ -56,7 +56,7 @@ def pulls(scan, kind, least):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pixels", type=int, default=40_000)
+    parser.add_argument("--pixels", type=int, default=160_000)
     options = parser.parse_args()
     for kind in VARIANCES:
         print(f"\nvariance from the {kind}, valid if N V² > {LIMIT[kind]:g}")

@@ -24,7 +24,7 @@ VARIANCES = ("pixel", "neighbourhood")
 # N V² above which ln V is nearly unbiased (Monte Carlo: bias +0.016 at 10).
 LEAST_STRENGTH = 10.0
 # Where neighbours decide, a pixel's own N V² must still reach this share of the limit: some modulation it must have.
-_OWN_SHARE = 0.005
+_OWN_SHARE = 0.002
 # Where a logarithm does not exist the maps are 0 and this is the variance: a weight of 1/variance is as good as none.
 INVALID_VARIANCE = 1e6
 # Largest float32 below π: a float32 π is larger than π.
