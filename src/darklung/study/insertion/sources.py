@@ -146,7 +146,7 @@ def read_region(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], 
         name = next((n for n in ("region", "lung_path") if n in image.names), image.names[0])
         require(name in ("region", "lung_path") or len(image.names) == 1, _wanted(path, image))
         values = image.channel(name)
-    check_shape(f"{path}: region", values, ", ".join(("z", "y", "x")[-len(shape) :]), shape)
+    check_shape(f"{path}: region", values, "z, y, x" if len(shape) == 3 else "row, col", shape)
     mask = np.nan_to_num(np.asarray(values, dtype=np.float64)) > 0
     require(bool(mask.any()), f"{path}: region: no pixel is lung")
     return mask, np.asarray(values, dtype=np.float64) if name == "lung_path" else None
