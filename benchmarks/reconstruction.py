@@ -3,6 +3,7 @@
     python benchmarks/reconstruction.py                      # 128 slices of 256², 360 views
     python benchmarks/reconstruction.py --slices 16 --peer-slices 2
     python benchmarks/reconstruction.py --scaling            # cost against slices, views and pixels
+    python benchmarks/reconstruction.py --cubes              # 128³, 256³, 512² × 256 voxels, 360 views
     python benchmarks/reconstruction.py --cores              # two threads beside one, wall time, on an idle machine
 
 Times are processor seconds of one thread (wall time is printed beside them), so that other work on the machine hardly
@@ -200,10 +201,9 @@ def compare(size, views, slices, peer_slices, noise):
         print(f"{name:22s} {cells}      {clean:.5f}  {noisy:.5f}   darklung is faster by: {ratios}")
 
 
-def scaling(figure):
+def measured(cases):
+    """One row a case (size, views, slices): its numbers and the seconds of the three operations, also printed."""
     rows = []
-    cases = [(256, 360, s) for s in (32, 64, 128, 256)] + [(256, v, 64) for v in (90, 180, 720)]
-    cases += [(n, 360, 64) for n in (128, 384, 512)]
     for size, views, slices in cases:
         angles = np.arange(views) * np.pi / views
         data = [integrals(angles, size, (size - 1) / 2)]
@@ -212,6 +212,12 @@ def scaling(figure):
         rows.append((size, views, slices, *(times[k][0] for k in times)))
         per = ", ".join(f"{k} {times[k][0]:.2f} s ({times[k][0] / work * 1e9:.3f} ns)" for k in times)
         print(f"{slices} slices of {size}², {views} views: {per} per voxel and view")
+    return rows
+
+
+def scaling(figure):
+    cases = [(256, 360, s) for s in (32, 64, 128, 256)] + [(256, v, 64) for v in (90, 180, 720)]
+    rows = measured([*cases, *((n, 360, 64) for n in (128, 384, 512))])
     size, views, slices = 256, 360, 128
     geometry = ParallelGeometry(np.arange(views) * np.pi / views, slices, size, PIXEL)
     variance = np.ones((views, slices, size), np.float32)
@@ -266,12 +272,15 @@ if __name__ == "__main__":
     parser.add_argument("--peer-slices", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.01)
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--cubes", action="store_true")
     parser.add_argument("--cores", action="store_true")
     parser.add_argument("--figure", help="where --scaling plots its table")
     options = parser.parse_args()
     threadpool_limits(1)
     if options.scaling:
         scaling(options.figure)
+    elif options.cubes:
+        measured([(128, 360, 128), (256, 360, 256), (512, 360, 256)])
     elif options.cores:
         cores(options.size, options.views, options.slices)
     else:
