@@ -47,8 +47,10 @@ def study(folder, **correction):
 @pytest.fixture(scope="module")
 def wedge_file(tmp_path_factory):
     out = tmp_path_factory.mktemp("wedge")
+    head, *rows = (EXAMPLES / "wedge.csv").read_text().splitlines()
+    (out / "wedge.csv").write_text("\n".join([head, *rows[:13:2], *rows[13:19:2], *rows[19:]]))  # fewer steps are faster
     text = calibrate_wedges(
-        EXAMPLES / "wedge.csv",
+        out / "wedge.csv",
         out,
         instrument=EXAMPLES / "instrument.yaml",
         thickness="{water_mm} mm",
@@ -127,8 +129,8 @@ def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(w
     start = Projections(
         **{
             **vars(start),
-            "attenuation": start.attenuation * 0 + wedge.attenuation[10],
-            "dark_field": start.dark_field * 0 + wedge.dark_field[10],
+            "attenuation": start.attenuation * 0 + wedge.attenuation[5],
+            "dark_field": start.dark_field * 0 + wedge.dark_field[5],
         }
     )
     with_file = without_hardening(start, believed, CorrectionPart(calibration=str(path)))
