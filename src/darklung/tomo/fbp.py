@@ -23,7 +23,7 @@ FILTERS = ("ramp", "shepp-logan", "hann")
 PADDINGS = ("zero", "edge")
 _CHUNK = 8
 _EDGE = 4  # columns whose mean is taken for the edge
-_WIDENED = 1.007  # footprints are as noisy as linear interpolation then, and still sharper (docs/decisions/120)
+_WIDENED = 1.007  # footprints are as noisy as linear interpolation then (docs/decisions/120)
 
 
 def fbp(
