@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -77,26 +78,19 @@ def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
     finish_radiograph(context, case, seen(after, dark[0]), before=earlier, notes={**notes, "route": "frames of one view"})
 
 
-class opened:
-    """Raw frames of a description or of a darklung scan, open while they are worked on."""
-
-    def __init__(self, source: Path, name: str | None) -> None:
-        self.source, self.name, self.file = source, name, None
-
-    def __enter__(self) -> RawInput:
-        if self.name is not None:
-            raw = next((r for r, _ in read_raw(self.source) if r.name == self.name), None)
-            if raw is None:
-                raise DarklungError(f"{self.source}: no scan {self.name!r} any more")
-            scan = load_scan(raw, self.source)
-            repeats = getattr(scan.frames, "repeats", 1) if raw.repeat == "mean" else 1
-            return RawInput(scan, raw.retrieval.gain / repeats, raw, self.source)
-        self.file = h5py.File(self.source, "r")
-        return RawInput(_stored_scan(self.file), 1.0, None, self.source)
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            self.file.close()
+@contextmanager
+def opened(source: Path, name: str | None) -> Iterator[RawInput]:
+    """Raw frames of a description (the scan `name`) or of a darklung scan, open while they are worked on."""
+    if name is None:
+        with h5py.File(source, "r") as file:
+            yield RawInput(_stored_scan(file), 1.0, None, source)
+        return
+    raw = next((r for r, _ in read_raw(source) if r.name == name), None)
+    if raw is None:
+        raise DarklungError(f"{source}: no scan {name!r} any more")
+    scan = load_scan(raw, source)
+    repeats = getattr(scan.frames, "repeats", 1) if raw.repeat == "mean" else 1
+    yield RawInput(scan, raw.retrieval.gain / repeats, raw, source)
 
 
 def _stored_scan(file: h5py.File) -> Scan:
