@@ -89,7 +89,7 @@ def volume_grid(image: Image) -> Grid:
 
 
 @dataclass
-class _Space:
+class Space:
     """What is known of the lungs while insertions are placed."""
 
     grid: Grid
@@ -152,7 +152,7 @@ def place_insertions(
     check_range("diameter_m", diameter_m[0], DIAMETER_RANGE_M[0], diameter_m[1])
     check_range("diameter_m", diameter_m[1], diameter_m[0], DIAMETER_RANGE_M[1])
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
-    space = _Space(grid, region, depth, region.copy(), attenuation, scattering, host, edge_m, at_edge)
+    space = Space(grid, region, depth, region.copy(), attenuation, scattering, host, edge_m, at_edge)
     placed: list[PlacedLesion] = []
     for number, (kind, tissue) in enumerate(wanted, start=1):
         check_kind(kind, tissue)
@@ -177,7 +177,7 @@ def check_kind(kind: str, tissue: str) -> None:
 
 
 def _place(
-    space: _Space, number: int, kind: str, tissue: str, diameter_m: tuple[float, float], variant: str, seed: int
+    space: Space, number: int, kind: str, tissue: str, diameter_m: tuple[float, float], variant: str, seed: int
 ) -> PlacedLesion | None:
     rng = stream(seed, "size")
     room = ndimage.distance_transform_edt(np.pad(space.free, 1))[1:-1, 1:-1, 1:-1] * space.grid.voxel_m
@@ -191,7 +191,7 @@ def _place(
     return None
 
 
-def _candidates(space: _Space, room_m: NDArray, size_m: float, rng: np.random.Generator) -> list[Centre]:
+def _candidates(space: Space, room_m: NDArray, size_m: float, rng: np.random.Generator) -> list[Centre]:
     """Random points with room for a somewhat smaller sphere (or, at the edge, less deep than the radius)."""
     deep = room_m > 0.42 * size_m
     if space.at_edge:
@@ -205,7 +205,7 @@ def _candidates(space: _Space, room_m: NDArray, size_m: float, rng: np.random.Ge
     return [(float(p[0]), float(p[1]), float(p[2])) for p in origin + moved * space.grid.voxel_m]
 
 
-def _fitted(space: _Space, number: int, kind: str, growth: Growth, centre: Centre) -> PlacedLesion | None:
+def _fitted(space: Space, number: int, kind: str, growth: Growth, centre: Centre) -> PlacedLesion | None:
     """The insertion if it fits at `centre`: inside the region, clear of the others, in parenchyma."""
     grid = space.grid
     reach = reach_m(growth) + grid.voxel_m
@@ -227,12 +227,12 @@ def _fitted(space: _Space, number: int, kind: str, growth: Growth, centre: Centr
     if not space.free[box][near & inside].all():
         return None
     weight = lesion.touched * inside
-    lung = _lung_there(space, box, weight)
+    lung = lung_there(space, box, weight)
     if not PARENCHYMA[0] < lung.fraction(space.host) < PARENCHYMA[1]:
         return None
     space.free[box] &= ~touched
     place = _place_of(core, inside, space.depth_m[box])
-    return PlacedLesion(insertion, growth, lung, place, _texture(space, box, lung, weight))
+    return PlacedLesion(insertion, growth, lung, place, texture_there(space, box, lung, weight))
 
 
 def _place_of(core: NDArray[np.bool_], inside: NDArray[np.bool_], depth_m: NDArray[np.float64]) -> str:
@@ -241,7 +241,7 @@ def _place_of(core: NDArray[np.bool_], inside: NDArray[np.bool_], depth_m: NDArr
     return PLACES[1] if depth_m[core].min() < GAP_M else PLACES[2]
 
 
-def _lung_there(space: _Space, box: Box, weight: NDArray) -> LungThere:
+def lung_there(space: Space, box: Box, weight: NDArray) -> LungThere:
     """Means of what is replaced, and from them the parenchyma between the vessels.
 
     Vessels that show raise the mean above the median by their share; of those too fine to show a share is assumed.
@@ -258,7 +258,7 @@ def _lung_there(space: _Space, box: Box, weight: NDArray) -> LungThere:
     return LungThere(max((mean - vessels * tissue) / (1 - vessels), 0.0), dark, HIDDEN_VESSELS)
 
 
-def _texture(space: _Space, box: Box, lung: LungThere, weight: NDArray) -> Image:
+def texture_there(space: Space, box: Box, lung: LungThere, weight: NDArray) -> Image:
     """How smoothed lung deviates from the parenchyma; what exceeds it by more than 15 % is vessel.
 
     Deviations have the mean zero over the insertion, so that they move what is replaced and change nothing of how much.
@@ -281,7 +281,7 @@ def _texture(space: _Space, box: Box, lung: LungThere, weight: NDArray) -> Image
     return Image(np.stack(layers), names, ("1",) * len(layers), (space.grid.voxel_m,) * 3, origin)
 
 
-def _smooth(space: _Space, values: NDArray, box: Box) -> NDArray[np.float64]:
+def _smooth(space: Space, values: NDArray, box: Box) -> NDArray[np.float64]:
     """Gaussian mean over the region's own voxels, in `box`."""
     sigma = TEXTURE_M / space.grid.voxel_m
     wide = tuple(slice(max(b.start - 3, 0), b.stop + 3) for b in box)
