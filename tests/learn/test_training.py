@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from darklung.core.checks import DarklungError
 from darklung.learn.checkpoint import CHECKPOINT_FILE, State
+from darklung.learn.data import Redraw
 from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict
 from darklung.learn.selection import dice
 from darklung.learn.train import train
@@ -78,6 +80,32 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):
     for name in ("model.json", "metrics.jsonl"):
         assert (whole / name).read_text() == (tmp_path / "killed" / name).read_text()
     assert list((tmp_path / "killed-scratch").iterdir()) == []
+
+
+def test_redrawn_cases_are_learned_from_and_a_killed_training_draws_the_same_again(make_case, tmp_path, monkeypatch):
+    asked = []
+
+    def cases(step):
+        asked.append(step)
+        return [replace(make_case(100 * step + i), subject=f"m{i}") for i in range(2)]
+
+    changes = {"redraw": Redraw(4, cases)}
+    whole = train(**options(make_case, tmp_path, "whole", **changes))
+    assert asked == [0, 0, 4, 8]  # once more at first, to tell one training from another
+    assert not same(whole, train(**options(make_case, tmp_path, "still")))
+    monkeypatch.setattr("darklung.learn.train.CHECKPOINT_SECONDS", 0.0)
+
+    def stop(share, text):
+        if text.startswith("step 6/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(**options(make_case, tmp_path, "killed", progress=stop, **changes))
+    asked.clear()
+    assert same(whole, train(**options(make_case, tmp_path, "killed", **changes)))
+    assert asked == [0, 4, 8]
+    with pytest.raises(DarklungError, match="redraw: wanted cases of the subjects"):
+        train(**options(make_case, tmp_path, "other", redraw=Redraw(4, lambda step: [make_case(7), make_case(8)])))
 
 
 def test_same_seed_same_weights_other_seed_other_weights(make_case, tmp_path):

@@ -42,6 +42,7 @@ class Plan:
     normalisation: Normalisation
     subjects_train: tuple[str, ...]
     subjects_validation: tuple[str, ...]
+    redraw_every: int = 0  # steps between draws of the training cases; 0: they stay
 
 
 @dataclass

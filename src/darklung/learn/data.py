@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
+from darklung.core.checks import check_finite, check_one_of, check_positive, check_range, check_shape, require
 from darklung.core.types import Image
 
 # Beyond this many standard deviations values are compressed smoothly (bone and streaks outside the lung reach 50).
@@ -56,6 +56,26 @@ class Case:
         require(int(self.target.max()) <= 1, f"target of {self.subject}: wanted 0 and 1, got {int(self.target.max())}")
         if self.hard is not None:
             check_shape(f"hard of {self.subject}", self.hard, axes, shape)
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """Training cases that change while a network learns.
+
+    Parameters
+    ----------
+    every : int
+        Steps between two draws; the first is at step 0.
+    cases : callable
+        ``cases(step)``: the training cases from a multiple of `every` on. They must depend on `step` alone, so that a
+        training that was killed goes on with the same.
+    """
+
+    every: int
+    cases: Callable[[int], Sequence[Case]]
+
+    def __post_init__(self) -> None:
+        check_range("redraw: every", self.every, 1, 10_000_000)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from darklung.learn.checkpoint import (
     save_checkpoint,
     write_model,
 )
-from darklung.learn.data import Case, Normalisation, fit_normalisation
+from darklung.learn.data import Case, Redraw, fit_normalisation
 from darklung.learn.device import choose_device, choose_precision, one_thread, place
 from darklung.learn.losses import Loss, make_loss
 from darklung.learn.network import make_network, size_multiple
@@ -48,12 +48,34 @@ class _Run:
     """What stays the same during one training."""
 
     plan: Plan
-    sources: list[Source]
     validation: list[tuple[NDArray[np.float32], Case]]
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss
     device: torch.device
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """What is learned from and chosen by."""
+
+    given: Sequence[Case]
+    validation: Sequence[Case]
+    redraw: Redraw | None
+
+    def changes(self, step: int) -> bool:
+        """Whether other training cases begin at `step`."""
+        return self.redraw is not None and step % self.redraw.every == 0
+
+    def training(self, step: int) -> Sequence[Case]:
+        """The training cases of `step`; drawn ones keep the subjects of the ones given."""
+        if self.redraw is None:
+            return self.given
+        cases = self.redraw.cases(step - step % self.redraw.every)
+        same = [c.subject for c in cases] == [c.subject for c in self.given]
+        require(same, "redraw: wanted cases of the subjects of cases_train, in their order")
+        _check_cases(cases, self.validation)
+        return cases
 
 
 def train(
@@ -64,6 +86,7 @@ def train(
     seed: int,
     scratch: Path,
     out: Path,
+    redraw: Redraw | None = None,
     network: str = "residual_attention_unet",
     widths: Sequence[int] = (16, 32, 48),
     loss: str = "dice_focal_boundary",
@@ -92,6 +115,9 @@ def train(
         Folder for the checkpoint; emptied of it at the end.
     out : Path
         Folder for ``model.safetensors``, ``model.json`` and ``metrics.jsonl``.
+    redraw : Redraw, optional
+        Cases that take the place of `cases_train` in turn, such as the same animals with other insertions. Normalisation
+        and everything about validation stay those of the cases given.
     network, loss, metric : str
         Short names (`NETWORKS`, `LOSSES`, `METRICS`) or ``package.module:function``.
     widths : sequence of int
@@ -136,9 +162,10 @@ def train(
         normalisation=fit_normalisation(cases=cases_train, channels=channels),
         subjects_train=tuple(c.subject for c in cases_train),
         subjects_validation=tuple(c.subject for c in cases_validation),
+        redraw_every=redraw.every if redraw else 0,
     )
     with one_thread():
-        _train(plan, cases_train, cases_validation, scratch, out, progress or _silent)
+        _train(plan, _Cases(cases_train, cases_validation, redraw), scratch, out, progress or _silent)
     return out
 
 
@@ -160,15 +187,16 @@ def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) 
     require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
 
 
-def _train(
-    plan: Plan, train_cases: Sequence[Case], validation_cases: Sequence[Case], scratch: Path, out: Path, progress: Progress
-) -> None:
-    run = _make_run(plan, train_cases, validation_cases)
-    key = fingerprint(plan, (*train_cases, *validation_cases))
+def _train(plan: Plan, cases: _Cases, scratch: Path, out: Path, progress: Progress) -> None:
+    run = _make_run(plan, cases.validation)
+    key = fingerprint(plan, (*cases.training(0), *cases.validation))
     state = load_checkpoint(scratch, key, run.network, run.optimizer) or State()
+    sources: list[Source] = []
     saved_at = time.monotonic()
     while state.step < plan.steps and not state.stopped:
-        value = _step(run, state.step)
+        if not sources or cases.changes(state.step):
+            sources = _make_sources(plan, cases.training(state.step))
+        value = _step(run, sources, state.step)
         state.step += 1
         state.add_loss(value)
         if state.step in _validation_steps(plan.steps):
@@ -183,18 +211,20 @@ def _train(
     clear_checkpoint(scratch)
 
 
-def _make_run(plan: Plan, train_cases: Sequence[Case], validation_cases: Sequence[Case]) -> _Run:
+def _make_run(plan: Plan, validation_cases: Sequence[Case]) -> _Run:
     device = choose_device()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.seed, "weights"))
         network = make_network(plan.network, channels=len(plan.normalisation.channels), dims=plan.dims, widths=plan.widths)
     place(network, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
+    validation = [(plan.normalisation.apply(c.image), c) for c in validation_cases]
+    return _Run(plan, validation, network, optimizer, make_loss(plan.loss), device)
+
+
+def _make_sources(plan: Plan, cases: Sequence[Case]) -> list[Source]:
     patch = (plan.patch,) * plan.dims
-    normalisation: Normalisation = plan.normalisation
-    sources = [make_source(case=c, normalisation=normalisation, patch=patch) for c in train_cases]
-    validation = [(normalisation.apply(c.image), c) for c in validation_cases]
-    return _Run(plan, sources, validation, network, optimizer, make_loss(plan.loss), device)
+    return [make_source(case=c, normalisation=plan.normalisation, patch=patch) for c in cases]
 
 
 def _rate(plan: Plan, step: int) -> float:
@@ -205,11 +235,11 @@ def _rate(plan: Plan, step: int) -> float:
     return float(plan.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, plan.steps - warm))))
 
 
-def _step(run: _Run, step: int) -> float:
+def _step(run: _Run, sources: Sequence[Source], step: int) -> float:
     """One optimizer step; returns the loss."""
     plan = run.plan
     rng = stream(plan.seed, "patches", step)
-    cut = draw_batch(sources=run.sources, patch=(plan.patch,) * plan.dims, batch=plan.batch, rng=rng)
+    cut = draw_batch(sources=sources, patch=(plan.patch,) * plan.dims, batch=plan.batch, rng=rng)
     data, target, distance, region = (
         torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for a in (cut.data, cut.target, cut.distance, cut.region)
     )
