@@ -47,6 +47,22 @@ def study_file(tmp_path, **parts):
             {"learning": {"folds": 40, "arms": {"x": ["attenuation"]}}},
             ["cohort.animals: wanted at least learning.folds = 40"],
         ),
+        (
+            {"learning": {"arms": {"x": ["attenuation"]}, "bank": {"per_case": [2, 1]}}},
+            ["study.yaml: learning.bank: per_case: wanted the smaller number first, 0 to 20 and not both 0, got 2, 1"],
+        ),
+        (
+            {"learning": {"arms": {"x": ["attenuation"]}, "bank": {"every": 0}}},
+            ["study.yaml: learning.bank.every: input should be greater than or equal to 1, got 0"],
+        ),
+        (
+            {"learning": {"arms": {"x": ["anisotropy"]}, "bank": {}}},
+            ["learning.bank: lesions change attenuation and dark_field..., not 'anisotropy' of arm 'x'"],
+        ),
+        (
+            {"kind": "radiographs", "data": "maps", "learning": {"arms": {"x": ["attenuation"]}, "bank": {}}},
+            ["learning.bank: puts lesions into volumes, so it belongs to studies of kind ct"],
+        ),
         ({"instrument": {"visibility": 1.2}, "scan": {"views": 0}}, ["instrument.visibility: ", "scan.views: "]),
     ],
 )

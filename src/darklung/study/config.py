@@ -144,6 +144,25 @@ class ReconstructionPart(Document):
         return self
 
 
+# What lesions of a bank change, or what stays as it is by its nature; other channels would contradict them.
+BANK_CHANNELS = re.compile(r"attenuation|dark_field(_-?\d+)?|noise")
+
+
+class BankPart(Document):
+    """Lesions drawn once that are put into the training animals again and again while a network learns."""
+
+    lesions: int = Field(24, ge=1, le=1000, description="lesions in the bank, like the training animals' own")
+    per_case: tuple[int, int] = Field((1, 2), description="fewest and most that an animal gets at a time; as many shams")
+    every: Count = Field(50, description="training steps until others are drawn")
+
+    @model_validator(mode="after")
+    def _check(self) -> BankPart:
+        low, high = self.per_case
+        if not 0 <= low <= high or not 1 <= high <= 20:
+            raise ValueError(f"per_case: wanted the smaller number first, 0 to 20 and not both 0, got {low}, {high}")
+        return self
+
+
 class LearningPart(Document):
     """What is trained: one network for each arm and fold, alike but for its channels."""
 
@@ -158,6 +177,9 @@ class LearningPart(Document):
     learning_rate: float = Field(4e-3, gt=0)
     folds: int = Field(3, ge=2)
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
+    bank: BankPart | None = Field(
+        None, description="fresh lesions for the training animals; kind ct only, none if not given"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> LearningPart:
@@ -260,6 +282,13 @@ class CTStudy(Document):
             raise ValueError(
                 f"cohort.animals: wanted at least learning.folds = {self.learning.folds}, got {self.cohort.animals}"
             )
+        if self.learning.bank:
+            for arm, channels in self.learning.arms.items():
+                for name in channels:
+                    if not BANK_CHANNELS.fullmatch(name):
+                        raise ValueError(
+                            f"learning.bank: lesions change attenuation and dark_field..., not {name!r} of arm {arm!r}"
+                        )
         return self
 
 
@@ -287,6 +316,12 @@ class RadiographStudy(Document):
     insertion: InsertionPart = InsertionPart()
     learning: LearningPart
     evaluation: EvaluationPart = EvaluationPart.model_validate({"tile": "2.4 mm"})
+
+    @model_validator(mode="after")
+    def _check(self) -> RadiographStudy:
+        if self.learning.bank:
+            raise ValueError("learning.bank: puts lesions into volumes, so it belongs to studies of kind ct")
+        return self
 
 
 Study = CTStudy | RadiographStudy

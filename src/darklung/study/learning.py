@@ -52,6 +52,18 @@ def learn(context: Context) -> None:
             case_of(path, animal, channels)[1] for path, animal in zip(context.inputs.get(name, ()), p[f"{name}_animals"])
         ]
 
+    redraw = None
+    if part.bank:
+        from darklung.study.bank import make_redraw
+
+        redraw = make_redraw(
+            context.inputs["training"],
+            p["training_animals"],
+            channels=channels,
+            part=part.bank,
+            facts=p["bank"],
+            seed=p["seed"],
+        )
     train(
         cases_train=cases("training"),
         cases_validation=cases("validation"),
@@ -67,6 +79,7 @@ def learn(context: Context) -> None:
         seed=p["seed"],
         scratch=context.scratch,
         out=context.out,
+        redraw=redraw,
         progress=context.progress,
     )
 

@@ -51,6 +51,16 @@ CODE = {
         "study.cases",
     ),
     "learn": ("learn", "study.learning", "study.cases"),
+    "learn with a bank": (
+        "learn",
+        "phantom",
+        "physics",
+        "tomo",
+        "study.learning",
+        "study.bank",
+        "study.insertion.scale",
+        "study.cases",
+    ),
     "predict": ("learn", "study.learning", "study.cases"),
     "evaluate": ("evaluate", "study.learning", "study.sites", "study.cases"),
     "report": ("report", "study.reporting", "study.cases", "study.learning"),
@@ -165,7 +175,7 @@ def _comparison_tasks(
     for arm in study.learning.arms:
         models = []
         for fold, (training, validation, tested) in enumerate(rounds):
-            models.append(_learn_task(study, arm, fold, training, validation))
+            models.append(_learn_task(study, arm, fold, training, validation, sites))
             tasks.append(models[-1])
             own = (models[-1].name,)
             for role, group in (("validation", validation), ("test", tested)):
@@ -211,7 +221,9 @@ def _rounds(members: Sequence[Member], *, folds: int, seed: int, separate_test: 
     return rounds
 
 
-def _learn_task(study: Study, arm: str, fold: int, training: Sequence[Member], validation: Sequence[Member]) -> Task:
+def _learn_task(
+    study: Study, arm: str, fold: int, training: Sequence[Member], validation: Sequence[Member], sites: Mapping[str, str]
+) -> Task:
     parameters = {
         "learning": _one_arm(study, arm),
         "arm": arm,
@@ -220,8 +232,14 @@ def _learn_task(study: Study, arm: str, fold: int, training: Sequence[Member], v
         # The same for every arm: all arms see the same patches in the same order.
         "seed": derive_seed(study.seed, "learn", fold),
     }
+    code = CODE["learn"]
+    if isinstance(study, CTStudy) and study.learning.bank:
+        from darklung.study.bank import bank_facts
+
+        parameters["bank"] = bank_facts(study, [sites.get(m.animal, "") for m in training])
+        code = CODE["learn with a bank"]
     inputs = {"training": tuple(m.task for m in training), "validation": tuple(m.task for m in validation)}
-    return Task("learn", f"{arm}-fold{fold}", "darklung.study.learning:learn", parameters, inputs, CODE["learn"])
+    return Task("learn", f"{arm}-fold{fold}", "darklung.study.learning:learn", parameters, inputs, code)
 
 
 def _predict_task(study: Study, arm: str, item: str, models: tuple[str, ...], members: Sequence[Member]) -> Task:
