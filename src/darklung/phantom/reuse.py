@@ -85,11 +85,15 @@ def reuse_lesions(
         check_shape("region, taken, scattering", values, "z, y, x", attenuation.shape)
     same = all(abs(one.voxel_m - grid.voxel_m) < 1e-3 * grid.voxel_m for one in bank)
     require(same, f"bank: wanted lesions on voxels of {grid.voxel_m:g} m")
-    space = _free_space(attenuation, scattering, region, grid, taken, host)
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
+    room, free = depth, region & (depth > max(EDGE_M, 0.5 * grid.voxel_m))
+    if taken.any():
+        away = ndimage.distance_transform_edt(~taken) * grid.voxel_m - (GAP_M + RIM_WIDTH_M[1])
+        room, free = np.minimum(depth, away), free & (away > 0)
+    space = Space(grid, region, depth, free, attenuation, scattering, host, EDGE_M, False)
     made = Reused(
         np.zeros(region.shape), np.zeros((len(scattering), *region.shape)), *np.zeros((2, *region.shape), np.uint16)
     )
-    room = ndimage.distance_transform_edt(np.pad(space.free, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
     for number in range(1, count + 1):
         before = space.free.copy()
         pair = [_find(space, room, bank, stream(seed, kind, number)) for kind in ("lesion", "sham")]
@@ -100,16 +104,6 @@ def reuse_lesions(
         _put(made, made.lesions, number, space, *pair[0], blur_m)
         _put(made, made.shams, number, space, _as_sham(pair[1][0], ratios), pair[1][1], blur_m)
     return made
-
-
-def _free_space(
-    attenuation: NDArray, scattering: Sequence[NDArray], region: NDArray, grid: Grid, taken: NDArray, host: Host
-) -> Space:
-    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
-    free = region & (depth > max(EDGE_M, 0.5 * grid.voxel_m))
-    if taken.any():
-        free &= ndimage.distance_transform_edt(~taken) * grid.voxel_m > GAP_M + RIM_WIDTH_M[1]
-    return Space(grid, region, depth, free, attenuation, scattering, host, EDGE_M, False)
 
 
 def _find(
