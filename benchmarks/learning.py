@@ -4,18 +4,30 @@
 
 For patches and batches of several sizes: seconds a step (median), microseconds a voxel, and the share of the floating-point
 rate that a matrix product of the same core reaches (the limit). Rows of one run are comparable; decision 070 quotes them.
+Then what a bank costs (decision 049): reading a case, drawing other lesions for it and making it ready for patches.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from darklung.core.geometry import centred_axis
+from darklung.core.types import Image
+from darklung.learn.data import fit_normalisation
 from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
 from darklung.learn.network import make_network
+from darklung.learn.patches import make_source
+from darklung.study.bank import bank_facts, make_redraw
+from darklung.study.cases import StoredCase, save_case
+from darklung.study.config import BankPart, CTStudy
+from darklung.study.insertion.scale import Scale
 
 CASES = (  # dims, patch, batch, widths
     (3, 16, 4, (16, 32, 48)),
@@ -26,6 +38,8 @@ CASES = (  # dims, patch, batch, widths
     (2, 32, 8, (16, 32, 48)),
 )
 CHANNELS = 3
+NAMES = ("attenuation", "dark_field", "dark_field_0", "dark_field_90", "noise", "anisotropy")
+VOLUMES = ((300e-6, (54, 44, 58)), (120e-6, (135, 110, 145)))  # voxel [m], shape: lungs of a mouse
 
 
 def median_seconds(work, repeats):
@@ -66,6 +80,39 @@ def make_step(dims, patch, batch, widths, channels_last):
     return step
 
 
+def lung_case(voxel_m, shape):
+    """An ellipsoid of noisy lung in tissue, with no lesion."""
+    z, y, x = np.meshgrid(*(centred_axis(n, voxel_m) / (0.45 * n * voxel_m) for n in shape), indexing="ij")
+    region = z**2 + y**2 + x**2 < 1
+    levels = np.array([0.3 * Scale("", 70.0, 3e-6).tissue_per_m, 40.0, 45.0, 35.0, 40.0, 0.1])[:, None, None, None]
+    noise = np.random.default_rng(0).standard_normal((6, *shape))
+    data = (levels * np.where(region, 1, 0.3) * (1 + 0.05 * noise)).astype(np.float32)
+    data[0][~region] /= 0.1
+    empty = np.zeros(shape, bool)
+    image = Image(data, NAMES, ("1/m",) * 6, (voxel_m,) * 3)
+    return StoredCase(image, empty, region, empty.astype(np.uint16), empty, ())
+
+
+def redraw_seconds(voxel_m, shape, repeats=5):
+    """Median time of one case with two lesions and two shams, drawn by the hybrid arm."""
+    part = BankPart(lesions=24, per_case=(2, 2))
+    study = CTStudy(kind="ct", name="benchmark")
+    channels = ("attenuation", "dark_field_0", "dark_field_90")
+    with tempfile.TemporaryDirectory() as folder:
+        save_case(Path(folder) / "case", lung_case(voxel_m, shape))
+        redraw = make_redraw(
+            [Path(folder) / "case"], ["m"], channels=channels, part=part, facts=bank_facts(study, [""]), seed=1
+        )
+        normalisation = fit_normalisation(cases=redraw.cases(0), channels=channels)
+        steps = iter(range(0, 1000, 50))
+
+        def work():
+            for case in redraw.cases(next(steps)):
+                make_source(case=case, normalisation=normalisation, patch=(16, 16, 16))
+
+        return median_seconds(work, repeats)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each row")
@@ -85,6 +132,12 @@ def main():
             name = f"{patch}^{dims}"
             text = f"{seconds:8.3f} {1e6 * seconds / (batch * patch**dims):9.1f} {speed / 1e9:8.1f} {speed / rate:8.0%}"
             print(f"{name:>12} {batch:5d} {'-'.join(map(str, widths)):>12} {text}", flush=True)
+        base = median_seconds(make_step(*CASES[0], options.channels_last), options.steps)
+        print(f"\nbank: two lesions and two shams in a case, drawn anew; a step of {CASES[0][1]}^3 takes {base:.3f} s")
+        for voxel_m, shape in VOLUMES:
+            seconds = redraw_seconds(voxel_m, shape)
+            told = f"{seconds:.3f} s a case = {seconds / base:.1f} steps"
+            print(f"  {'x'.join(map(str, shape))} at {1e6 * voxel_m:.0f} um: {told}", flush=True)
 
 
 if __name__ == "__main__":
