@@ -30,7 +30,7 @@ from darklung.phantom.grid import make_grid
 from darklung.phantom.lesions import edit
 from darklung.phantom.lungs import LungBuilder
 from darklung.phantom.thorax import build_thorax
-from darklung.phantom.volume import PlacedLesion, VolumeChanges, place_insertions, volume_changes
+from darklung.phantom.volume import PlacedLesion, VolumeChanges, place_insertions
 from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
@@ -41,7 +41,7 @@ from darklung.study.insertion.beam import shadows_of
 from darklung.study.insertion.frames import RawInput, changed_views
 from darklung.study.insertion.projections import changed_projections
 from darklung.study.insertion.scale import Scale
-from darklung.study.insertion.volumes import Planned
+from darklung.study.insertion.volumes import Planned, drawn_changes, volume_noise
 from darklung.tomo.methods import Volumes, fbp_method
 
 INSTRUMENT = make_instrument()
@@ -242,7 +242,7 @@ def pulls_of(pair: Pair, setting: Setting) -> dict[str, Pulls]:
         for name in ("attenuation", "dark_field", "phase"):
             out[f"{route}: {name.replace('_', ' ')}"] = retrieved_pulls(new, exact, plain, mask, name)
     blur = (0.0, 0.5 * setting.voxel_m, 0.5 * setting.voxel_m)
-    changes = volume_changes(pair.plan.placed, pair.plan.grid, pair.plan.region, host=pair.plan.host, blur_m=blur)
+    changes = drawn_changes(pair.plan, blur, volume_noise(pair.plan))
     out |= dict(volume_pulls(pair, volumes(exact), volumes(plain), changes))
     return out
 

@@ -24,8 +24,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from darklung.phantom.volume import volume_changes
 from darklung.retrieve.stepping import retrieve
+from darklung.study.insertion.volumes import Planned, drawn_changes, volume_noise
 from darklung.tomo.methods import Volumes
 from insertion import LESIONS, Setting, inserted_frames, make_pair, mouse, scanned, volumes
 
@@ -65,10 +65,10 @@ def band(found: Volumes, distance: np.ndarray, levels: Sequence[float]) -> list[
     return [float(n) for n in numbers]
 
 
-def changed(found: Volumes, setting: Setting, plan: object) -> Volumes:
+def changed(found: Volumes, setting: Setting, plan: Planned) -> Volumes:
     """A volume with the plan inserted, as `darklung insert` does it."""
     blur = (0.0, 0.5 * setting.voxel_m, 0.5 * setting.voxel_m)
-    changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur)
+    changes = drawn_changes(plan, blur, volume_noise(plan))
     return Volumes(
         (found.attenuation + changes.attenuation).astype(np.float32),
         (found.dark_field + changes.scattering).astype(np.float32),

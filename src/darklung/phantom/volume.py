@@ -20,6 +20,7 @@ from darklung.phantom.bank import DRAWABLE, BankLesion, Host, LungThere, Texture
 from darklung.phantom.families import MM, family
 from darklung.phantom.grid import Grid
 from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, Growth, LesionRequest, draw_growth
+from darklung.phantom.residual import TEXTURE_M
 
 Centre = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -28,7 +29,6 @@ PLACES = ("across edge", "near edge", "inside")
 TRIES, CENTRES = 12, 60
 FINE = 2  # points along a voxel at which insertions are drawn
 GAP_M = 0.3 * MM
-TEXTURE_M = 0.25 * MM  # lung's texture coarser than this (standard deviation of a Gaussian) is replaced with the lung
 MOST_TEXTURE = 0.4
 VESSEL_EXCESS = 0.15  # parenchyma that is denser than its mean by more holds a vessel
 HIDDEN_VESSELS = 0.03  # share of vessels in lung that a reconstruction does not show as such; in all 3 to 8 % are vessels
@@ -326,6 +326,7 @@ def volume_changes(
     *,
     host: Host,
     blur_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    texture: NDArray[np.float64] | None = None,
 ) -> VolumeChanges:
     """Draw insertions on the voxels of a volume.
 
@@ -338,6 +339,8 @@ def volume_changes(
     host : Host
     blur_m : (z, y, x)
         Standard deviations of the reconstruction's blur [m], applied to the changes, not to the labels.
+    texture : (z, y, x) array, optional
+        Fine texture of attenuation that goes with the lung where a core replaces it [1/m] (`residual.fine_texture`).
     """
     directions = max((len(p.lung.scattering_per_m) for p in placed), default=0)
     attenuation = np.zeros(grid.shape)
@@ -355,6 +358,8 @@ def volume_changes(
         scattering[(slice(None), *box)] += changes[1]
         if not one.sham:
             own = _coarse(lesion.share) * inside
+            if texture is not None:
+                attenuation[box] -= own * texture[box]
             share[box] = np.maximum(share[box], own)
             instances[box][own > 0.5] = one.insertion.number
     return VolumeChanges(attenuation, scattering, share, instances)

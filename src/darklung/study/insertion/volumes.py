@@ -14,6 +14,7 @@ from darklung.features.lung import lung_region
 from darklung.io.images import load_image, save_image
 from darklung.phantom.bank import Host
 from darklung.phantom.grid import Grid
+from darklung.phantom.residual import fine_texture, tissue_noise
 from darklung.phantom.volume import PlacedLesion, VolumeChanges, contrast_of, place_insertions, volume_changes, volume_grid
 from darklung.pipeline import Context
 from darklung.study.insertion.contact import make_tile, save_tiles
@@ -95,9 +96,27 @@ def insert_volume(context: Context) -> None:
     p = context.parameters
     plan = plan_volume(p, Path(p["paths"]["source"]))
     context.progress(0.5, "placed")
-    changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=volume_blur(p, plan.grid.voxel_m))
+    noise = volume_noise(plan)
+    changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), noise)
     save_image(context.out / "image.ome.zarr", changed_image(plan, changes))
-    finish_volume(context, plan, changes, {"route": "volume"})
+    told = "left: the noise is not known" if noise is None else f"replaced down to a noise of {noise:.3g} 1/m"
+    finish_volume(context, plan, changes, {"route": "volume", "fine_texture": told})
+
+
+def volume_noise(plan: Planned) -> float | None:
+    """Noise of attenuation [1/m]: of the reconstruction's noise map, or seen in soft tissue; None where there is neither."""
+    if "attenuation_noise" in plan.image.names:
+        return float(np.nanmedian(plan.image.channel("attenuation_noise")[plan.region]))
+    attenuation, voxel = plan.image.channel("attenuation"), plan.grid.voxel_m
+    return tissue_noise(attenuation, plan.region, tissue_per_m=plan.host.tissue_per_m, voxel_m=voxel)
+
+
+def drawn_changes(plan: Planned, blur_m: tuple[float, float, float], noise_per_m: float | None) -> VolumeChanges:
+    """The plan on the volume's voxels; fine texture goes with the lung where the noise is known, which stays."""
+    attenuation, texture = plan.image.channel("attenuation"), None
+    if noise_per_m is not None:
+        texture = fine_texture(attenuation, plan.region, noise_per_m=noise_per_m, voxel_m=plan.grid.voxel_m)
+    return volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_m, texture=texture)
 
 
 def volume_blur(p: Any, voxel_m: float) -> tuple[float, float, float]:
