@@ -195,7 +195,8 @@ def _train(plan: Plan, cases: _Cases, scratch: Path, out: Path, progress: Progre
     saved_at = time.monotonic()
     while state.step < plan.steps and not state.stopped:
         if not sources or cases.changes(state.step):
-            sources = _make_sources(plan, cases.training(state.step))
+            sources.clear()  # two sets at once may be more than the memory holds
+            sources += _make_sources(plan, cases.training(state.step))
         value = _step(run, sources, state.step)
         state.step += 1
         state.add_loss(value)
