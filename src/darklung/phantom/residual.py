@@ -41,8 +41,8 @@ def fine_texture(values: NDArray, region: NDArray[np.bool_], *, noise_per_m: flo
     """What to take away where lung is replaced, so that only as much fine structure stays as the scan has noise.
 
     The residual r of a Gaussian mean holds noise and texture, which cannot be told apart voxel by voxel; taking away
-    (1 − σ_noise/σ_r) r leaves a residual with the standard deviation of the noise. Not modelled: noise that differs from place
-    to place, and that what stays is correlated as texture is.
+    (1 − σ_noise/σ_r) r leaves a residual with the standard deviation of the noise. Not modelled: noise that differs from
+    place to place, and that what stays is correlated as texture is.
 
     Parameters
     ----------
