@@ -15,6 +15,7 @@ from darklung.core.types import Phantom
 from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.effects import Effects, Stability
+from darklung.simulate.objects import body_with_lung
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 
@@ -23,25 +24,8 @@ AIR = np.r_[0:9, 87:96]
 FLAWS = Effects(stability=Stability(dose_jitter=0.05, phase_drift_rad=0.5))
 
 
-def mouse():
-    """A body of 18 mm with one lung of 7 mm."""
-    y, x = VOXEL_M * (np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2)
-    shape = (DEPTH, SIZE, SIZE)
-    body = np.broadcast_to(np.hypot(y, x) < 0.009, shape)
-    lung = np.broadcast_to(np.hypot(y, x - 0.0025) < 0.0035, shape)
-    axis = np.zeros((3, *shape), np.float32)
-    axis[2] = 1
-    return Phantom(
-        voxel_m=VOXEL_M,
-        materials=("soft_tissue",),
-        density=(np.where(lung, 0.315, 1.0) * body)[None].astype(np.float32),
-        tissue_fraction=np.where(lung, 0.3, 0).astype(np.float32),
-        interface_density_per_m=np.where(lung, 8e4, 0).astype(np.float32),
-        aspect=np.ones(shape, np.float32),
-        axis=axis,
-        lobes=lung.astype(np.uint8),
-        instances=np.zeros(shape, np.uint16),
-    )
+def mouse() -> Phantom:
+    return body_with_lung(voxel_m=VOXEL_M, shape=(DEPTH, SIZE, SIZE))
 
 
 def errors(groups, repeats, options, seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from darklung.io.images import load_image, save_image
 from darklung.pipeline.record import write_json
 from darklung.study.blocks import change_projections
 from darklung.study.calibration_file import Calibration, load_calibration, provenance
+
+T = TypeVar("T")
 
 CHANNEL = "dark_field"
 OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
@@ -106,6 +108,13 @@ def apply_calibration(
     record = {**provenance("darklung calibrate apply", files), "sources": [str(s) for s in sources], "options": options}
     write_json(out / "record.json", record)
     return "\n".join(lines)
+
+
+def _held(value: T | None, where: object, what: str) -> T:
+    """`value`, unless the file is without it."""
+    if value is None:
+        raise DarklungError(f"{where}: wanted {what}, got none")
+    return value
 
 
 def read_scattering(source: Path, thickness_m: float | None) -> Scattering:
@@ -201,12 +210,10 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
 
     require(source.suffix.lower() in (".h5", ".hdf5"), f"{source}: wanted projections (HDF5) in three or more directions")
     read = _of_projections(load(source, Projections), 1.0)
-    assert loaded.fibres is not None  # noqa: S101
-    assert read.directions_rad is not None  # noqa: S101
+    directions = _held(read.directions_rad, source, "projections with directions")
+    fibres = _held(loaded.fibres, "calibration", "a calibration of fibres")
     with np.errstate(invalid="ignore"):
-        found = orientations(
-            loaded.fibres, dark_field=read.epsilon, variance=read.variance, directions_rad=read.directions_rad
-        )
+        found = orientations(fibres, dark_field=read.epsilon, variance=read.variance, directions_rad=directions)
     channels = {
         "dark_field_mean": ("1", found.mean),
         "modulation": ("1", found.modulation),
@@ -242,8 +249,7 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
 def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> list[str]:
     from darklung.correct.ladder import find_correction
 
-    knowledge, used = loaded.knowledge, method or loaded.method
-    assert knowledge is not None  # noqa: S101
+    knowledge, used = _held(loaded.knowledge, "calibration", "a calibration of wedges"), method or loaded.method
     correction = find_correction(used)
     target = out / "projections.h5"
     # Methods that segment, and a user's own, may look at all views.
@@ -256,10 +262,8 @@ def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> lis
 def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]:
     from darklung.correct.units import to_reference_spectrum
 
-    own, other = loaded.knowledge, load_calibration(like).knowledge
-    assert own is not None  # noqa: S101
-    if other is None:
-        raise DarklungError(f"{like}: wanted a calibration of wedges")
+    own = _held(loaded.knowledge, "calibration", "a calibration of wedges")
+    other = _held(load_calibration(like).knowledge, like, "a calibration of wedges")
     reference = replace(other.response, reference_energy_kev=own.response.reference_energy_kev)
     options: dict[str, Any] = {"exponent": own.exponent, "material": own.material, "max_thickness_m": own.max_thickness_m}
     target = out / "projections.h5"
@@ -269,8 +273,7 @@ def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]
 
 def _units(loaded: Calibration, source: Path, out: Path) -> list[str]:
     read = read_scattering(source, None)
-    unit = loaded.unit
-    assert unit is not None  # noqa: S101
+    unit = _held(loaded.unit, "calibration", "a calibration of units")
     value, variance = unit.units(read.epsilon, read.variance)
     channels = {"scatter_units": ("SU", value), "scatter_units_error": ("SU", np.sqrt(variance))}
     _write(out, read, channels)
