@@ -137,14 +137,14 @@ def scikit_image(data, size, angles, slices):
     from skimage.transform import iradon, radon
 
     degrees = np.degrees(angles)
-    image = section(size, size // 2, 2)
-    stack = [d.T for d in data]
+    image = section(size, size // 2, 2).astype(np.float32)
+    stack = [d.T.astype(np.float32) for d in data]
 
     def back(sinogram, filter_name):
         return iradon(sinogram, theta=degrees, filter_name=filter_name, circle=True)
 
     result = {
-        "forward": timed(lambda: [radon(image, theta=degrees, circle=False) for _ in range(slices)]),
+        "forward": timed(lambda: [radon(image, theta=degrees, circle=True) for _ in range(slices)]),
         "back": timed(lambda: [back(stack[0], None) for _ in range(slices)]),
         "fbp": timed(lambda: [back(stack[0], "ramp") for _ in range(slices)]),
     }

@@ -164,3 +164,13 @@ def test_dark_signal_bad_pixels_and_flat_pixels_survive_the_pixelwise_fit():
     for name in ("attenuation", "dark_field", "phase", "dark_field_variance"):
         assert np.isfinite(getattr(found, name)).all(), name
     assert float(np.median(found.attenuation)) == pytest.approx(np.log(2), abs=0.01)
+
+
+def test_likelihood_climbs_where_hardly_a_photon_is_expected():
+    """A step without counts shortens the way to the maximum; it must not turn it round."""
+    counts = np.array([11, 6, 0, 4, 12], dtype=float).reshape(5, 1, 1)
+    found, _, _ = fit_pixelwise(counts, np.zeros((1, 1)), nominal_steps(equidistant(5)), LIKELIHOOD)
+    matrix = np.stack([np.ones(5), np.cos(equidistant(5)), np.sin(equidistant(5))], axis=1)
+    expected = matrix @ found[:, 0, 0]
+    assert (expected > 0).all()
+    assert (counts[:, 0, 0] * np.log(expected) - expected).sum() > 39.34

@@ -163,10 +163,11 @@ def recommend(
     enough, else the inversion is recommended, said to be unchecked.
     """
     error = float(np.median(series.dark_field_error))
-    with_second = bool((series.second_m > 0).any())
+    with_second = bool((~series.foam & (series.second_m > 0) & _inner(series)).any())
 
     def worst(row: Judged) -> float:
-        return max(row.bias, row.second) if with_second else row.bias
+        # A method that leaves steps of the second material without a value is no method for them.
+        return max(row.bias, np.inf if np.isnan(row.second) else row.second) if with_second else row.bias
 
     def limit(row: Judged) -> float:
         return BIAS_LIMIT + 2 * error * row.noise
@@ -181,6 +182,8 @@ def recommend(
         return f"false -ln D at most {worst(row):.4f} on held-out steps (limit {limit(row):.4f})"
 
     if series.foam.any():
+        good = [row for row in good if np.isfinite(row.foam)]
+        require(bool(good), "foam: no method leaves its steps a mean signal above 0; wanted steps with foam in the beam")
         steadiest = min(row.foam for row in good)
         best = next(row for row in good if row.foam <= max(CHANGE_LIMIT / 3 + 2 * row.foam_error, 1.1 * steadiest))
         return best.told, f"{told(best)}, foam steady within {100 * best.foam:.1f} %"

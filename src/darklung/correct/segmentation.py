@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.checks import require
 from darklung.core.types import Projections
 from darklung.correct.materials import correct_two_materials
 from darklung.correct.response import SpectralResponse
@@ -52,8 +51,6 @@ def segmented_path(
         Too few views to reconstruct, or a cone beam.
     """
     g = projections.parallel()
-    if not isinstance(g, ParallelGeometry):
-        raise DarklungError(f"segmentation: wanted projections in parallel beam, got {type(g).__name__}")
     require(g.views >= FEWEST_VIEWS, f"segmentation: wanted at least {FEWEST_VIEWS} views of a turn, got {g.views}")
     densities = [MATERIALS[name].density_g_cm3 for name in materials]
     energy = response.reference_energy_kev

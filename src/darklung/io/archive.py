@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_finite, check_one_of, require
 from darklung.core.types import Scan
 from darklung.io.description import RawScan
-from darklung.io.hdf5 import SCHEMA
+from darklung.io.hdf5 import SCHEMA, whole_file
 
 FORMATS = ("hdf5", "nxtomo")
 AXES = ("direction", "view", "step", "row", "col")
@@ -41,13 +41,8 @@ def write_scan(path: Path, scan: Scan, *, form: str = "hdf5") -> None:
         Counts that are not finite or negative in a pixel not marked bad; the line names the view.
     """
     check_one_of("form", form, FORMATS)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(partial, "w") as file:
-            (_write_own if form == "hdf5" else _write_nxtomo)(file, scan)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        (_write_own if form == "hdf5" else _write_nxtomo)(file, scan)
 
 
 def describe_scan(path: Path, scan: Scan, raw: RawScan, *, form: str = "hdf5") -> Path:
@@ -78,9 +73,14 @@ def describe_scan(path: Path, scan: Scan, raw: RawScan, *, form: str = "hdf5") -
     content["view_times"] = [f"{value!r} s" for value in scan.view_time_s[0].tolist()]
     content["flat_times"] = [f"{value!r} s" for value in scan.flat_time_s[0].tolist()]
     content["axis_col"] = float(scan.parallel().axis_col)
+    for name in ("view_doses", "flat_doses"):
+        if getattr(raw, name) is not None:
+            content[name] = list(getattr(raw, name))
     content["retrieval"] = raw.retrieval.model_dump(mode="json", exclude_defaults=True)
     place = path.with_suffix(".yaml")
-    place.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    os.replace(partial, place)
     return place
 
 
@@ -150,9 +150,11 @@ def _write_nxtomo(file: h5py.File, scan: Scan) -> None:
 
 
 def import_scans(
-    scans: list[tuple[RawScan, Callable[[], Scan]]], out: Path, *, form: str = "hdf5"
+    scans: list[tuple[RawScan, Callable[[], Scan]]], out: Path, *, form: str = "hdf5", keep: Iterable[Path] = ()
 ) -> list[tuple[str, Path, Scan]]:
     """Write each scan and its description: to `out` if it names a file and there is one scan, else to ``out/NAME.h5``.
+
+    Nothing is written if that would replace one of the files to `keep`, such as what the scans are read from.
 
     Returns
     -------
@@ -160,9 +162,15 @@ def import_scans(
     """
     file = out.suffix in (".h5", ".hdf5", ".nx", ".nxs")
     require(not file or len(scans) == 1, f"{out}: {len(scans)} scans need a folder, not a file")
+    paths = [
+        out if file else out / f"{''.join(c if c.isalnum() or c in '._-' else '_' for c in raw.name)}.h5" for raw, _ in scans
+    ]
+    require(len(set(paths)) == len(paths), f"{out}: two scans would be the same file, wanted names that differ in letters")
+    kept = {path.resolve() for path in keep}
+    for path in (new for p in paths for new in (p, p.with_suffix(".yaml"))):
+        require(path.resolve() not in kept, f"{path}: the scan is read from this file; wanted another place for the copy")
     done = []
-    for raw, load in scans:
-        path = out if file else out / f"{''.join(c if c.isalnum() or c in '._-' else '_' for c in raw.name)}.h5"
+    for (raw, load), path in zip(scans, paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         scan = load()
         require(

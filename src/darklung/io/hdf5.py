@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,17 +25,27 @@ COMPRESSED = {"Phantom"}
 T = TypeVar("T")
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file that appears at `path` when it is complete, and not at all after an error."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with h5py.File(partial, "w") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def save(path: Path, value: Any) -> None:
     """Write one of `TYPES` to `path`; the file appears whole or not at all.
 
     Each dataset carries the names of its axes where the type's checks state them, and every group the name of its type,
     so that the file can be read with any HDF5 tool.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with h5py.File(partial, "w") as file:
+    with whole_file(path) as file:
         file.attrs["darklung_schema"] = SCHEMA
         _write(file, value)
-    os.replace(partial, path)
 
 
 def save_projections(
@@ -54,9 +65,8 @@ def save_projections(
     -------
     Projections of the views to `keep`, or None
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     kept: dict[int, Projections] = {}
-    with h5py.File(partial, "w") as file:
+    with whole_file(path) as file:
         file.attrs["darklung_schema"], file.attrs["darklung_type"] = SCHEMA, "Projections"
         _write(file.create_group("geometry"), geometry)
         for views, block in blocks:
@@ -70,7 +80,6 @@ def save_projections(
             if "directions_rad" not in file:
                 file["directions_rad"] = block.directions_rad
             kept |= {view: _one_view(block, view - views.start) for view in keep if views.start <= view < views.stop}
-    os.replace(partial, path)
     return _joined([kept[view] for view in sorted(kept)]) if kept else None
 
 

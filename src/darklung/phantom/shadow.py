@@ -57,7 +57,7 @@ def make_solid(
     voxel = geometry.pixel_m / FINE
     z, y, x = placed.insertion.center_m
     reach = reach_m(placed.growth) + geometry.pixel_m
-    low = max(int(np.floor((z - reach) / geometry.pixel_m + geometry.rows / 2)), 0)
+    low = min(max(int(np.floor((z - reach) / geometry.pixel_m + geometry.rows / 2)), 0), geometry.rows - 1)
     high = min(int(np.ceil((z + reach) / geometry.pixel_m + geometry.rows / 2)), geometry.rows)
     rows = max(high - low, 1)
     heights = (low - geometry.rows / 2) * geometry.pixel_m + (np.arange(rows * FINE, dtype=np.float64) + 0.5) * voxel

@@ -32,7 +32,7 @@ GAP_M = 0.3 * MM
 MOST_TEXTURE = 0.4
 VESSEL_EXCESS = 0.15  # parenchyma that is denser than its mean by more holds a vessel
 HIDDEN_VESSELS = 0.03  # share of vessels in lung that a reconstruction does not show as such; in all 3 to 8 % are vessels
-LEAST_INSIDE = 0.5  # of a lesion that may cross the region's edge
+LEAST_INSIDE, MOST_INSIDE = 0.5, 0.9  # of an insertion across the region's edge
 PARENCHYMA = (0.05, 0.60)  # mean tissue fraction of what may be replaced
 
 
@@ -219,7 +219,7 @@ def _fitted(space: Space, number: int, kind: str, growth: Growth, centre: Centre
     core, touched = lesion.share > 0, lesion.touched > 0
     inside = space.region[box]
     if space.at_edge:
-        if lesion.share[inside].sum() < LEAST_INSIDE * lesion.share.sum():
+        if not LEAST_INSIDE <= lesion.share[inside].sum() / lesion.share.sum() <= MOST_INSIDE:
             return None
     elif not (space.depth_m[box][touched] > max(space.edge_m, 0.5 * grid.voxel_m)).all():
         return None

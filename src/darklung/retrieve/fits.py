@@ -153,7 +153,7 @@ def _climb(a, values, dark, weights, normal, c):  # type: ignore[no-untyped-def]
         share = 1.0
         for k in range(len(values)):
             now, then = _expected(a, c, k) + dark, _expected(a, new, k) + dark
-            if then < least:
+            if then < least and then < now:
                 share = min(share, 0.9 * now / (now - then))
         change = 0.0
         for m in range(len(c)):

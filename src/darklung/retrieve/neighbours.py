@@ -80,11 +80,10 @@ def restate(
     photons = np.where(usable, 1 / own, 0.0)
     square = expected_square(maps[6], photons)
     around = uniform_filter(photons.astype(np.float32), WIDTH, mode="nearest")
-    at, amplitude, phase = _growth_table()
-    even = np.linspace(0.0, at[-1], 2049)
+    even = np.linspace(0.0, 1.0 / WEAKEST, 2049)
     # The strength is known to a relative variance of π/2 (8/s + 16/s²)/24 only; the mean of 1/s is larger by that.
     unsure = 1 + np.pi / 2 * (8 * even + 16 * even**2) / OTHERS
-    growth = unsure * np.stack([np.interp(even, at, amplitude), np.interp(even, at, phase)])
+    growth = unsure * np.stack(noise_growth(1.0 / np.maximum(even, 1e-12)))
     _restate_all(maps, valid, *flat, square, around, growth, 1.0 / even[1], least_strength)
 
 

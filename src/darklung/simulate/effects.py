@@ -154,7 +154,7 @@ class Effects:
         Visibility lost because the fringe phase changes within a phantom's voxel: sinc of half its change in each
         direction. Without it only refraction resolved by the voxels counts (see `Protocol.supersampling`).
     gratings : Gratings or FlatMaps
-        Open beam; measured maps may be given as `darklung.simulate.flat.FlatMaps`.
+        Open beam; measured maps may be given as `FlatMaps`.
     """
 
     detector: Detector = field(default_factory=Detector)

@@ -272,6 +272,8 @@ def _scattering(scatterer: _Scatterer, fine: Geometry, directions_rad: tuple[flo
         flat = values.reshape(len(values), directions * nodes, fine.rows)
         total += _projected(flat, columns.columns_yx, scatterer.shape, fine, view).reshape(total.shape)
     for powder in scatterer.powders:  # isotropic: the same in all directions
+        if not len(powder.columns_yx):
+            continue
         values = powder.values(scatterer.stretch(powder.columns_yx, beam))
         total += _projected(values, powder.columns_yx, scatterer.shape, fine, view)
     return total

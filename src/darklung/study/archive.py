@@ -9,6 +9,7 @@ from darklung.core.checks import require
 from darklung.io.archive import import_scans
 from darklung.io.description import read_raw
 from darklung.io.frames import load_scan
+from darklung.study.raw import raw_files
 
 
 def import_described(description: Path, out: Path, *, form: str = "hdf5") -> str:
@@ -30,7 +31,8 @@ def import_described(description: Path, out: Path, *, form: str = "hdf5") -> str
     scans = [raw for raw, _ in read_raw(description)]
     names = [raw.name for raw in scans]
     require(len(set(names)) == len(names), f"{description}: two scans have the same name, wanted each once")
-    done = import_scans([(raw, partial(load_scan, raw, description)) for raw in scans], out, form=form)
+    keep = [description, *(path for raw in scans for path in raw_files(raw, description))]
+    done = import_scans([(raw, partial(load_scan, raw, description)) for raw in scans], out, form=form, keep=keep)
     lines = []
     for name, path, scan in done:
         shape = " × ".join(map(str, scan.frames.shape))

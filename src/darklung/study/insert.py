@@ -48,6 +48,8 @@ CODE = (
     "study.insert",
     "study.insertion",
     "study.cases",
+    "study.protocols",
+    "study.scanner",
 )
 
 
@@ -146,10 +148,12 @@ def insert_files(
         return "\n".join([t.name for t in tasks[:-1]] + [f"{len(tasks) - 1} copies in {out}"])
     about = {"source": str(source), "scale": scale, "options": chosen.model_dump(mode="json")}
     run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
+    for old in out.glob("contact_*"):
+        old.unlink()
     for found in sorted((out / TABLE).iterdir()):
         if found.name.startswith(("insertions.", "contact_")):
             (out / found.name).write_bytes(found.read_bytes())
-    return _told(out, len(tasks) - 1)
+    return _told(out, [t.name for t in tasks[:-1]])
 
 
 def parse_options(given: Sequence[str], **named: str | bool | None) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def collect(context: Context) -> None:
     contact_sheets(context.inputs["copies"], context.out)
 
 
-def _told(out: Path, copies: int) -> str:
+def _told(out: Path, copies: Sequence[str]) -> str:
     rows = load_table(out / "insertions")
     lines = [f"{'kind':<8}{'class':<14}{'number':>7}{'mm':>12}{'at edge':>9}{'mu ratio':>10}{'eps ratio':>11}"]
     for kind, tissue in sorted({(r["kind"], r["tissue"]) for r in rows}, key=lambda k: (k[0] != "lesion", k)):
@@ -210,10 +214,11 @@ def _told(out: Path, copies: int) -> str:
         edge = sum(r["place"] != "inside" for r in own)
         spread = f"{min(sizes):.2f}-{max(sizes):.2f}"
         lines.append(f"{kind:<8}{tissue:<14}{len(own):7d}{spread:>12}{edge:9d}{ratios[0]:10.2f}{ratios[1]:11.2f}")
-    skipped = [s for n in sorted((out / STAGE).glob("*/notes.json")) for s in json.loads(n.read_text()).get("skipped", ())]
+    notes = [json.loads((out / name / "notes.json").read_text()) for name in copies]
+    skipped = [s for one in notes for s in one.get("skipped", ())]
     if skipped:
         lines.append(f"{len(skipped)} more found no room in their lobe, see notes.json of each copy")
-    lines.append(f"{copies} copies; scans, labels and records: {out / STAGE}; tables and contact sheets: {out}")
+    lines.append(f"{len(copies)} copies; scans, labels and records: {out / STAGE}; tables and contact sheets: {out}")
     return "\n".join(lines)
 
 

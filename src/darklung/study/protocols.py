@@ -87,6 +87,14 @@ def ready_protocols() -> dict[str, Path]:
     return {path.stem: path for path in sorted(protocol_folder().glob("*.yaml"))}
 
 
+def protocol_path(target: str | Path) -> Path:
+    """The file itself, or that of a ready protocol."""
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    return ready_protocols()[check_one_of("protocol", str(target), ready_protocols())]
+
+
 def read_protocol(target: str | Path) -> ProtocolFile:
     """Read a protocol file, the scan of a study file of kind ct, or a ready protocol by its name.
 
@@ -95,9 +103,7 @@ def read_protocol(target: str | Path) -> ProtocolFile:
     DarklungError
         Neither a file nor a known name, or a file that makes no sense (each mistake with its path).
     """
-    path = Path(target)
-    if path.suffix not in (".yaml", ".yml"):
-        path = ready_protocols()[check_one_of("protocol", str(target), ready_protocols())]
+    path = protocol_path(target)
     content = read_yaml(path)
     if isinstance(content, dict) and content.get("kind") == "protocol":
         found: ProtocolFile = read_document(path, ProtocolFile)

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.streaks import STREAKED, find_streaks
 from darklung.core.types import Projections, Scan
 from darklung.io.documents import read_yaml
+from darklung.io.hdf5 import whole_file
 from darklung.io.tables import save_table
 from darklung.report.quality import QualityPage, write_quality
 
@@ -84,11 +84,15 @@ def _lobes(source: Path) -> list[tuple[str, Any]]:
 
 
 def _projections(source: Path) -> list[tuple[Path, str]]:
+    source = source.resolve()
     if source.is_file():
         return [(source, source.parent.name if source.name == "projections.h5" else source.stem)]
     found = sorted(source.glob("**/projections.h5"))
     require(bool(found), f"{source}: wanted a projections.h5, .npz maps with index.csv, or a description; found none")
-    return [(path, path.parent.name) for path in found]
+    names = [path.parent.name for path in found]
+    if len(set(names)) < len(names):  # the same name in two folders: tell them apart by the whole way
+        names = ["_".join(path.parent.relative_to(source).parts) for path in found]
+    return list(zip(found, names))
 
 
 def _lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def _lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
         "misfit": None,
     }
     findings = _findings(numbers)
-    with h5py.File(out / f"{name}.h5", "w") as file:
+    with whole_file(out / f"{name}.h5") as file:
         for key, values in (*maps.items(), ("valid", valid), ("streaked", streaks["flagged"])):
             file[key] = values
         file.attrs["pixel_m"] = image.spacing_m[0]

@@ -105,7 +105,7 @@ def reconstruct_files(
 
 def _with_maps(choices: Choices, stored: ProjectionsFile) -> Choices:
     """What belongs to a result unless the user says no: noise of filtered back-projection, what is known of a tensor."""
-    variances = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field") if n in stored.present)
+    variances = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field"))
     more: dict[str, dict[str, Any]] = {"fbp": {"noise": True} if variances else {}, "tensor": {"probes": 2}}
     return replace(choices, options={**more.get(choices.method, {}), **choices.options})
 

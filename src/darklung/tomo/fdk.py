@@ -220,8 +220,10 @@ def _short_side(u: NDArray) -> tuple[int, int]:
 def _half_fan(u: NDArray) -> NDArray:
     """Weights over a full turn: ½ where both u and −u are on the detector, rising to 1 where only u is."""
     reach = min(-u[0], u[-1])
-    if abs(u[0] + u[-1]) < 2 * abs(u[1] - u[0]) or reach <= 0:
+    if abs(u[0] + u[-1]) < 2 * abs(u[1] - u[0]):
         return np.full(len(u), 0.5)
+    if reach <= 0:  # the axis at the detector's edge or beyond: nothing is seen twice
+        return np.where(u == 0, 0.5, 1.0)
     side = 1.0 if u[-1] > -u[0] else -1.0
     return np.asarray(0.5 * (1 + np.sin(0.5 * np.pi * np.clip(side * u / reach, -1, 1))))
 

@@ -90,7 +90,7 @@ def plan_slabs(
     per_slice = bytes_per_slice or 4 * (3 * geometry.views * (cols + 6) + 2 * cols**2)
     output = 4 * cols**2 * geometry.rows * channels
     whole = int(per_slice * geometry.rows)
-    if geometry.rows <= multiple and whole <= memory_bytes:
+    if whole <= memory_bytes:
         return SlabPlan((slice(0, geometry.rows),), whole, output, halo)
     count = int((memory_bytes / per_slice - 2 * halo) // multiple) * multiple
     least = min(per_slice * (multiple + 2 * halo), per_slice * geometry.rows)

@@ -87,7 +87,7 @@ class TorchConeProjector:
         for rows, views in self._numba().bands():
             count = rows.stop - rows.start
             edges = torch.arange(count + 1, dtype=torch.float64, device=volume.device)
-            for part in self._chunks(count):
+            for part in self._chunks(max(count, self.shape[0])):
                 total = torch.nn.functional.pad(columns[part].double().cumsum(1), (1, 0))
                 for v in range(g.views):
                     first, weight, start, step = self._place(views[v].tolist(), part, taps, volume)

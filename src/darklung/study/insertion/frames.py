@@ -55,7 +55,8 @@ def insert_frames(context: Context) -> None:
         scale, scan = read_scale(p["scale"]), given.scan
         if p["paths"]["volume"]:
             names = [direction_name(a) for a in scan.directions_rad]
-            plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names)
+            height = scan.geometry.rows * scan.parallel().pixel_m
+            plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names, height_m=height)
             changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
             shadow = shadows_of(plan, scan.parallel(), blur_m=blur_of(p))
             write_frames(context, given, shadow, scale)

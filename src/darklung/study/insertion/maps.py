@@ -90,7 +90,7 @@ def insert_lobe(context: Context) -> None:
     notes = {
         "route": "radiograph of a lobe",
         "scale": "the lobe's own attenuation and dark field over its assumed thickness",
-        "thickness": f"{_options(p).thickness} m where the lobe attenuates most",
+        "thickness": f"{settings_of(p).greatest_thickness_m} m where the lobe attenuates most",
         "streak_pixels_avoided": int(avoid.sum()),
         "skipped": list(case.skipped),
     }

@@ -44,7 +44,9 @@ def insert_projections(context: Context) -> None:
     projections = load(Path(p["paths"]["source"]), Projections)
     scale = read_scale(p["scale"])
     if p["paths"]["volume"]:
-        plan = plan_volume(p, Path(p["paths"]["volume"]), directions=[direction_name(a) for a in projections.directions_rad])
+        names, detector = [direction_name(a) for a in projections.directions_rad], projections.parallel()
+        height = detector.rows * detector.pixel_m
+        plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names, height_m=height)
         changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
         shadow = shadows_of(plan, projections.parallel(), blur_m=blur_of(p))
         new = changed_projections(projections, shadow, scale=scale, seed=seed_of(p), progress=context.progress)

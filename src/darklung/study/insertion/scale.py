@@ -71,9 +71,15 @@ class Scale:
 
 
 def scale_files(text: str) -> dict[str, Path]:
-    """Files that a scale is read from."""
+    """Files that a scale is read from: its own, and of an instrument that of the spectrum."""
     path = Path(text)
-    return {"scale": path} if path.suffix in (".yaml", ".yml", ".json") else {}
+    if text == "own":
+        return {}
+    if path.suffix == ".json":
+        return {"scale": path}
+    from darklung.study.protocols import protocol_path, read_protocol
+
+    return {"scale": protocol_path(text), **read_protocol(text).instrument.files()}
 
 
 def read_scale(text: str) -> Scale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,12 @@ def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixe
         return [Found(_stem(source), "unknown", f"{HERE}.{route}", parameters, {})]
     if source.suffix in (".yaml", ".yml"):
         from darklung.io.description import read_raw
+        from darklung.study.raw import raw_files
 
-        names = [raw.name for raw, _ in read_raw(source)]
-        own = [{**parameters, "scan": name} for name in names]
-        return [Found(n, "unknown", f"{HERE}.frames:insert_frames", p, {}) for n, p in zip(names, own)]
+        route, scans = f"{HERE}.frames:insert_frames", [raw for raw, _ in read_raw(source)]
+        stamps = [[*parameters["stamps"], *(stamp(f) for f in raw_files(raw, source))] for raw in scans]
+        own = [{**parameters, "scan": raw.name, "stamps": seen} for raw, seen in zip(scans, stamps)]
+        return [Found(raw.name, "unknown", route, p, {}) for raw, p in zip(scans, own)]
     require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
     route = {"Scan": "frames:insert_frames", "Projections": "projections:insert_projections"}.get(_hdf5_type(source), "")
     require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
@@ -139,7 +142,10 @@ def read_region(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], 
         Another format, another shape than the scan's, or no lung in it.
     """
     if path.suffix == ".npy":
-        values = np.load(path, allow_pickle=False)
+        try:
+            values = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise DarklungError(f"{path}: region: wanted an array of numbers in .npy ({error})") from error
         name = ""
     else:
         image = load_image(path)
@@ -166,6 +172,6 @@ def dark_channels(image: Image) -> list[str]:
     """
     for name, found in (("attenuation", "attenuation" in image.names), ("dark_field", True)):
         require(found, f"channel {name}: missing; the image has {', '.join(image.names)}")
-    dark = [n for n in image.names if n == "dark_field" or (n.startswith("dark_field_") and n[11:].isdigit())]
+    dark = [n for n in image.names if re.fullmatch(r"dark_field(_-?\d+)?", n)]
     require(bool(dark), f"channel dark_field: missing; the image has {', '.join(image.names)}")
     return dark

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
 from darklung.io.images import load_image, save_image
@@ -50,7 +51,7 @@ class Planned:
     scale: Scale
 
 
-def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None) -> Planned:
+def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
     """Place the insertions of one copy in a reconstruction; depends on the volume, the options and the copy alone.
 
     Parameters
@@ -61,6 +62,8 @@ def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None) ->
         OME-Zarr.
     directions : list of str, optional
         Dark-field channels that are wanted, in this order; all by default.
+    height_m : float
+        Of the detector, centred: nothing is placed where no row sees it.
 
     Raises
     ------
@@ -79,6 +82,8 @@ def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None) ->
     given = p["paths"]["region"]
     region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
     grid, scale = volume_grid(image), read_scale(p["scale"])
+    region = region & (np.abs(grid.z_m) < height_m / 2)[:, None, None]
+    require(bool(region.any()), f"{volume}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
     attenuation = image.channel("attenuation")
     tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
     scattering = [image.channel(name) for name in dark]
