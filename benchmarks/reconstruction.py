@@ -63,7 +63,7 @@ def error(image, truth, middle, flips=True):
     return min(float(np.sqrt(np.mean((f - truth)[seen] ** 2))) for f in forms)
 
 
-def timed(function, repeat=1):
+def timed(function, repeat=2):
     best = (np.inf, np.inf, None)
     for _ in range(repeat):
         wall, cpu = time.perf_counter(), time.process_time()
