@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.calibrate.fibres import FibreCalibration, fit_fibres
+from darklung.calibrate.sizes import sizes, sizes_from_two
+from darklung.calibrate.spheres import SphereCalibration, compare_models, fit_spheres
+from darklung.calibrate.units import to_reference_spectrum, unit_from_regions
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
-from darklung.correct.calibration import SphereCalibration, compare_models, fit_spheres
-from darklung.correct.fibres import FibreCalibration, fit_fibres
 from darklung.correct.response import SpectralResponse
-from darklung.correct.sizes import sizes, sizes_from_two
-from darklung.correct.units import to_reference_spectrum, unit_from_regions
 from darklung.correct.wedge import Wedge, calibrate_response
 from darklung.physics.constants import wavelength_m
 from darklung.physics.instrument import Instrument, make_instrument

@@ -23,25 +23,26 @@ from pathlib import Path
 import numpy as np
 
 from darklung.core.types import Image, Phantom, Projections, Scan
-from darklung.phantom.bank import reach_m
+from darklung.insert.bank import reach_m
+from darklung.insert.beam import shadows_of
+from darklung.insert.planned import Planned
+from darklung.insert.scale import Scale
+from darklung.insert.volume import PlacedLesion, VolumeChanges, place_insertions
 from darklung.phantom.body import body_densities
 from darklung.phantom.families import draw_anatomy
 from darklung.phantom.grid import make_grid
 from darklung.phantom.lesions import edit
 from darklung.phantom.lungs import LungBuilder
 from darklung.phantom.thorax import build_thorax
-from darklung.phantom.volume import PlacedLesion, VolumeChanges, place_insertions
 from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
+from darklung.steps.ct import without_hardening
+from darklung.steps.insertion.frames import RawInput, changed_views
+from darklung.steps.insertion.projections import changed_projections
+from darklung.steps.insertion.volumes import drawn_changes, volume_noise
 from darklung.study.config import CorrectionPart
-from darklung.study.ct import without_hardening
-from darklung.study.insertion.beam import shadows_of
-from darklung.study.insertion.frames import RawInput, changed_views
-from darklung.study.insertion.projections import changed_projections
-from darklung.study.insertion.scale import Scale
-from darklung.study.insertion.volumes import Planned, drawn_changes, volume_noise
 from darklung.tomo.methods import Volumes, fbp_method
 
 INSTRUMENT = make_instrument()

@@ -15,10 +15,10 @@ import numpy as np
 
 from darklung.core.geometry import centred_axis
 from darklung.core.types import Image, Phantom, Projections
-from darklung.phantom.chords import FINE
+from darklung.insert.chords import FINE
+from darklung.insert.lobes import RadiographLobe
+from darklung.insert.radiograph import InsertionSettings, RadiographInsertion, make_case
 from darklung.phantom.grid import Grid, fractal_noise
-from darklung.phantom.lobes import RadiographLobe
-from darklung.phantom.radiograph import InsertionSettings, RadiographInsertion, make_case
 from darklung.physics.instrument import make_instrument
 from darklung.physics.materials import delta
 from darklung.physics.scattering import two_phase

@@ -19,15 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from darklung.core.geometry import centred_axis
 from darklung.core.types import Image
+from darklung.insert.scale import Scale
+from darklung.io.case import StoredCase, save_case
 from darklung.learn.data import fit_normalisation
 from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
 from darklung.learn.network import make_network
 from darklung.learn.patches import make_source
-from darklung.study.bank import bank_facts, make_redraw
-from darklung.study.cases import StoredCase, save_case
+from darklung.steps.bank import bank_facts, make_redraw
 from darklung.study.config import BankPart, CTStudy
-from darklung.study.insertion.scale import Scale
 
 CASES = (  # dims, patch, batch, widths
     (3, 16, 4, (16, 32, 48)),

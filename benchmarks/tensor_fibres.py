@@ -22,7 +22,7 @@ from darklung.core.geometry import ParallelGeometry, centred_axis
 from darklung.core.random import stream
 from darklung.io.images import load_image
 from darklung.physics.scattering import ellipsoidal, shape_tensor
-from darklung.study.reconstruct import reconstruct_files
+from darklung.steps.reconstruct import reconstruct_files
 from darklung.tomo.fbp import fbp
 from darklung.tomo.projector import Projector, project_columns
 

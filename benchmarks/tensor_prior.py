@@ -17,8 +17,8 @@ from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.plan import plan
 from darklung.tomo.methods import fbp_method
 from darklung.tomo.tensor_method import tensor_method
 

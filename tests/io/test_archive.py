@@ -7,7 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from darklung.cli import app
+from darklung.commands.archive import import_described
+from darklung.commands.cli import app
 from darklung.core.checks import DarklungError
 from darklung.core.types import Scan
 from darklung.io.archive import import_scans
@@ -15,7 +16,6 @@ from darklung.io.description import read_raw
 from darklung.io.frames import LazyFrames, load_scan, load_scans
 from darklung.io.hdf5 import load
 from darklung.retrieve.stepping import retrieve
-from darklung.study.archive import import_described
 
 STEPS, VIEWS, FLATS, ROWS, COLS = 4, 3, 2, 6, 7
 FIELDS = ("frames", "flats", "step_phase_rad", "directions_rad", "view_time_s", "flat_time_s", "dark_frame", "bad_pixels")

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 import yaml
 
-from darklung import cli
+from darklung.commands import cli
 from darklung.core.checks import DarklungError
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from darklung.calibrate.file import load_calibration
+from darklung.commands.calibrate_spheres import calibrate_spheres
 from darklung.io.tables import load_table
-from darklung.study.calibrate import calibrate_spheres
-from darklung.study.calibration_file import load_calibration
+from darklung.steps.plan import plan
+from darklung.steps.retrieve import retrieve_described
 from darklung.study.config import read_study
-from darklung.study.plan import plan
-from darklung.study.raw import retrieve_described
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("DARKLUNG_DATA", ROOT / "../shared/data"))

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darklung.commands.insert import insert_files
 from darklung.core.checks import DarklungError
+from darklung.insert.lobes import RadiographLobe, lobe_quality, split_usable
+from darklung.insert.radiograph import InsertionSettings, make_cases
 from darklung.io.images import load_image
 from darklung.io.lobes import read_lobe, read_lobes
 from darklung.io.tables import load_table
-from darklung.phantom.lobes import RadiographLobe, lobe_quality, split_usable
-from darklung.phantom.radiograph import InsertionSettings, make_cases
-from darklung.study.insert import insert_files
 
 DATA = Path(os.environ.get("DARKLUNG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "mouse_lung_lobes"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"measured lobes are not at {DATA} (set DARKLUNG_DATA)")

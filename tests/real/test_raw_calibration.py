@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darklung.correct.calibration import compare_models, fit_spheres, leave_one_out
-from darklung.correct.figures import calibration_png
+from darklung.calibrate.figures import calibration_png
+from darklung.calibrate.spheres import compare_models, fit_spheres, leave_one_out
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
+from darklung.commands.cohort import make_cohort
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.io.tables import load_table
-from darklung.study.animals import make_cohort
 
 COARSE = "450 um"
 SIZE = {"animals": "2,1", "voxel": COARSE, "seed": 6}
@@ -74,7 +74,18 @@ def test_a_radiograph_is_of_the_same_animal(cohort):
 
 def test_killed_and_resumed_with_two_workers_it_is_the_same_cohort(cohort, tmp_path):
     folder = tmp_path / "two"
-    call = [sys.executable, "-m", "darklung.cli", "cohort", "--out", str(folder), "--animals", "2,1", "--voxel", COARSE]
+    call = [
+        sys.executable,
+        "-m",
+        "darklung.commands.cli",
+        "cohort",
+        "--out",
+        str(folder),
+        "--animals",
+        "2,1",
+        "--voxel",
+        COARSE,
+    ]
     call += ["--seed", "6", "--radiographs", "--workers", "2"]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from darklung import cli
+from darklung.commands import cli
 
 STUDY = {"kind": "ct", "name": "small"}
 
@@ -170,7 +170,7 @@ def test_a_good_raw_scan_is_retrieved(tmp_path, monkeypatch, capsys):
 
 
 def test_the_installed_command_exits_with_2(tmp_path):
-    call = [sys.executable, "-m", "darklung.cli", "run", str(tmp_path / "none.yaml")]
+    call = [sys.executable, "-m", "darklung.commands.cli", "run", str(tmp_path / "none.yaml")]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.strip() == f"darklung: {tmp_path / 'none.yaml'}: no such file"

@@ -11,18 +11,18 @@ from safetensors.numpy import load_file
 from scipy import ndimage
 
 import darklung.learn.train as training
+from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import centred_axis
 from darklung.core.types import Image, Insertion
-from darklung.phantom.bank import interface_of
+from darklung.insert.bank import interface_of
+from darklung.insert.scale import Scale
+from darklung.io.case import StoredCase, save_case
 from darklung.pipeline import Context
-from darklung.study.bank import bank_facts, make_redraw
-from darklung.study.cases import StoredCase, save_case
+from darklung.steps.bank import bank_facts, make_redraw
+from darklung.steps.learning import learn
+from darklung.steps.plan import CODE, plan
 from darklung.study.config import BankPart, CTStudy, read_study
-from darklung.study.insertion.scale import Scale
-from darklung.study.learning import learn
-from darklung.study.plan import CODE, plan
-from darklung.study.run import run_study
 
 VOXEL_M, SHAPE = 3e-4, (24, 26, 28)
 NAMES = ("attenuation", "dark_field", "dark_field_0", "dark_field_90", "noise")

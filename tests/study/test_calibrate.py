@@ -12,7 +12,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from darklung.cli_calibrate import app
+from darklung.calibrate.file import load_calibration
+from darklung.commands.calibrate import app
+from darklung.commands.calibrate_apply import OUTPUT, PICTURE, apply_calibration
+from darklung.commands.calibrate_spheres import CALIBRATION, FIGURE, calibrate_fibres, calibrate_spheres
+from darklung.commands.calibrate_unit import calibrate_unit
+from darklung.commands.calibrate_wedges import calibrate_wedges
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
@@ -25,11 +30,6 @@ from darklung.retrieve.stepping import retrieve
 from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
-from darklung.study.apply_calibration import OUTPUT, PICTURE, apply_calibration
-from darklung.study.calibrate import CALIBRATION, FIGURE, calibrate_fibres, calibrate_spheres
-from darklung.study.calibrate_unit import calibrate_unit
-from darklung.study.calibrate_wedges import calibrate_wedges
-from darklung.study.calibration_file import load_calibration
 from darklung.study.scanner import InstrumentPart
 from darklung.study.scanner import make_instrument as scanner_instrument
 
@@ -264,7 +264,7 @@ def test_blocks_of_views_give_what_the_whole_scan_gives(made, tmp_path, monkeypa
     save(tmp_path / "scan.h5", scan)
     results, told = [], []
     for size in (1, 2**28):
-        monkeypatch.setattr("darklung.study.blocks.BLOCK_BYTES", size)
+        monkeypatch.setattr("darklung.steps.blocks.BLOCK_BYTES", size)
         told.append(apply_calibration(folder / "wedges" / CALIBRATION, [tmp_path / "scan.h5"], tmp_path / "out"))
         results.append(load(tmp_path / "out" / "projections.h5", Projections))
     assert told[0] == told[1]
@@ -388,7 +388,7 @@ def raw_series(folder, depth=0.01, xi=0.9e-6):
 
 
 def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, monkeypatch):
-    monkeypatch.setattr("darklung.study.quality.quality_page", lambda *_, **__: None)  # drawing takes longer than all else
+    monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)  # drawing takes longer than all else
     monkeypatch.setattr("darklung.retrieve.overview.overview_png", lambda *_, **__: None)
     description = raw_series(tmp_path)
     text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from darklung.core.types import Image, Insertion, Phantom
-from darklung.study.cases import StoredCase, hard_negatives, instances_on_grid, load_case, save_case
+from darklung.io.case import StoredCase, hard_negatives, instances_on_grid, load_case, save_case
 
 
 def phantom_with(instances, voxel_m=1e-4):

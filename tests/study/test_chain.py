@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from darklung.commands.run import list_tasks, run_study
 from darklung.io.tables import load_table
-from darklung.study.run import list_tasks, run_study
 
 TINY = {
     "kind": "ct",
@@ -129,7 +129,7 @@ def test_adding_an_arm_trains_only_that_arm(study, undisturbed, tmp_path):
 
 def killed_when(folder: Path, stage: str, study: Path) -> bool:
     """Run the study, kill it (SIGKILL) as soon as `stage` is at work; False if it ended before."""
-    call = [sys.executable, "-m", "darklung.cli", "run", str(study), "--out", str(folder), "--workers", "2"]
+    call = [sys.executable, "-m", "darklung.commands.cli", "run", str(study), "--out", str(folder), "--workers", "2"]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 300
     while process.poll() is None and not list((folder / ".partial").glob(f"{stage}__*")):

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from darklung.study.check import check_protocol
+from darklung.commands.check import check_protocol
+from darklung.commands.run import list_tasks
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.plan import plan
-from darklung.study.run import list_tasks
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -7,8 +7,8 @@ from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.plan import plan
 
 STUDY = {
     "kind": "ct",

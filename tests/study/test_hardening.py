@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import yaml
 
+from darklung.calibrate.file import load_calibration
+from darklung.commands.calibrate_wedges import calibrate_wedges
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.ladder import METHODS
 from darklung.correct.response import SpectralResponse
 from darklung.pipeline.task import task_keys
-from darklung.study.calibrate_wedges import calibrate_wedges
-from darklung.study.calibration_file import load_calibration
+from darklung.steps.ct import without_hardening
+from darklung.steps.plan import plan
 from darklung.study.config import CorrectionPart, read_study
-from darklung.study.ct import without_hardening
-from darklung.study.plan import plan
 from darklung.study.scanner import InstrumentPart, make_instrument
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"

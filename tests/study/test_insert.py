@@ -12,15 +12,15 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
+from darklung.commands.insert import insert_files, parse_options
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Projections, Scan
+from darklung.insert.lobes import RadiographLobe
+from darklung.insert.radiograph import InsertionSettings, make_case
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.io.tables import load_table
-from darklung.phantom.lobes import RadiographLobe
-from darklung.phantom.radiograph import InsertionSettings, make_case
-from darklung.study.insert import insert_files, parse_options
-from darklung.study.raw import retrieve_described
+from darklung.steps.retrieve import retrieve_described
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

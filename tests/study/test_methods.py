@@ -15,8 +15,8 @@ from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
 from darklung.pipeline.task import task_keys
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.plan import plan
 
 STUDY = {
     "kind": "ct",

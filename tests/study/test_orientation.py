@@ -7,9 +7,9 @@ from matplotlib import image as pictures
 
 from darklung.core.types import Image
 from darklung.io.images import save_image
-from darklung.study import orientation
-from darklung.study.reconstruct import reconstruct_files
-from darklung.study.slices import AXES, open_slices
+from darklung.report import orientation
+from darklung.report.slices import AXES, open_slices
+from darklung.steps.reconstruct import reconstruct_files
 from darklung.tomo.tensor import COMPONENTS
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from darklung.cli import main
+from darklung.commands.check import check_protocol, parse_sweep
+from darklung.commands.cli import main
 from darklung.core.checks import DarklungError
 from darklung.pipeline.task import task_keys
-from darklung.study.check import check_protocol, parse_sweep
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.plan import plan
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
 from darklung.study.scanner import make_instrument
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from darklung.cli import app
+from darklung.commands.cli import app
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
 from darklung.retrieve.stepping import retrieve
-from darklung.study.quality import check_quality, quality_page
+from darklung.steps.quality import check_quality, quality_page
 
 THETA = 2 * np.pi * np.arange(6) / 6
 SIZE = (60, 80)
@@ -57,7 +57,7 @@ def test_a_good_scan_has_nothing_against_it(tmp_path):
 @pytest.fixture
 def no_page(monkeypatch):
     """The numbers alone: drawing takes most of the time."""
-    monkeypatch.setattr("darklung.study.quality.write_quality", lambda path, page: path)
+    monkeypatch.setattr("darklung.steps.quality.write_quality", lambda path, page: path)
 
 
 @pytest.mark.usefixtures("no_page")

@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from darklung import cli
+from darklung.commands import cli
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
-from darklung.study import reconstruct as command
+from darklung.steps import reconstruct as command
 from darklung.tomo.fbp import fbp
 from darklung.tomo.projector import Projector
 
@@ -43,7 +43,7 @@ def run(file, out, **changes):
 
 @pytest.fixture
 def no_picture(monkeypatch):
-    monkeypatch.setattr("darklung.study.slices.slices_png", lambda *args, **kwargs: None)
+    monkeypatch.setattr("darklung.report.slices.slices_png", lambda *args, **kwargs: None)
 
 
 @pytest.fixture(scope="module")

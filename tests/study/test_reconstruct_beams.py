@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from darklung import cli
+from darklung.commands import cli
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ConeGeometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
 from darklung.io.projections import open_projections
-from darklung.study import reconstruct as command
+from darklung.steps import reconstruct as command
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 
@@ -57,7 +57,7 @@ def run(file, out, **changes):
 
 @pytest.fixture(autouse=True)
 def _no_picture(monkeypatch):
-    monkeypatch.setattr("darklung.study.slices.slices_png", lambda *args, **kwargs: None)
+    monkeypatch.setattr("darklung.report.slices.slices_png", lambda *args, **kwargs: None)
 
 
 def inside(volume):

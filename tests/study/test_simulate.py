@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from darklung.commands.simulate import OBJECTS, USUAL, make_object, simulate_files
 from darklung.core.checks import DarklungError
 from darklung.core.types import Projections, Scan
 from darklung.io.hdf5 import load
-from darklung.study.progress import Bar, time_left
+from darklung.pipeline.bar import Bar, time_left
+from darklung.steps.retrieve import retrieve_described
 from darklung.study.protocols import read_protocol
-from darklung.study.raw import retrieve_described
-from darklung.study.simulate import OBJECTS, USUAL, make_object, simulate_files
 
 TINY = """
 kind: protocol

@@ -5,12 +5,12 @@ import json
 import pytest
 import yaml
 
+from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.io.tables import load_table
+from darklung.steps.ct import plan_animals
+from darklung.steps.plan import plan
 from darklung.study.config import read_study
-from darklung.study.ct import plan_animals
-from darklung.study.plan import plan
-from darklung.study.run import run_study
 
 SITES = {
     "north": {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,11 @@ def _plain(value: Any) -> Any:
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Write strict JSON; a NaN is refused, since other readers choke on it."""
+    """Write strict JSON, whole or not at all; a NaN is refused, since other readers choke on it."""
     try:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError as error:
         raise DarklungError(f"{path.name}: {error}") from error
-    path.write_text(text + "\n")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text + "\n")
+    os.replace(partial, path)

@@ -109,7 +109,7 @@ def task_keys(tasks: Iterable[Task]) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def code_version(packages: tuple[str, ...]) -> str:
-    """SHA-256 over the source of the named packages or modules of darklung (``"learn"``, ``"study.ct"``)."""
+    """SHA-256 over the source of the named packages or modules of darklung (``"learn"``, ``"steps.ct"``)."""
     digest = hashlib.sha256()
     for package in packages:
         place = PACKAGE.joinpath(*package.split("."))

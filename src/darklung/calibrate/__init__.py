@@ -1,0 +1,1 @@
+"""Micro-structure phantoms, wedges and reference regions to saved calibrations."""

@@ -1,0 +1,252 @@
+"""Calibrations as files: JSON that is checked key by key when it is read, with where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from darklung.calibrate.fibres import FibreCalibration
+from darklung.calibrate.sphere_models import SphereShape
+from darklung.calibrate.spheres import SphereCalibration
+from darklung.calibrate.units import ScatterUnit
+from darklung.core.checks import DarklungError, require
+from darklung.correct.ladder import METHODS, Knowledge
+from darklung.correct.response import SpectralResponse
+from darklung.correct.wedge import Wedge
+from darklung.io.documents import Document, validate
+from darklung.io.tables import save_json
+
+SCHEMA = 1
+Numbers = tuple[float, ...]
+
+
+class _Curve(Document):
+    diameter_m: Numbers
+    signal: Numbers
+    thickness_m: float
+    scale_per_m2: float
+    correlation_length_m: float
+    offset: float
+    covariance: tuple[Numbers, ...]
+    residual: float
+    model: str
+    fill: float
+    spectrum: tuple[tuple[float, float], ...]
+    setting: str
+
+
+class _Fibres(Document):
+    angle_rad: Numbers
+    mean: Numbers
+    modulation: Numbers
+    angle_error_rad: Numbers
+    turn_rad: float
+    turn_error_rad: float
+    reference_modulation: float
+    reference_modulation_error: float
+    misfit: float | None
+    directions_rad: Numbers
+
+
+class _Response(Document):
+    energies_kev: Numbers
+    weights: Numbers
+    visible: Numbers
+    reference_energy_kev: float
+
+
+class _Wedge(Document):
+    material: str
+    thickness_m: Numbers
+    attenuation: Numbers
+    dark_field: Numbers
+
+
+class _Unit(Document):
+    zero_per_m: float
+    reference_per_m: float
+    zero_error_per_m: float
+    reference_error_per_m: float
+    reference: str
+
+
+class _File(Document):
+    darklung_calibration: Literal[1]
+    name: str
+    provenance: dict[str, Any]
+
+
+class SpheresFile(_File):
+    """Response to spheres, one curve a setting."""
+
+    kind: Literal["spheres"]
+    correlation_length_m: float
+    curves: tuple[_Curve, ...]
+    models: tuple[dict[str, Any], ...] = ()
+
+
+class FibresFile(_File):
+    """Directional response."""
+
+    kind: Literal["fibres"]
+    fibres: _Fibres
+
+
+class WedgesFile(_File):
+    """What hardening corrections learn from wedges."""
+
+    kind: Literal["wedges"]
+    method: str
+    why: str
+    response: _Response
+    wedge: _Wedge
+    second_material: str
+    exponent: float
+    max_thickness_m: float
+    judged: tuple[dict[str, Any], ...] = ()
+
+
+class UnitFile(_File):
+    """Scatter unit of one scan."""
+
+    kind: Literal["unit"]
+    unit: _Unit
+
+
+KINDS: Mapping[str, type[_File]] = {"spheres": SpheresFile, "fibres": FibresFile, "wedges": WedgesFile, "unit": UnitFile}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration file holds; of the four parts the one that `kind` names is set.
+
+    Parameters
+    ----------
+    kind, name : str
+    provenance : mapping
+        ``command``, ``created``, ``inputs`` (path -> SHA-256) and ``environment`` (versions).
+    curves : tuple of SphereCalibration
+    fibres : FibreCalibration, optional
+    knowledge : Knowledge, optional
+        Of the hardening corrections, with `method`, the recommended one.
+    unit : ScatterUnit, optional
+    """
+
+    kind: str
+    name: str
+    provenance: Mapping[str, Any]
+    curves: tuple[SphereCalibration, ...] = ()
+    fibres: FibreCalibration | None = None
+    knowledge: Knowledge | None = None
+    method: str = "none"
+    unit: ScatterUnit | None = None
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A dataclass of numbers, names and arrays as JSON; NaN becomes null."""
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {k: _plain(v.tolist() if isinstance(v, np.ndarray) else v) for k, v in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def save_calibration(path: Path, kind: str, name: str, origin: Mapping[str, Any], **content: Any) -> None:
+    """Write a calibration of `KINDS`; the file appears whole or not at all."""
+    document = {"darklung_calibration": SCHEMA, "kind": kind, "name": name, **content, "provenance": dict(origin)}
+    validate(document, KINDS[kind], path.name)
+    save_json(path, document)
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read and check a calibration; nothing in the file is executed.
+
+    Raises
+    ------
+    DarklungError
+        No such file, no JSON, another kind of file, a key that is missing, unknown or of the wrong type, or numbers that no
+        calibration can have: one line each, with the file and the key.
+    """
+    content = _content(path)
+    kind = str(content.get("kind"))
+    if kind not in KINDS:
+        raise DarklungError(f"{path}: kind: {kind!r} is not known; known: {', '.join(sorted(KINDS))}")
+    file: Any = validate(content, KINDS[kind], str(path))
+    try:
+        return _made(file)
+    except DarklungError as error:
+        raise DarklungError(f"{path}: {error}") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DarklungError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise DarklungError(f"{path}: no valid JSON in line {error.lineno}: {error.msg}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DarklungError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict) or "darklung_calibration" not in content:
+        raise DarklungError(f"{path}: wanted a calibration that darklung calibrate wrote, got another JSON file")
+    return content
+
+
+def _made(file: Any) -> Calibration:
+    """The checked file as the types that corrections use."""
+    parts: dict[str, Any] = {}
+    if isinstance(file, SpheresFile):
+        require(len(file.curves) > 0, "curves: wanted at least one, got none")
+        parts["curves"] = tuple(_curve(part) for part in file.curves)
+    if isinstance(file, FibresFile):
+        names = ("angle_rad", "mean", "modulation", "angle_error_rad", "directions_rad")
+        values = _arrays(file.fibres, *names)
+        values["misfit"] = np.nan if values["misfit"] is None else values["misfit"]
+        parts["fibres"] = FibreCalibration(**values)
+    if isinstance(file, WedgesFile):
+        if file.method not in METHODS:
+            raise DarklungError(f"method: {file.method!r} is not known; known: {', '.join(sorted(METHODS))}")
+        wedge = Wedge(**_arrays(file.wedge, "thickness_m", "attenuation", "dark_field"))
+        parts["method"] = file.method
+        parts["knowledge"] = Knowledge(
+            SpectralResponse(**_arrays(file.response, "energies_kev", "weights", "visible")),
+            wedge=wedge,
+            material=wedge.material,
+            second_material=file.second_material,
+            exponent=file.exponent,
+            max_thickness_m=file.max_thickness_m,
+        )
+    if isinstance(file, UnitFile):
+        parts["unit"] = ScatterUnit(**file.unit.model_dump())
+    return Calibration(file.kind, file.name, file.provenance, **parts)
+
+
+def curve_document(curve: SphereCalibration) -> dict[str, Any]:
+    """A sphere calibration as JSON."""
+    found = plain(curve)
+    shape = found.pop("shape")
+    return {**found, "model": shape.model, "fill": shape.fill, "spectrum": [list(pair) for pair in shape.spectrum]}
+
+
+def _curve(part: _Curve) -> SphereCalibration:
+    values = _arrays(part, "diameter_m", "signal", "covariance")
+    shape = SphereShape(*(values.pop(name) for name in ("model", "fill", "spectrum")))
+    return SphereCalibration(**values, shape=shape)
+
+
+def _arrays(part: Document, *names: str) -> dict[str, Any]:
+    values = part.model_dump()
+    for name in names:
+        try:
+            values[name] = np.array(values[name], dtype=np.float64)
+        except ValueError:
+            raise DarklungError(f"{name}: wanted rows of equal length") from None
+    return values

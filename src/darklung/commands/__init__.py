@@ -1,0 +1,1 @@
+"""What is told: words in, steps run, a table out."""

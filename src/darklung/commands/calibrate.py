@@ -1,0 +1,117 @@
+"""The commands of ``darklung calibrate``: one for each kind of phantom, and one that applies what they saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Known phantoms to a saved calibration, and a calibration to sizes, orientations or corrected maps.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="Folder for calibration.json, its figure and, of raw series, the maps.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")]
+SERIES = "Raw series (YAML) or table of retrieved signals (CSV)"
+
+
+@app.command()
+def spheres(
+    sources: Annotated[list[Path], typer.Argument(help=f"{SERIES}; one a setting (position, energy).")],
+    out: Out,
+    diameter: Annotated[str, typer.Option(help="Diameter; {column} is a column of the series.")] = "{diameter_um} um",
+    thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
+    model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc).")] = "best",
+    offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
+    fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
+    instrument: Annotated[Path | None, typer.Option(help="YAML with an instrument section: fit with its spectrum.")] = None,
+    material: Annotated[str, typer.Option(help="Of the spheres; with the instrument: its hardening is counted.")] = "",
+    workers: Workers = None,
+) -> None:
+    """Response to spheres of known diameters: ξ, scale, band, valid range; compares sphere models."""
+    from darklung.commands.calibrate_spheres import calibrate_spheres
+
+    options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material}
+    typer.echo(calibrate_spheres(sources, out, **options, offset=offset, fill=fill, instrument=instrument, workers=workers))
+
+
+@app.command()
+def fibres(
+    source: Annotated[Path, typer.Argument(help=f"{SERIES} in three or more directions.")],
+    out: Out,
+    angle: Annotated[str, typer.Option(help="Known angle of the fibres from the rotation axis.")] = "{angle_deg} deg",
+    workers: Workers = None,
+) -> None:
+    """Directional response to fibre bundles at known angles: turn of the gratings, modulation, angle errors."""
+    from darklung.commands.calibrate_spheres import calibrate_fibres
+
+    typer.echo(calibrate_fibres(source, out, angle=angle, workers=workers))
+
+
+@app.command()
+def wedges(
+    source: Annotated[Path, typer.Argument(help=f"{SERIES}, one row a step.")],
+    out: Out,
+    instrument: Annotated[Path, typer.Option(help="YAML with an instrument section, as in a study: believed spectra.")],
+    thickness: Annotated[str, typer.Option(help="Path in the material; {column} is one of the series.")] = "{water_mm} mm",
+    material: Annotated[str, typer.Option(help="What the steps are made of.")] = "water",
+    second: Annotated[str, typer.Option(help="Path in a second material, such as '{bone_mm} mm'.")] = "",
+    second_material: Annotated[str, typer.Option(help="What that is.")] = "bone",
+    foam: Annotated[str, typer.Option(help="Column that is 1 where one and the same foam is in the beam too.")] = "",
+    exponent: Annotated[float, typer.Option(help="Scattering falls as energy to this power; 3.55: lung.")] = 3.55,
+    workers: Workers = None,
+) -> None:
+    """Judge all hardening corrections on held-out steps, recommend one, and save what they need."""
+    from darklung.commands.calibrate_wedges import calibrate_wedges
+
+    text = calibrate_wedges(
+        source,
+        out,
+        instrument=instrument,
+        thickness=thickness,
+        material=material,
+        second=second,
+        second_material=second_material,
+        foam=foam,
+        exponent=exponent,
+        workers=workers,
+    )
+    typer.echo(text)
+
+
+@app.command()
+def unit(
+    source: Annotated[Path, typer.Argument(help="Reconstructed volume (OME-Zarr) with a reference phantom.")],
+    out: Out,
+    zero: Annotated[str, typer.Option(help="Box of water or air in voxels, z0:z1,y0:y1,x0:x1.")],
+    reference: Annotated[str, typer.Option(help="Box inside the reference phantom.")],
+    name: Annotated[str, typer.Option(help="What the reference phantom is.")],
+    channel: Annotated[str, typer.Option(help="Which dark field; the first by default.")] = "",
+) -> None:
+    """Scatter unit of a scan: 0 = water or air, 1000 = the reference phantom."""
+    from darklung.commands.calibrate_unit import calibrate_unit
+
+    typer.echo(calibrate_unit(source, out, zero=zero, reference=reference, name=name, channel=channel))
+
+
+@app.command("apply")
+def apply_(
+    calibration: Annotated[Path, typer.Argument(help="calibration.json of one of the other commands.")],
+    sources: Annotated[list[Path], typer.Argument(help="Projections (HDF5) or volume (OME-Zarr); two for two settings.")],
+    out: Annotated[Path, typer.Option(help="Folder for the result and its record.")],
+    thickness: Annotated[str, typer.Option(help="Of the sample, for sizes from projections, such as '12 mm'.")] = "",
+    amount: Annotated[float, typer.Option(min=0, help="Scatterers of the sample over the calibration's.")] = 1.0,
+    prefer: Annotated[str, typer.Option(help="Size to take where two fit: none, small or large.")] = "none",
+    method: Annotated[str, typer.Option(help="Hardening correction; the recommended one by default.")] = "",
+    like: Annotated[
+        Path | None, typer.Option(help="Calibration of another scanner's wedge: values as its beam shows.")
+    ] = None,
+) -> None:
+    """Sizes, orientations, corrected projections or scatter units; outside the calibration flags, never extrapolates."""
+    from darklung.commands.calibrate_apply import apply_calibration
+
+    options = {"thickness": thickness, "prefer": prefer, "method": method}
+    typer.echo(apply_calibration(calibration, sources, out, amount=amount, like=like, **options))

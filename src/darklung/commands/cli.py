@@ -1,0 +1,256 @@
+"""The commands. No science here: each reads its arguments, calls `study`, and tells what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from darklung import __version__
+from darklung.commands.calibrate import app as calibrate_app
+from darklung.core.checks import DarklungError
+
+app = typer.Typer(
+    help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(calibrate_app, name="calibrate")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"darklung {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML), such as examples/quick.yaml.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
+) -> None:
+    """Run a study to its report. What is done already is not computed again, also after a crash."""
+    from darklung.commands.run import list_tasks, run_study
+
+    if dry_run:
+        typer.echo(list_tasks(study, out=out))
+        return
+    result = run_study(study, out=out, workers=workers)
+    typer.echo(result.table)
+    typer.echo(f"\n{result.computed} task(s) computed. Report: {result.report}")
+
+
+@app.command()
+def cohort(
+    study: Annotated[Path | None, typer.Argument(help="A study file of kind ct; all defaults without one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the animals and their tables.")] = Path("cohort"),
+    animals: Annotated[str | None, typer.Option(help="Animals, or training,held-out, such as 150,50.")] = None,
+    voxel: Annotated[str | None, typer.Option(help="Voxel of the phantoms, such as '300 um'.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the cohort.")] = None,
+    radiographs: Annotated[bool, typer.Option("--radiographs", help="Simulate a radiograph of each animal.")] = False,
+    ct: Annotated[bool, typer.Option("--ct", help="Simulate and reconstruct the study's CT of each animal.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be made.")] = False,
+) -> None:
+    """Make a cohort of mice alone: tables with a data dictionary, phantoms and, if wanted, scans of the same animals."""
+    from darklung.commands.cohort import make_cohort
+
+    changes = {"animals": animals, "voxel": voxel, "seed": seed}
+    options = {"radiographs": radiographs, "ct": ct, "dry_run": dry_run}
+    typer.echo(make_cohort(study, out=out, changes=changes, workers=workers, **options))
+
+
+@app.command("import")
+def import_(
+    description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
+    out: Annotated[Path, typer.Option(help="A file (.h5, .nxs), or a folder for NAME.h5.")],
+    form: Annotated[str, typer.Option("--format", help="hdf5 or nxtomo.")] = "hdf5",
+) -> None:
+    """Copy raw frames of any layout into one standard file with a description, view by view."""
+    from darklung.commands.archive import import_described
+
+    typer.echo(import_described(description, out, form=form))
+
+
+@app.command()
+def retrieve(
+    description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps, the overview and the record.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+) -> None:
+    """Turn real raw frames into transmission, phase and dark field with standard errors and validity."""
+    from darklung.steps.retrieve import retrieve_described
+
+    typer.echo(retrieve_described(description, out, workers=workers))
+
+
+@app.command()
+def qc(
+    source: Annotated[Path, typer.Argument(help="Projections or a folder of retrieve, .npz maps, or a raw description.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pages and their table.")],
+) -> None:
+    """Show whether retrieved maps can be trusted: histograms, errors, validity, streaks, residuals; one page a map."""
+    from darklung.steps.quality import check_quality
+
+    typer.echo(check_quality(source, out))
+
+
+@app.command()
+def align(
+    source: Annotated[Path, typer.Argument(help="Projections of a turn (HDF5), as retrieve writes them.")],
+    out: Annotated[Path, typer.Option(help="The aligned projections (.h5).")],
+    tilt: Annotated[str, typer.Option(help="The detector's turn in its plane: estimate, or '0.3 deg'.")] = "estimate",
+    axis: Annotated[str, typer.Option(help="Column of the rotation axis: estimate, or a number.")] = "estimate",
+    shifts: Annotated[bool, typer.Option("--shifts", help="Also find by how much the sample moved in each view.")] = False,
+    magnification: Annotated[float, typer.Option(min=0.5, max=2.0, help="Relative to the pixel the file states.")] = 1.0,
+) -> None:
+    """Find rotation axis, tilt and shifts, and resample the projections as an aligned detector would have seen them."""
+    from darklung.commands.align import align_file
+
+    typer.echo(align_file(source, out, tilt=tilt, axis=axis, shifts=shifts, magnification=magnification))
+
+
+@app.command()
+def reconstruct(
+    source: Annotated[Path, typer.Argument(help="Projections (HDF5), a folder of retrieve, or a raw description (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder for the volumes, their pictures and records.")],
+    method: Annotated[str, typer.Option(help="fbp, cgls, pwls_tv, tensor, or package.module:function.")] = "fbp",
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the method, such as noise=true.")] = None,
+    axis: Annotated[str, typer.Option(help="Column of the rotation axis: file, estimate, or a number.")] = "file",
+    rings: Annotated[int, typer.Option(min=0, help="Columns over which rings are suppressed, odd, such as 9; 0: no.")] = 0,
+    memory: Annotated[str, typer.Option(help="Most memory; slabs are made to fit.")] = "4 GiB",
+    tilt: Annotated[
+        str, typer.Option(help="The detector's turn in its own plane, such as '0.3 deg'; else the file's.")
+    ] = "",
+    source_axis: Annotated[
+        str, typer.Option("--source", help="Cone beam: from the source to the axis, such as '300 mm'; else the file's.")
+    ] = "",
+) -> None:
+    """Turn projections into volumes of attenuation and dark field (OME-Zarr), slab by slab."""
+    from darklung.steps.reconstruct import reconstruct_files
+
+    table = reconstruct_files(
+        source,
+        out,
+        method=method,
+        options=options or (),
+        axis=axis,
+        rings=rings,
+        memory=memory,
+        tell=typer.echo,
+        tilt=tilt,
+        source_axis=source_axis,
+    )
+    typer.echo(table)
+
+
+@app.command()
+def insert(
+    source: Annotated[Path, typer.Argument(help="Lobes (folder, .npz), .ome.zarr, projections or frames (.h5, .yaml).")],
+    out: Annotated[Path, typer.Option(help="Folder for the changed scans, labels, tables and contact sheets.")],
+    lesions: Annotated[int | None, typer.Option(help="Lesions in each copy; 1 by default.")] = None,
+    shams: Annotated[int | None, typer.Option(help="Shams in each copy: the same editing with healthy lung.")] = None,
+    mimics: Annotated[int | None, typer.Option(help="Mimics in each copy.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Lesion classes, dealt in turn, such as solid,lepidic.")] = None,
+    diameter: Annotated[str | None, typer.Option(help="Smallest and largest, such as '0.5 mm,1.5 mm'.")] = None,
+    copies: Annotated[int | None, typer.Option(help="Copies of each scan, each with its own insertions.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the insertions.")] = None,
+    region: Annotated[Path | None, typer.Option(help="Where lung is (OME-Zarr, .npy); radiographs need it.")] = None,
+    volume: Annotated[Path | None, typer.Option(help="Reconstruction (OME-Zarr) of a CT's projections or frames.")] = None,
+    scale: Annotated[str, typer.Option(help="own, a protocol or study file, a ready protocol, calibration.json.")] = "own",
+    across_edge: Annotated[bool, typer.Option("--across-edge", help="Put them across the lung region's edge.")] = False,
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value: growth, thickness, blur, ...")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the copies.")] = False,
+) -> None:
+    """Put synthetic lesions, mimics and shams into real scans: the same one in all channels, with labels and noise."""
+    from darklung.commands.insert import insert_files, parse_options
+
+    given = {"lesions": lesions, "shams": shams, "mimics": mimics, "copies": copies, "seed": seed}
+    given |= parse_options(options or (), classes=classes, diameter=diameter, across_edge=across_edge or None)
+    files: Any = {"region": region, "volume": volume, "scale": scale}
+    typer.echo(insert_files(source, out, options=given, **files, workers=workers, dry_run=dry_run))
+
+
+@app.command()
+def check(
+    protocol: Annotated[
+        str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")
+    ],
+    sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,
+) -> None:
+    """Plan a scan: time, dose, noise, validity and the contrast of a 1 mm lesion, and what would improve it."""
+    from darklung.commands.check import check_protocol
+
+    typer.echo(check_protocol(protocol, sweep=sweep, out=out))
+
+
+@app.command()
+def simulate(
+    protocol: Annotated[str, typer.Argument(help="A protocol or study file, or a ready protocol such as mission_ct.")],
+    what: Annotated[str, typer.Argument(help="mouse, cylinder, edge, fibres, foam, star, suspension or wedge.")],
+    out: Annotated[Path, typer.Option(help="Folder for the raw frames and their description.")],
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the object: diameter='25 mm'.")] = None,
+    field: Annotated[str | None, typer.Option(help="Length along z and width, such as '6 mm,27 mm'.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the object and of the noise.")] = 1,
+    radiograph: Annotated[bool, typer.Option("--radiograph", help="One view, at a view's dose.")] = False,
+    gratings: Annotated[bool, typer.Option(help="Without: attenuation alone, at equal dose.")] = True,
+    noise: Annotated[bool, typer.Option(help="Without: expected counts.")] = True,
+) -> None:
+    """Simulate the raw frames of a mouse or a calibration object in a CT or a radiograph."""
+    from darklung.commands.simulate import simulate_files
+
+    how: Any = {"radiograph": radiograph, "gratings": gratings, "noise": noise}
+    typer.echo(simulate_files(protocol, what, out=out, options=options or (), field=field, seed=seed, **how))
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF or EDF.")]) -> None:
+    """Tell what is in a file, so that a description of a raw scan can be written."""
+    from darklung.io.show import describe_file
+
+    typer.echo(describe_file(file))
+
+
+@app.command()
+def export(
+    image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
+    out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
+) -> None:
+    """Write an image as NIfTI."""
+    from darklung.io.images import export_nifti, load_image
+
+    for path in export_nifti(load_image(image), out, stem=image.name.split(".")[0]):
+        typer.echo(str(path))
+
+
+def main() -> None:
+    """Entry point: one clear line and a non-zero exit code for whatever the user can mend, never a traceback."""
+    try:
+        app()
+    except DarklungError as error:
+        for line in str(error).splitlines():
+            typer.secho(f"darklung: {line}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("darklung: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a synthetic lesion does to measured data."""

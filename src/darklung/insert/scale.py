@@ -1,0 +1,83 @@
+"""What turns a lesion's tissue into attenuation and dark field: energy and ξ that are known, or the lung itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from darklung.core.checks import require
+from darklung.insert.bank import Host, interface_of
+from darklung.phantom.families import MM
+from darklung.phantom.lungs import TISSUE_DENSITY
+from darklung.physics.constants import wavenumber_per_m
+from darklung.physics.instrument import Instrument
+from darklung.physics.materials import delta, linear_attenuation
+
+# Where nothing tells energy and ξ: the ratio of scattering in a lesion to that in lung hardly depends on them.
+ASSUMED_KEV, ASSUMED_XI_M = 70.0, 3e-6
+ASSUMED_INTERFACE_PER_M = 6.5e4  # of healthy lung of adult mice, docs/phantom.md
+TISSUE_SHELL_M = (0.4 * MM, 2.0 * MM)  # where soft tissue around the lungs is looked for
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is known of the scan.
+
+    Parameters
+    ----------
+    told : str
+        Where it is from.
+    energy_kev : float, optional
+        That attenuation and dark field refer to; None where it is not known.
+    correlation_length_m : float
+        At that energy; assumed where it is not known.
+    instrument : Instrument, optional
+        With its spectrum; measured values are then taken to be corrected to its reference energy.
+    """
+
+    told: str
+    energy_kev: float | None
+    correlation_length_m: float
+    instrument: Instrument | None = None
+
+    @property
+    def tissue_per_m(self) -> float | None:
+        """Attenuation of unaerated tissue [1/m]."""
+        if self.energy_kev is None:
+            return None
+        return float(linear_attenuation("soft_tissue", TISSUE_DENSITY, self.energy_kev))
+
+    @property
+    def phase_per_tissue(self) -> float:
+        """Fringe phase per gradient of ∫φ dl, kξδ; 0 where the energy is not known: the phase then stays as it is."""
+        if self.energy_kev is None:
+            return 0.0
+        contrast = float(delta("soft_tissue", TISSUE_DENSITY, self.energy_kev))
+        return float(wavenumber_per_m(self.energy_kev)) * self.correlation_length_m * contrast
+
+    def host(self, *, tissue_per_m: float, lung_per_m: float, scattering_per_m: float) -> Host:
+        """The animal: with a known energy its S_V follows from its own ε, otherwise it is assumed."""
+        energy = self.energy_kev or ASSUMED_KEV
+        contrast = float(delta("soft_tissue", TISSUE_DENSITY, energy))
+        known = Host(tissue_per_m, ASSUMED_INTERFACE_PER_M, contrast, energy, self.correlation_length_m)
+        if self.energy_kev is None:
+            return known
+        return interface_of(scattering_per_m, lung_per_m / tissue_per_m, known)
+
+
+def own_tissue_per_m(attenuation: NDArray, region: NDArray[np.bool_], voxel_m: float) -> float:
+    """Attenuation of the soft tissue around the lungs: median of what attenuates twice as much as lung beside them.
+
+    Raises
+    ------
+    DarklungError
+        No such tissue (an excised lung, a cropped volume).
+    """
+    away = ndimage.distance_transform_edt(~region) * voxel_m
+    lung = float(np.nanmedian(attenuation[region]))
+    shell = (away > TISSUE_SHELL_M[0]) & (away < TISSUE_SHELL_M[1]) & (np.nan_to_num(attenuation) > 2 * lung)
+    require(int(shell.sum()) >= 100, "--scale own: no soft tissue around the lungs to measure; name an instrument")
+    return float(np.median(attenuation[shell]))

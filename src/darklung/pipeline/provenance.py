@@ -1,0 +1,21 @@
+"""Where a file comes from, told inside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from darklung.pipeline.record import environment
+from darklung.pipeline.task import content_hash
+
+
+def provenance(command: str, inputs: Sequence[Path]) -> dict[str, Any]:
+    """Where a calibration comes from: command, time, inputs with their SHA-256, versions and machine."""
+    return {
+        "command": command,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "inputs": {str(path): content_hash(path) for path in inputs},
+        "environment": environment(),
+    }

@@ -1,0 +1,266 @@
+"""Insertion into raw stepping frames: counts change step by step, and stay counts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, require
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import Scan
+from darklung.features.channels import direction_name
+from darklung.insert.beam import Hardening, ViewShadow, shadows_of
+from darklung.insert.renoise import changed_curves, local_beam
+from darklung.insert.scale import Scale
+from darklung.insert.shadow import Shadow, refraction
+from darklung.insert.volume import volume_changes
+from darklung.io.description import RawScan, read_raw
+from darklung.io.frames import load_scan
+from darklung.pipeline import Context
+from darklung.steps.insertion.maps import blur_of, finish_radiograph, seed_of
+from darklung.steps.insertion.projections import case_of_projections, one_view_shadow, seen
+from darklung.steps.insertion.scale import read_scale
+from darklung.steps.insertion.volumes import finish_volume, plan_volume
+
+_TYPE = "darklung_type"
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """Raw frames that are read view by view, and the detector's gain."""
+
+    scan: Scan
+    gain: float
+    raw: RawScan | None
+    path: Path
+
+
+def insert_frames(context: Context) -> None:
+    """Raw frames with insertions.
+
+    Of a described scan ``frames.h5`` and ``scan.yaml``, a description that ``darklung retrieve`` takes; of a darklung scan
+    ``scan.h5``. The lesion is at one place in space and in all views, steps and directions.
+    """
+    p = context.parameters
+    with opened(Path(p["paths"]["source"]), p["scan"]) as given:
+        scale, scan = read_scale(p["scale"]), given.scan
+        if p["paths"]["volume"]:
+            names = [direction_name(a) for a in scan.directions_rad]
+            height = scan.geometry.rows * scan.parallel().pixel_m
+            plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names, height_m=height)
+            changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
+            shadow = shadows_of(plan, scan.parallel(), blur_m=blur_of(p))
+            write_frames(context, given, shadow, scale)
+            finish_volume(context, plan, changes, {"route": "frames of a CT"})
+            return
+        _insert_radiograph(context, given, scale)
+
+
+def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
+    from darklung.retrieve.stepping import retrieve
+
+    p = context.parameters
+    options = given.raw.retrieval.options() if given.raw is not None else {}
+    before = retrieve(given.scan, **options)
+    case, image, dark, notes = case_of_projections(p, before)
+    shadow = one_view_shadow(case, image, dark, scale)
+    frames = write_frames(context, given, shadow, replace(scale, instrument=None))
+    after = retrieve(replace(given.scan, frames=frames), **options)
+    earlier = np.stack([image.channel("attenuation"), image.channel(dark[0])])
+    finish_radiograph(context, case, seen(after, dark[0]), before=earlier, notes={**notes, "route": "frames of one view"})
+
+
+@contextmanager
+def opened(source: Path, name: str | None) -> Iterator[RawInput]:
+    """Raw frames of a description (the scan `name`) or of a darklung scan, open while they are worked on."""
+    if name is None:
+        with h5py.File(source, "r") as file:
+            yield RawInput(_stored_scan(file), 1.0, None, source)
+        return
+    raw = next((r for r, _ in read_raw(source) if r.name == name), None)
+    if raw is None:
+        raise DarklungError(f"{source}: no scan {name!r} any more")
+    scan = load_scan(raw, source)
+    repeats = getattr(scan.frames, "repeats", 1) if raw.repeat == "mean" else 1
+    yield RawInput(scan, raw.retrieval.gain / repeats, raw, source)
+
+
+def _stored_scan(file: h5py.File) -> Scan:
+    """A darklung scan whose frames stay on disk."""
+    found = str(file.attrs.get(_TYPE, "no darklung type"))
+    require(found == "Scan", f"{file.filename}: wanted Scan, the file holds {found}")
+    place = file["geometry"]
+    kind = str(place.attrs.get(_TYPE, ""))
+    require(kind == "ParallelGeometry", f"{file.filename}: geometry: insertion wants a parallel beam, got {kind}")
+    geometry = ParallelGeometry(
+        np.asarray(place["angles_rad"]), *(place.attrs[k].item() for k in ("rows", "cols", "pixel_m", "axis_col"))
+    )
+    values: dict[str, Any] = {"geometry": geometry, "frames": file["frames"]}
+    for field in fields(Scan):
+        if field.name not in values and field.name in file:
+            values[field.name] = np.asarray(file[field.name])
+    return Scan(**values)
+
+
+def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale: Scale) -> Any:
+    """Write the changed frames view by view; returns them where they are those of one view, else None."""
+    scan = given.scan
+    name = "scan.h5" if given.raw is None else "frames.h5"
+    target = context.scratch / name
+    if given.raw is None:
+        shutil.copyfile(given.path, target)
+    else:
+        with h5py.File(target, "w") as file:
+            for field in ("flats", "dark_frame", "bad_pixels"):
+                value = getattr(scan, field)
+                if value is not None:
+                    file.create_dataset(field, data=np.asarray(value))
+            file.create_dataset("frames", shape=scan.frames.shape, dtype=scan.frames.dtype)
+    with h5py.File(target, "r+") as file:
+        stored = file["frames"]
+        for d, view, curves in changed_views(
+            given, shadow_in, scale, seed_of(context.parameters), whole=given.raw is not None
+        ):
+            stored[d, view] = curves
+            if d == 0:
+                context.progress((view + 1) / scan.geometry.views, "views")
+        kept = np.asarray(stored) if scan.geometry.views == 1 else None
+    shutil.move(target, context.out / name)
+    if given.raw is not None:
+        text = yaml.safe_dump(described(given), sort_keys=False, allow_unicode=True)
+        (context.out / "scan.yaml").write_text(text)
+    return kept
+
+
+def changed_views(
+    given: RawInput, shadow_in: ViewShadow, scale: Scale, seed: int, *, whole: bool
+) -> Iterator[tuple[int, int, NDArray]]:
+    """(direction, view, curves) of all views that change, or of all views if `whole`.
+
+    Raises
+    ------
+    DarklungError
+        Counts that the frames' type cannot hold.
+    """
+    scan = given.scan
+    work = [_Direction.of(given, d, scale) for d in range(len(scan.directions_rad))]
+    for view in range(scan.geometry.views):
+        shadow = shadow_in(view)
+        for d, one in enumerate(work):
+            curves = np.array(scan.frames[d, view])
+            if shadow is not None:
+                one.change(curves, shadow, stream(seed, "frames", d, view))
+            if shadow is not None or whole:
+                yield d, view, curves
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """What all views of one grating direction share."""
+
+    number: int
+    angle_rad: float
+    step_phase_rad: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+    fringe: NDArray[np.complex128]
+    dark: NDArray[np.float64]
+    good: NDArray[np.bool_]
+    gain: float
+    phase_per_tissue: float
+    hardening: Hardening | None
+
+    @classmethod
+    def of(cls, given: RawInput, direction: int, scale: Scale) -> _Direction:
+        scan = given.scan
+        shape = (scan.geometry.rows, scan.geometry.cols)
+        dark = np.zeros(shape)
+        if scan.dark_frame is not None:
+            dark = np.nan_to_num(np.asarray(scan.dark_frame, dtype=np.float64))
+        good = np.ones(shape, bool) if scan.bad_pixels is None else ~np.asarray(scan.bad_pixels, dtype=bool)
+        theta = np.asarray(scan.step_phase_rad[direction], dtype=np.float64)
+        amplitude, fringe = _flat(scan, direction, theta, dark)
+        hardening = Hardening.of(scale.instrument) if scale.instrument is not None else None
+        return cls(
+            direction, float(scan.directions_rad[direction]), theta, amplitude, fringe, dark, good,
+            given.gain, scale.phase_per_tissue, hardening,
+        )  # fmt: skip
+
+    def change(self, curves: NDArray, shadow: Shadow, rng: np.random.Generator) -> None:
+        """Change the curves (step, row, col) of one view in place."""
+        window, part = shadow.window, (slice(None), *shadow.window)
+        counts = curves[part].astype(np.float64) - self.dark[window]
+        fringe, good = self.fringe[window], self.good[window] & np.isfinite(counts).all(axis=0)
+        beam = local_beam(
+            np.where(good, counts, 0.0), self.step_phase_rad, flat_amplitude=self.amplitude[window],
+            flat_visibility=np.abs(fringe), flat_phase=np.angle(fringe), usable=good,
+        )  # fmt: skip
+        changes = (shadow.attenuation, shadow.scattering[self.number])
+        phase = refraction(shadow, self.angle_rad, per_tissue=self.phase_per_tissue)
+        if self.hardening is not None:
+            changes = self.hardening.changes(
+                attenuation=changes[0], scattering=changes[1], transmission=beam.transmission,
+                dark_field=-np.log(np.clip(np.abs(beam.ratio), 1e-6, None)),
+            )  # fmt: skip
+        new = changed_curves(
+            np.where(good, counts, 0.0), beam, self.step_phase_rad, attenuation=changes[0], dark_field=changes[1],
+            phase=phase, rng=rng, gain=self.gain,
+        )  # fmt: skip
+        touched = ((changes[0] != 0) | (changes[1] != 0) | (phase != 0)) & good
+        curves[part] = _stored(np.where(touched, new + self.dark[window], curves[part]), curves.dtype)
+
+
+def _stored(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Counts in the type of the frames."""
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    most = np.iinfo(dtype).max
+    require(
+        bool(values.max() <= most), f"frames: an insertion raises a pixel to {values.max():.0f} counts, {dtype} holds {most}"
+    )
+    return np.rint(np.maximum(values, np.iinfo(dtype).min)).astype(dtype)
+
+
+def _flat(
+    scan: Scan, direction: int, theta: NDArray[np.float64], dark: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Amplitude and V e^{iφ} of the mean flat of a direction; slow drift since is found from the views themselves."""
+    curves = np.zeros((len(theta), *dark.shape))
+    count = scan.flats.shape[1]
+    for flat in range(count):
+        curves += np.asarray(scan.flats[direction, flat], dtype=np.float64) / count
+    design = np.stack([np.ones_like(theta), np.cos(theta), -np.sin(theta)], axis=1)
+    c0, real, imaginary = np.tensordot(np.linalg.pinv(design), curves - dark, axes=1)
+    known = c0 > 0
+    fringe = np.asarray(np.where(known, real + 1j * imaginary, 0) / np.where(known, c0, 1.0), dtype=np.complex128)
+    return np.asarray(c0, dtype=np.float64), fringe
+
+
+def described(given: RawInput) -> dict[str, Any]:
+    """A description of ``frames.h5`` with all that the given one says of the scan."""
+    raw: Any = given.raw
+    scan = given.scan
+    content = raw.model_dump(mode="json", exclude={"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region"})
+    content = {k: v for k, v in content.items() if v is not None}
+    content["sample"] = _dataset("frames", "direction", "view", "step", "row", "col")
+    content["flat"] = _dataset("flats", "direction", "flat", "step", "row", "col")
+    for field in ("dark_frame", "bad_pixels"):
+        if getattr(scan, field) is not None:
+            content[field] = _dataset(field, "row", "col")
+    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
+    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
+    content["axis_col"] = float(scan.parallel().axis_col)
+    return content
+
+
+def _dataset(name: str, *axes: str) -> dict[str, Any]:
+    return {"kind": "hdf5", "file": "frames.h5", "dataset": name, "axes": list(axes)}

@@ -1,0 +1,177 @@
+"""What the user gave to ``darklung insert``: which route it takes, and its files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, check_shape, require
+from darklung.core.types import Image
+from darklung.io.images import load_image
+
+HERE = "darklung.steps.insertion"
+HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One measured scan.
+
+    Parameters
+    ----------
+    name, animal : str
+    function : str
+        The route, for `Task`.
+    parameters : dict
+        With a stamp of each large file, so that a changed file is noticed without reading it.
+    files : dict
+        Small files, hashed.
+    """
+
+    name: str
+    animal: str
+    function: str
+    parameters: dict[str, Any]
+    files: dict[str, Path]
+
+
+def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixel_m: float) -> list[Found]:
+    """The scans of `source`, each with its route.
+
+    Raises
+    ------
+    DarklungError
+        No such file, a format that is not known, or a region or volume that is missing or not wanted.
+    """
+    require(source.exists(), f"{source}: no such file or folder")
+    for name, path in (("--region", region), ("--volume", volume)):
+        require(path is None or path.exists(), f"{name}: no such file {path}")
+    if source.suffix == ".npz" or (source / "index.csv").is_file():
+        require(region is None and volume is None, "--region, --volume: a lobe brings its own mask")
+        return _lobes(source, pixel_m)
+    paths = {"source": source, "region": region, "volume": volume}
+    given = {k: str(p.resolve()) if p else None for k, p in paths.items()}
+    parameters = {"paths": given, "stamps": [stamp(p) for p in paths.values() if p]}
+    retrieved = sorted(source.glob("retrieve/*/projections.h5")) if source.is_dir() else []
+    if retrieved:
+        return [f for p in retrieved for f in find_sources(p, region=region, volume=volume, pixel_m=pixel_m)]
+    if source.is_dir():
+        require(
+            (source / "zarr.json").is_file(),
+            f"{source}: wanted an OME-Zarr image, lobes with index.csv, or what retrieve left",
+        )
+        require(volume is None, "--volume: an image is inserted into itself")
+        flat = _spatial(source) == 2
+        require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
+        route = "maps:insert_radiograph" if flat else "volumes:insert_volume"
+        return [Found(_stem(source), "unknown", f"{HERE}.{route}", parameters, {})]
+    if source.suffix in (".yaml", ".yml"):
+        from darklung.io.description import read_raw
+        from darklung.steps.retrieve import raw_files
+
+        route, scans = f"{HERE}.frames:insert_frames", [raw for raw, _ in read_raw(source)]
+        stamps = [[*parameters["stamps"], *(stamp(f) for f in raw_files(raw, source))] for raw in scans]
+        own = [{**parameters, "scan": raw.name, "stamps": seen} for raw, seen in zip(scans, stamps)]
+        return [Found(raw.name, "unknown", route, p, {}) for raw, p in zip(scans, own)]
+    require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
+    route = {"Scan": "frames:insert_frames", "Projections": "projections:insert_projections"}.get(_hdf5_type(source), "")
+    require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
+    return [Found(_stem(source), "unknown", f"{HERE}.{route}", {**parameters, "scan": None}, {})]
+
+
+def _lobes(source: Path, pixel_m: float) -> list[Found]:
+    """Lobes of a folder whose dark field can be trusted, or the one lobe that was named."""
+    from darklung.insert.lobes import RadiographLobe, lobe_quality
+    from darklung.io.lobes import read_lobe, read_lobes
+
+    function = f"{HERE}.maps:insert_lobe"
+    if source.suffix == ".npz":
+        read_lobe(source, pixel_m=pixel_m)
+        return [Found(source.stem, "unknown", function, {"many": False}, {"lobe": source})]
+    listed = read_lobes(source, pixel_m=pixel_m)
+    good = [f for f in listed if lobe_quality(RadiographLobe(f.name, f.mouse, f.maps)).usable]
+    require(bool(good), f"{source}: no lobe has a dark field without streaks and enough visibility")
+    return [Found(f.name, f.mouse, function, {"many": True}, {"lobe": source / f"{f.name}.npz"}) for f in good]
+
+
+def _spatial(path: Path) -> int:
+    from darklung.io.images import open_array
+
+    try:
+        return len(open_array(path).shape) - 1
+    except (KeyError, OSError, ValueError) as error:
+        raise DarklungError(f"{path}: not an image written by darklung ({error})") from error
+
+
+def _hdf5_type(path: Path) -> str:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("darklung_type", ""))
+    except OSError as error:
+        raise DarklungError(f"{path}: cannot be read as HDF5 ({error})") from error
+
+
+def _stem(path: Path) -> str:
+    name = path.name.split(".")[0]
+    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
+    return path.resolve().parent.name if name in common else name
+
+
+def stamp(path: Path) -> list[Any]:
+    """Name, size and time of change of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    stats = [p.stat() for p in files]
+    return [str(path.resolve()), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
+
+
+def read_region(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:
+    """Where lung is, and the path through it [m] if the file tells.
+
+    An OME-Zarr image with a channel ``region``, ``lung_path`` [m] or only one channel, or an array in .npy.
+
+    Raises
+    ------
+    DarklungError
+        Another format, another shape than the scan's, or no lung in it.
+    """
+    if path.suffix == ".npy":
+        try:
+            values = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise DarklungError(f"{path}: region: wanted an array of numbers in .npy ({error})") from error
+        name = ""
+    else:
+        image = load_image(path)
+        name = next((n for n in ("region", "lung_path") if n in image.names), image.names[0])
+        require(name in ("region", "lung_path") or len(image.names) == 1, _wanted(path, image))
+        values = image.channel(name)
+    check_shape(f"{path}: region", values, "z, y, x" if len(shape) == 3 else "row, col", shape)
+    mask = np.nan_to_num(np.asarray(values, dtype=np.float64)) > 0
+    require(bool(mask.any()), f"{path}: region: no pixel is lung")
+    return mask, np.asarray(values, dtype=np.float64) if name == "lung_path" else None
+
+
+def _wanted(path: Path, image: Image) -> str:
+    return f"{path}: wanted a channel region or lung_path, got {', '.join(image.names)}"
+
+
+def dark_channels(image: Image) -> list[str]:
+    """Channels that hold dark field: ``dark_field`` and those of each direction, without noise maps.
+
+    Raises
+    ------
+    DarklungError
+        No attenuation or no dark field: an insertion must be in both.
+    """
+    for name, found in (("attenuation", "attenuation" in image.names), ("dark_field", True)):
+        require(found, f"channel {name}: missing; the image has {', '.join(image.names)}")
+    dark = [n for n in image.names if re.fullmatch(r"dark_field(_-?\d+)?", n)]
+    require(bool(dark), f"channel dark_field: missing; the image has {', '.join(image.names)}")
+    return dark

@@ -1,0 +1,151 @@
+"""Insertion into reconstructed volumes, and the plan of insertions that projections and frames of a CT share with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darklung.core.checks import require
+from darklung.core.types import Image
+from darklung.features.lung import lung_region
+from darklung.insert.planned import Planned
+from darklung.insert.residual import fine_texture, tissue_noise
+from darklung.insert.scale import own_tissue_per_m
+from darklung.insert.volume import PlacedLesion, VolumeChanges, contrast_of, place_insertions, volume_changes, volume_grid
+from darklung.io.images import load_image, save_image
+from darklung.pipeline import Context
+from darklung.steps.insertion.contact import make_tile, save_tiles
+from darklung.steps.insertion.maps import blur_of, seed_of
+from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
+from darklung.steps.insertion.scale import read_scale
+from darklung.steps.insertion.sources import dark_channels, read_region
+
+
+def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
+    """Place the insertions of one copy in a reconstruction; depends on the volume, the options and the copy alone.
+
+    Parameters
+    ----------
+    p : mapping
+        Of the task.
+    volume : Path
+        OME-Zarr.
+    directions : list of str, optional
+        Dark-field channels that are wanted, in this order; all by default.
+    height_m : float
+        Of the detector, centred: nothing is placed where no row sees it.
+
+    Raises
+    ------
+    DarklungError
+        Channels that are missing, no lung, or insertions that do not fit.
+    """
+    from darklung.study.insertion import InsertOptions
+
+    options = InsertOptions.model_validate(p["options"])
+    image = load_image(volume)
+    dark = dark_channels(image)
+    if directions is not None:
+        dark = [d if d in dark else "dark_field" for d in directions]
+        for name in dark:
+            image.channel(name)
+    given = p["paths"]["region"]
+    region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
+    grid, scale = volume_grid(image), read_scale(p["scale"])
+    region = region & (np.abs(grid.z_m) < height_m / 2)[:, None, None]
+    require(bool(region.any()), f"{volume}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
+    attenuation = image.channel("attenuation")
+    tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
+    scattering = [image.channel(name) for name in dark]
+    lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
+    host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
+    placed = place_insertions(
+        attenuation, scattering, region, grid, wanted=p["wanted"], diameter_m=options.diameter, host=host,
+        seed=seed_of(p), variant=options.growth, at_edge=options.across_edge,
+    )  # fmt: skip
+    return Planned(image, dark, region, grid, placed, host, scale)
+
+
+def insert_volume(context: Context) -> None:
+    """A volume with insertions in attenuation and every dark field; other channels (noise maps) stay as they are."""
+    p = context.parameters
+    plan = plan_volume(p, Path(p["paths"]["source"]))
+    context.progress(0.5, "placed")
+    noise = volume_noise(plan)
+    changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), noise)
+    save_image(context.out / "image.ome.zarr", changed_image(plan, changes))
+    told = "left: the noise is not known" if noise is None else f"replaced down to a noise of {noise:.3g} 1/m"
+    finish_volume(context, plan, changes, {"route": "volume", "fine_texture": told})
+
+
+def volume_noise(plan: Planned) -> float | None:
+    """Noise of attenuation [1/m]: of the reconstruction's noise map, or seen in soft tissue; None where there is neither."""
+    if "attenuation_noise" in plan.image.names:
+        return float(np.nanmedian(plan.image.channel("attenuation_noise")[plan.region]))
+    attenuation, voxel = plan.image.channel("attenuation"), plan.grid.voxel_m
+    return tissue_noise(attenuation, plan.region, tissue_per_m=plan.host.tissue_per_m, voxel_m=voxel)
+
+
+def drawn_changes(plan: Planned, blur_m: tuple[float, float, float], noise_per_m: float | None) -> VolumeChanges:
+    """The plan on the volume's voxels; fine texture goes with the lung where the noise is known, which stays."""
+    attenuation, texture = plan.image.channel("attenuation"), None
+    if noise_per_m is not None:
+        texture = fine_texture(attenuation, plan.region, noise_per_m=noise_per_m, voxel_m=plan.grid.voxel_m)
+    return volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_m, texture=texture)
+
+
+def volume_blur(p: Any, voxel_m: float) -> tuple[float, float, float]:
+    """Blur of a reconstruction along z, y, x [m]: as given, or half a voxel across the rotation axis."""
+    given = p["options"]["blur"]
+    if given is None:
+        return 0.0, 0.5 * voxel_m, 0.5 * voxel_m
+    return (blur_of(p),) * 3
+
+
+def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
+    """The reconstruction with the changes added."""
+    image = plan.image
+    data = np.array(image.data, dtype=np.float32)
+    data[image.names.index("attenuation")] += changes.attenuation
+    for name, change in zip(plan.dark, changes.scattering):
+        data[image.names.index(name)] += change
+    return Image(data, image.names, image.units, image.spacing_m, image.origin_m, image.frame)
+
+
+def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes: dict[str, Any]) -> None:
+    """Labels on the volume's grid, rows, pictures of the axial slice through each insertion."""
+    insertions = [one.insertion for one in plan.placed]
+    labels = volume_labels(changes.instances, changes.share, plan.region, insertions)
+    save_labels(context.out / "labels.ome.zarr", labels, plan.image)
+    made, tiles = [], []
+    first = plan.image.channel(plan.dark[0])
+    voxel = plan.grid.voxel_m
+    for one in plan.placed:
+        made.append(_measured(one, plan))
+        centre = [(c - axis[0]) / voxel for c, axis in zip(one.insertion.center_m, plan.grid.axes)]
+        z = int(np.clip(round(centre[0]), 0, plan.grid.shape[0] - 1))
+        mu = plan.image.channel("attenuation")[z]
+        planes = [mu, mu + changes.attenuation[z], first[z], first[z] + changes.scattering[0][z]]
+        label = changes.instances[z] == one.insertion.number
+        tiles.append(make_tile(one.insertion, planes, label, centre_px=(centre[1], centre[2]), pixel_m=voxel))
+    told = {
+        "scale": plan.scale.told,
+        "tissue_per_m": plan.host.tissue_per_m,
+        "interface_density_per_m": plan.host.interface_density_per_m,
+        "energy_kev": plan.scale.energy_kev,
+        "correlation_length_m": plan.scale.correlation_length_m,
+        "phase": "changed" if plan.scale.energy_kev else "left as it was: no energy is known",
+        "region_ml": float(plan.region.sum()) * voxel**3 * 1e6,
+    }
+    save_rows(context, made, {**notes, **told})
+    save_tiles(context.out, tiles)
+
+
+def _measured(one: PlacedLesion, plan: Planned) -> Made:
+    if one.sham:
+        return Made(one.insertion, one.place, None, (None, None))
+    only = volume_changes([one], plan.grid, plan.region, host=plan.host).share
+    size = sphere_diameter_m(float(only.sum()) * plan.grid.voxel_m**3)
+    return Made(one.insertion, one.place, size, contrast_of(one, plan.host))

@@ -1,0 +1,54 @@
+"""What may be said of synthetic insertions into measured or simulated images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field, model_validator
+
+from darklung.io.documents import Document, Length
+
+
+class InsertOptions(Document):
+    """What is put into each copy, and what is assumed."""
+
+    classes: tuple[str, ...] = Field(
+        ("solid", "filled", "papillary", "lepidic"), description="lesion classes, dealt in turn"
+    )
+    lesions: int = Field(1, ge=0, le=200, description="lesions in each copy")
+    mimic_classes: tuple[str, ...] = Field(("atelectasis", "pneumonia", "emphysema"), description="mimics, dealt in turn")
+    mimics: int = Field(0, ge=0, le=200, description="mimics in each copy")
+    shams: int = Field(0, ge=0, le=200, description="shams in each copy")
+    diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest")
+    copies: int = Field(1, ge=1, le=10_000, description="copies of each scan, each with its own insertions")
+    seed: int = Field(1, ge=0)
+    growth: str = Field("A", description="family whose law of growth the outlines follow: A, B or C")
+    across_edge: bool = Field(False, description="put them across the lung region's edge, cut by it")
+    thickness: Length = Field(3e-3, gt=0, description="thickness of an excised lobe where it attenuates most")
+    blur: Length | None = Field(
+        None, description="standard deviation of the scan's blur, given to what is put in; volumes have 0.5 voxel by default"
+    )
+    pixel: Length = Field(7.5e-5, gt=0, description="detector pixel of .npz lobes, which do not say it")
+
+    @model_validator(mode="after")
+    def _check(self) -> InsertOptions:
+        if self.lesions + self.mimics + self.shams == 0:
+            raise ValueError("lesions, mimics, shams: nothing to put in, all are 0")
+        low, high = self.diameter
+        if not 0 < low <= high:
+            raise ValueError(f"diameter: wanted 0 < smallest <= largest, got {low:g}, {high:g} m")
+        if (self.lesions + self.shams and not self.classes) or (self.mimics and not self.mimic_classes):
+            raise ValueError("classes: wanted at least one")
+        return self
+
+    def wanted(self, number: int) -> list[tuple[str, str]]:
+        """(kind, class) of everything in copy `number` of all, lesions first; classes are dealt in turn."""
+
+        def deal(kind: str, names: Sequence[str], count: int) -> list[tuple[str, str]]:
+            return [(kind, names[(number * count + k) % len(names)]) for k in range(count)]
+
+        return [
+            *deal("lesion", self.classes, self.lesions),
+            *deal("mimic", self.mimic_classes, self.mimics),
+            *deal("sham", self.classes, self.shams),
+        ]
