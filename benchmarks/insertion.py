@@ -38,7 +38,7 @@ from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
-from darklung.steps.ct import without_hardening
+from darklung.steps.correct import without_hardening
 from darklung.steps.insertion.frames import RawInput, changed_views
 from darklung.steps.insertion.projections import changed_projections
 from darklung.steps.insertion.volumes import drawn_changes, volume_noise

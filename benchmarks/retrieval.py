@@ -161,7 +161,7 @@ def stream_scan(gibibytes: float, *, write: bool) -> None:
         )
         start = time.perf_counter()
         if write:
-            from darklung.steps.retrieve import retrieve_described
+            from darklung.commands.retrieve import retrieve_described
 
             retrieve_described(path, Path(folder) / "out", workers=1)
         else:

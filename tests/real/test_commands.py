@@ -10,7 +10,7 @@ from darklung.calibrate.file import load_calibration
 from darklung.commands.calibrate_spheres import calibrate_spheres
 from darklung.io.tables import load_table
 from darklung.steps.plan import plan
-from darklung.steps.retrieve import retrieve_described
+from darklung.commands.retrieve import retrieve_described
 from darklung.study.config import read_study
 
 ROOT = Path(__file__).parents[2]

@@ -16,19 +16,23 @@ from darklung.commands.run import list_tasks, run_study
 from darklung.io.tables import load_table
 
 TINY = {
-    "kind": "ct",
     "name": "tiny",
     "seed": 3,
-    "cohort": {
-        "animals": 3,
-        "test_animals": 1,
-        "diameter": ["1.5 mm", "2.2 mm"],
-        "lesions": [2, 2],
-        "lesion_free": 0.0,
-        "mimics": [0, 1],
+    "sources": {
+        "mice": {
+            "from": "simulation",
+            "cohort": {
+                "animals": 3,
+                "test_animals": 1,
+                "diameter": ["1.5 mm", "2.2 mm"],
+                "lesions": [2, 2],
+                "lesion_free": 0.0,
+                "mimics": [0, 1],
+            },
+            "body": {"voxel": "400 um"},
+            "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
+        }
     },
-    "body": {"voxel": "400 um"},
-    "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
     "learning": {
         "arms": {"transmission": ["attenuation"], "hybrid": ["attenuation", "dark_field_0", "dark_field_90"]},
         "widths": [16, 32],
@@ -45,8 +49,8 @@ STAGES = (
     "retrieve",
     "correct",
     "reconstruct",
-    "features",
-    "learn",
+    "cases",
+    "train",
     "predict",
     "evaluate",
     "report",

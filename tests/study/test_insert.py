@@ -20,7 +20,7 @@ from darklung.insert.radiograph import InsertionSettings, make_case
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.io.tables import load_table
-from darklung.steps.retrieve import retrieve_described
+from darklung.commands.retrieve import retrieve_described
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -15,7 +15,7 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
 from darklung.retrieve.stepping import retrieve
-from darklung.steps.quality import check_quality, quality_page
+from darklung.commands.qc import check_quality, quality_page
 
 THETA = 2 * np.pi * np.arange(6) / 6
 SIZE = (60, 80)

@@ -13,7 +13,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import load
-from darklung.steps.retrieve import retrieve_described
+from darklung.commands.retrieve import retrieve_described
 
 
 @pytest.fixture(autouse=True)

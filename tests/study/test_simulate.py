@@ -12,7 +12,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import Projections, Scan
 from darklung.io.hdf5 import load
 from darklung.pipeline.bar import Bar, time_left
-from darklung.steps.retrieve import retrieve_described
+from darklung.commands.retrieve import retrieve_described
 from darklung.study.protocols import read_protocol
 
 TINY = """

@@ -11,11 +11,11 @@ import numpy as np
 from darklung.calibrate.file import curve_document, plain, save_calibration
 from darklung.calibrate.sphere_models import FILL, MODELS, SphereShape
 from darklung.calibrate.spheres import ModelRow, SphereCalibration, compare_models, fit_spheres, leave_one_out
+from darklung.commands.measurements import Measurements, read_measurements
 from darklung.core.checks import check_one_of, require
 from darklung.physics.materials import MATERIALS
 from darklung.pipeline.provenance import provenance
 from darklung.steps.believed import read_response
-from darklung.steps.measurements import Measurements, read_measurements
 
 CALIBRATION, FIGURE = "calibration.json", "calibration.png"
 BEST = "best"
@@ -40,7 +40,7 @@ def calibrate_spheres(
     ----------
     sources : sequence of Path
         One series a setting (position, energy): raw scans (YAML), or a CSV table of retrieved signals, see
-        `darklung.steps.measurements`. Two settings allow to invert for size and amount.
+        `darklung.commands.measurements`. Two settings allow to invert for size and amount.
     out : Path
         Gets ``calibration.json``, ``calibration.png`` and, of raw series, what ``darklung retrieve`` writes.
     diameter, thickness : str

@@ -9,6 +9,7 @@ import numpy as np
 from darklung.calibrate.file import plain, save_calibration
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend
 from darklung.commands.calibrate_spheres import CALIBRATION, FIGURE
+from darklung.commands.measurements import Measurements, read_measurements
 from darklung.core.checks import DarklungError, check_positive
 from darklung.correct.ladder import METHODS, TREATS
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
@@ -16,7 +17,6 @@ from darklung.correct.wedge import calibrate_response
 from darklung.physics.materials import MATERIALS
 from darklung.pipeline.provenance import provenance
 from darklung.steps.believed import read_response
-from darklung.steps.measurements import Measurements, read_measurements
 
 
 def calibrate_wedges(
@@ -37,7 +37,7 @@ def calibrate_wedges(
     Parameters
     ----------
     source : Path
-        A raw series with one scan a step (YAML), or a CSV table of retrieved signals, see `darklung.steps.measurements`.
+        A raw series with one scan a step (YAML), or a CSV table of retrieved signals, see `darklung.commands.measurements`.
     out : Path
         Gets ``calibration.json`` and ``calibration.png``.
     instrument : Path

@@ -91,7 +91,7 @@ def retrieve(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
 ) -> None:
     """Turn real raw frames into transmission, phase and dark field with standard errors and validity."""
-    from darklung.steps.retrieve import retrieve_described
+    from darklung.commands.retrieve import retrieve_described
 
     typer.echo(retrieve_described(description, out, workers=workers))
 
@@ -102,7 +102,7 @@ def qc(
     out: Annotated[Path, typer.Option(help="Folder for the pages and their table.")],
 ) -> None:
     """Show whether retrieved maps can be trusted: histograms, errors, validity, streaks, residuals; one page a map."""
-    from darklung.steps.quality import check_quality
+    from darklung.commands.qc import check_quality
 
     typer.echo(check_quality(source, out))
 
@@ -139,21 +139,12 @@ def reconstruct(
     ] = "",
 ) -> None:
     """Turn projections into volumes of attenuation and dark field (OME-Zarr), slab by slab."""
-    from darklung.steps.reconstruct import reconstruct_files
+    from darklung.commands.reconstruct import reconstruct_files
+    from darklung.commands.words import pairs
 
-    table = reconstruct_files(
-        source,
-        out,
-        method=method,
-        options=options or (),
-        axis=axis,
-        rings=rings,
-        memory=memory,
-        tell=typer.echo,
-        tilt=tilt,
-        source_axis=source_axis,
-    )
-    typer.echo(table)
+    given: dict[str, Any] = {"method": method, "axis": axis, "rings": rings, "memory": memory, "options": pairs(options)}
+    given |= {name: text for name, text in (("tilt", tilt), ("source_axis", source_axis)) if text}
+    typer.echo(reconstruct_files(source, out, given=given, tell=typer.echo))
 
 
 @app.command()

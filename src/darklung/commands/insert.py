@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from darklung.commands.words import pairs
 from darklung.core.checks import require
-from darklung.io.documents import read_yaml_text, validate
-from darklung.io.tables import load_table, save_table
-from darklung.pipeline import Context, Task, run_tasks
-from darklung.steps.insertion.scale import scale_files
-from darklung.steps.insertion.sources import find_sources
+from darklung.io.documents import validate
+from darklung.io.tables import load_table
+from darklung.pipeline import Task, run_tasks
+from darklung.steps import cases
+from darklung.steps.insertion import collect
+from darklung.steps.insertion.sources import STAGE, Found, find_sources, insertion_task
 from darklung.study.insertion import InsertOptions
-
-STAGE = "insert"
-TABLE = "tables/insertions"
-COLUMNS = {
-    "subject": "name of the copy with its insertions",
-    "source": "measured scan that the copy was made from",
-    "animal": "animal; unknown where the scan does not tell",
-    "copy": "number of the copy of that scan, from 0",
-    "number": "number in the label image; a sham has none there",
-    "kind": "lesion, mimic or sham",
-    "tissue": "class; of a sham the class whose outline it has",
-    "diameter_mm": "of the sphere of the same volume",
-    "measured_diameter_mm": "the same from the labels: partial voxels or, in a radiograph, the path summed over pixels",
-    "z_mm": "centre along the rotation axis (rows of a radiograph), in the scan's coordinates",
-    "y_mm": "centre along y; 0 in a radiograph of one view, where it is not known",
-    "x_mm": "centre along x (columns of a radiograph)",
-    "place": "across edge: cut by the lung region's surface; near edge: within 0.3 mm of it; else inside",
-    "mu_ratio": "attenuation of its core over that of the lung it replaced",
-    "epsilon_ratio": "scattering of its core over that of the lung it replaced, mean over grating directions",
-    "synthetic_flag": "true: what was put in is synthetic, the scan is as it was given",
-}
-CODE = (
-    "phantom",
-    "physics",
-    "tomo",
-    "retrieve",
-    "correct",
-    "features",
-    "io",
-    "commands.insert",
-    "steps.insertion",
-    "io.case",
-    "study.protocols",
-    "study.scanner",
-)
+from darklung.study.processing import ChannelsPart
 
 
 def insert_files(
@@ -65,7 +32,8 @@ def insert_files(
 ) -> str:
     """Put synthetic lesions into copies of measured scans and return a table to print.
 
-    Writes ``out/insert/NAME-000/``: the changed scan in the format it came in, its labels, a picture and a record; and for
+    Writes ``out/insert/NAME-000/``: the changed scan in the format it came in, its labels, a picture and a record; of
+    images also ``out/cases/NAME-000/``, the labelled case that learning takes; and for
     all ``insertions`` as CSV and Parquet with a data dictionary, and contact sheets by class. What is done stays done.
 
     Parameters
@@ -98,66 +66,45 @@ def insert_files(
     for kind, name in [("lesion", c) for c in chosen.classes] + [("mimic", c) for c in chosen.mimic_classes]:
         check_kind(kind, name)
     tasks = _tasks(source, chosen, region, volume, scale)
+    copies = [t.name for t in tasks if t.stage == STAGE]
     if dry_run:
-        return "\n".join([t.name for t in tasks[:-1]] + [f"{len(tasks) - 1} copies in {out}"])
+        return "\n".join([*copies, f"{len(copies)} copies in {out}"])
     about = {"source": str(source), "scale": scale, "options": chosen.model_dump(mode="json")}
     run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
     for old in out.glob("contact_*"):
         old.unlink()
-    for found in sorted((out / TABLE).iterdir()):
+    for found in sorted((out / collect.TABLE).iterdir()):
         if found.name.startswith(("insertions.", "contact_")):
             (out / found.name).write_bytes(found.read_bytes())
-    return _told(out, [t.name for t in tasks[:-1]])
+    return _told(out, copies)
 
 
 def parse_options(given: Sequence[str], **named: str | bool | None) -> dict[str, Any]:
     """``name=value`` texts as values of `InsertOptions`; `named` are values of their own, lists with commas."""
     lists = {k: [part.strip() for part in v.split(",")] if isinstance(v, str) else v for k, v in named.items()}
     options: dict[str, Any] = {k: v for k, v in lists.items() if v is not None}
-    for text in given:
-        name, equals, value = text.partition("=")
-        require(bool(name and equals and value), f"--set: wanted name=value, such as lesions=2, got {text!r}")
-        options[name.strip()] = read_yaml_text(value)
+    options |= pairs(given)
     return options
 
 
 def _tasks(source: Path, options: InsertOptions, region: Path | None, volume: Path | None, scale: str) -> list[Task]:
     sources = find_sources(source, region=region, volume=volume, pixel_m=options.pixel)
-    tasks = []
+    copies, made = [], []
     for index, found in enumerate(sources):
         for copy in range(options.copies):
             number = index * options.copies + copy
-            parameters = {
-                **found.parameters,
-                "source": found.name,
-                "animal": found.animal,
-                "copy": copy,
-                "wanted": options.wanted(number),
-                "options": options.model_dump(mode="json", exclude={"copies", "classes", "mimic_classes"}),
-                "scale": scale,
-            }
-            name = re.sub(r"[^A-Za-z0-9._-]+", "_", found.name).strip(".") or "scan"
-            files = {**found.files, **scale_files(scale)}
-            tasks.append(Task(STAGE, f"{name}-{copy:03d}", found.function, parameters, {}, CODE, files))
-    require(len({t.name for t in tasks}) == len(tasks), f"{source}: two scans have the same name, wanted each once")
-    inputs = {"copies": tuple(t.name for t in tasks)}
-    stage, item = TABLE.split("/")
-    return [
-        *tasks,
-        Task(
-            stage, item, "darklung.commands.insert:collect", {}, inputs, ("io.tables", "commands.insert", "steps.insertion")
-        ),
-    ]
+            copies.append(insertion_task(found, copy, number, options=options, scale=scale))
+            if found.route in ("lobe", "radiograph", "volume"):
+                made.append(_case(found, copies[-1], region, options.seed))
+    require(len({t.name for t in copies}) == len(copies), f"{source}: two scans have the same name, wanted each once")
+    return [*copies, *made, collect.task(tuple(t.name for t in copies))]
 
 
-def collect(context: Context) -> None:
-    """``insertions`` of all copies, and a contact sheet of each class."""
-    from darklung.steps.insertion.contact import contact_sheets
-
-    rows = [row for place in context.inputs["copies"] for row in json.loads((place / "insertions.json").read_text())]
-    require(bool(rows), "insertions: none found room in any lobe")
-    save_table(context.out / "insertions", rows, COLUMNS)
-    contact_sheets(context.inputs["copies"], context.out)
+def _case(found: Found, copy: Task, region: Path | None, seed: int) -> Task:
+    """The labelled case of one copy."""
+    about = {"subject": copy.item, "animal": found.animal, "source": found.name, "synthetic": True}
+    where = str(region.resolve()) if region else ""
+    return cases.task(copy.item, cases.Parameters(channels=ChannelsPart(), about=about, seed=seed, region=where), copy.name)
 
 
 def _told(out: Path, copies: Sequence[str]) -> str:

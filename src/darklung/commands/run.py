@@ -1,35 +1,42 @@
-"""Read a study, do its tasks, say what came of it."""
+"""``darklung run``: read a study, do its tasks, say what came of it."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from darklung.evaluate.sites import site_lines
+from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import run_tasks
 from darklung.pipeline.run import stale
 from darklung.pipeline.task import task_keys
-from darklung.steps.plan import EVALUATION, REPORT, plan
-from darklung.study.config import Study, read_study
-
-REPORT_FILE = "report.html"
+from darklung.steps import evaluate, report
+from darklung.steps.plan import Plan, plan
+from darklung.study.study import Study, read_study
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run leaves: the report, a table to print, and how many tasks were computed."""
+    """What a finished run leaves: the report (the folder of cases where nothing is learned), a table to print, its cost."""
 
     report: Path
     table: str
     computed: int
 
 
-def run_study(path: Path, *, out: Path | None = None, workers: int | None = None) -> Result:
+def run_study(path: Path, *, out: Path | None = None, workers: int | None = None, arms: Sequence[str] = ()) -> Result:
     """Run the study in `path` in the folder `out` (``runs/NAME`` by default); what is done already is kept.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Only these; all by default.
 
     Raises
     ------
@@ -38,29 +45,38 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     """
     study = read_study(path)
     folder = out or Path("runs") / study.name
-    tasks = plan(study, path)
-    about = {"name": study.name, "kind": study.kind, "seed": study.seed, "study": study.model_dump(mode="json")}
-    computed = run_tasks(tasks, folder=folder, targets=[EVALUATION, REPORT], workers=workers, about=about)
-    _write_resolved(study, folder / "study.yaml")
-    report = folder / REPORT_FILE
-    shutil.copyfile(folder / REPORT / REPORT_FILE, report)
-    comparison = json.loads((folder / EVALUATION / "comparison.json").read_text())
-    return Result(report, comparison_table(comparison), computed)
+    made = plan(study, arms=arms)
+    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
+    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about)
+    write_resolved(study, folder / "study.yaml")
+    if study.learning is None:
+        return Result(folder / "cases", f"{len(made.members)} cases", computed)
+    shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
+    comparison = json.loads((folder / evaluate.STAGE / evaluate.ITEM / COMPARISON).read_text())
+    return Result(folder / REPORT, comparison_table(comparison), computed)
 
 
-def list_tasks(path: Path, *, out: Path | None = None) -> str:
+def list_tasks(path: Path, *, out: Path | None = None, arms: Sequence[str] = ()) -> str:
     """Check a study and list its tasks, each done or to do."""
     study = read_study(path)
-    folder = out or Path("runs") / study.name
-    tasks = plan(study, path)
-    needed = stale({t.name: t for t in tasks}, task_keys(tasks), folder, [EVALUATION, REPORT])
-    lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in tasks]
-    return "\n".join([*lines, f"{len(needed)} of {len(tasks)} tasks to do in {folder}"])
+    return told_tasks(plan(study, arms=arms), out or Path("runs") / study.name)
 
 
-def _write_resolved(study: Study, path: Path) -> None:
-    """The study with every default written out; it is a study file itself."""
-    path.write_text(yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+def told_tasks(made: Plan, folder: Path) -> str:
+    """One line a task, done or to do."""
+    needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
+    lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
+    return "\n".join([*lines, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """The study with every default written out, as a study file has it."""
+    return study.model_dump(mode="json", by_alias=True)
+
+
+def write_resolved(study: Study, path: Path) -> None:
+    """The same as a file, which is a study file itself."""
+    path.write_text(yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True))
 
 
 def comparison_table(comparison: dict) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ def stack_channels(
     attenuation : Image
         With the channel ``attenuation``: μ [1/m] of a volume, −ln T of a radiograph.
     dark_field : sequence of Image
-        One a grating direction, each with the channel ``dark_field`` and, for ``inverse_variance``, ``dark_field_variance``.
+        One a grating direction (none: attenuation alone), each with the channel ``dark_field`` and, for
+        ``inverse_variance``, ``dark_field_variance``.
         All on the grid of `attenuation`.
     directions_rad : sequence of float
         α of each [rad].
@@ -48,36 +50,75 @@ def stack_channels(
         weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
     extras : sequence of {"anisotropy", "noise", "attenuation_copy"}
         ``anisotropy``: see `anisotropy`. ``noise``: white Gaussian noise with the mean and standard deviation of
-        ``dark_field``, and ``attenuation_copy``: the attenuation again; both are controls for the number of channels.
+        ``dark_field`` (of the attenuation where there is none), and ``attenuation_copy``: the attenuation again; both are
+        controls for the number of channels.
     seed : int
         Of the noise channel.
 
     Raises
     ------
     DarklungError
-        Grids differ, directions repeat, no dark field, or an unknown name.
+        Grids differ, directions repeat, or an unknown name.
     """
     check_one_of("combine", combine, COMBINATIONS)
-    require(len(dark_field) > 0, "dark_field: wanted at least one direction, got none")
     require(len(dark_field) == len(directions_rad), f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
     for image in dark_field:
         _require_same_grid(attenuation, image)
     mu = np.asarray(attenuation.channel("attenuation"), dtype=np.float32)
-    each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
-    unit, dark_unit = _unit(attenuation, "attenuation"), _unit(dark_field[0], "dark_field")
-    combined = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
-    channels = [("attenuation", unit, mu), ("dark_field", dark_unit, combined)]
+    unit = dark_unit = _unit(attenuation, "attenuation")
+    channels, each, like = [("attenuation", unit, mu)], np.empty((0, *mu.shape), np.float32), mu
+    if dark_field:
+        each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
+        dark_unit = _unit(dark_field[0], "dark_field")
+        like = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
+        channels.append(("dark_field", dark_unit, like))
     channels += [(direction_name(a), dark_unit, d) for a, d in zip(directions_rad, each)]
     for name in extras:
         check_one_of("extras", name, EXTRAS)
         if name == "anisotropy":
             channels.append((name, "1", anisotropy(each, directions_rad=directions_rad)))
         elif name == "noise":
-            channels.append((name, dark_unit, _noise_like(combined, seed)))
+            channels.append((name, dark_unit, _noise_like(like, seed)))
         else:
             channels.append((name, unit, mu))
     names, units, data = zip(*channels)
     return Image(np.stack(data), names, units, attenuation.spacing_m, attenuation.origin_m, attenuation.frame)
+
+
+def derived_channels(image: Image, *, seed: int) -> Image:
+    """An image with what is made of its channels: mean dark field, anisotropy of several directions, a control of noise.
+
+    Parameters
+    ----------
+    image : Image
+        With ``attenuation`` and ``dark_field_<degrees>`` of each direction, ``dark_field`` alone, or no dark field; other
+        channels, such as noise maps, are kept.
+    seed : int
+        Of the control.
+    """
+    names = [n for n in image.names if re.fullmatch(r"dark_field(_-?\d+)?", n)]
+    directions = [n for n in names if n != "dark_field"] or names
+    angles = [np.radians(float(n.removeprefix("dark_field_"))) if n != "dark_field" else 0.0 for n in directions]
+    made = stack_channels(
+        attenuation=_one(image, "attenuation", "attenuation"),
+        dark_field=[_one(image, n, "dark_field") for n in directions],
+        directions_rad=angles,
+        extras=("noise", *(("anisotropy",) if len(directions) > 1 else ())),
+        seed=seed,
+    )
+    more = [i for i, name in enumerate(image.names) if name not in made.names]
+    return replace(
+        made,
+        data=np.concatenate([made.data, image.data[more]]),
+        names=(*made.names, *(image.names[i] for i in more)),
+        units=(*made.units, *(image.units[i] for i in more)),
+    )
+
+
+def _one(image: Image, channel: str, name: str) -> Image:
+    """One channel of an image under another name."""
+    unit = image.units[image.names.index(channel)]
+    return replace(image, data=image.channel(channel)[None], names=(name,), units=(unit,))
 
 
 def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fraction: float = 0.1) -> NDArray[np.float32]:

@@ -1,108 +1,145 @@
-"""A case on disk: channels, truth and insertions of one animal (or of one copy of a lobe), all on one grid."""
+"""One labelled case on disk: a simulated animal, an insertion into measured data, or a measured image with labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.geometry import centred_axis
-from darklung.core.types import Image, Insertion, Phantom
+from darklung.core.checks import DarklungError, check_shape, require
+from darklung.core.types import Image, Insertion
+from darklung.io.documents import Document, validate
 from darklung.io.images import load_image, save_image
+from darklung.io.tables import save_json
 
-CHANNELS, TRUTH, INSERTIONS = "channels.ome.zarr", "truth.ome.zarr", "insertions.json"
-TRUTH_NAMES = ("target", "region", "instances", "hard")
+UNKNOWN = 255
+CHANNELS, TRUTH, ABOUT = "channels.ome.zarr", "truth.ome.zarr", "case.json"
+LAYERS = ("labels", "lung", "region", "instances", "hard")
 
 
 @dataclass(frozen=True)
-class StoredCase:
-    """What `load_case` reads; the spatial axes are those of `channels`.
+class CaseFacts:
+    """Whose image it is and where it comes from.
+
+    Parameters
+    ----------
+    subject : str
+        The image's own name.
+    animal : str
+        Folds and intervals go by it.
+    time_point, site, source : str
+        Empty where there is none.
+    synthetic : bool
+        Whether what is labelled was put in or simulated.
+    provenance : mapping
+        JSON values.
+    """
+
+    subject: str
+    animal: str
+    time_point: str = ""
+    site: str = ""
+    source: str = ""
+    synthetic: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """An image with what is known of it, all on one grid.
 
     Parameters
     ----------
     channels : Image
-    target : (*spatial) bool, lesion voxels
-    region : (*spatial) bool, where the lung is, found in the image
-    instances : (*spatial) uint16, number of the lesion or mimic
-    hard : (*spatial) bool, voxels of known hard negatives (mimics, shams)
+    labels : (*spatial) uint8
+        0 no lesion, 1 lesion, `UNKNOWN` where nobody knows; unknown voxels count nowhere.
+    lung : (*spatial) bool
+    region : (*spatial) bool
+        Where is searched: tiles, candidates and the loss look only here. Found in the image, never in the truth.
+    instances : (*spatial) uint16
+        Number of the lesion or mimic.
+    hard : (*spatial) bool
+        Voxels of known hard negatives.
     insertions : tuple of Insertion
+    about : CaseFacts
     """
 
     channels: Image
-    target: NDArray[np.bool_]
+    labels: NDArray[np.uint8]
+    lung: NDArray[np.bool_]
     region: NDArray[np.bool_]
     instances: NDArray[np.uint16]
     hard: NDArray[np.bool_]
     insertions: tuple[Insertion, ...]
+    about: CaseFacts
+
+    def __post_init__(self) -> None:
+        for name in LAYERS:
+            check_shape(f"{self.about.subject}: {name}", getattr(self, name), "*spatial", self.channels.shape)
+        strange = np.setdiff1d(self.labels, (0, 1, UNKNOWN))
+        require(strange.size == 0, f"{self.about.subject}: labels: wanted 0, 1 and {UNKNOWN}, got {strange[:5].tolist()}")
+
+    @property
+    def target(self) -> NDArray[np.bool_]:
+        """Lesion voxels that are known, (*spatial)."""
+        return np.asarray(self.labels == 1)
 
 
-def save_case(folder: Path, case: StoredCase) -> None:
+class _File(Document):
+    darklung_case: Literal[1]
+    about: dict[str, Any]
+    insertions: tuple[dict[str, Any], ...]
+
+
+def save_case(folder: Path, case: LabelledCase) -> None:
     """Write a case into `folder`."""
+    save_image(folder / CHANNELS, case.channels)
+    layers = np.stack([np.asarray(getattr(case, n), dtype=np.uint16) for n in LAYERS])
     grid = case.channels
-    save_image(folder / CHANNELS, grid)
-    layers = np.stack([np.asarray(getattr(case, n), dtype=np.uint16) for n in TRUTH_NAMES])
-    units = ("1",) * len(TRUTH_NAMES)
-    truth = Image(layers, TRUTH_NAMES, units, grid.spacing_m, grid.origin_m, grid.frame)
-    save_image(folder / TRUTH, truth)
-    (folder / INSERTIONS).write_text(json.dumps([asdict(i) for i in case.insertions], indent=1))
+    save_image(folder / TRUTH, Image(layers, LAYERS, ("1",) * len(LAYERS), grid.spacing_m, grid.origin_m, grid.frame))
+    about = {**asdict(case.about), "provenance": dict(case.about.provenance)}
+    save_json(folder / ABOUT, {"darklung_case": 1, "about": about, "insertions": [asdict(i) for i in case.insertions]})
 
 
-def load_case(folder: Path, channels: tuple[str, ...] | None = None) -> StoredCase:
-    """Read a case, or only some of its channels."""
+def load_case(folder: Path, channels: tuple[str, ...] | None = None) -> LabelledCase:
+    """Read a case, or only some of its channels.
+
+    Raises
+    ------
+    DarklungError
+        No case of darklung, or one of another version.
+    """
+    file = _read(folder)
     truth = load_image(folder / TRUTH)
-    rows = json.loads((folder / INSERTIONS).read_text())
-    return StoredCase(
+    return LabelledCase(
         channels=load_image(folder / CHANNELS, channels),
-        target=truth.channel("target").astype(bool),
+        labels=truth.channel("labels").astype(np.uint8),
+        lung=truth.channel("lung").astype(bool),
         region=truth.channel("region").astype(bool),
         instances=truth.channel("instances"),
         hard=truth.channel("hard").astype(bool),
-        insertions=tuple(Insertion(**{**r, "center_m": tuple(r["center_m"])}) for r in rows),
+        insertions=tuple(Insertion(**{**r, "center_m": tuple(r["center_m"])}) for r in file.insertions),
+        about=CaseFacts(**file.about),
     )
 
 
-def instances_on_grid(phantom: Phantom, grid: Image) -> NDArray[np.uint16]:
-    """The phantom's instances on the grid of a coarser image: a voxel belongs to what fills at least half of it.
-
-    An instance too small to fill half of any voxel keeps the voxel that it fills most, so that no lesion loses its label.
-    """
-    out = np.zeros(grid.shape, dtype=np.uint16)
-    best = np.zeros(grid.shape, dtype=np.float64)
-    share = phantom.voxel_m**3 / np.prod(grid.spacing_m)
-    for number in np.unique(phantom.instances[phantom.instances > 0]):
-        filled = np.zeros(grid.shape, dtype=np.float64)
-        index = _grid_index(np.argwhere(phantom.instances == number), phantom, grid)
-        np.add.at(filled, tuple(index.T), share)
-        own = (filled >= 0.5) & (filled > best)
-        if not own.any():
-            own = filled == filled.max()
-        out[own] = number
-        best = np.maximum(best, filled)
-    return out
+def case_facts(folder: Path) -> CaseFacts:
+    """Whose case it is, without reading arrays."""
+    return CaseFacts(**_read(folder).about)
 
 
-def _grid_index(voxels: NDArray[np.int64], phantom: Phantom, grid: Image) -> NDArray[np.int64]:
-    """Indices on the grid of phantom voxels, (voxel, 3); voxels outside the grid are left out."""
-    axes = [centred_axis(n, phantom.voxel_m) for n in phantom.instances.shape]
-    columns = [
-        np.rint((axis[v] - origin) / spacing).astype(np.int64)
-        for axis, v, origin, spacing in zip(axes, voxels.T, grid.origin_m, grid.spacing_m)
-    ]
-    index = np.stack(columns, axis=1)
-    return index[((index >= 0) & (index < grid.shape)).all(axis=1)]
-
-
-def hard_negatives(insertions: Sequence[Insertion], instances: NDArray[np.uint16], grid: Image) -> NDArray[np.bool_]:
-    """Voxels of mimics, and balls where shams were put, (*spatial)."""
-    mimics = [i.number for i in insertions if i.kind == "mimic"]
-    out = np.isin(instances, mimics)
-    axes = [o + d * np.arange(n) for o, d, n in zip(grid.origin_m, grid.spacing_m, grid.shape)]
-    for sham in (i for i in insertions if i.kind == "sham"):
-        center = sham.center_on(len(axes))
-        offsets = np.meshgrid(*[a - c for a, c in zip(axes, center)], indexing="ij", sparse=True)
-        out |= sum(o**2 for o in offsets) <= (sham.diameter_m / 2) ** 2
-    return out & ~np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
+def _read(folder: Path) -> _File:
+    path = folder / ABOUT
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DarklungError(f"{folder}: no labelled case in it (no {ABOUT})") from None
+    except (OSError, ValueError) as error:
+        raise DarklungError(f"{path}: cannot be read ({error})") from error
+    found: _File = validate(content, _File, str(path))
+    return found

@@ -16,8 +16,10 @@ from darklung.insert.bank import BankLesion, Host, draw_bank
 from darklung.insert.reuse import Reused, reuse_lesions
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_grid
-from darklung.io.case import StoredCase, load_case
-from darklung.study.config import BankPart, CTStudy
+from darklung.io.case import LabelledCase, load_case
+from darklung.steps.chain import Member
+from darklung.study.learning import BankPart
+from darklung.study.study import Study
 
 if TYPE_CHECKING:
     from darklung.learn.data import Case, Redraw
@@ -26,10 +28,20 @@ DIRECTION = re.compile(r"dark_field_-?\d+")
 BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md
 
 
-def bank_facts(study: CTStudy, sites: Sequence[str]) -> dict[str, Any]:
-    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to."""
-    instruments = [study.at(site).instrument for site in sites]
-    part = study.cohort
+def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
+    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to.
+
+    Raises
+    ------
+    DarklungError
+        A training animal that is not simulated: its energy, and what a lesion of the cohort would be in it, are not known.
+    """
+    simulated = study.simulated()
+    for member in training:
+        require(member.row["source"] in simulated, f"learning.bank: {member.item} is not simulated, lesions need its energy")
+    part = simulated[training[0].row["source"]].cohort
+    sources = [(simulated[m.row["source"]], m.row["site"]) for m in training]
+    instruments = [source.at(site if site in source.sites else "").instrument for source, site in sources]
     return {
         "variant": part.variant,
         "tissues": list(part.tissues),
@@ -96,7 +108,7 @@ def make_redraw(
 
 
 def fresh_lesions(
-    stored: StoredCase, *, bank: Sequence[BankLesion], count: int, beam: tuple[float, float], seed: int
+    stored: LabelledCase, *, bank: Sequence[BankLesion], count: int, beam: tuple[float, float], seed: int
 ) -> Reused:
     """`count` lesions of the bank and as many shams in the lung of a case, clear of what is in it already.
 
@@ -107,7 +119,7 @@ def fresh_lesions(
     attenuation, scattering = image.channel("attenuation"), [image.channel(n) for n in _directions(image)]
     blur = (BLUR_VOXELS[0] * grid.voxel_m, BLUR_VOXELS[1] * grid.voxel_m, BLUR_VOXELS[2] * grid.voxel_m)
     return reuse_lesions(
-        attenuation, scattering, stored.region, grid, bank=bank, count=count,
+        attenuation, scattering, stored.lung, grid, bank=bank, count=count,
         taken=(stored.instances > 0) | stored.hard, host=_host(stored, beam), seed=seed, blur_m=blur,
     )  # fmt: skip
 
@@ -116,15 +128,15 @@ def _directions(image: Image) -> list[str]:
     return [name for name in image.names if DIRECTION.fullmatch(name)]
 
 
-def _host(stored: StoredCase, beam: tuple[float, float]) -> Host:
+def _host(stored: LabelledCase, beam: tuple[float, float]) -> Host:
     image = stored.channels
     scale = Scale("the study", *beam)
-    lung = [float(np.median(image.channel(n)[stored.region])) for n in ("attenuation", *_directions(image))]
+    lung = [float(np.median(image.channel(n)[stored.lung])) for n in ("attenuation", *_directions(image))]
     tissue = scale.tissue_per_m or 0.0
     return scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
 
 
-def case_with(stored: StoredCase, made: Reused, animal: str, channels: tuple[str, ...]) -> Case:
+def case_with(stored: LabelledCase, made: Reused, animal: str, channels: tuple[str, ...]) -> Case:
     """The case as the networks take it, with what was reused: its channels change alike, lesions are targets, shams hard.
 
     ``dark_field``, the mean of the directions, changes by their mean; other channels than attenuation and dark fields stay.

@@ -1,42 +1,43 @@
-"""The cohort as a table with a data dictionary: one row a subject, known before anything is simulated."""
+"""The cohort as a table with a data dictionary: one row a case, known before anything is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from darklung.io.tables import save_table
-from darklung.pipeline import Context
+from darklung.phantom.cohort import TABLE_COLUMNS
+from darklung.pipeline import Context, Task
+from darklung.steps.chain import Member
 
-Rows = list[dict[str, Any]]
-COPY_COLUMNS = {
-    "subject": "name of the copy of a measured lobe",
+STAGE, ITEM, TABLE = "cohort", "all", "cohort"
+NAME = f"{STAGE}/{ITEM}"
+COUNTS = ("lesions", "shams", "mimics")
+COLUMNS = {
+    **TABLE_COLUMNS,
+    "subject": "name of the case",
+    "split": "train (divided further by animal), test (held out), or predict (no labels)",
+    "synthetic_flag": "true: the animal is simulated, or what is labelled was put into a measured scan",
     "animal": "animal; folds and intervals go by it",
-    "lobe": "measured lobe that the copy was made from",
-    "seed": "seed of the insertions, shared by all copies; each draws from its own name",
-    "synthetic_flag": "true: the tumours are synthetic, the maps are measured",
+    "source": "source of the study that the case belongs to",
+    "time_point": "of several scans of one animal",
 }
 
 
-def animal_rows(animals: Sequence[Mapping[str, Any]], site: str) -> tuple[Rows, dict[str, str]]:
-    """Rows of simulated animals and what their columns mean."""
-    from darklung.phantom.cohort import TABLE_COLUMNS, cohort_table
-    from darklung.steps.ct import subject_of
-
-    rows = cohort_table([subject_of(animal) for animal in animals])
-    meanings = {
-        "animal": "animal; folds and intervals go by it",
-        **TABLE_COLUMNS,
-    }
-    return [{**row, "animal": row["subject"], "site": row["site"] or site} for row in rows], meanings
+def task(members: Sequence[Member]) -> Task:
+    """The table of a study's cases; what only simulated animals have is empty for others."""
+    rows = [{**m.row, "subject": m.item, "animal": m.animal, "split": m.use} for m in members]
+    parameters = {"rows": [{name: row.get(name, _nothing(name)) for name in COLUMNS} for row in rows]}
+    return Task(STAGE, ITEM, "darklung.steps.cohort:write_cohort", parameters)
 
 
-def copy_rows(copies: Sequence[Mapping[str, Any]]) -> tuple[Rows, dict[str, str]]:
-    """Rows of copies of measured lobes and what their columns mean."""
-    rows = [{"subject": c["name"], **{k: c[k] for k in ("animal", "lobe", "seed")}, "synthetic_flag": True} for c in copies]
-    return rows, COPY_COLUMNS
+def _nothing(name: str) -> Any:
+    return False if name == "synthetic_flag" else None if name in COUNTS else ""
 
 
 def write_cohort(context: Context) -> None:
     """``cohort.csv``, ``cohort.parquet`` and ``cohort.dictionary.csv``."""
-    save_table(context.out / "cohort", context.parameters["rows"], context.parameters["meanings"])
+    rows = context.parameters["rows"]
+    if any(row["seed"] == "" for row in rows):
+        rows = [{**row, "seed": str(row["seed"])} for row in rows]
+    save_table(context.out / TABLE, rows, COLUMNS)

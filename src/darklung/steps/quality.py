@@ -1,20 +1,17 @@
-"""``darklung qc``: pages that tell whether maps can be trusted, for darklung's projections and for measured maps."""
+"""Pages that tell whether maps can be trusted, for darklung's projections and for measured maps."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import DarklungError
 from darklung.core.streaks import STREAKED, find_streaks
 from darklung.core.types import Projections, Scan
-from darklung.io.documents import read_yaml
 from darklung.io.hdf5 import whole_file
-from darklung.io.tables import save_table
 from darklung.report.quality import QualityPage, write_quality
 
 LEAST_VALID, LEAST_VISIBILITY = 0.9, 0.10
@@ -39,63 +36,7 @@ MEANINGS = {
 }
 
 
-def check_quality(source: Path, out: Path) -> str:
-    """Write a page for each map of `source` and return a table to print.
-
-    Parameters
-    ----------
-    source : Path
-        A projections file (HDF5) or a folder of ``darklung retrieve``; a measured map (``.npz``) or a folder of them with
-        ``index.csv``; or a description of raw scans, which are retrieved first.
-    out : Path
-        Gets ``NAME.html``, ``maps.csv`` and ``maps.parquet``; for measured maps also ``NAME.h5`` with −ln T, −ln D, `valid`
-        (streaked columns are not) and `streaked`.
-
-    Raises
-    ------
-    DarklungError
-        One line that names what is missing or cannot be read.
-    """
-    require(source.exists(), f"{source}: no such file or folder")
-    out.mkdir(parents=True, exist_ok=True)
-    if source.suffix in (".yaml", ".yml"):
-        return _described(source, out)
-    if source.suffix == ".npz" or (source / "index.csv").is_file():
-        rows = [_lobe_page(name, maps, out) for name, maps in _lobes(source)]
-    else:
-        rows = [_projections_page(path, name, out) for path, name in _projections(source)]
-    save_table(out / "maps", rows, MEANINGS)
-    return _told(rows, out)
-
-
-def _described(source: Path, out: Path) -> str:
-    from darklung.steps.retrieve import retrieve_described
-
-    require(isinstance(read_yaml(source), dict), f"{source}: wanted a description of raw scans")
-    return f"{retrieve_described(source, out)}\npages: {out / 'retrieve'}/NAME/quality.html"
-
-
-def _lobes(source: Path) -> list[tuple[str, Any]]:
-    from darklung.io.lobes import read_lobe, read_lobes
-
-    if source.is_dir():
-        return [(f.name, f.maps) for f in read_lobes(source)]
-    return [(source.stem, read_lobe(source))]
-
-
-def _projections(source: Path) -> list[tuple[Path, str]]:
-    source = source.resolve()
-    if source.is_file():
-        return [(source, source.parent.name if source.name == "projections.h5" else source.stem)]
-    found = sorted(source.glob("**/projections.h5"))
-    require(bool(found), f"{source}: wanted a projections.h5, .npz maps with index.csv, or a description; found none")
-    names = [path.parent.name for path in found]
-    if len(set(names)) < len(names):  # the same name in two folders: tell them apart by the whole way
-        names = ["_".join(path.parent.relative_to(source).parts) for path in found]
-    return list(zip(found, names))
-
-
-def _lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
+def lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
     """Page and validity of measured maps, which have no stated errors and no frames."""
     mask = np.isfinite(image.data).all(axis=0)
     maps = {
@@ -136,13 +77,6 @@ def _lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
     )
     write_quality(out / f"{name}.html", page)
     return {"name": name, "page": f"{name}.html", **numbers, "findings": "; ".join(findings)}
-
-
-def _projections_page(path: Path, name: str, out: Path) -> dict[str, Any]:
-    from darklung.io.hdf5 import load
-
-    item = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-    return quality_page(load(path, Projections), out / f"{item}.html", title=name)
 
 
 def quality_page(
@@ -309,14 +243,3 @@ def _facts(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def _table(numbers: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((MEANINGS.get(key, key.replace("_", " ")), value) for key, value in numbers.items())
-
-
-def _told(rows: list[dict[str, Any]], out: Path) -> str:
-    lines = [f"{'map':<22}{'valid':>8}{'V0':>8}{'-ln T':>9}{'-ln D':>9}{'streaks':>9}  findings"]
-    for row in rows:
-        index = "" if row["streak_index"] is None else f"{row['streak_index']:.2f}"
-        lines.append(
-            f"{row['name']:<22}{100 * row['valid_share']:7.1f}%{row['flat_visibility']:8.4f}{row['attenuation']:9.4f}"
-            f"{row['dark_field']:9.4f}{index:>9}  {row['findings'] or '-'}"
-        )
-    return "\n".join([*lines, f"pages: {out}/NAME.html; table: {out / 'maps.csv'}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from darklung import __version__
 from darklung.core.types import Insertion
-from darklung.io.case import StoredCase, load_case
+from darklung.io.case import LabelledCase, case_facts, load_case
+from darklung.io.documents import Document
 from darklung.io.images import load_image
+from darklung.io.names import COMPARISON, LOGITS, PREVIEW, REPORT
 from darklung.io.tables import load_table
-from darklung.pipeline import Context
+from darklung.pipeline import Context, Task
 from darklung.pipeline.record import read_json
 from darklung.report.blocks import Section
 from darklung.report.comparison import comparison_sections, published_section
@@ -22,71 +24,149 @@ from darklung.report.html import write_report
 from darklung.report.pictures import Example, projections_section, slices_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
-from darklung.steps.learning import LOGITS, arm_and_fold
+from darklung.steps.chain import Member
+from darklung.steps.evaluate import Prediction
+from darklung.study.learning import LearningPart
 from darklung.study.scanner import NO_FLAWS
+from darklung.study.sources import LobesSource
+from darklung.study.study import Study
 
+STAGE, ITEM = "report", "all"
 EXAMPLES = 3
-TITLES = {"ct": "Simulated directional dark-field CT", "radiographs": "Measured radiographs with synthetic tumours"}
-ASSUMPTIONS = {
-    "ct": (
-        "All animals, lesions and frames are simulated; nothing here was measured.",
+ASSUMED = {
+    "simulation": (
+        "Simulated animals, lesions and frames: nothing of them was measured.",
         "Lung is a two-phase medium with an exponential (Debye) covariance; its dark field is uncertain by ± 50 %.",
         "Mimics keep the interface density stated for their class; the ranking of the arms depends on it.",
         "The beam is parallel.",
         "Visibility over energy is that of an ideal interferometer, scaled to the stated mean visibility.",
         "The flat field is known as well as the stated number of flats allows; spectrum and visibility spectrum exactly.",
-        "The network sees the region found as lung in the image; lesions outside it count as missed.",
     ),
-    "radiographs": (
-        "Attenuation and dark field are measured; every tumour is synthetic.",
+    "lobes": (
+        "Attenuation and dark field of lobes are measured; every tumour in them is synthetic.",
         "Lobes are dried and excised: no chest wall, heart or ribs lie over them, so there is less clutter than in a chest.",
         "A lesion replaces lung along the ray; its attenuation and scattering are the lobe's own times the stated ratios.",
         "The lobe's thickness is taken from its attenuation, scaled to the stated largest thickness.",
-        "Noise of the measured maps is kept; the small change of noise behind a lesion is not modelled.",
         "Copies of one lobe share its anatomy; they are never in two folds, and intervals resample animals.",
     ),
 }
+MEASURED = (
+    "Images of frames, projections, volumes and cases are measured; labels are the user's, or lesions that were put in.",
+    "Lesions put into a measured scan are synthetic: what real ones look like there is not known.",
+)
+REGION = "The network sees the search region around the lung found in the image; lesions outside it count as missed."
+
+
+class Parameters(Document):
+    """The study, with what of it was trained, and what the inputs hold."""
+
+    study: dict[str, Any]
+    kinds: dict[str, str]
+    predictions: tuple[Prediction, ...]
+    tasks: tuple[str, ...]
+    sources: tuple[dict[str, Any], ...] = ()
+
+
+def task(
+    study: Study,
+    learning: LearningPart,
+    members: Sequence[Member],
+    evaluation: str,
+    judged: Sequence[tuple[Prediction, str]],
+    tasks: Sequence[str],
+) -> Task:
+    """The report of a comparison; `judged` are the predictions with their tasks."""
+    tests = [(what, name) for what, name in judged if what.role == "test"]
+    parameters = Parameters(
+        study=study.model_copy(update={"learning": learning}).model_dump(mode="json", by_alias=True),
+        kinds={name: source.origin for name, source in study.sources.items()},
+        predictions=tuple(what for what, _ in tests),
+        tasks=tuple(tasks),
+        sources=tuple(_sources(study)),
+    )
+    cases = tuple(m.task for m in members)
+    inputs = {"cohort": ("cohort/all",), "evaluate": (evaluation,), "cases": cases, "test": tuple(n for _, n in tests)}
+    retrieved = [name for name in tasks if name.startswith("retrieve/")]
+    if retrieved:
+        inputs["retrieve"] = (retrieved[-1],)
+    return Task(STAGE, ITEM, "darklung.steps.report:report", parameters.model_dump(mode="json"), inputs)
+
+
+def _sources(study: Study) -> Iterator[dict[str, Any]]:
+    """One row a measured lobe: whether it can be used, decided before anything is trained."""
+    from darklung.insert.lobes import RadiographLobe, lobe_quality, split_usable
+    from darklung.io.lobes import read_lobes
+
+    for source in study.sources.values():
+        if not isinstance(source, LobesSource) or study.insertion is None:
+            continue
+        files = read_lobes(Path(source.data), pixel_m=study.insertion.pixel)
+        lobes = {f.name: RadiographLobe(f.name, f.mouse, f.maps) for f in files}
+        _, refused = split_usable(list(lobes.values()))
+        for f in files:
+            quality = lobe_quality(lobes[f.name])
+            yield {
+                "lobe": f.name,
+                "animal": f.mouse,
+                "exposure": f.exposure,
+                "used": "no: " + refused[f.name] if f.name in refused else "yes",
+                "flat visibility": round(quality.flat_visibility, 3),
+                "streak index": round(quality.streak_index, 2),
+            }
 
 
 def report(context: Context) -> None:
     """Write ``report.html``."""
-    p = context.parameters
-    study = p["study"]
-    comparison = json.loads((context.input("evaluate") / "comparison.json").read_text())
-    kind = study["kind"]
+    p = Parameters.model_validate(context.parameters)
+    comparison = json.loads((context.input("evaluate") / COMPARISON).read_text())
+    examples = _examples(context, p)
+    flat = "radiograph" if set(p.kinds.values()) == {"lobes"} else "ct"
     sections = comparison_sections(comparison)
     if comparison.get("by_site"):
         sections.append(sites_section(comparison["by_site"]))
-    sections.append(published_section(comparison, kind="ct" if kind == "ct" else "radiograph"))
-    sections.append(slices_section(_examples(context), channels=_channels(study)))
+    sections.append(published_section(comparison, kind=flat))
+    sections.append(slices_section(examples, channels=_channels(p.study)))
     if "retrieve" in context.inputs:
         sections.append(_projections(context))
     sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
-    if kind == "radiographs":
-        sections.append(sources_section(p["sources"]))
-    sections.append(parameters_section(study, assumptions=(*ASSUMPTIONS[kind], *_imperfections(study))))
-    records = _records(context.input("evaluate").parents[1], p["tasks"])
+    if p.sources:
+        sections.append(sources_section(p.sources))
+    sections.append(parameters_section(p.study, assumptions=_assumptions(p)))
+    records = _records(context.input("evaluate").parents[1], p.tasks)
     sections.append(records_section(records))
     write_report(
-        context.out / "report.html",
-        title=f"{TITLES[kind]}: {study['name']}",
-        summary=_summary(study, comparison, records),
+        context.out / REPORT,
+        title=f"{_title(p.kinds)}: {p.study['name']}",
+        summary=_summary(p, comparison, records),
         sections=sections,
         footer=f"darklung {__version__}",
     )
 
 
-def _imperfections(study: Mapping[str, Any]) -> list[str]:
+def _title(kinds: Mapping[str, str]) -> str:
+    if set(kinds.values()) == {"simulation"}:
+        return "Simulated directional dark-field CT"
+    if set(kinds.values()) == {"lobes"}:
+        return "Measured radiographs with synthetic tumours"
+    return "Simulated and measured scans" if "simulation" in kinds.values() else "Measured scans"
+
+
+def _assumptions(p: Parameters) -> tuple[str, ...]:
+    """What holds for the sources of this study, each line once."""
+    told = [line for kind in dict.fromkeys(p.kinds.values()) for line in ASSUMED.get(kind, MEASURED)]
+    simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
+    return tuple(dict.fromkeys([*told, REGION, *(line for source in simulated for line in _imperfections(source))]))
+
+
+def _imperfections(source: Mapping[str, Any]) -> list[str]:
     """Which flaws of a real scan were simulated and which were not."""
-    if study["kind"] != "ct":
-        return []
     nothing = NO_FLAWS.model_dump(mode="json")
-    on = {name.replace("_", " "): value for name, value in study["effects"].items() if value != nothing.get(name)}
-    off = [name.replace("_", " ") for name in study["effects"] if name.replace("_", " ") not in on and name != "gate"]
+    on = {name.replace("_", " "): value for name, value in source["effects"].items() if value != nothing.get(name)}
+    off = [name.replace("_", " ") for name in source["effects"] if name.replace("_", " ") not in on and name != "gate"]
     told = [f"Not simulated: {', '.join(off)}."] if off else []
-    for name, site in study["sites"].items():
+    for name, site in source["sites"].items():
         changes = [f"{part}.{k} {v}" for part in ("instrument", "scan", "effects") for k, v in site[part].items()]
-        told.append(f"Site {name}: {', '.join(changes) or 'as the study says'}.")
+        told.append(f"Site {name}: {', '.join(changes) or 'as the source says'}.")
     return told + ([f"Simulated flaws: {', '.join(f'{k} {v}' for k, v in on.items())}."] if on else [])
 
 
@@ -95,16 +175,16 @@ def _channels(study: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(c for channels in study["learning"]["arms"].values() for c in channels))
 
 
-def _examples(context: Context) -> list[Example]:
+def _examples(context: Context, p: Parameters) -> list[Example]:
     """Of the first test animals with a lesion the image with most of it, with every arm's probability."""
     cases = {path.name: path for path in context.inputs["cases"]}
-    animals = {row["subject"]: row["animal"] for row in load_table(context.input("cohort") / "cohort")}
     logits: dict[str, dict[str, Path]] = {}
-    for folder in context.inputs["test"]:
+    for what, folder in zip(p.predictions, context.inputs["test"]):
         for file in sorted(folder.glob(f"*{LOGITS}")):
-            logits.setdefault(file.name.removesuffix(LOGITS), {})[arm_and_fold(folder.name)[0]] = file
+            logits.setdefault(file.name.removesuffix(LOGITS), {})[what.arm] = file
+    animals = {name: case_facts(cases[name]).animal for name in logits}
     examples: list[Example] = []
-    for animal in sorted({animals[name] for name in logits}):
+    for animal in sorted(set(animals.values())):
         own = {name: load_case(cases[name]) for name in sorted(logits) if animals[name] == animal}
         name = max(own, key=lambda n: int(own[n].target.sum()))
         case = own[name]
@@ -121,7 +201,7 @@ def _probability(file: Path) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
 
 
-def _told(case: StoredCase) -> str:
+def _told(case: LabelledCase) -> str:
     def one(insertion: Insertion) -> str:
         return f"{insertion.kind} {insertion.tissue.replace('_', ' ')} {1e3 * insertion.diameter_m:.2f} mm"
 
@@ -130,7 +210,7 @@ def _told(case: StoredCase) -> str:
 
 def _projections(context: Context) -> Section:
     """One view of a test animal, raw and retrieved."""
-    image = load_image(context.input("retrieve") / "preview.ome.zarr")
+    image = load_image(context.input("retrieve") / PREVIEW)
     names = dict(zip(image.names, image.units))
     # z runs towards the head and with the rows; turned over, the head is on top.
     maps = {name.replace("_", " "): image.channel(name)[::-1] for name in names}
@@ -158,9 +238,7 @@ def _records(folder: Path, tasks: Sequence[str]) -> list[dict[str, Any]]:
     return list(stages.values())
 
 
-def _summary(
-    study: Mapping[str, Any], comparison: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Short facts under the title."""
     n = next(iter(comparison["results"]["test"].values()))["n"]
     facts = {
@@ -168,10 +246,11 @@ def _summary(
         "Lesions": n["positives"],
         "Negative tiles": n["negatives"],
         "Arms": len(comparison["arms"]),
-        "Seed": study["seed"],
+        "Seed": p.study["seed"],
         "Work": f"{sum(r['wall_s'] for r in records) / 60:.1f} core-min",
     }
-    if study["kind"] == "ct":
-        facts["Counts per pixel"] = f"{study['scan']['counts']:.2g}"
-        facts["Visibility"] = study["instrument"]["visibility"]
+    simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
+    if len(simulated) == 1:
+        facts["Counts per pixel"] = f"{simulated[0]['scan']['counts']:.2g}"
+        facts["Visibility"] = simulated[0]["instrument"]["visibility"]
     return facts

@@ -1,9 +1,8 @@
-"""``darklung retrieve``: described raw scans to maps with errors, an overview figure, a table, and records."""
+"""Frames to attenuation, dark field and phase: of a simulated animal, or of a raw scan that a description names."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,83 +11,57 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.fitting import Fit
-from darklung.core.types import PROJECTION_MAPS, Projections, Scan
-from darklung.correct.flux import normalise_flux, normalise_monitor
-from darklung.io.description import RawScan, read_raw, resolve_path
-from darklung.io.hdf5 import save, save_projections
-from darklung.io.tables import save_table
-from darklung.pipeline import Context, Task, run_tasks
-from darklung.pipeline.record import read_json
+from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
+from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
+from darklung.io.description import RawScan, Retrieval, read_raw, resolve_path
+from darklung.io.documents import Document
+from darklung.io.hdf5 import load, save, save_projections
+from darklung.io.images import save_image
+from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
+from darklung.pipeline import Context, Task
+from darklung.pipeline.provenance import stamp
 from darklung.retrieve.covariance import view_covariances
 from darklung.retrieve.reference import group_flats
 
 STAGE = "retrieve"
 # Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
 BLOCK_BYTES, SHOWN = 2**27, 16
-MEANINGS = {
-    "name": "name of the scan",
-    "directions": "grating directions",
-    "views": "views",
-    "rows": "detector rows that were read",
-    "cols": "detector columns that were read",
-    "valid_fraction": "share of pixels that can be trusted",
-    "flat_visibility": "median visibility without sample",
-    "visibility": "median visibility with sample",
-    "transmission": "median transmission",
-    "attenuation": "median -ln T",
-    "dark_field": "median -ln(V/V0)",
-    "phase_spread_rad": "standard deviation of the differential phase [rad]",
-    "attenuation_error": "median standard error of -ln T of a pixel",
-    "dark_field_error": "median standard error of -ln(V/V0) of a pixel",
-    "phase_error_rad": "median standard error of the phase of a pixel [rad]",
-}
+PAGES = ("overview.png", "quality.html")
 
 
-def retrieve_described(description: Path, out: Path, *, workers: int | None = None) -> str:
-    """Retrieve every scan of a description and return a table to print.
+class Parameters(Document):
+    """How curves are fitted; for a raw scan also where it is described, with what decides its frames."""
 
-    Writes ``out/retrieve/NAME/{projections.h5, overview.png, quality.html, summary.json, record.json}`` for each scan, and
-    the table of all as ``out/scans.csv`` and ``out/scans.parquet``. A scan retrieved before from the same files is left as
-    it is.
-
-    Raises
-    ------
-    DarklungError
-        One line for each mistake in the description or in the data.
-    """
-    scans = list(read_raw(description))
-    tasks = [_task(raw, columns, description) for raw, columns in scans]
-    names = [t.name for t in tasks]
-    require(len(set(names)) == len(names), f"{description}: two scans have the same name, wanted each once")
-    about = {"description": str(description), "scans": len(scans)}
-    run_tasks(tasks, folder=out, targets=names, workers=workers, about=about)
-    rows = []
-    for task, (raw, columns) in zip(tasks, scans):
-        rows.append({"name": raw.name, **_numbers(columns), **read_json(out / task.name / "summary.json")})
-    own = dict.fromkeys(scans[0][1], "column of the series table")
-    save_table(out / "scans", rows, {**own, **MEANINGS})
-    return _told(rows, out)
+    retrieval: Retrieval
+    description: str = ""
+    name: str = ""
+    scan: dict[str, Any] = Field({})
+    columns: dict[str, str] = Field({})
+    stamps: tuple[Any, ...] = ()
 
 
-def _task(raw: RawScan, columns: dict[str, str], description: Path) -> Task:
-    item = re.sub(r"[^A-Za-z0-9._-]+", "_", raw.name).strip(".") or "scan"
-    parameters = {
-        "description": str(description.resolve()),
-        "name": raw.name,
-        "scan": raw.model_dump(mode="json"),
-        "columns": columns,
-        "files": [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in raw_files(raw, description)],
-    }
-    return Task(
-        STAGE,
-        item,
-        "darklung.steps.retrieve:retrieve_one",
-        parameters,
-        code=("retrieve", "correct", "io", "steps.retrieve", "steps.quality", "report"),
+def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
+    """Retrieval of a simulated scan."""
+    parameters = Parameters(retrieval=retrieval).model_dump(mode="json")
+    inputs = {"scan": (f"scan/{name}",)}
+    return Task(STAGE, name, "darklung.steps.retrieve:retrieve", parameters, inputs, transient=transient)
+
+
+def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrieval: Retrieval) -> Task:
+    """Retrieval of a described scan."""
+    parameters = Parameters(
+        retrieval=retrieval,
+        description=str(description.resolve()),
+        name=raw.name,
+        scan=raw.model_dump(mode="json", exclude={"retrieval"}),
+        columns=columns,
+        stamps=tuple(stamp(p) for p in raw_files(raw, description)),
     )
+    return Task(STAGE, item_name(raw.name), "darklung.steps.retrieve:retrieve", parameters.model_dump(mode="json"))
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
@@ -104,52 +77,90 @@ def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
             yield from (p for p in found if p.exists())
 
 
-def retrieve_one(context: Context) -> None:
-    """One scan; those that stay on disk are written as they are retrieved, and some of their views are shown."""
-    from darklung.io.frames import LazyFrames, load_scan
-    from darklung.retrieve.overview import overview_png, summarise
-    from darklung.retrieve.pixels import find_bad_pixels
-    from darklung.retrieve.stepping import retrieve, retrieve_blocks
-    from darklung.steps.quality import quality_page
+def retrieve(context: Context) -> None:
+    """``projections.h5``, one view as ``preview.ome.zarr``, ``summary.json``; of raw scans also an overview and a page."""
+    p = Parameters.model_validate(context.parameters)
+    raw, scan = _opened(context, p)
+    if p.retrieval.find_bad_pixels:
+        from darklung.retrieve.pixels import find_bad_pixels
 
-    description = Path(context.parameters["description"])
-    raw = next((r for r, _ in read_raw(description) if r.name == context.parameters["name"]), None)
-    if raw is None:
-        raise DarklungError(f"{description}: no scan {context.parameters['name']!r} any more")
-    scan = load_scan(raw, description)
-    if raw.retrieval.find_bad_pixels:
         scan = replace(scan, bad_pixels=find_bad_pixels(scan))
     context.progress(0.2, "frames are open")
-    options = raw.retrieval.options()
-    dose = _doses(raw, scan)
-    if isinstance(scan.frames, LazyFrames):
-        pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
-        block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
-        blocks = _told_on(context, retrieve_blocks(scan, views=block, **options), scan.geometry.views)
-        done = ((part, _normalised(maps, raw, dose, part)) for part, maps in blocks)
-        shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
-        projections = save_projections(context.out / "projections.h5", done, geometry=scan.geometry, keep=shown)
-    else:
-        projections = _normalised(retrieve(scan, **options), raw, dose, slice(None))
-        save(context.out / "projections.h5", projections)
-    if raw.retrieval.covariance:
+    options = _options(p.retrieval, scan)
+    projections = _retrieved(context, scan, p.retrieval, options, _doses(raw, scan, p.retrieval))
+    if p.retrieval.covariance:
         _save_covariances(context.out / "covariance.h5", scan, options["fit"])
     context.progress(0.8, "retrieved")
-    overview_png(projections, context.out / "overview.png", title=raw.name)
-    quality_page(projections, context.out / "quality.html", title=raw.name, scan=scan, options=options)
-    numbers = {**summarise(projections), "views": scan.geometry.views}
-    (context.out / "summary.json").write_text(json.dumps(numbers, indent=1))
+    _save_preview(context.out / PREVIEW, scan, projections)
+    _tell(context.out, projections, scan, options, raw.name if raw else "")
 
 
-def _doses(raw: RawScan, scan: Scan) -> NDArray[np.float64] | None:
+def _opened(context: Context, p: Parameters) -> tuple[RawScan | None, Scan]:
+    """The description, if there is one, and the frames; those of a description stay on disk where they can."""
+    if "scan" in context.inputs:
+        return None, load(context.input("scan") / SCAN, Scan)
+    from darklung.io.frames import load_scan
+
+    description = Path(p.description)
+    raw = next((r for r, _ in read_raw(description) if r.name == p.name), None)
+    if raw is None:
+        raise DarklungError(f"{description}: no scan {p.name!r} any more")
+    return raw, load_scan(raw, description)
+
+
+def retrieved(scan: Scan, part: Retrieval) -> Projections:
+    """The projections of a scan in memory, as `retrieve` writes them."""
+    from darklung.retrieve.stepping import retrieve
+
+    options = _options(part, scan)
+    return _normalised(retrieve(scan, **options), part, _doses(None, scan, part), slice(None))
+
+
+def _options(part: Retrieval, scan: Scan) -> dict[str, Any]:
+    options = part.options()
+    if part.steps != "nominal" and part.normalise == "air" and options["air_cols"] is None:
+        # Air beside the animal settles what the frames alone cannot tell about the dose of a step.
+        options["air_cols"] = outer_columns(scan.geometry.cols)
+    return options
+
+
+def _retrieved(
+    context: Context, scan: Scan, part: Retrieval, options: dict[str, Any], dose: NDArray[np.float64] | None
+) -> Projections:
+    """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back."""
+    from darklung.io.frames import LazyFrames
+    from darklung.retrieve.stepping import retrieve, retrieve_blocks
+
+    place = context.out / PROJECTIONS
+    if not isinstance(scan.frames, LazyFrames):
+        projections = _normalised(retrieve(scan, **options), part, dose, slice(None))
+        save(place, projections)
+        return projections
+    pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
+    block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
+    blocks = _told_on(context, retrieve_blocks(scan, views=block, **options), scan.geometry.views)
+    done = ((views, _normalised(maps, part, dose, views)) for views, maps in blocks)
+    shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
+    return save_projections(place, done, geometry=scan.geometry, keep=shown)
+
+
+def _told_on(context: Context, blocks: Any, views: int) -> Iterator[Any]:
+    for part, block in blocks:
+        yield part, block
+        context.progress(0.2 + 0.6 * part.stop / views, f"view {part.stop} of {views}")
+
+
+def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float64] | None:
     """Monitor's readings during each view over those during its flats, (direction, view); None without a monitor."""
-    if raw.retrieval.normalise != "monitor":
+    if part.normalise != "monitor":
         return None
+    if raw is None or raw.view_doses is None or raw.flat_doses is None:
+        raise DarklungError("retrieval.normalise: monitor needs view_doses and flat_doses of a raw description")
     views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
     for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
         require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
     reference = np.full(scan.view_time_s.shape, flats.mean())
-    if raw.retrieval.reference == "interpolate":
+    if part.reference == "interpolate":
         for direction, times in enumerate(scan.flat_time_s):
             groups = group_flats(times, scan.view_time_s[direction])
             middle = [times[group].mean() for group in groups]
@@ -157,13 +168,13 @@ def _doses(raw: RawScan, scan: Scan) -> NDArray[np.float64] | None:
     return np.asarray(views / reference)
 
 
-def _normalised(projections: Projections, raw: RawScan, dose: NDArray[np.float64] | None, part: slice) -> Projections:
+def _normalised(projections: Projections, part: Retrieval, dose: NDArray[np.float64] | None, views: slice) -> Projections:
     if dose is not None:
-        return normalise_monitor(projections, view_dose=dose[:, part], flat_dose=np.ones_like(dose[:, part]))
-    if raw.retrieval.normalise == "none":
+        return normalise_monitor(projections, view_dose=dose[:, views], flat_dose=np.ones_like(dose[:, views]))
+    if part.normalise == "none":
         return projections
-    air = [col for first, last in raw.retrieval.air_cols for col in range(first, last + 1)]
-    return normalise_flux(projections, air_cols=air or None, each_row=raw.retrieval.normalise == "air_rows")
+    air = [col for first, last in part.air_cols for col in range(first, last + 1)]
+    return normalise_flux(projections, air_cols=air or None, each_row=part.normalise == "air_rows")
 
 
 def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
@@ -180,32 +191,26 @@ def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
                     file[name][direction, view] = getattr(covariance, name)
 
 
-def _told_on(context: Context, blocks: Any, views: int) -> Iterator[Any]:
-    for part, block in blocks:
-        yield part, block
-        context.progress(0.2 + 0.6 * part.stop / views, f"view {part.stop} of {views}")
+def _save_preview(path: Path, scan: Scan, projections: Projections) -> None:
+    """One view, kept for the report after the frames are gone."""
+    shown = projections.geometry.views // 4
+    maps = {name: getattr(projections, name)[0, shown] for name in ("attenuation", "dark_field", "phase", "visibility")}
+    # Of a scan on disk only some views came back, evenly spread.
+    view = round(shown * (scan.geometry.views - 1) / max(projections.geometry.views - 1, 1))
+    maps["raw frame"] = np.asarray(scan.frames[0, view, 0])
+    pixel = scan.geometry.pixel_m
+    units = {"phase": "rad", "raw frame": "counts"}
+    data = np.stack([m.astype(np.float32) for m in maps.values()])
+    save_image(path, Image(data, tuple(maps), tuple(units.get(n, "1") for n in maps), (pixel, pixel), frame="detector"))
 
 
-def _numbers(columns: dict[str, str]) -> dict[str, Any]:
-    """Columns of the series table, as numbers where they are."""
+def _tell(out: Path, projections: Projections, scan: Scan, options: dict[str, Any], title: str) -> None:
+    """Numbers of every scan; pictures of measured ones (`title`), whose maps somebody has to trust or not."""
+    from darklung.retrieve.overview import overview_png, summarise
+    from darklung.steps.quality import quality_page
 
-    def number(text: str) -> Any:
-        try:
-            return float(text)
-        except ValueError:
-            return text
-
-    return {k: number(v) for k, v in columns.items()}
-
-
-def _told(rows: list[dict[str, Any]], out: Path) -> str:
-    head = f"{'scan':<22}{'V0':>8}{'T':>9}{'-ln D':>9}{'+-':>8}{'valid':>8}"
-    lines = [
-        f"{r['name']:<22}{r['flat_visibility']:8.4f}{r['transmission']:9.4f}{r['dark_field']:9.4f}"
-        f"{r['dark_field_error']:8.4f}{100 * r['valid_fraction']:7.1f}%"
-        for r in rows
-    ]
-    foot = "medians of valid pixels; +- is the median standard error of -ln D of one pixel"
-    return "\n".join(
-        [head, *lines, foot, f"maps, overview.png, quality.html and records: {out / STAGE}; table: {out / 'scans.csv'}"]
-    )
+    if title:
+        overview_png(projections, out / PAGES[0], title=title)
+        quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options)
+    numbers = {**summarise(projections), "views": scan.geometry.views}
+    (out / SUMMARY).write_text(json.dumps(numbers, indent=1))

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from darklung.core.random import stream
 from darklung.io.documents import Document, Length
+
+
+def _both(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Count = Annotated[tuple[int, int], BeforeValidator(_both)]
 
 
 class InsertOptions(Document):
@@ -15,10 +24,10 @@ class InsertOptions(Document):
     classes: tuple[str, ...] = Field(
         ("solid", "filled", "papillary", "lepidic"), description="lesion classes, dealt in turn"
     )
-    lesions: int = Field(1, ge=0, le=200, description="lesions in each copy")
+    lesions: Count = Field((1, 1), description="lesions in each copy: a number, or fewest and most")
     mimic_classes: tuple[str, ...] = Field(("atelectasis", "pneumonia", "emphysema"), description="mimics, dealt in turn")
-    mimics: int = Field(0, ge=0, le=200, description="mimics in each copy")
-    shams: int = Field(0, ge=0, le=200, description="shams in each copy")
+    mimics: Count = Field((0, 0), description="mimics in each copy, likewise")
+    shams: Count = Field((0, 0), description="shams in each copy, likewise")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest")
     copies: int = Field(1, ge=1, le=10_000, description="copies of each scan, each with its own insertions")
     seed: int = Field(1, ge=0)
@@ -32,23 +41,29 @@ class InsertOptions(Document):
 
     @model_validator(mode="after")
     def _check(self) -> InsertOptions:
-        if self.lesions + self.mimics + self.shams == 0:
+        for name in ("lesions", "mimics", "shams"):
+            few, most = getattr(self, name)
+            if not 0 <= few <= most <= 200:
+                raise ValueError(f"{name}: wanted 0 to 200, the smaller number first, got {few}, {most}")
+        if self.lesions[1] + self.mimics[1] + self.shams[1] == 0:
             raise ValueError("lesions, mimics, shams: nothing to put in, all are 0")
         low, high = self.diameter
         if not 0 < low <= high:
             raise ValueError(f"diameter: wanted 0 < smallest <= largest, got {low:g}, {high:g} m")
-        if (self.lesions + self.shams and not self.classes) or (self.mimics and not self.mimic_classes):
+        if (self.lesions[1] + self.shams[1] and not self.classes) or (self.mimics[1] and not self.mimic_classes):
             raise ValueError("classes: wanted at least one")
         return self
 
-    def wanted(self, number: int) -> list[tuple[str, str]]:
+    def wanted(self, number: int) -> tuple[tuple[str, str], ...]:
         """(kind, class) of everything in copy `number` of all, lesions first; classes are dealt in turn."""
 
-        def deal(kind: str, names: Sequence[str], count: int) -> list[tuple[str, str]]:
-            return [(kind, names[(number * count + k) % len(names)]) for k in range(count)]
+        def deal(kind: str, names: Sequence[str], counts: tuple[int, int]) -> list[tuple[str, str]]:
+            few, most = counts
+            drawn = stream(self.seed, "count", kind, number).integers(few, most + 1)
+            return [(kind, names[(number * most + k) % len(names)]) for k in range(int(drawn))]
 
-        return [
+        return (
             *deal("lesion", self.classes, self.lesions),
             *deal("mimic", self.mimic_classes, self.mimics),
             *deal("sham", self.classes, self.shams),
-        ]
+        )

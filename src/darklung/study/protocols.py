@@ -14,8 +14,8 @@ from darklung.io.documents import Document, Length, Voltage, read_document, read
 from darklung.physics.instrument import Instrument
 from darklung.simulate.plan import ScanPlan, plan_scan
 from darklung.simulate.protocol import Protocol
-from darklung.study.config import CTStudy, read_study
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.study import read_study
 
 
 class SourcePart(Document):
@@ -96,7 +96,7 @@ def protocol_path(target: str | Path) -> Path:
 
 
 def read_protocol(target: str | Path) -> ProtocolFile:
-    """Read a protocol file, the scan of a study file of kind ct, or a ready protocol by its name.
+    """Read a protocol file, the scan of a study's simulated source, or a ready protocol by its name.
 
     Raises
     ------
@@ -109,15 +109,17 @@ def read_protocol(target: str | Path) -> ProtocolFile:
         found: ProtocolFile = read_document(path, ProtocolFile)
         return found.model_copy(update={"instrument": found.instrument.located(path.parent)})
     study = read_study(path)
-    if not isinstance(study, CTStudy):
-        raise DarklungError(f"{path}: wanted kind protocol or ct, got {study.kind}; only simulated scans can be planned")
+    simulated = study.simulated()
+    if len(simulated) != 1:
+        raise DarklungError(f"{path}: wanted a protocol, or a study with one simulated source, got {len(simulated)}")
+    (source,) = simulated.values()
     return ProtocolFile(
         kind="protocol",
         title=f"Study {study.name}",
-        pixel=f"{study.body.voxel * study.scan.supersampling!r} m",
-        instrument=study.instrument,
-        scan=study.scan,
-        effects=study.effects,
+        pixel=f"{source.body.voxel * source.scan.supersampling!r} m",
+        instrument=source.instrument,
+        scan=source.scan,
+        effects=source.effects,
     )
 
 

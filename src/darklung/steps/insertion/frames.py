@@ -27,7 +27,8 @@ from darklung.insert.volume import volume_changes
 from darklung.io.description import RawScan, read_raw
 from darklung.io.frames import load_scan
 from darklung.pipeline import Context
-from darklung.steps.insertion.maps import blur_of, finish_radiograph, seed_of
+from darklung.steps.insertion.maps import finish_radiograph
+from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.projections import case_of_projections, one_view_shadow, seen
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.volumes import finish_volume, plan_volume
@@ -51,15 +52,15 @@ def insert_frames(context: Context) -> None:
     Of a described scan ``frames.h5`` and ``scan.yaml``, a description that ``darklung retrieve`` takes; of a darklung scan
     ``scan.h5``. The lesion is at one place in space and in all views, steps and directions.
     """
-    p = context.parameters
-    with opened(Path(p["paths"]["source"]), p["scan"]) as given:
-        scale, scan = read_scale(p["scale"]), given.scan
-        if p["paths"]["volume"]:
+    p = Parameters.of(context)
+    with opened(Path(p.paths.source), p.scan or None) as given:
+        scale, scan = read_scale(p.scale), given.scan
+        if p.paths.volume:
             names = [direction_name(a) for a in scan.directions_rad]
             height = scan.geometry.rows * scan.parallel().pixel_m
-            plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names, height_m=height)
+            plan = plan_volume(p, Path(p.paths.volume), directions=names, height_m=height)
             changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
-            shadow = shadows_of(plan, scan.parallel(), blur_m=blur_of(p))
+            shadow = shadows_of(plan, scan.parallel(), blur_m=p.blur_m)
             write_frames(context, given, shadow, scale)
             finish_volume(context, plan, changes, {"route": "frames of a CT"})
             return
@@ -69,7 +70,7 @@ def insert_frames(context: Context) -> None:
 def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
     from darklung.retrieve.stepping import retrieve
 
-    p = context.parameters
+    p = Parameters.of(context)
     options = given.raw.retrieval.options() if given.raw is not None else {}
     before = retrieve(given.scan, **options)
     case, image, dark, notes = case_of_projections(p, before)
@@ -129,7 +130,7 @@ def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale
     with h5py.File(target, "r+") as file:
         stored = file["frames"]
         for d, view, curves in changed_views(
-            given, shadow_in, scale, seed_of(context.parameters), whole=given.raw is not None
+            given, shadow_in, scale, Parameters.of(context).seed, whole=given.raw is not None
         ):
             stored[d, view] = curves
             if d == 0:

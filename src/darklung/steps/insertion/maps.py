@@ -18,6 +18,7 @@ from darklung.insert.volume import GAP_M, PLACES
 from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
+from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.sources import dark_channels, read_region
@@ -26,15 +27,14 @@ HEALTHY_FRACTION = 0.29  # φ of lung where a radiograph cannot tell it, docs/ph
 NAMES = {"filled": "partly_filled"}  # a class has two names: in phantoms, and in the study of measured lobes
 
 
-def settings_of(parameters: Any, **changes: Any) -> Any:
+def settings_of(parameters: Parameters, **changes: Any) -> Any:
     """`InsertionSettings` of a task."""
     from darklung.insert.radiograph import InsertionSettings
-    from darklung.study.insertion import InsertOptions
 
-    options = InsertOptions.model_validate(parameters["options"])
+    options = parameters.options
     return InsertionSettings(
         diameter_m=options.diameter,
-        lesions=(0, options.lesions),
+        lesions=(0, options.lesions[1]),
         greatest_thickness_m=max(options.thickness, options.diameter[1]),
         psf_fwhm_m=2.3548 * (options.blur or 0.0),
         at_edge=options.across_edge,
@@ -43,19 +43,9 @@ def settings_of(parameters: Any, **changes: Any) -> Any:
     )
 
 
-def wanted_of(parameters: Any) -> list[tuple[str, str]]:
+def wanted_of(parameters: Parameters) -> list[tuple[str, str]]:
     """(kind, class) of what a task puts in, as the radiograph's code calls the classes."""
-    return [(kind, NAMES.get(tissue, tissue)) for kind, tissue in parameters["wanted"]]
-
-
-def seed_of(parameters: Any) -> int:
-    """Seed of a copy: of its own scan and number alone."""
-    return derive_seed(parameters["options"]["seed"], "insert", parameters["source"], parameters["copy"])
-
-
-def blur_of(parameters: Any) -> float:
-    """Standard deviation of the scan's blur [m]."""
-    return float(_options(parameters).blur or 0.0)
+    return [(kind, NAMES.get(tissue, tissue)) for kind, tissue in parameters.wanted]
 
 
 def streak_pixels(dark_field: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -75,13 +65,12 @@ def insert_lobe(context: Context) -> None:
     from darklung.insert.radiograph import make_case
     from darklung.io.lobes import read_lobe
 
-    p = context.parameters
-    pixel = _options(p).pixel
-    lobe = RadiographLobe(p["source"], p["animal"], read_lobe(context.files["lobe"], pixel_m=pixel))
+    p = Parameters.of(context)
+    lobe = RadiographLobe(p.source, p.animal, read_lobe(context.files["lobe"], pixel_m=p.pixel))
     avoid = streak_pixels(lobe.dark_field, lobe.mask)
     case = make_case(
-        lobe, settings=settings_of(p), seed=seed_of(p), version=p["copy"], wanted=wanted_of(p), avoid=avoid,
-        must_fit=not p["many"],
+        lobe, settings=settings_of(p), seed=p.seed, version=p.copy_number, wanted=wanted_of(p), avoid=avoid,
+        must_fit=not p.many,
     )  # fmt: skip
     measured = np.stack([np.where(lobe.mask, v, np.nan) for v in (lobe.attenuation, lobe.dark_field)])
     new = np.where(lobe.mask, case.image.data, np.nan).astype(np.float32)
@@ -95,12 +84,6 @@ def insert_lobe(context: Context) -> None:
         "skipped": list(case.skipped),
     }
     finish_radiograph(context, case, image, before=measured, notes=notes)
-
-
-def _options(parameters: Any) -> Any:
-    from darklung.study.insertion import InsertOptions
-
-    return InsertOptions.model_validate(parameters["options"])
 
 
 def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDArray, notes: dict[str, Any]) -> None:
@@ -154,10 +137,10 @@ def _place(own: NDArray[np.bool_], region: NDArray[np.bool_], pixel_m: float) ->
 
 def insert_radiograph(context: Context) -> None:
     """An image of attenuation and dark field with insertions; all other channels are left out."""
-    p = context.parameters
-    image = load_image(Path(p["paths"]["source"]))
+    p = Parameters.of(context)
+    image = load_image(p.place(context))
     dark = dark_channels(image)
-    mask, path = read_region(Path(p["paths"]["region"]), image.shape)
+    mask, path = read_region(Path(p.paths.region), image.shape)
     case, new, notes = changed_radiograph(p, image, dark, mask, path)
     save_image(context.out / "image.ome.zarr", new)
     before = np.stack([image.channel("attenuation"), image.channel(dark[0])])
@@ -165,13 +148,13 @@ def insert_radiograph(context: Context) -> None:
 
 
 def changed_radiograph(
-    p: Any, image: Image, dark: Sequence[str], mask: NDArray[np.bool_], path: NDArray[np.float64] | None
+    p: Parameters, image: Image, dark: Sequence[str], mask: NDArray[np.bool_], path: NDArray[np.float64] | None
 ) -> tuple[Any, Image, dict[str, Any]]:
     """The case, the changed image and what was assumed."""
     from darklung.insert.renoise import changed_maps
 
     case, lobe, notes = radiograph_case(p, image, dark, mask, path)
-    rng = np.random.default_rng(derive_seed(seed_of(p), "noise"))
+    rng = np.random.default_rng(derive_seed(p.seed, "noise"))
     changes = direction_changes(case, image, dark, lobe.mask)
     zero = np.zeros(image.shape)
     out: list[NDArray[np.float64]] = []
@@ -198,7 +181,7 @@ def _variance(values: NDArray, mask: NDArray[np.bool_]) -> float:
 
 
 def radiograph_case(
-    p: Any, image: Image, dark: Sequence[str], mask: NDArray[np.bool_], path: NDArray[np.float64] | None
+    p: Parameters, image: Image, dark: Sequence[str], mask: NDArray[np.bool_], path: NDArray[np.float64] | None
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Place insertions in a radiograph: the case, the lung as a lobe, and what was assumed.
 
@@ -210,7 +193,7 @@ def radiograph_case(
     from darklung.insert.lobes import RadiographLobe
     from darklung.insert.radiograph import make_case
 
-    scale = read_scale(p["scale"])
+    scale = read_scale(p.scale)
     lung = None
     if path is not None:
         require(
@@ -225,10 +208,10 @@ def radiograph_case(
     data = np.stack([np.exp(-values[0]), np.exp(-values[1]), np.where(known, 1.0, np.nan)])
     names = ("transmission", "visibility_ratio", "flat_visibility")
     maps = Image(data, names, ("1",) * 3, image.spacing_m, image.origin_m, image.frame)
-    lobe = RadiographLobe(p["source"], p["animal"], maps, path)
+    lobe = RadiographLobe(p.source, p.animal, maps, path)
     avoid = streak_pixels(values[1], known)
     settings = replace(settings_of(p), lung_per_m=lung, noise="kept")
-    case = make_case(lobe, settings=settings, seed=seed_of(p), version=p["copy"], wanted=wanted_of(p), avoid=avoid)
+    case = make_case(lobe, settings=settings, seed=p.seed, version=p.copy_number, wanted=wanted_of(p), avoid=avoid)
     notes = {
         "route": "radiograph",
         "scale": scale.told,

@@ -21,7 +21,8 @@ from darklung.insert.shadow import Shadow, refraction
 from darklung.insert.volume import volume_changes
 from darklung.io.hdf5 import load, save
 from darklung.pipeline import Context
-from darklung.steps.insertion.maps import blur_of, direction_changes, finish_radiograph, radiograph_case, seed_of
+from darklung.steps.insertion.maps import direction_changes, finish_radiograph, radiograph_case
+from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.sources import read_region
 from darklung.steps.insertion.volumes import finish_volume, plan_volume
@@ -41,23 +42,23 @@ Progress = Callable[[float, str], None]
 
 def insert_projections(context: Context) -> None:
     """Projections with insertions, ``projections.h5``, and labels on the volume (CT) or the detector (radiograph)."""
-    p = context.parameters
-    projections = load(Path(p["paths"]["source"]), Projections)
-    scale = read_scale(p["scale"])
-    if p["paths"]["volume"]:
+    p = Parameters.of(context)
+    projections = load(Path(p.paths.source), Projections)
+    scale = read_scale(p.scale)
+    if p.paths.volume:
         names, detector = [direction_name(a) for a in projections.directions_rad], projections.parallel()
         height = detector.rows * detector.pixel_m
-        plan = plan_volume(p, Path(p["paths"]["volume"]), directions=names, height_m=height)
+        plan = plan_volume(p, Path(p.paths.volume), directions=names, height_m=height)
         changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
-        shadow = shadows_of(plan, projections.parallel(), blur_m=blur_of(p))
-        new = changed_projections(projections, shadow, scale=scale, seed=seed_of(p), progress=context.progress)
+        shadow = shadows_of(plan, projections.parallel(), blur_m=p.blur_m)
+        new = changed_projections(projections, shadow, scale=scale, seed=p.seed, progress=context.progress)
         save(context.out / "projections.h5", new)
         finish_volume(context, plan, changes, {"route": "projections of a CT"})
         return
     case, image, dark, notes = case_of_projections(p, projections)
     shadow = one_view_shadow(case, image, dark, scale)
     new = changed_projections(
-        projections, shadow, scale=replace(scale, instrument=None), seed=seed_of(p), progress=context.progress
+        projections, shadow, scale=replace(scale, instrument=None), seed=p.seed, progress=context.progress
     )
     save(context.out / "projections.h5", new)
     after = seen(new, dark[0])
@@ -65,19 +66,19 @@ def insert_projections(context: Context) -> None:
     finish_radiograph(context, case, after, before=before, notes={**notes, "route": "projections of one view"})
 
 
-def case_of_projections(p: Any, projections: Projections) -> tuple[Any, Image, list[str], dict[str, Any]]:
+def case_of_projections(p: Parameters, projections: Projections) -> tuple[Any, Image, list[str], dict[str, Any]]:
     """The case of a radiograph: maps of its only view as an image, its dark-field channels, what was assumed."""
     geometry = projections.geometry
     require(
         geometry.views == 1,
         f"--volume: {geometry.views} views are a CT; wanted its reconstruction, in which lesions get their places",
     )
-    require(p["paths"]["region"] is not None, "--region: a radiograph does not tell where lung is")
+    require(bool(p.paths.region), "--region: a radiograph does not tell where lung is")
     good = projections.valid[:, 0].all(axis=0)
     dark = [direction_name(a) for a in projections.directions_rad]
     image = seen(projections, *dark)
     image = Image(np.where(good, image.data, np.nan), image.names, image.units, image.spacing_m, frame="detector")
-    mask, path = read_region(Path(p["paths"]["region"]), image.shape)
+    mask, path = read_region(Path(p.paths.region), image.shape)
     case, _, notes = radiograph_case(p, image, dark, mask, path)
     return case, image, dark, notes
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from darklung.core.types import Image, Insertion
 from darklung.io.images import save_image
 from darklung.pipeline import Context
+from darklung.steps.insertion.parameters import Parameters
 
 MM = 1e-3
 
@@ -40,9 +41,9 @@ class Made:
 
 def save_rows(context: Context, made: Sequence[Made], notes: Mapping[str, Any]) -> None:
     """``insertions.json`` of one copy, and ``notes.json``: what was assumed."""
-    p = context.parameters
-    subject = f"{p['source']}-{p['copy']:03d}"
-    rows = [{"subject": subject, "source": p["source"], "animal": p["animal"], "copy": p["copy"], **_row(m)} for m in made]
+    p = Parameters.of(context)
+    subject = f"{p.source}-{p.copy_number:03d}"
+    rows = [{"subject": subject, "source": p.source, "animal": p.animal, "copy": p.copy_number, **_row(m)} for m in made]
     (context.out / "insertions.json").write_text(json.dumps(rows, indent=1))
     (context.out / "notes.json").write_text(json.dumps(dict(notes), indent=1))
 
@@ -88,3 +89,14 @@ def volume_labels(instances: NDArray, share: NDArray, region: NDArray, insertion
         "instance": ("1", instances),
         "region": ("1", region),
     }
+
+
+def read_insertions(folder: Path) -> tuple[Insertion, ...]:
+    """What `save_rows` wrote, as insertions."""
+    rows = json.loads((folder / "insertions.json").read_text())
+    return tuple(
+        Insertion(
+            r["number"], r["kind"], r["tissue"], (MM * r["z_mm"], MM * r["y_mm"], MM * r["x_mm"]), MM * r["diameter_mm"]
+        )
+        for r in rows
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,64 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_shape, require
 from darklung.core.types import Image
 from darklung.io.images import load_image
+from darklung.io.names import PROJECTIONS, item_name
+from darklung.pipeline import Task
+from darklung.pipeline.provenance import stamp
+from darklung.steps.insertion.parameters import Parameters, Paths
+from darklung.steps.insertion.scale import scale_files
+from darklung.study.insertion import InsertOptions
 
-HERE = "darklung.steps.insertion"
+STAGE = "insert"
 HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
 
 
 @dataclass(frozen=True)
 class Found:
-    """One measured scan.
+    """One measured scan that the user named.
 
     Parameters
     ----------
     name, animal : str
-    function : str
-        The route, for `Task`.
-    parameters : dict
-        With a stamp of each large file, so that a changed file is noticed without reading it.
+    route : str
+        Of `ROUTES`.
+    known : dict
+        Fields of `Parameters`: paths, stamps of large files (a changed file is noticed without reading it), ...
     files : dict
         Small files, hashed.
     """
 
     name: str
     animal: str
-    function: str
-    parameters: dict[str, Any]
-    files: dict[str, Path]
+    route: str
+    known: dict[str, Any]
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+ROUTES = {
+    "lobe": "darklung.steps.insertion.maps:insert_lobe",
+    "radiograph": "darklung.steps.insertion.maps:insert_radiograph",
+    "volume": "darklung.steps.insertion.volumes:insert_volume",
+    "projections": "darklung.steps.insertion.projections:insert_projections",
+    "frames": "darklung.steps.insertion.frames:insert_frames",
+}
+
+
+def insertion_task(found: Found, copy: int, number: int, *, options: InsertOptions, scale: str, image: str = "") -> Task:
+    """Copy `copy` of a scan, number `number` of all copies; `image` is another task whose volume is changed."""
+    parameters = Parameters(
+        source=found.name,
+        animal=found.animal,
+        copy_number=copy,
+        wanted=options.wanted(number),
+        # How many copies there are, and what the others get, decides nothing here.
+        options=options.model_copy(update={"copies": 1, "classes": ("solid",), "mimic_classes": ("atelectasis",)}),
+        scale=scale,
+        **found.known,
+    )
+    inputs = {"image": (image,)} if image else {}
+    files = {**found.files, **scale_files(scale)}
+    plain = parameters.model_dump(mode="json")
+    return Task(STAGE, f"{item_name(found.name)}-{copy:03d}", ROUTES[found.route], plain, inputs, files=files)
 
 
 def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixel_m: float) -> list[Found]:
@@ -53,50 +86,56 @@ def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixe
         require(path is None or path.exists(), f"{name}: no such file {path}")
     if source.suffix == ".npz" or (source / "index.csv").is_file():
         require(region is None and volume is None, "--region, --volume: a lobe brings its own mask")
-        return _lobes(source, pixel_m)
-    paths = {"source": source, "region": region, "volume": volume}
-    given = {k: str(p.resolve()) if p else None for k, p in paths.items()}
-    parameters = {"paths": given, "stamps": [stamp(p) for p in paths.values() if p]}
-    retrieved = sorted(source.glob("retrieve/*/projections.h5")) if source.is_dir() else []
+        return find_lobes(source, pixel_m)
+    retrieved = sorted(source.glob(f"retrieve/*/{PROJECTIONS}")) if source.is_dir() else []
     if retrieved:
         return [f for p in retrieved for f in find_sources(p, region=region, volume=volume, pixel_m=pixel_m)]
+    given = {"source": source, "region": region, "volume": volume}
+    paths = Paths(**{k: str(p.resolve()) for k, p in given.items() if p})
+    known: dict[str, Any] = {"paths": paths, "stamps": tuple(stamp(p) for p in given.values() if p)}
     if source.is_dir():
-        require(
-            (source / "zarr.json").is_file(),
-            f"{source}: wanted an OME-Zarr image, lobes with index.csv, or what retrieve left",
-        )
-        require(volume is None, "--volume: an image is inserted into itself")
-        flat = _spatial(source) == 2
-        require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
-        route = "maps:insert_radiograph" if flat else "volumes:insert_volume"
-        return [Found(_stem(source), "unknown", f"{HERE}.{route}", parameters, {})]
+        return [_image(source, region, volume, known)]
     if source.suffix in (".yaml", ".yml"):
-        from darklung.io.description import read_raw
-        from darklung.steps.retrieve import raw_files
-
-        route, scans = f"{HERE}.frames:insert_frames", [raw for raw, _ in read_raw(source)]
-        stamps = [[*parameters["stamps"], *(stamp(f) for f in raw_files(raw, source))] for raw in scans]
-        own = [{**parameters, "scan": raw.name, "stamps": seen} for raw, seen in zip(scans, stamps)]
-        return [Found(raw.name, "unknown", route, p, {}) for raw, p in zip(scans, own)]
+        return _described(source, known)
     require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
-    route = {"Scan": "frames:insert_frames", "Projections": "projections:insert_projections"}.get(_hdf5_type(source), "")
+    route = {"Scan": "frames", "Projections": "projections"}.get(_hdf5_type(source), "")
     require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
-    return [Found(_stem(source), "unknown", f"{HERE}.{route}", {**parameters, "scan": None}, {})]
+    return [Found(_stem(source), "unknown", route, known)]
 
 
-def _lobes(source: Path, pixel_m: float) -> list[Found]:
+def _image(source: Path, region: Path | None, volume: Path | None, known: dict[str, Any]) -> Found:
+    require(
+        (source / "zarr.json").is_file(),
+        f"{source}: wanted an OME-Zarr image, lobes with index.csv, or what retrieve left",
+    )
+    require(volume is None, "--volume: an image is inserted into itself")
+    flat = _spatial(source) == 2
+    require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
+    return Found(_stem(source), "unknown", "radiograph" if flat else "volume", known)
+
+
+def _described(source: Path, known: dict[str, Any]) -> list[Found]:
+    from darklung.io.description import read_raw
+    from darklung.steps.retrieve import raw_files
+
+    scans = [raw for raw, _ in read_raw(source)]
+    stamps = [(*known["stamps"], *(stamp(f) for f in raw_files(raw, source))) for raw in scans]
+    return [Found(r.name, "unknown", "frames", {**known, "scan": r.name, "stamps": s}) for r, s in zip(scans, stamps)]
+
+
+def find_lobes(source: Path, pixel_m: float) -> list[Found]:
     """Lobes of a folder whose dark field can be trusted, or the one lobe that was named."""
     from darklung.insert.lobes import RadiographLobe, lobe_quality
     from darklung.io.lobes import read_lobe, read_lobes
 
-    function = f"{HERE}.maps:insert_lobe"
+    known: dict[str, Any] = {"pixel": pixel_m}
     if source.suffix == ".npz":
         read_lobe(source, pixel_m=pixel_m)
-        return [Found(source.stem, "unknown", function, {"many": False}, {"lobe": source})]
+        return [Found(source.stem, "unknown", "lobe", known, {"lobe": source})]
     listed = read_lobes(source, pixel_m=pixel_m)
     good = [f for f in listed if lobe_quality(RadiographLobe(f.name, f.mouse, f.maps)).usable]
     require(bool(good), f"{source}: no lobe has a dark field without streaks and enough visibility")
-    return [Found(f.name, f.mouse, function, {"many": True}, {"lobe": source / f"{f.name}.npz"}) for f in good]
+    return [Found(f.name, f.mouse, "lobe", {**known, "many": True}, {"lobe": source / f"{f.name}.npz"}) for f in good]
 
 
 def _spatial(path: Path) -> int:
@@ -122,13 +161,6 @@ def _stem(path: Path) -> str:
     name = path.name.split(".")[0]
     common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
     return path.resolve().parent.name if name in common else name
-
-
-def stamp(path: Path) -> list[Any]:
-    """Name, size and time of change of a file, or of all files of a folder."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    stats = [p.stat() for p in files]
-    return [str(path.resolve()), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
 
 
 def read_region(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:

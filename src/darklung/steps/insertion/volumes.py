@@ -17,13 +17,13 @@ from darklung.insert.volume import PlacedLesion, VolumeChanges, contrast_of, pla
 from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
-from darklung.steps.insertion.maps import blur_of, seed_of
+from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.sources import dark_channels, read_region
 
 
-def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
+def plan_volume(p: Parameters, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
     """Place the insertions of one copy in a reconstruction; depends on the volume, the options and the copy alone.
 
     Parameters
@@ -42,18 +42,16 @@ def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None, he
     DarklungError
         Channels that are missing, no lung, or insertions that do not fit.
     """
-    from darklung.study.insertion import InsertOptions
-
-    options = InsertOptions.model_validate(p["options"])
+    options = p.options
     image = load_image(volume)
     dark = dark_channels(image)
     if directions is not None:
         dark = [d if d in dark else "dark_field" for d in directions]
         for name in dark:
             image.channel(name)
-    given = p["paths"]["region"]
+    given = p.paths.region
     region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
-    grid, scale = volume_grid(image), read_scale(p["scale"])
+    grid, scale = volume_grid(image), read_scale(p.scale)
     region = region & (np.abs(grid.z_m) < height_m / 2)[:, None, None]
     require(bool(region.any()), f"{volume}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
     attenuation = image.channel("attenuation")
@@ -62,16 +60,16 @@ def plan_volume(p: Any, volume: Path, *, directions: list[str] | None = None, he
     lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
     host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
     placed = place_insertions(
-        attenuation, scattering, region, grid, wanted=p["wanted"], diameter_m=options.diameter, host=host,
-        seed=seed_of(p), variant=options.growth, at_edge=options.across_edge,
+        attenuation, scattering, region, grid, wanted=p.wanted, diameter_m=options.diameter, host=host,
+        seed=p.seed, variant=options.growth, at_edge=options.across_edge,
     )  # fmt: skip
     return Planned(image, dark, region, grid, placed, host, scale)
 
 
 def insert_volume(context: Context) -> None:
     """A volume with insertions in attenuation and every dark field; other channels (noise maps) stay as they are."""
-    p = context.parameters
-    plan = plan_volume(p, Path(p["paths"]["source"]))
+    p = Parameters.of(context)
+    plan = plan_volume(p, p.place(context))
     context.progress(0.5, "placed")
     noise = volume_noise(plan)
     changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), noise)
@@ -96,12 +94,12 @@ def drawn_changes(plan: Planned, blur_m: tuple[float, float, float], noise_per_m
     return volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_m, texture=texture)
 
 
-def volume_blur(p: Any, voxel_m: float) -> tuple[float, float, float]:
+def volume_blur(p: Parameters, voxel_m: float) -> tuple[float, float, float]:
     """Blur of a reconstruction along z, y, x [m]: as given, or half a voxel across the rotation axis."""
-    given = p["options"]["blur"]
+    given = p.options.blur
     if given is None:
         return 0.0, 0.5 * voxel_m, 0.5 * voxel_m
-    return (blur_of(p),) * 3
+    return (p.blur_m,) * 3
 
 
 def changed_image(plan: Planned, changes: VolumeChanges) -> Image:

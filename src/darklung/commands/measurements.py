@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
 from darklung.io.description import read_raw
 from darklung.io.hdf5 import load
+from darklung.io.names import PROJECTIONS, item_name
 from darklung.io.tables import load_table
-from darklung.steps.retrieve import STAGE, raw_files, retrieve_described
+from darklung.steps.retrieve import STAGE, raw_files
 
 Row = Mapping[str, Any]
 _DIRECTION = re.compile(r"dark_field_(-?\d+(?:\.\d+)?)$")
@@ -77,7 +79,7 @@ def read_measurements(source: Path, out: Path, *, workers: int | None = None) ->
         return Measurements(tuple(_table(source)), (source,))
     retrieve_described(source, out, workers=workers)
     rows = load_table(out / "scans")
-    measured = [{**row, **_medians(out / STAGE / _folder(row["name"]) / "projections.h5")} for row in rows]
+    measured = [{**row, **_medians(out / STAGE / item_name(row["name"]) / PROJECTIONS)} for row in rows]
     frames = [path for raw, _ in read_raw(source) for path in raw_files(raw, source)]
     return Measurements(tuple(measured), (source, *dict.fromkeys(frames), out / "scans.csv"))
 
@@ -91,10 +93,6 @@ def quantity(template: str, row: Row, kind: str = "length") -> float:
         return str(row[found[1]])
 
     return parse_quantity(re.sub(r"\{(\w+)\}", value, template), kind)
-
-
-def _folder(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".") or "scan"
 
 
 def _table(source: Path) -> list[dict[str, Any]]:

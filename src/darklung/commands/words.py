@@ -1,0 +1,19 @@
+"""Words of the command line as values of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from darklung.core.checks import require
+from darklung.io.documents import read_yaml_text
+
+
+def pairs(given: Sequence[str] | None) -> dict[str, Any]:
+    """``name=value`` texts of ``--set``, values as YAML reads them."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        require(bool(name and equals and value), f"--set: wanted name=value, such as cutoff=0.8, got {text!r}")
+        found[name.strip()] = read_yaml_text(value)
+    return found

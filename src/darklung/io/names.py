@@ -1,0 +1,21 @@
+"""Names of the files in a run folder, each written once."""
+
+from __future__ import annotations
+
+import re
+
+PHANTOM = "phantom.h5"
+SCAN = "scan.h5"
+PROJECTIONS = "projections.h5"
+VOLUME = "volume.ome.zarr"
+PREVIEW = "preview.ome.zarr"
+LABELS = "labels.ome.zarr"
+SUMMARY = "summary.json"
+LOGITS = ".logits.ome.zarr"
+COMPARISON = "comparison.json"
+REPORT = "report.html"
+
+
+def item_name(text: str) -> str:
+    """A scan's name as part of a path: other characters than letters, digits, ``. _ -`` become ``_``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".") or "scan"

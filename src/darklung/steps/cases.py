@@ -1,0 +1,150 @@
+"""Labelled cases: an image's channels, cropped to where is searched, with what is known of its lesions on the same grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from darklung.core.checks import require
+from darklung.core.types import Image, Insertion, Phantom
+from darklung.features.channels import crop_to_region, derived_channels
+from darklung.features.labels import hard_negatives, instances_on_grid
+from darklung.features.lung import lung_region
+from darklung.io.case import UNKNOWN, CaseFacts, LabelledCase, load_case, save_case
+from darklung.io.documents import Document
+from darklung.io.hdf5 import load
+from darklung.io.images import load_image
+from darklung.io.names import LABELS, PHANTOM, VOLUME
+from darklung.pipeline import Context, Task
+from darklung.pipeline.provenance import stamp
+from darklung.steps.insertion.rows import read_insertions
+from darklung.study.processing import ChannelsPart
+
+STAGE = "cases"
+IMAGES = (VOLUME, "image.ome.zarr")
+
+
+class Parameters(Document):
+    """Whose image it is, and how channels are made of it."""
+
+    channels: ChannelsPart
+    about: dict[str, Any]
+    seed: int
+    region: str = Field("", description="where lung is, if not found in the image")
+    labels: str = Field("", description="lesions of a measured volume")
+    reading: dict[str, Any] = Field({}, description="how labels and region are read")
+    stamps: tuple[Any, ...] = ()
+
+
+def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") -> Task:
+    """The case of another task's image; its truth is a phantom's, an insertion's, or in files."""
+    inputs: dict[str, tuple[str, ...]] = {"image": (image,)}
+    if phantom:
+        inputs["phantom"] = (phantom,)
+    files = [Path(p) for p in (parameters.region, parameters.labels) if p]
+    full = parameters.model_copy(update={"stamps": tuple(stamp(p) for p in files)})
+    return Task(STAGE, name, "darklung.steps.cases:make_case", full.model_dump(mode="json"), inputs)
+
+
+def task_of_case(folder: Path, name: str, about: dict[str, Any]) -> Task:
+    """A labelled case that exists already, brought into the run."""
+    parameters = {"folder": str(folder.resolve()), "about": about, "stamps": [stamp(folder)]}
+    return Task(STAGE, name, "darklung.steps.cases:adopt", parameters)
+
+
+def make_case(context: Context) -> None:
+    """Channels, lung, search region and truth of one image."""
+    p = Parameters.model_validate(context.parameters)
+    folder = context.input("image")
+    image = load_image(next(folder / n for n in IMAGES if (folder / n).exists()))
+    lung, region = _regions(p, image, folder)
+    channels = _finite(derived_channels(image, seed=p.seed), region)
+    crop = crop_to_region(channels, region, margin_m=p.channels.margin)
+    labels, instances, insertions = _truth(context, p, image, crop.slices, crop.image)
+    case = LabelledCase(
+        channels=crop.image,
+        labels=labels,
+        lung=lung[crop.slices],
+        region=crop.region,
+        instances=instances,
+        hard=hard_negatives(insertions, instances, crop.image),
+        insertions=insertions,
+        about=CaseFacts(**p.about),
+    )
+    save_case(context.out, case)
+
+
+def adopt(context: Context) -> None:
+    """A case from elsewhere under this run's name, animal and site."""
+    p = context.parameters
+    case = load_case(Path(p["folder"]))
+    save_case(context.out, replace(case, about=replace(case.about, **p["about"])))
+
+
+def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Lung and search region: given, from the insertion, everywhere, or found in the image."""
+    if p.region:
+        from darklung.steps.insertion.sources import read_region
+
+        given = read_region(Path(p.region), image.shape)[0]
+        return given, given
+    if (folder / LABELS).exists() and len(image.shape) == 2:
+        given = load_image(folder / LABELS).channel("region") > 0
+        return given, given
+    if p.channels.lung == "all":
+        everywhere = np.isfinite(image.data).all(axis=0)
+        return everywhere, everywhere
+    require(len(image.shape) == 3, f"{p.about['subject']}: a radiograph does not tell where lung is; wanted a region")
+    lung = lung_region(image)
+    return lung, lung
+
+
+def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
+    """Values for voxels without one, such as those outside a lobe: the region's median; inside the region none may lack."""
+    bad = ~np.isfinite(image.data)
+    if not bad.any():
+        return image
+    missing = int((bad.any(axis=0) & region).sum())
+    require(missing == 0, f"channels: {missing} voxels of the search region have no value")
+    data = image.data.copy()
+    for values, absent in zip(data, bad):
+        values[absent] = np.median(values[region])
+    return replace(image, data=data)
+
+
+Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
+
+
+def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
+    """Labels, instances and insertions on the cropped grid."""
+    folder = context.input("image")
+    if "phantom" in context.inputs:
+        animal = load(context.input("phantom") / PHANTOM, Phantom)
+        return _of_instances(instances_on_grid(animal, grid), animal.insertions)
+    if (folder / LABELS).exists():
+        instances = load_image(folder / LABELS).channel("instance")[box].astype(np.uint16)
+        return _of_instances(instances, read_insertions(folder))
+    if p.labels:
+        return _of_file(Path(p.labels), p.reading, image, box, grid)
+    return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
+
+
+def _of_instances(instances: NDArray[np.uint16], insertions: tuple[Insertion, ...]) -> Truth:
+    lesions = [i.number for i in insertions if i.kind == "lesion"]
+    return np.isin(instances, lesions).astype(np.uint8), instances, insertions
+
+
+def _of_file(path: Path, reading: dict[str, Any], image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
+    """Lesions that somebody drew: each connected part is one."""
+    from darklung.features.labels import parts_as_insertions
+    from darklung.io.volumes import read_labels
+
+    drawn = read_labels(path, like=image)[box]
+    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
+    instances, insertions = parts_as_insertions(labels == 1, grid)
+    return labels, instances, insertions

@@ -1,0 +1,296 @@
+"""The tasks that make cases of each source: every kind of data enters the same flow where it belongs and goes to its end.
+
+simulation → phantom → scan ─┐
+frames ──────────────────────┴→ retrieve → align → correct ─┐
+projections ────────────────────────────────────────────────┴→ reconstruct ─┐
+volumes ────────────────────────────────────────────────────────────────────┴→ insert → cases
+lobes ────────────────────────────────────────────────────────────────────────→ insert → cases
+cases ──────────────────────────────────────────────────────────────────────────────────→ cases
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError, require
+from darklung.core.random import derive_seed
+from darklung.io.case import case_facts
+from darklung.io.description import Retrieval, read_raw
+from darklung.io.names import item_name
+from darklung.io.projections import open_projections
+from darklung.phantom.cohort import cohort_table
+from darklung.pipeline import Task
+from darklung.steps import align, cases, correct, phantom, reconstruct, retrieve, scan, volume
+from darklung.steps.insertion.sources import STAGE as INSERT
+from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
+from darklung.study.processing import ProcessingPart
+from darklung.study.sources import (
+    CasesSource,
+    FramesSource,
+    LobesSource,
+    ProjectionsSource,
+    SimulatedSource,
+    SubjectFacts,
+    VolumesSource,
+    found_files,
+)
+from darklung.study.study import Study
+
+# The dose of each simulated view is unknown to retrieval, as that of a real one: air beside the animal tells it.
+SIMULATED = Retrieval(normalise="air")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A case of the study.
+
+    Parameters
+    ----------
+    task : str
+        That makes it.
+    animal : str
+        It comes from; folds and intervals go by it.
+    use : {"train", "test", "predict"}
+    row : mapping
+        What the table of the cohort says of it.
+    """
+
+    task: str
+    animal: str
+    use: str
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def item(self) -> str:
+        """Name of the case."""
+        return self.task.split("/", 1)[1]
+
+
+@dataclass
+class Chain:
+    """What the sources of a study come to."""
+
+    tasks: list[Task] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+
+    def add(self, *tasks: Task) -> str:
+        """Add tasks; the last one's name."""
+        self.tasks += tasks
+        return tasks[-1].name
+
+
+def build(study: Study) -> Chain:
+    """All tasks up to the cases, inputs first.
+
+    Raises
+    ------
+    DarklungError
+        Files that are missing or of another kind, or two cases of one name.
+    """
+    chain = Chain()
+    for name, source in study.sources.items():
+        _BUILDERS[type(source)](chain, study, name, source)
+    seen: dict[str, str] = {}
+    for task in chain.tasks:
+        require(task.name not in seen, f"sources: two scans are called {task.item!r}; wanted each name once")
+        seen[task.name] = task.name
+    return chain
+
+
+def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -> None:
+    several = len(study.simulated()) > 1
+    seed = derive_seed(study.seed, "source", name) if several else study.seed
+    for animal in phantom.plan_animals(source, seed):
+        own = {**animal, "name": f"{name}-{animal['name']}"} if several else animal
+        item, site = own["name"], own["site"]
+        made = simulated_tasks(source, own, study.processing, study.seed)
+        chain.add(*made)
+        about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True}
+        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}")
+        (row,) = cohort_table([phantom.subject_of(own)])
+        chain.members.append(
+            Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
+        )
+
+
+def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, seed: int) -> list[Task]:
+    """The chain of one simulated animal, from its seed to its volume."""
+    name, at = animal["name"], source.at(animal["site"])
+    keep = at.scan.keep_frames
+    tasks = [
+        phantom.task(at, animal),
+        scan.task(at, name, derive_seed(seed, "scan", name)),
+        retrieve.task_of_scan(name, processing.retrieval_of(SIMULATED), transient=not keep),
+    ]
+    known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
+    return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
+
+
+def processed(
+    name: str,
+    projections: str | Path,
+    processing: ProcessingPart,
+    known: correct.Parameters,
+    *,
+    transient: bool = False,
+    pictures: bool = True,
+) -> list[Task]:
+    """From retrieved projections to a volume; a file of projections is read where it lies."""
+    tasks: list[Task] = []
+    if processing.alignment is not None:
+        tasks.append(align.task(name, processing.alignment, projections))
+        projections = tasks[-1].name
+    if correct.needed(known):
+        tasks.append(correct.task(name, known, projections, transient=transient))
+        projections = tasks[-1].name
+    return [*tasks, reconstruct.task(name, processing.reconstruction, projections, pictures=pictures)]
+
+
+def _frames(chain: Chain, study: Study, name: str, source: FramesSource) -> None:
+    for description in found_files(source.files, f"sources.{name}.files"):
+        for raw, columns in read_raw(description):
+            options = study.processing.retrieval_of(raw.retrieval)
+            first = retrieve.task_of_raw(raw, columns, description, options)
+            chain.add(first)
+            _projected(chain, study, name, source, first.item, first.name)
+
+
+def _projections(chain: Chain, study: Study, name: str, source: ProjectionsSource) -> None:
+    for path in found_files(source.files, f"sources.{name}.files"):
+        views = open_projections(path).geometry.views
+        require(views > 1, f"{path}: one view is a radiograph; wanted projections of a turn")
+        _projected(chain, study, name, source, item_name(stem(path)), path)
+
+
+def _projected(
+    chain: Chain, study: Study, name: str, source: FramesSource | ProjectionsSource, item: str, projections: str | Path
+) -> None:
+    known = correct.Parameters(
+        correction=study.processing.correction, instrument=source.instrument, calibrations=source.calibrations
+    )
+    last = chain.add(*processed(item, projections, study.processing, known))
+    _measured(chain, study, name, source, item, last)
+
+
+def _volumes(chain: Chain, study: Study, name: str, source: VolumesSource) -> None:
+    for path in found_files(source.files, f"sources.{name}.files"):
+        item = item_name(stem(path))
+        task = volume.task(item, path, source.reading)
+        given = {k: getattr(source, k).replace("{name}", item) for k in ("labels", "region")}
+        for what, text in given.items():
+            require(not text or Path(text).exists(), f"sources.{name}.{what}: {text}: no such file")
+        _measured(chain, study, name, source, item, chain.add(task), **given)
+
+
+def _measured(
+    chain: Chain, study: Study, name: str, source: Any, item: str, image: str, *, labels: str = "", region: str = ""
+) -> None:
+    """The cases of a measured volume: with insertions, or as it is."""
+    facts, about = _about(name, source, item)
+    if study.insertion is None:
+        case = _case(study, item, about, image, labels=labels, region=region, reading=getattr(source, "reading", {}))
+        _member(chain, study, name, source, facts, case)
+        return
+    require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
+    paths = {"paths": {"region": region}} if region else {}
+    found = Found(item, facts.animal, "volume", paths)
+    _inserted(chain, study, name, source, found, facts, about, image=image, region=region)
+
+
+def _lobes(chain: Chain, study: Study, name: str, source: LobesSource) -> None:
+    if study.insertion is None:
+        raise DarklungError(f"sources.{name}: measured lobes have no labels; wanted a section insertion")
+    for found in find_lobes(Path(source.data), study.insertion.pixel):
+        own = source.subjects.get(found.name)
+        facts = own if own and own.animal else SubjectFacts(animal=found.animal)
+        about = {"subject": found.name, "animal": facts.animal, "site": source.site, "source": name}
+        _inserted(chain, study, name, source, found, facts, about)
+
+
+def _inserted(
+    chain: Chain,
+    study: Study,
+    name: str,
+    source: Any,
+    found: Found,
+    facts: SubjectFacts,
+    about: Mapping[str, Any],
+    *,
+    image: str = "",
+    region: str = "",
+) -> None:
+    options = study.insertion
+    if options is None:
+        return
+    first = sum(t.stage == INSERT for t in chain.tasks)
+    for copy in range(options.copies):
+        task = insertion_task(found, copy, first + copy, options=options, scale=source.scale, image=image)
+        own = {**about, "subject": task.item, "synthetic": True}
+        case = _case(study, task.item, own, chain.add(task), region=region)
+        _member(chain, study, name, source, facts, case, inserted=True)
+
+
+def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
+    for folder in found_files(source.files, f"sources.{name}.files"):
+        stored = case_facts(folder)
+        given = source.subjects.get(stored.subject, SubjectFacts())
+        facts = SubjectFacts(animal=given.animal or stored.animal, time_point=given.time_point or stored.time_point)
+        item = item_name(stored.subject)
+        about = {"animal": facts.animal, "time_point": facts.time_point, "source": name}
+        about |= {"site": source.site} if source.site else {}
+        _member(chain, study, name, source, facts, cases.task_of_case(folder, item, about))
+
+
+def _about(name: str, source: Any, item: str) -> tuple[SubjectFacts, dict[str, Any]]:
+    facts = source.facts(item)
+    about = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "site": source.site, "source": name}
+    return facts, about
+
+
+def _case(
+    study: Study,
+    item: str,
+    about: Mapping[str, Any],
+    image: str,
+    *,
+    phantom_task: str = "",
+    labels: str = "",
+    region: str = "",
+    reading: Mapping[str, Any] | None = None,
+) -> Task:
+    parameters = cases.Parameters(
+        channels=study.processing.channels,
+        about=dict(about),
+        seed=derive_seed(study.seed, "noise", item),
+        labels=labels,
+        region=region,
+        reading=dict(reading or {}),
+    )
+    return cases.task(item, parameters, image, phantom=phantom_task)
+
+
+def _member(
+    chain: Chain, study: Study, name: str, source: Any, facts: SubjectFacts, case: Task, *, inserted: bool = False
+) -> None:
+    row = {"site": source.site or study.name, "source": name, "time_point": facts.time_point, "synthetic_flag": inserted}
+    chain.members.append(Member(chain.add(case), facts.animal, source.use, row))
+
+
+def stem(path: Path) -> str:
+    """A scan's name from its file: of a common name that of its folder."""
+    name = path.name.split(".")[0]
+    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
+    return path.resolve().parent.name if name in common else name
+
+
+_BUILDERS: dict[type[Any], Any] = {
+    SimulatedSource: _simulated,
+    FramesSource: _frames,
+    ProjectionsSource: _projections,
+    VolumesSource: _volumes,
+    CasesSource: _cases,
+    LobesSource: _lobes,
+}

@@ -1,0 +1,138 @@
+"""Compare the arms: metrics with intervals, thresholds from validation, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darklung.evaluate.sites import results_by_site
+from darklung.io.case import LabelledCase, load_case
+from darklung.io.documents import Document
+from darklung.io.images import load_image
+from darklung.io.names import COMPARISON, LOGITS
+from darklung.io.tables import save_json, save_table
+from darklung.pipeline import Context, Task
+from darklung.study.learning import EvaluationPart
+
+if TYPE_CHECKING:
+    from darklung.evaluate.tables import ArmTables
+
+STAGE = "evaluate"
+ITEM = "all"
+SPLITS = ("validation", "test")
+
+
+class Prediction(Document):
+    """What one input holds."""
+
+    arm: str
+    fold: int | None
+    role: str
+
+
+class Parameters(Document):
+    """What each prediction is, the animal of each case, and how it is judged."""
+
+    evaluation: EvaluationPart
+    arms: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    animals: dict[str, str]
+    sites: dict[str, str]
+    seed: int
+
+
+def task(parameters: Parameters, cases: tuple[str, ...], predictions: tuple[str, ...]) -> Task:
+    """The comparison; `predictions` in the order of the parameters'."""
+    inputs = {"cases": cases, "predictions": predictions}
+    return Task(STAGE, ITEM, "darklung.steps.evaluate:evaluate", parameters.model_dump(mode="json"), inputs)
+
+
+def evaluate(context: Context) -> None:
+    """``comparison.json`` and the table ``units``: every tile with its score in every arm."""
+    from darklung.evaluate.comparison import compare
+
+    p = Parameters.model_validate(context.parameters)
+    part = p.evaluation
+    cases = {path.name: load_case(path) for path in context.inputs["cases"]}
+    images: dict[str, dict[str, dict[int | None, list[ArmTables]]]] = {}
+    for i, (what, path) in enumerate(zip(p.predictions, context.inputs["predictions"])):
+        context.progress(i / len(p.predictions), path.name)
+        files = sorted(path.glob(f"*{LOGITS}"))
+        tables = [image_tables(file, cases[file.name.removesuffix(LOGITS)], part.tile) for file in files]
+        images.setdefault(what.arm, {}).setdefault(what.role, {})[what.fold] = tables
+    splits: dict[str, dict[str, ArmTables]] = {role: {} for role in SPLITS}
+    for arm in p.arms:
+        for role, pooled in zip(SPLITS, pooled_tables(images[arm], p.animals, part.specificity)):
+            splits[role][arm] = pooled
+    crossed = tested_by_fold(images[p.arms[0]])
+    options: dict[str, Any] = {"seed": p.seed, "replicates": part.replicates, "specificity": part.specificity}
+    result = compare(tables=splits, crossed=crossed, **options)
+    if p.sites:
+        result["by_site"] = results_by_site(splits, p.sites, **options)
+    save_json(context.out / COMPARISON, result)
+    _save_units(context.out, splits)
+
+
+def image_tables(file: Path, case: LabelledCase, tile_m: float) -> ArmTables:
+    """Units of evaluation of one image."""
+    from darklung.evaluate.tables import subject_tables
+
+    return subject_tables(
+        subject=file.name.removesuffix(LOGITS),
+        logits=load_image(file).channel("logit"),
+        instances=case.instances,
+        insertions=case.insertions,
+        region=case.region,
+        spacing_m=case.channels.spacing_m,
+        tile_m=tile_m,
+        origin_m=case.channels.origin_m,
+    )
+
+
+def tested_by_fold(images: Mapping[str, Mapping[Any, Any]]) -> bool:
+    """Whether each fold is tested by its own model, so that animals are in validation of one fold and in test of another."""
+    return set(images["validation"]) == set(images["test"])
+
+
+def pooled_tables(
+    images: Mapping[str, Mapping[int | None, list[ArmTables]]], animals: Mapping[str, str], specificity: float
+) -> tuple[ArmTables, ArmTables]:
+    """Validation and test tables of one arm, from its tables of images by role and fold."""
+    from darklung.evaluate.folds import align_fold, by_animal
+    from darklung.evaluate.tables import join_tables
+
+    folds = {
+        role: {fold: join_tables(by_animal(tables, animals)) for fold, tables in images[role].items()} for role in SPLITS
+    }
+    validation, test = list(folds["validation"].values()), list(folds["test"].values())
+    if tested_by_fold(images):
+        aligned = [align_fold(v, folds["test"][fold], specificity=specificity) for fold, v in folds["validation"].items()]
+        validation, test = [v for v, _ in aligned], [t for _, t in aligned]
+    return join_tables(validation), join_tables(test)
+
+
+def _save_units(out: Path, splits: Mapping[str, Mapping[str, ArmTables]]) -> None:
+    """Every unit with its score in every arm, so that any other metric can be computed elsewhere."""
+    rows: list[dict[str, Any]] = [
+        {"split": split, "arm": arm, **{str(k): v for k, v in row.items()}}
+        for split, arms in splits.items()
+        for arm, tables in arms.items()
+        for row in tables.tiles.to_dict("records")
+    ]
+    save_table(out / "units", rows, UNIT_MEANINGS)
+
+
+UNIT_MEANINGS = {
+    "split": "validation or test",
+    "arm": "which channels the network saw",
+    "subject": "animal",
+    "tile": "number of the tile in the animal's images",
+    "kind": "lesion, mimic, sham or tile",
+    "label": "1 for a lesion, else 0",
+    "score": "robust maximum of the logits in the tile",
+    "number": "number of the insertion, 0 for none",
+    "tissue": "class of the insertion",
+    "diameter_m": "diameter of the insertion [m]",
+    "reachable": "whether the lesion meets the lung region found in the image",
+}

@@ -1,0 +1,55 @@
+"""Raw phase-stepping frames of a simulated animal."""
+
+from __future__ import annotations
+
+from time import perf_counter as clock
+
+from darklung.core.types import Phantom
+from darklung.io.documents import Document
+from darklung.io.hdf5 import load, save
+from darklung.io.names import PHANTOM, SCAN
+from darklung.pipeline import Context, Task
+from darklung.pipeline.bar import time_left
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.sources import SimulatedSource
+
+STAGE = "scan"
+
+
+class Parameters(Document):
+    """A scanner and the seed of its noise."""
+
+    instrument: InstrumentPart
+    scan: ScanPart
+    effects: EffectsPart
+    seed: int
+
+
+def task(source: SimulatedSource, name: str, seed: int) -> Task:
+    """The scan of one animal at one site; frames are large and go when nothing needs them, unless they shall be kept."""
+    parts = Parameters(instrument=source.instrument, scan=source.scan, effects=source.effects, seed=seed)
+    return Task(
+        STAGE,
+        name,
+        "darklung.steps.scan:scan",
+        parts.model_dump(mode="json"),
+        {"phantom": (f"phantom/{name}",)},
+        files=source.instrument.files(),
+        transient=not source.scan.keep_frames,
+    )
+
+
+def scan(context: Context) -> None:
+    """Raw phase-stepping frames of one animal."""
+    from darklung.simulate.scan import simulate_scan
+
+    p, started = Parameters.model_validate(context.parameters), clock()
+    frames = simulate_scan(
+        load(context.input("phantom") / PHANTOM, Phantom),
+        instrument=make_instrument(p.instrument),
+        protocol=make_protocol(p.scan),
+        effects=make_effects(p.effects),
+        seed=p.seed,
+        progress=lambda done, total: context.progress(done / total, f"views, {time_left(clock() - started, done, total)}"),
+    )
+    save(context.out / SCAN, frames)

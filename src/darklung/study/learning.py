@@ -1,0 +1,63 @@
+"""What is trained and how it is compared."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, model_validator
+
+from darklung.io.documents import Document, Length
+from darklung.study.scanner import Count, Fraction
+
+
+class BankPart(Document):
+    """Lesions drawn once that are put into the training animals again and again while a network learns."""
+
+    lesions: int = Field(24, ge=1, le=1000, description="lesions in the bank, like the training animals' own")
+    per_case: tuple[int, int] = Field((1, 2), description="fewest and most that an animal gets at a time; as many shams")
+    every: Count = Field(50, description="training steps until others are drawn")
+
+    @model_validator(mode="after")
+    def _check(self) -> BankPart:
+        low, high = self.per_case
+        if not 0 <= low <= high or not 1 <= high <= 20:
+            raise ValueError(f"per_case: wanted the smaller number first, 0 to 20 and not both 0, got {low}, {high}")
+        return self
+
+
+class LearningPart(Document):
+    """What is trained: one network for each arm and fold, alike but for its channels."""
+
+    arms: dict[str, tuple[str, ...]] = Field(description="arm -> channels")
+    network: str = Field("residual_attention_unet", description="short name or package.module:function")
+    loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
+    metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
+    widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
+    patch: Count = Field(16, description="edge of a training patch in voxels")
+    batch: Count = 4
+    steps: Count = 200
+    learning_rate: float = Field(4e-3, gt=0)
+    folds: int = Field(3, ge=2)
+    overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
+    bank: BankPart | None = Field(
+        None, description="fresh lesions for the training animals; kind ct only, none if not given"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> LearningPart:
+        if not self.arms:
+            raise ValueError("arms: wanted at least one arm, got none")
+        for name, channels in self.arms.items():
+            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+                raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
+            if not channels:
+                raise ValueError(f"arms: {name!r} has no channels")
+        return self
+
+
+class EvaluationPart(Document):
+    """How the arms are compared."""
+
+    tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
+    specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
+    replicates: int = Field(2000, ge=100, description="bootstrap replicates over animals")

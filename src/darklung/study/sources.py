@@ -1,0 +1,226 @@
+"""Where data come from: simulated animals, raw frames, projections, volumes, labelled cases, measured lobes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from darklung.core.checks import DarklungError, require
+from darklung.io.description import resolve_path
+from darklung.io.documents import Document, validate
+from darklung.study.cohort import BodyPart, CohortPart
+from darklung.study.processing import located
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
+
+SITE_PARTS = ("instrument", "scan", "effects")
+# The networks take the same channels on the same grid from every site.
+SAME_AT_ALL_SITES = ("directions", "supersampling")
+Use = Literal["train", "test", "predict"]
+
+
+class CalibrationsPart(Document):
+    """Files of darklung calibrate that belong to one scanner."""
+
+    wedges: str = Field("", description="calibration.json of darklung calibrate wedges: spectra and correction of hardening")
+    spheres: str = Field("", description="of darklung calibrate spheres: the autocorrelation length, for insertion")
+
+    def located(self, folder: Path) -> CalibrationsPart:
+        """The same with paths made absolute from `folder`."""
+        return self.model_copy(update={name: located(path, folder) for name, path in self if path})
+
+    def files(self) -> dict[str, Path]:
+        """What is given."""
+        return {f"calibration {name}": Path(path) for name, path in self if path}
+
+
+class SitePart(Document):
+    """A scanner: what it changes of the source's instrument, scan and effects. Values are written as in those parts."""
+
+    subjects: tuple[str, ...] = Field((), description="animals scanned here whatever their turn, such as test-0001")
+    instrument: dict[str, Any] = Field({}, description="changes to instrument")
+    scan: dict[str, Any] = Field({}, description="changes to scan, the grating directions and supersampling excepted")
+    effects: dict[str, Any] = Field({}, description="changes to effects")
+    calibrations: CalibrationsPart = CalibrationsPart()
+
+    @model_validator(mode="after")
+    def _check(self) -> SitePart:
+        for key in SAME_AT_ALL_SITES:
+            if key in self.scan:
+                raise ValueError(f"scan.{key}: all sites share the source's, so that their images compare")
+        return self
+
+
+class SimulatedSource(Document):
+    """Simulated animals, scanned at one or several sites."""
+
+    origin: Literal["simulation"] = Field(alias="from")
+    cohort: CohortPart = CohortPart()
+    body: BodyPart = BodyPart()
+    instrument: InstrumentPart = InstrumentPart()
+    scan: ScanPart = ScanPart()
+    effects: EffectsPart = EffectsPart()
+    calibrations: CalibrationsPart = CalibrationsPart()
+    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], SitePart] = Field(
+        {}, description="scanners; each animal is scanned at one"
+    )
+
+    def at(self, site: str) -> SimulatedSource:
+        """The source as one site has it; ``""`` where there are no sites."""
+        if not site:
+            return self
+        parts: dict[str, Any] = {"calibrations": self.sites[site].calibrations}
+        for name in SITE_PARTS:
+            own = getattr(self, name)
+            merged = {**own.model_dump(mode="json"), **getattr(self.sites[site], name)}
+            parts[name] = validate(merged, type(own), f"sites.{site}.{name}")
+        return self.model_copy(update=parts)
+
+    def located(self, folder: Path) -> SimulatedSource:
+        """The same with paths made absolute from `folder`."""
+        own: dict[str, Any] = {name: getattr(self, name).located(folder) for name in ("instrument", "body", "calibrations")}
+        sites = {}
+        for name, site in self.sites.items():
+            changes: dict[str, Any] = {"calibrations": site.calibrations.located(folder)}
+            if site.instrument.get("file"):
+                changes["instrument"] = {**site.instrument, "file": located(site.instrument["file"], folder)}
+            sites[name] = site.model_copy(update=changes)
+        return self.model_copy(update={**own, "sites": sites})
+
+    @model_validator(mode="after")
+    def _check(self) -> SimulatedSource:
+        if self.sites and self.calibrations.files():
+            raise ValueError("calibrations: belong to one scanner; with sites give them at each site")
+        for split in ("sites", "test_sites"):
+            for name in getattr(self.cohort, split):
+                if name not in self.sites:
+                    known = ", ".join(self.sites) or "none; name them under sites"
+                    raise ValueError(
+                        f"cohort.{split}: wanted one site an animal, each a key of sites ({known}), got {name!r}"
+                    )
+        listed: dict[str, str] = {}
+        for name, site in self.sites.items():
+            for subject in site.subjects:
+                if subject in listed:
+                    raise ValueError(f"sites: {subject} is at {listed[subject]} and at {name}; a scan is made at one site")
+                listed[subject] = name
+            try:
+                self.at(name)
+            except DarklungError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+
+class SubjectFacts(Document):
+    """What the files of a scan do not say of its animal."""
+
+    animal: str = Field("", description="folds and intervals go by it; the scan's own name if not given")
+    time_point: str = Field("", description="such as 'day 14'; several scans of one animal share its fold")
+
+
+class _Measured(Document):
+    """What every measured source says beside its files."""
+
+    use: Use = Field("train", description="train: training and validation folds; test: held out; predict: no labels needed")
+    site: str = Field("", description="where it was scanned; results are told by site")
+    subjects: dict[str, SubjectFacts] = Field({}, description="scan -> its animal and time point")
+    scale: str = Field(
+        "own", description="for insertion: own, a protocol file, a ready protocol, or calibration.json: energy and ξ"
+    )
+
+    def facts(self, name: str) -> SubjectFacts:
+        """Of one scan."""
+        found = self.subjects.get(name, SubjectFacts())
+        return found if found.animal else found.model_copy(update={"animal": name})
+
+    def _located(self, folder: Path, *names: str) -> Any:
+        changes: dict[str, Any] = {}
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, str):
+                changes[name] = str(resolve_path(value, folder / "study.yaml")) if value else value
+            else:
+                changes[name] = tuple(str(resolve_path(v, folder / "study.yaml")) for v in value)
+        if self.scale.endswith((".json", ".yaml", ".yml")):
+            changes["scale"] = located(self.scale, folder)
+        return self.model_copy(update=changes)
+
+
+class _Scanned(_Measured):
+    """Frames and projections: a scanner whose spectra may be known."""
+
+    files: tuple[str, ...] = Field(min_length=1, description="files; * and ? stand for any characters")
+    calibrations: CalibrationsPart = CalibrationsPart()
+    instrument: InstrumentPart | None = Field(None, description="believed spectra; corrections can then use them")
+
+    def located(self, folder: Path) -> Any:
+        """The same with paths made absolute from `folder`."""
+        found = self._located(folder, "files")
+        instrument = self.instrument.located(folder) if self.instrument else None
+        return found.model_copy(update={"calibrations": self.calibrations.located(folder), "instrument": instrument})
+
+
+class FramesSource(_Scanned):
+    """Raw stepping frames, by their descriptions (YAML, docs/raw-scans.md)."""
+
+    origin: Literal["frames"] = Field(alias="from")
+
+
+class ProjectionsSource(_Scanned):
+    """Retrieved projections (HDF5), of darklung or of other software."""
+
+    origin: Literal["projections"] = Field(alias="from")
+
+
+class VolumesSource(_Measured):
+    """Reconstructed volumes in any format that darklung reads (docs/volumes.md)."""
+
+    origin: Literal["volumes"] = Field(alias="from")
+    files: tuple[str, ...] = Field(min_length=1, description="files or folders; * and ? stand for any characters")
+    reading: dict[str, Any] = Field({}, description="what the files do not say: spacing, axes, channel, grey, ...")
+    labels: str = Field("", description="lesions of a volume, {name} its name; none: the volume is not labelled")
+    region: str = Field("", description="where lung is, {name} the volume's name; found in the volume if not given")
+
+    def located(self, folder: Path) -> Any:
+        """The same with paths made absolute from `folder`."""
+        return self._located(folder, "files", "labels", "region")
+
+
+class CasesSource(_Measured):
+    """Labelled cases of darklung (folders with case.json), such as those of insert, or of another run."""
+
+    origin: Literal["cases"] = Field(alias="from")
+    files: tuple[str, ...] = Field(min_length=1, description="folders; * and ? stand for any characters")
+
+    def located(self, folder: Path) -> Any:
+        """The same with paths made absolute from `folder`."""
+        return self._located(folder, "files")
+
+
+class LobesSource(_Measured):
+    """Measured radiographs of excised lobes (.npz beside index.csv, examples/real/README.md)."""
+
+    origin: Literal["lobes"] = Field(alias="from")
+    data: str = Field(description="folder of the maps; ${NAME:-default} is replaced by the environment")
+
+    def located(self, folder: Path) -> Any:
+        """The same with paths made absolute from `folder`."""
+        return self._located(folder, "data")
+
+
+Source = Annotated[
+    SimulatedSource | FramesSource | ProjectionsSource | VolumesSource | CasesSource | LobesSource,
+    Field(discriminator="origin"),
+]
+
+
+def found_files(patterns: tuple[str, ...], what: str) -> list[Path]:
+    """Files that the patterns name, each once, a pattern's in natural order; a pattern that finds nothing is an error."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        own = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?") else [path]
+        require(bool(own) and all(p.exists() for p in own), f"{what}: {pattern}: no such file or folder")
+        found.update(dict.fromkeys(own))
+    return list(found)

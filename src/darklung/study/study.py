@@ -1,0 +1,69 @@
+"""The study file: sources, what is done to them, what is put into them, what is learned, and how it is compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from darklung.core.checks import DarklungError
+from darklung.io.documents import Document, read_yaml, validate
+from darklung.study.insertion import InsertOptions
+from darklung.study.learning import EvaluationPart, LearningPart
+from darklung.study.processing import ProcessingPart
+from darklung.study.sources import SimulatedSource, Source
+
+OLD = "studies list sources now, not a kind; examples/quick.yaml shows one, docs/studies.md how an old file is changed"
+
+
+class Study(Document):
+    """One study. Sources may be mixed, such as training on simulated and testing on measured animals."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(1, ge=0)
+    sources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Source] = Field(min_length=1)
+    processing: ProcessingPart = ProcessingPart()
+    insertion: InsertOptions | None = Field(None, description="into measured sources; none if not given")
+    learning: LearningPart | None = Field(None, description="what is trained; without it the study ends with its cases")
+    evaluation: EvaluationPart = EvaluationPart()
+
+    def located(self, folder: Path) -> Study:
+        """The same with paths that start from `folder` made absolute."""
+        return self.model_copy(update={"sources": {n: s.located(folder) for n, s in self.sources.items()}})
+
+    def simulated(self) -> dict[str, SimulatedSource]:
+        """Its simulated sources."""
+        return {n: s for n, s in self.sources.items() if isinstance(s, SimulatedSource)}
+
+    def trained_on(self) -> bool:
+        """Whether any source gives training animals."""
+        return any(
+            s.cohort.animals > 0 if isinstance(s, SimulatedSource) else s.use == "train" for s in self.sources.values()
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        # A learning part whose names cannot be there is refused where the channels are known, darklung.steps.door.
+        folds = self.learning.folds if self.learning else 0
+        only = next(iter(self.sources.values()))
+        alone = len(self.sources) == 1 and isinstance(only, SimulatedSource)
+        if alone and isinstance(only, SimulatedSource) and only.cohort.animals < folds:
+            place = f"sources.{next(iter(self.sources))}.cohort.animals"
+            raise ValueError(f"{place}: wanted at least learning.folds = {folds}, got {only.cohort.animals}")
+        return self
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; every mistake is told at once, each with its path.
+
+    Raises
+    ------
+    DarklungError
+        One line a mistake; a file of the former format is told how to be changed.
+    """
+    content = read_yaml(path)
+    if isinstance(content, dict) and "kind" in content and "sources" not in content:
+        raise DarklungError(f"{path}: kind: {OLD}")
+    study: Study = validate(content, Study, str(path))
+    return study.located(path.parent)
