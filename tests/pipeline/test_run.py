@@ -12,7 +12,8 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.pipeline import Task, run_tasks
-from darklung.pipeline.task import content_hash, task_keys
+from darklung.pipeline.contents import content_hash
+from darklung.pipeline.keys import task_keys
 
 HERE = Path(__file__).parent
 
@@ -125,7 +126,7 @@ def test_failures_are_one_line(tmp_path, workers):
 
 
 def test_only_one_run_at_a_time_in_a_folder(tmp_path):
-    from darklung.pipeline.run import claim
+    from darklung.pipeline.folder import claim
 
     with claim(tmp_path), pytest.raises(DarklungError, match="another darklung process"), claim(tmp_path):
         pass
