@@ -9,36 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from toy_study import marks, run, toy
 
 from darklung.core.checks import DarklungError
-from darklung.pipeline import Task, run_tasks
-from darklung.pipeline.task import content_hash, task_keys
+from darklung.pipeline import Task
+from darklung.pipeline.contents import content_hash
+from darklung.pipeline.keys import task_keys
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _toy_stages_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-
-
-def toy(tmp_path, until=2, transient=False, **more):
-    marks = str(tmp_path / "marks")
-    parts = [
-        Task("count", f"part-{i}", "toy_stages:count", {"until": until, "marks": marks, **more}, transient=transient)
-        for i in range(3)
-    ]
-    total = Task("total", "all", "toy_stages:add", inputs={"parts": tuple(p.name for p in parts)})
-    return [*parts, total]
-
-
-def run(tasks, folder, workers=1, targets=("total/all",)):
-    return run_tasks(tasks, folder=folder, targets=targets, workers=workers, about={"name": "toy"})
-
-
-def marks(tmp_path):
-    path = tmp_path / "marks"
-    return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -95,7 +73,7 @@ def test_a_killed_worker_is_reported_and_the_next_run_goes_on_from_its_checkpoin
 def test_sigkill_of_the_whole_run_then_resume(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "from test_run import run, toy; from pathlib import Path;"
+        "from toy_study import run, toy; from pathlib import Path;"
         "tmp = Path(sys.argv[2]); run(toy(tmp, until=8, pause=0.25), tmp / 'run', workers=2)"
     )
     script = tmp_path / "go.py"
@@ -125,7 +103,7 @@ def test_failures_are_one_line(tmp_path, workers):
 
 
 def test_only_one_run_at_a_time_in_a_folder(tmp_path):
-    from darklung.pipeline.run import claim
+    from darklung.pipeline.folder import claim
 
     with claim(tmp_path), pytest.raises(DarklungError, match="another darklung process"), claim(tmp_path):
         pass

@@ -40,3 +40,7 @@ def refuse(context):
 def crash(context):
     """A bug."""
     raise ZeroDivisionError("oh")
+
+
+def nothing(context):
+    """Leave an empty output."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
+
+_PASSED_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def resolve(seam: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
@@ -20,12 +26,114 @@ def resolve(seam: str, name: str, known: Mapping[str, str]) -> Callable[..., Any
         A key of `known`, or ``package.module:function``.
     known : mapping
         Short name -> ``package.module:function``.
+
+    Raises
+    ------
+    DarklungError
+        Neither known nor importable, whatever the module raises, or not a function.
     """
     target = known.get(name, name)
     module_name, _, attribute = target.partition(":")
     if not attribute:
         raise DarklungError(f"{seam}: {name!r} is not known; known: {', '.join(sorted(known))}, or package.module:function")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DarklungError(f"{seam}: {name!r} cannot be imported ({error})") from error
+        found = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # noqa: BLE001  a user's module may raise anything when it is imported
+        raise DarklungError(f"{seam}: {name!r} cannot be imported ({_one_line(error)})") from error
+    if not callable(found):
+        raise DarklungError(f"{seam}: {name!r} is not a function, it is a {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {text}"
+
+
+def check_options(
+    seam: str,
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    passed: Collection[str] = (),
+    positional: int = 0,
+) -> None:
+    """Raise unless `function` takes every one of `options`, and needs no other.
+
+    Parameters
+    ----------
+    seam : str
+        What the function is and its name, such as ``"network my_unet"``, for the error line.
+    function : callable
+        Its parameters apart from those below are its options. With ``**options`` it takes any.
+    options : mapping
+        What the study file sets.
+    passed : collection of str
+        Parameters that the seam always gives by name, which are therefore no options.
+    positional : int
+        How many parameters the seam gives by position.
+
+    Raises
+    ------
+    DarklungError
+        One line: an unknown option with the known ones, one that is missing, a value that is not of the default's type, or
+        a function that does not take what the seam passes.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError):  # compiled functions may not tell
+        return
+    named = [p for p in list(parameters.values())[positional:] if p.kind in _PASSED_BY_NAME]
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in passed:
+        require(anything or any(p.name == name for p in named), f"{seam}: wanted a function that takes {name!r}")
+    known = {p.name: p.default for p in named if p.name not in passed}
+    for name, value in options.items():
+        if name not in known:
+            told = ", ".join(sorted(known)) or "none"
+            require(anything and name not in passed, f"option of {seam}: {name!r} is not known; known: {told}")
+            continue
+        require(_fits(value, known[name]), f"option {name} of {seam}: wanted a value such as {known[name]!r}, got {value!r}")
+    missing = [n for n, default in known.items() if default is inspect.Parameter.empty and n not in options]
+    require(not missing, f"option of {seam}: {', '.join(missing)} missing, wanted a value for each")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value from YAML can stand for a default: lists for tuples, whole numbers for numbers."""
+    if default is None or default is inspect.Parameter.empty:
+        return True
+    also: dict[type, tuple[type, ...]] = {float: (float, int), tuple: (tuple, list)}
+    return type(value) in also.get(type(default), (type(default),))
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Modules in `folder` (that of the study file) can be imported, as those beside a script can.
+
+    Processes started meanwhile find them too. Afterwards the folder's own modules are forgotten, so that another study's
+    module of the same name, or an edited one, is read anew.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    entry = str(folder.resolve())
+    before = set(sys.modules)
+    sys.path.insert(0, entry)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+        for name in set(sys.modules) - before:
+            if _lies_in(name, Path(entry)):
+                del sys.modules[name]
+
+
+def _lies_in(name: str, folder: Path) -> bool:
+    """Whether a module's top-level package or file lies directly in the folder (not in an environment somewhere below)."""
+    top = name.partition(".")[0]
+    places = [getattr(sys.modules[name], "__file__", None), *getattr(sys.modules[name], "__path__", ())]
+    own = (folder / top, folder / f"{top}.py")
+    return top != "darklung" and any(Path(p).is_relative_to(o) for p in places if p for o in own)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_positive, check_range, require
-from darklung.core.seams import resolve
+from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
 from darklung.correct.hardening import HardeningTable, computed_table, correct_hardening, measured_table
 from darklung.correct.materials import correct_two_materials, scale_dark_field
@@ -113,9 +113,11 @@ def find_correction(name: str) -> Method:
     Raises
     ------
     DarklungError
-        Neither in `METHODS` nor an importable ``package.module:function``.
+        Neither in `METHODS` nor an importable ``package.module:function``, or it needs more than projections and knowledge.
     """
-    return resolve("hardening correction", name, METHODS)
+    method = resolve("hardening correction", name, METHODS)
+    check_options(f"hardening correction {name}", method, {}, positional=2)
+    return method
 
 
 def leave(projections: Projections, knowledge: Knowledge) -> Projections:

@@ -4,19 +4,105 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TextIO
+
+# A running task that is this far tells how long its stage takes.
+TELLING = 0.05
+
+
+class Pace:
+    """How long is left: for each stage, what is left of it times what one of its tasks takes.
+
+    A stage's cost is the mean of its tasks done in this run; else that of earlier runs in the folder; else what a running
+    task's own progress promises; else it is not known, and the time told is a lower bound.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Tasks to do, ``stage/item``.
+    earlier : mapping
+        Stage -> seconds a task, from records.
+    workers : int
+        Tasks at once. What is left of a stage takes at least as long as one task.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self, names: Iterable[str], earlier: Mapping[str, float], workers: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._left = Counter(_stage(n) for n in names)
+        self._earlier, self._workers, self._clock = dict(earlier), workers, clock
+        self._spent: dict[str, tuple[float, int]] = {}
+        self._started: dict[str, float] = {}
+        self._promised: dict[str, float] = {}
+
+    def start(self, name: str) -> None:
+        """A task is begun."""
+        self._started[name] = self._clock()
+
+    def update(self, name: str, fraction: float) -> None:
+        """A running task tells how far it is."""
+        started = self._started.get(name)
+        if started is not None and fraction >= TELLING:
+            self._promised[_stage(name)] = (self._clock() - started) / fraction
+
+    def finish(self, name: str) -> float:
+        """A task is done; returns the seconds it took."""
+        seconds = self._clock() - self._started.pop(name)
+        stage = _stage(name)
+        total, count = self._spent.get(stage, (0.0, 0))
+        self._spent[stage] = (total + seconds, count + 1)
+        self._left[stage] -= 1
+        return seconds
+
+    def cost(self, stage: str) -> float | None:
+        """Seconds a task of a stage, if known."""
+        if stage in self._spent:
+            total, count = self._spent[stage]
+            return total / count
+        return self._earlier.get(stage, self._promised.get(stage))
+
+    def left(self) -> tuple[float, bool]:
+        """(seconds left, whether every stage's cost is known)."""
+        now, seconds, known = self._clock(), 0.0, True
+        running: dict[str, list[float]] = {}
+        for name, started in tuple(self._started.items()):
+            running.setdefault(_stage(name), []).append(now - started)
+        for stage, count in self._left.items():
+            cost = self.cost(stage)
+            if count > 0 and cost is not None:
+                done = [min(s, cost) for s in running.get(stage, ())]
+                longest = cost if len(done) < count else cost - min(done)
+                seconds += max((count * cost - sum(done)) / self._workers, longest)
+            known &= count <= 0 or cost is not None
+        return seconds, known
+
+    def told(self) -> str:
+        """Such as ``about 3 min left``; ``more than ...`` while a stage was never timed; ``time left: ?`` if none was."""
+        seconds, known = self.left()
+        if not any(self._left.values()):
+            return ""
+        if not known and seconds < 1:
+            return "time left: ?"
+        words = f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+        return f"about {words}" if known else f"more than {words}"
+
+
+def _stage(name: str) -> str:
+    return name.split("/")[0]
 
 
 class Progress:
     """Shows how far a run is. On a terminal one bar for the run and one a running task; elsewhere a line a task."""
 
-    def __init__(self, total: int, done: int, stream: TextIO | None = None, log: TextIO | None = None) -> None:
-        self.total, self.done = total, done
+    def __init__(self, total: int, done: int, pace: Pace, stream: TextIO | None = None, log: TextIO | None = None) -> None:
+        self.total, self.done, self.pace = total, done, pace
         self.stream = stream or sys.stderr
         self.log = log
-        self.started = time.perf_counter()
-        self._already = done
         self._bars: dict[str, Any] = {}
         self._rich: Any = None
 
@@ -48,27 +134,26 @@ class Progress:
             self.stream.write(stamped + "\n")
             self.stream.flush()
 
+    def start(self, name: str) -> None:
+        """A task is begun."""
+        self.pace.start(name)
+
     def update(self, name: str, fraction: float, text: str) -> None:
         """A running task tells how far it is."""
+        self.pace.update(name, fraction)
         if self._rich is None:
             return
         if name not in self._bars:
             self._bars[name] = self._rich.add_task(name, total=100, note="")
         self._rich.update(self._bars[name], completed=round(100 * fraction), note=text)
 
-    def finish(self, name: str, seconds: float) -> None:
+    def finish(self, name: str) -> None:
         """A task is done."""
+        seconds = self.pace.finish(name)
         self.done += 1
+        left = self.pace.told()
         if self._rich is not None:
             if name in self._bars:
                 self._rich.remove_task(self._bars.pop(name))
-            self._rich.update(self._bars[""], completed=self.done, note=self._left())
-        self.line(f"{name} done in {seconds:.1f} s ({self.done}/{self.total}{self._left(', ')})")
-
-    def _left(self, before: str = "") -> str:
-        """A rough time left, from the mean time of the tasks done in this run."""
-        new = self.done - self._already
-        if new < 3 or self.done >= self.total:
-            return ""
-        seconds = (time.perf_counter() - self.started) / new * (self.total - self.done)
-        return f"{before}about {seconds / 60:.0f} min left" if seconds > 90 else f"{before}about {seconds:.0f} s left"
+            self._rich.update(self._bars[""], completed=self.done, note=left)
+        self.line(f"{name} done in {seconds:.1f} s ({self.done}/{self.total}{', ' if left else ''}{left})")

@@ -18,9 +18,11 @@ from typing import Any
 import psutil
 
 import darklung
-from darklung.pipeline.task import PACKAGE, code_version
+from darklung.pipeline.contents import source_hash
+from darklung.pipeline.imports import PACKAGE
 
 LIBRARIES = ("numpy", "scipy", "numba", "xraydb", "spekpy", "torch", "h5py", "zarr", "pandas", "matplotlib")
+SAMPLE_S = 0.1
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -53,7 +55,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
-    return {"versions": versions, "hardware": hardware, "source": code_version(("",))}
+    return {"versions": versions, "hardware": hardware, "source": source_hash(PACKAGE)}
 
 
 def _processor() -> str:
@@ -80,29 +82,59 @@ class Cost:
     peak_memory_mib: float = 0.0
 
 
+class Sampler:
+    """Watches the resident set of this process; one thread for all tasks, since starting one costs more than a small task."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._watched: set[Cost] = set()
+        self._some = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while self._some.wait():
+            time.sleep(SAMPLE_S)
+            self._sample()
+
+    def _sample(self) -> None:
+        resident = self._process.memory_info().rss / 2**20
+        for cost in tuple(self._watched):
+            cost.peak_memory_mib = max(cost.peak_memory_mib, resident)
+
+    def watch(self, cost: Cost) -> None:
+        """From now on."""
+        self._watched.add(cost)
+        self._sample()
+        self._some.set()
+
+    def leave(self, cost: Cost) -> None:
+        """No more."""
+        self._sample()
+        self._watched.discard(cost)
+        if not self._watched:
+            self._some.clear()
+
+
+@lru_cache(maxsize=1)
+def _sampler() -> Sampler:
+    return Sampler()
+
+
 @contextmanager
-def measured(interval_s: float = 0.1) -> Iterator[Cost]:
-    """Measure the block; memory is this process's resident set, sampled every `interval_s`."""
-    cost, process, stop = Cost(), psutil.Process(), threading.Event()
-
-    def sample() -> None:
-        while True:
-            cost.peak_memory_mib = max(cost.peak_memory_mib, process.memory_info().rss / 2**20)
-            if stop.wait(interval_s):
-                return
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    start = time.perf_counter()
-    sampler.start()
+def measured() -> Iterator[Cost]:
+    """Measure the block; memory is this process's resident set, sampled every `SAMPLE_S`, at the start and at the end."""
+    cost, start = Cost(), time.perf_counter()
+    _sampler().watch(cost)
     try:
         yield cost
     finally:
         cost.wall_s = time.perf_counter() - start
-        stop.set()
-        sampler.join()
+        _sampler().leave(cost)
 
 
-def task_record(*, key: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any], cost: Cost, started: float) -> dict:
+def task_record(
+    *, key: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any], cost: Cost, started: float
+) -> dict[str, Any]:
     """The record that lies beside a task's output."""
     return {
         "key": key,

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import os
-import queue
-import shutil
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
-from darklung.pipeline.progress import Progress
-from darklung.pipeline.record import environment, read_json, write_json
-from darklung.pipeline.task import Task, task_keys
-from darklung.pipeline.worker import PARTIAL, RECORD, SCRATCH, attempt, limit_threads, pooled, start_worker
+from darklung.pipeline.executors import Executor, executor
+from darklung.pipeline.folder import (
+    LOG,
+    RECORD,
+    SUPERSEDED,
+    Owner,
+    check_folder,
+    claim,
+    mark,
+    set_aside,
+    strip,
+    superseded,
+    take_back,
+    write_run_record,
+)
+from darklung.pipeline.keys import task_keys
+from darklung.pipeline.progress import Pace, Progress
+from darklung.pipeline.record import read_json
+from darklung.pipeline.schedule import Schedule, reachable
+from darklung.pipeline.task import Task
+from darklung.pipeline.worker import Job, Outcome
 
-LOCK, WORKERS_LOCK, LOG, RUN_RECORD = ".lock", ".workers.lock", "log.txt", "run.json"
+Records = dict[str, dict[str, Any]]
 
 
 def run_tasks(
-    tasks: Sequence[Task], *, folder: Path, targets: Sequence[str], workers: int | None = None, about: Mapping[str, Any]
+    tasks: Sequence[Task],
+    *,
+    folder: Path,
+    targets: Sequence[str],
+    workers: int | None = None,
+    about: Mapping[str, Any],
+    owner: Owner | None = None,
 ) -> int:
     """Bring the outputs of `targets` up to date and return how many tasks were computed.
 
@@ -42,241 +57,137 @@ def run_tasks(
         Processes; the number of cores by default. 1 works in this process.
     about : mapping
         Goes into ``run.json`` (study, parameters).
+    owner : Owner, optional
+        Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are moved
+        to ``.superseded`` (and taken back if they are wanted again). Without it the folder may collect outputs of many calls.
 
     Raises
     ------
     DarklungError
-        A task failed, or another process works in `folder`. What was finished before stays.
+        A task failed, the folder belongs to another study or has an older format, or another process works in it. What was
+        finished before stays.
     """
     by_name = {t.name: t for t in tasks}
-    keys = task_keys(tasks)
     workers = workers or os.cpu_count() or 1
     require(workers >= 1, f"workers: wanted at least 1, got {workers}")
+    check_folder(folder, owner)
+    keys = task_keys(tasks)
     with claim(folder):
-        needed = stale(by_name, keys, folder, targets)
-        run = Run(by_name, keys, folder, needed)
-        workers = max(1, min(workers, len(needed)))
+        mark(folder, owner)
+        gone: list[str] = []
+        if owner is not None:
+            gone = set_aside(folder, by_name, owner)
+            take_back(folder, keys)
+        records = read_records(folder, keys)
+        needed = due(by_name, keys, records, targets)
         wanted = needed | reachable(by_name, targets)
-        with (folder / LOG).open("a") as log, Progress(len(wanted), len(wanted) - len(needed), log=log) as progress:
+        workers = max(1, min(workers, len(needed)))
+        pace = Pace(needed, stage_seconds(records), workers)
+        with (folder / LOG).open("a") as log, Progress(len(wanted), len(wanted) - len(needed), pace, log=log) as progress:
+            if gone:
+                progress.line(f"no longer asked for, moved to {folder / SUPERSEDED}: {_few(gone)}")
             if needed:
                 progress.line(f"{len(wanted) - len(needed)} of {len(wanted)} tasks are done already; {workers} worker(s)")
-                (run.alone if workers == 1 else run.together)(progress, workers)
-        write_run_record(tasks, keys, folder, about)
+                with executor(workers, folder, progress) as here:
+                    compute(Schedule(by_name, needed), by_name, keys, folder, here, progress)
+        records |= read_records(folder, {n: keys[n] for n in needed})
+        current = {n: r for n, r in records.items() if r["key"] == keys[n]}
+        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner)
     return len(needed)
-
-
-def reachable(by_name: Mapping[str, Task], targets: Sequence[str]) -> set[str]:
-    """The targets and everything that they are made from."""
-    found: set[str] = set()
-    pending = list(targets)
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += [n for names in by_name[name].inputs.values() for n in names]
-    return found
 
 
 def stale(by_name: Mapping[str, Task], keys: Mapping[str, str], folder: Path, targets: Sequence[str]) -> set[str]:
     """Tasks that must be computed so that every target is up to date."""
-    records = {name: read_json(folder / name / RECORD) or {} for name in reachable(by_name, targets)}
-    found: set[str] = set()
-    pending = [t for t in targets if records[t].get("key") != keys[t]]
-    while pending:
-        name = pending.pop()
-        if name in found:
-            continue
-        found.add(name)
-        for needed in (n for names in by_name[name].inputs.values() for n in names):
-            if records[needed].get("key") != keys[needed] or records[needed].get("removed"):
-                pending.append(needed)
+    return due(by_name, keys, read_records(folder, keys), targets)
+
+
+def read_records(folder: Path, keys: Mapping[str, str]) -> Records:
+    """Records of these tasks in the folder, also of outputs set aside that have the present key."""
+    aside = (folder / SUPERSEDED).is_dir()
+    found: Records = {}
+    for name, key in keys.items():
+        record = read_json(folder / name / RECORD)
+        if aside and (not record or record.get("key") != key):
+            record = read_json(superseded(folder, name, key) / RECORD) or record
+        if isinstance(record, dict) and "key" in record:
+            found[name] = record
     return found
 
 
-class Run:
-    """The bookkeeping of one run: what is ready, what is finished, which outputs nobody needs any more."""
+def due(
+    by_name: Mapping[str, Task], keys: Mapping[str, str], records: Mapping[str, Mapping[str, Any]], targets: Sequence[str]
+) -> set[str]:
+    """`stale` from records that were read."""
 
-    def __init__(self, by_name: Mapping[str, Task], keys: Mapping[str, str], folder: Path, needed: set[str]) -> None:
-        self.by_name, self.keys, self.folder = by_name, keys, folder
-        # Later tasks first: an animal's chain is finished before the next one starts, which frees its raw frames.
-        self.waiting = [name for name in reversed(list(by_name)) if name in needed]
-        self.unfinished = set(needed)
+    def current(name: str) -> bool:
+        return name in records and records[name]["key"] == keys[name]
 
-    def _needs(self, name: str) -> set[str]:
-        return {n for names in self.by_name[name].inputs.values() for n in names}
-
-    def next_ready(self) -> str | None:
-        """Take the next task whose inputs are all there; of equals, the one deepest in the flow."""
-        for name in self.waiting:
-            if not self._needs(name) & self.unfinished:
-                self.waiting.remove(name)
-                return name
-        return None
-
-    def paths(self, name: str) -> dict[str, tuple[Path, ...]]:
-        """Output folders of the task's inputs."""
-        return {k: tuple(self.folder / n for n in names) for k, names in self.by_name[name].inputs.items()}
-
-    def finished(self, name: str) -> None:
-        """Note a task as done and drop transient outputs that nothing left to do will read."""
-        self.unfinished.discard(name)
-        for needed in self._needs(name):
-            if self.by_name[needed].transient and not any(needed in self._needs(n) for n in self.unfinished):
-                strip(self.folder / needed)
-
-    def alone(self, progress: Progress, workers: int) -> None:
-        """Everything in this process, one after the other."""
-        restore = limit_threads(os.cpu_count() or 1)
-        try:
-            while (name := self.next_ready()) is not None:
-                started = time.perf_counter()
-
-                def tell(fraction: float, text: str = "", name: str = name) -> None:
-                    progress.update(name, fraction, text)
-
-                outcome = attempt(self.by_name[name], self.keys[name], self.folder, self.paths(name), tell)
-                self._conclude(name, outcome, started, progress)
-        finally:
-            restore()
-
-    def together(self, progress: Progress, workers: int) -> None:
-        """Several processes; a failure lets the running tasks finish, then stops."""
-        context = get_context("spawn")  # fork would copy threads of numba and torch in an unknown state
-        messages = context.Queue()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        initial = (messages, threads, os.getpid(), str(self.folder / WORKERS_LOCK))
-        with (
-            listening(messages, progress),
-            ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=initial) as pool,
-        ):
-            running: dict[Future, tuple[str, float]] = {}
-            try:
-                while True:
-                    while len(running) < workers and (name := self.next_ready()) is not None:
-                        call = (self.by_name[name], self.keys[name], self.folder, self.paths(name))
-                        running[pool.submit(pooled, *call)] = (name, time.perf_counter())
-                    if not running:
-                        return
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        name, started = running.pop(future)
-                        self._conclude(name, future.result(), started, progress)
-            except BrokenProcessPool as error:
-                names = ", ".join(n for n, _ in running.values()) or name
-                raise DarklungError(f"a worker process died (out of memory?) during {names}; run again to go on") from error
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(getattr(pool, "_processes", {}).values()):
-                    process.terminate()
-                raise
-
-    def _conclude(self, name: str, outcome: tuple[str, str], started: float, progress: Progress) -> None:
-        kind, text = outcome
-        if kind == "done":
-            self.finished(name)
-            progress.finish(name, time.perf_counter() - started)
-            return
-        if kind == "refused":
-            progress.line(f"{name} refused: {text}")
-            raise DarklungError(f"{name}: {text}")
-        errors = self.folder / "errors" / f"{name.replace('/', '__')}.txt"
-        errors.parent.mkdir(exist_ok=True)
-        errors.write_text(text)
-        progress.line(f"{name} failed, see {errors}")
-        raise DarklungError(f"{name}: {text.strip().splitlines()[-1]} (traceback in {errors})")
+    found: set[str] = set()
+    pending = [t for t in targets if not current(t)]
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            needs = by_name[name].needs()
+            pending += [n for n in needs if not current(n) or records[n].get("removed")]
+    return found
 
 
-@contextmanager
-def listening(messages: Any, progress: Progress) -> Iterator[None]:
-    """Pass the workers' progress on to the screen."""
-    stop = threading.Event()
-
-    def listen() -> None:
-        while not stop.is_set():
-            try:
-                progress.update(*messages.get(timeout=0.2))
-            except queue.Empty:
-                continue
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        listener.join()
+def stage_seconds(records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Mean time of a task of each stage, also of tasks that are due again."""
+    spent: dict[str, list[float]] = {}
+    for name, record in records.items():
+        spent.setdefault(name.split("/")[0], []).append(float(record.get("wall_s", 0.0)))
+    return {stage: sum(seconds) / len(seconds) for stage, seconds in spent.items()}
 
 
-def strip(place: Path) -> None:
-    """Remove a transient output, keeping its record with a note."""
-    record = read_json(place / RECORD)
-    if record is None:
-        return
-    # The note comes first: a crash in between leaves an output that is computed again, never one that is half there.
-    write_json(place / RECORD, {**record, "removed": True})
-    for path in place.iterdir():
-        if path.name != RECORD:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-@contextmanager
-def claim(folder: Path) -> Iterator[None]:
-    """Lock the run folder; waits a little for workers that a killed run left behind, and clears what they left."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DarklungError(f"{folder}: cannot make the run folder ({error.strerror})") from error
-    with (folder / LOCK).open("a") as lock, (folder / WORKERS_LOCK).open("a") as workers_lock:
-        if not _try_lock(lock, seconds=1):
-            raise DarklungError(f"{folder}: another darklung process works in this folder")
-        if not _try_lock(workers_lock, seconds=20):
-            raise DarklungError(f"{folder}: processes of an earlier run still work in this folder")
-        _unlock(workers_lock)
-        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-        yield
-        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-        scratch = folder / SCRATCH
-        if scratch.exists() and not any(scratch.iterdir()):
-            scratch.rmdir()
-
-
-def _try_lock(file: Any, seconds: float) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # no advisory locks on this system; two runs in one folder are then the user's care
-        return True
-    end = time.monotonic() + seconds
+def compute(
+    schedule: Schedule,
+    by_name: Mapping[str, Task],
+    keys: Mapping[str, str],
+    folder: Path,
+    here: Executor,
+    progress: Progress,
+) -> None:
+    """Give the executor what is ready until nothing is left; a failure lets the running tasks finish, then stops."""
+    running = 0
     while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.1)
+        while running < here.slots and (name := schedule.next_ready()) is not None:
+            paths = {k: tuple(folder / n for n in names) for k, names in by_name[name].inputs.items()}
+            progress.start(name)
+            here.submit(Job(by_name[name], keys[name], folder, paths))
+            running += 1
+        if not running:
+            return
+        for job, outcome in here.wait():
+            running -= 1
+            conclude(job, outcome, progress)
+            for unneeded in schedule.finished(job.task.name):
+                strip(folder / unneeded)
 
 
-def _unlock(file: Any) -> None:
-    try:
-        import fcntl
-    except ImportError:
+def conclude(job: Job, outcome: Outcome, progress: Progress) -> None:
+    """Tell how a task ended.
+
+    Raises
+    ------
+    DarklungError
+        It was refused or failed; a traceback is in the folder ``errors``.
+    """
+    (kind, text), name = outcome, job.task.name
+    if kind == "done":
+        progress.finish(name)
         return
-    fcntl.flock(file, fcntl.LOCK_UN)
+    if kind == "refused":
+        progress.line(f"{name} refused: {text}")
+        raise DarklungError(f"{name}: {text}")
+    errors = job.folder / "errors" / f"{name.replace('/', '__')}.txt"
+    errors.parent.mkdir(exist_ok=True)
+    errors.write_text(text)
+    progress.line(f"{name} failed, see {errors}")
+    raise DarklungError(f"{name}: {text.strip().splitlines()[-1]} (traceback in {errors})")
 
 
-def write_run_record(tasks: Sequence[Task], keys: Mapping[str, str], folder: Path, about: Mapping[str, Any]) -> None:
-    """Sum up the run in ``run.json``: every task's key and cost, and the totals."""
-    rows = []
-    for task in tasks:
-        record = read_json(folder / task.name / RECORD)
-        if record and record.get("key") == keys[task.name]:
-            rows.append({"task": task.name, **{k: record[k] for k in ("key", "started", "wall_s", "peak_memory_mib")}})
-    write_json(
-        folder / RUN_RECORD,
-        {
-            **about,
-            "environment": environment(),
-            "total_task_s": round(sum(r["wall_s"] for r in rows), 1),
-            "peak_memory_mib": max((r["peak_memory_mib"] for r in rows), default=0.0),
-            "tasks": rows,
-        },
-    )
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

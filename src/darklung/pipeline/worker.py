@@ -8,17 +8,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
+from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, share_lock
 from darklung.pipeline.record import measured, task_record, write_json
 from darklung.pipeline.task import Context, Task
 
-PARTIAL = ".partial"
-SCRATCH = ".scratch"
-RECORD = "record.json"
+Tell = Callable[[float, str], None]
+Outcome = tuple[str, str]
 
 _messages: Any = None
 _lock: Any = None
@@ -29,7 +30,7 @@ def start_worker(messages: Any, threads: int, parent: int, lock_file: str) -> No
     global _messages, _lock
     _messages = messages
     limit_threads(threads)
-    _lock = open(lock_file)  # noqa: SIM115  held until the process ends, see run.claim
+    _lock = open(lock_file)  # noqa: SIM115  held until the process ends, see folder.claim
     share_lock(_lock)
 
     def watch() -> None:
@@ -39,15 +40,6 @@ def start_worker(messages: Any, threads: int, parent: int, lock_file: str) -> No
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def share_lock(file: Any) -> None:
-    """Mark the run folder as still worked in (where the system has advisory locks)."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def limit_threads(threads: int) -> Callable[[], None]:
@@ -74,21 +66,38 @@ def limit_threads(threads: int) -> Callable[[], None]:
     return restore
 
 
-def pooled(task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]]) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Job:
+    """A task with all that is needed to run it, here or elsewhere.
+
+    Parameters
+    ----------
+    task, key
+    folder : Path
+        The run folder.
+    paths : mapping
+        Name -> output folders of the task's inputs.
+    """
+
+    task: Task
+    key: str
+    folder: Path
+    paths: Mapping[str, tuple[Path, ...]]
+
+
+def pooled(job: Job) -> Outcome:
     """Run a task in a worker process; returns (outcome, text), since exceptions do not all travel between processes."""
 
     def progress(fraction: float, text: str = "") -> None:
-        _messages.put((task.name, float(fraction), text))
+        _messages.put((job.task.name, float(fraction), text))
 
-    return attempt(task, key, folder, paths, progress)
+    return attempt(job, progress)
 
 
-def attempt(
-    task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]], progress: Callable[[float, str], None]
-) -> tuple[str, str]:
+def attempt(job: Job, progress: Tell) -> Outcome:
     """Run a task: ("done", ""), ("refused", one line) for bad input, or ("failed", traceback)."""
     try:
-        perform(task, key, folder, paths, progress)
+        perform(job, progress)
     except DarklungError as error:
         return "refused", str(error)
     except Exception:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
@@ -96,25 +105,22 @@ def attempt(
     return "done", ""
 
 
-def perform(
-    task: Task, key: str, folder: Path, paths: Mapping[str, tuple[Path, ...]], progress: Callable[[float, str], None]
-) -> None:
+def perform(job: Job, progress: Tell) -> None:
     """Call the task's function on a fresh folder, then put the folder in its place in one step."""
-    place = folder / task.stage / task.item
-    flat_name = task.name.replace("/", "__")
-    partial = folder / PARTIAL / f"{flat_name}.{os.getpid()}"
-    scratch = folder / SCRATCH / f"{flat_name}.{key[:12]}"
+    task, flat_name = job.task, job.task.name.replace("/", "__")
+    partial = job.folder / PARTIAL / f"{flat_name}.{os.getpid()}"
+    scratch = job.folder / SCRATCH / f"{flat_name}.{job.key[:12]}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     scratch.mkdir(parents=True, exist_ok=True)
     function = resolve(f"task {task.name}", task.function, {})
     started = time.time()
     with measured() as cost:
-        function(Context(partial, scratch, paths, task.parameters, task.files, progress))
+        function(Context(partial, scratch, job.paths, task.parameters, task.files, progress))
     inputs = {k: list(v) for k, v in task.inputs.items()}
-    record = task_record(key=key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
+    record = task_record(key=job.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
     write_json(partial / RECORD, record)
-    publish(partial, place)
+    publish(partial, job.folder / task.stage / task.item)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

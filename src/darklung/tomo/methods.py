@@ -7,7 +7,6 @@ of the same shape will do.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_one_of, check_shape, require
+from darklung.core.checks import DarklungError, check_shape, require
 from darklung.core.geometry import ParallelGeometry
-from darklung.core.seams import resolve
+from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
 
 METHODS = {
@@ -62,17 +61,10 @@ def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]
     Raises
     ------
     DarklungError
-        Unknown name or option (with the known ones), or a value that is not of the default's type.
+        Unknown name or option (with the known ones), or what else `check_options` refuses.
     """
     method = resolve("reconstruction method", name, METHODS)
-    known = {p.name: p.default for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    known.pop("progress", None)
-    for option, value in options.items():
-        check_one_of(f"option of {name}", option, known)
-        default = known[option]
-        allowed = (int, float) if type(default) is float else (type(default),)
-        fits = default is inspect.Parameter.empty or type(value) in allowed
-        require(fits, f"option {option} of {name}: wanted a value such as {default!r}, got {value!r}")
+    check_options(name, method, options, passed=("progress",), positional=1)
     return method
 
 

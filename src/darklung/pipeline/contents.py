@@ -1,0 +1,72 @@
+"""Content of files, read once and remembered until they change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from darklung.core.checks import DarklungError
+
+T = TypeVar("T")
+# A file changed just now may change again within one tick of its clock and keep its stamp; it is read again.
+SETTLED_NS = 2_000_000_000
+_known: dict[tuple[str, Callable[[Path], Any]], tuple[tuple[int, ...], Any]] = {}
+
+
+def remembered(path: Path, compute: Callable[[Path], T]) -> T:
+    """``compute(path)``, computed again only if the file's stamp (times, size, place on disk) is another."""
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise DarklungError(f"{path}: no such file or folder") from error
+    stamp = (about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino)
+    known = _known.get((str(path), compute))
+    if known is not None and known[0] == stamp:
+        value: T = known[1]
+        return value
+    settled = time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > SETTLED_NS
+    value = compute(path)
+    if settled:
+        _known[str(path), compute] = (stamp, value)
+    return value
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    return remembered(path, _digest)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file with its name, or of all files below a folder with their paths in it.
+
+    Raises
+    ------
+    DarklungError
+        Nothing is there.
+    """
+    return _together(path, "*") if path.is_dir() else _digest_of([(path.name, path)])
+
+
+def source_hash(folder: Path) -> str:
+    """SHA-256 of all Python source below a folder."""
+    return _together(folder, "*.py")
+
+
+def _together(folder: Path, pattern: str) -> str:
+    return _digest_of((p.relative_to(folder).as_posix(), p) for p in sorted(folder.rglob(pattern)) if p.is_file())
+
+
+def _digest_of(files: Iterable[tuple[str, Path]]) -> str:
+    digest = hashlib.sha256()
+    for name, file in files:
+        digest.update(f"{name}\0{file_hash(file)}\0".encode())
+    return digest.hexdigest()

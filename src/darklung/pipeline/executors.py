@@ -1,0 +1,136 @@
+"""Where tasks run: in this process or in several on this machine. A cluster would be one more `Executor`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from darklung.core.checks import DarklungError
+from darklung.pipeline.folder import WORKERS_LOCK
+from darklung.pipeline.progress import Progress
+from darklung.pipeline.worker import Job, Outcome, attempt, limit_threads, pooled, start_worker
+
+
+class Executor(Protocol):
+    """Takes up to `slots` jobs at once; all see the same run folder, in which a job leaves its whole output or none."""
+
+    slots: int
+
+    def submit(self, job: Job) -> None:
+        """Begin a job; returns at once."""
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        """Jobs that have ended, at least one, each with ("done" | "refused" | "failed", text)."""
+
+
+def executor(workers: int, folder: Path, progress: Progress) -> AbstractContextManager[Executor]:
+    """The one for so many workers, ready while the context lasts."""
+    return in_this_process(progress) if workers == 1 else in_processes(workers, folder, progress)
+
+
+class _Here:
+    slots = 1
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._jobs: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        job = self._jobs.pop()
+
+        def tell(fraction: float, text: str = "") -> None:
+            self._progress.update(job.task.name, fraction, text)
+
+        return [(job, attempt(job, tell))]
+
+
+@contextmanager
+def in_this_process(progress: Progress) -> Iterator[Executor]:
+    """One job after the other, with all cores."""
+    restore = limit_threads(os.cpu_count() or 1)
+    try:
+        yield _Here(progress)
+    finally:
+        restore()
+
+
+class _Pool:
+    def __init__(self, pool: ProcessPoolExecutor, slots: int) -> None:
+        self.slots = slots
+        self._pool = pool
+        self._running: dict[Future[Outcome], Job] = {}
+
+    def submit(self, job: Job) -> None:
+        try:
+            self._running[self._pool.submit(pooled, job)] = job
+        except BrokenProcessPool as error:
+            raise self._died(job) from error
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        ended = []
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            job = self._running.pop(future)
+            try:
+                ended.append((job, future.result()))
+            except BrokenProcessPool as error:
+                raise self._died(job) from error
+        return ended
+
+    def _died(self, job: Job) -> DarklungError:
+        names = ", ".join(j.task.name for j in (job, *self._running.values()))
+        return DarklungError(f"a worker process died (out of memory?) during {names}; run again to go on")
+
+
+@contextmanager
+def in_processes(workers: int, folder: Path, progress: Progress) -> Iterator[Executor]:
+    """Several jobs at once; leaving the context lets running ones finish, an interrupt ends them.
+
+    New processes get this one's ``sys.path``, so what `darklung.core.seams.importable` added is found there too.
+    """
+    context = get_context("spawn")  # fork would copy threads of numba and torch in an unknown state
+    messages = context.Queue()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    initial = (messages, threads, os.getpid(), str(folder / WORKERS_LOCK))
+    with (
+        _listening(messages, progress),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=initial) as pool,
+    ):
+        try:
+            yield _Pool(pool, workers)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((getattr(pool, "_processes", None) or {}).values()):
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _listening(messages: Any, progress: Progress) -> Iterator[None]:
+    """Pass the workers' progress on to the screen."""
+    stop = threading.Event()
+
+    def listen() -> None:
+        while not stop.is_set():
+            try:
+                progress.update(*messages.get(timeout=0.2))
+            except queue.Empty:
+                continue
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        listener.join()

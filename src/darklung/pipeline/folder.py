@@ -1,0 +1,219 @@
+"""The run folder: whose it is, one process at a time, and nothing in it that the plan does not know.
+
+``run.json`` tells what was computed, ``.owner`` the study file that the folder belongs to, ``.superseded`` holds outputs of
+tasks that the study no longer has, ``.scratch`` checkpoints, ``.partial`` outputs being written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError, require
+from darklung.pipeline.record import environment, read_json, write_json
+
+# Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
+FORMAT = 2
+PARTIAL, SCRATCH, SUPERSEDED, OWNER = ".partial", ".scratch", ".superseded", ".owner"
+LOCK, WORKERS_LOCK, LOG = ".lock", ".workers.lock", "log.txt"
+RECORD, RUN_RECORD = "record.json", "run.json"
+_KEY_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who asks for the tasks of a run folder.
+
+    Parameters
+    ----------
+    command : str
+        ``"run"``, ``"cohort"``: commands that share a folder, each with a plan of its own.
+    file : Path, optional
+        The study file. A folder belongs to one file; None (all from the command line) claims nothing.
+    """
+
+    command: str
+    file: Path | None = None
+
+
+def check_folder(folder: Path, owner: Owner | None = None) -> None:
+    """Refuse a folder of an older format, and one that belongs to another study file which still exists.
+
+    Raises
+    ------
+    DarklungError
+        One line that says how to run elsewhere.
+    """
+    form = _format(folder)
+    require(
+        form in (None, FORMAT),
+        f"{folder}: a run folder of format {form}, this darklung makes format {FORMAT}; "
+        "run with another --out, or remove the folder",
+    )
+    marker = folder / OWNER
+    if owner is None or owner.file is None or not marker.exists():
+        return
+    theirs = Path(marker.read_text().strip())
+    # A study file that was moved or renamed is not there any more, and its folder goes on with the new one.
+    require(
+        not theirs.is_file() or (owner.file.exists() and theirs.samefile(owner.file)),
+        f"{folder}: belongs to the study {theirs}; run {owner.file} with another --out, or remove {marker} to go on there",
+    )
+
+
+def _format(folder: Path) -> int | None:
+    """Of the outputs in a folder; None if it has none."""
+    about = read_json(folder / RUN_RECORD)
+    if isinstance(about, dict):
+        return int(about.get("format", 1))
+    return 1 if next(_outputs(folder), None) else None
+
+
+def _outputs(folder: Path) -> Iterator[str]:
+    """Names of all tasks with an output in the folder."""
+    for record in folder.glob(f"[!.]*/[!.]*/{RECORD}"):
+        yield f"{record.parent.parent.name}/{record.parent.name}"
+
+
+def mark(folder: Path, owner: Owner | None) -> None:
+    """Write down, before anything is computed, the format and whose the folder is."""
+    if read_json(folder / RUN_RECORD) is None:
+        write_json(folder / RUN_RECORD, {"format": FORMAT})
+    if owner is not None and owner.file is not None:
+        (folder / OWNER).write_text(f"{owner.file.resolve()}\n")
+
+
+def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:
+    """Move outputs of tasks that are in no plan any more to ``.superseded``; returns their names.
+
+    Plans of other commands of the same study count for stages that the present one does not have.
+    """
+    stages = {n.split("/")[0] for n in names}
+    others = [plan for command, plan in _plans(folder).items() if command != owner.command]
+    wanted = {*names, *(n for plan in others for n in plan if n.split("/")[0] not in stages)}
+    moved = []
+    for name in sorted(set(_outputs(folder)) - wanted):
+        record = read_json(folder / name / RECORD)
+        if isinstance(record, dict) and "key" in record:
+            _move(folder / name, superseded(folder, name, record["key"]))
+            moved.append(name)
+    return moved
+
+
+def take_back(folder: Path, keys: Mapping[str, str]) -> None:
+    """Put set-aside outputs whose task is wanted again, with the same key, in their places."""
+    for place in sorted((folder / SUPERSEDED).glob("*/*")):
+        name = f"{place.parent.name}/{place.name.rpartition('.')[0]}"
+        if name in keys and place == superseded(folder, name, keys[name]):
+            _move(place, folder / name)
+
+
+def superseded(folder: Path, name: str, key: str) -> Path:
+    """Where the output of a task goes when no plan has it any more."""
+    return folder / SUPERSEDED / f"{name}.{key[:_KEY_SHOWN]}"
+
+
+def _move(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        shutil.rmtree(place)
+    os.replace(source, place)
+
+
+def _plans(folder: Path) -> dict[str, list[str]]:
+    about = read_json(folder / RUN_RECORD) or {}
+    plans: dict[str, list[str]] = about.get("plans", {})
+    return plans
+
+
+def write_run_record(
+    folder: Path, *, names: Sequence[str], records: Mapping[str, Any], about: Mapping[str, Any], owner: Owner | None
+) -> None:
+    """Sum up the run in ``run.json``: the key and cost of every task that is up to date, and the totals."""
+    columns = ("key", "started", "wall_s", "peak_memory_mib")
+    rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
+    plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
+    write_json(
+        folder / RUN_RECORD,
+        {
+            "format": FORMAT,
+            **about,
+            "environment": environment(),
+            "total_task_s": round(sum(r["wall_s"] for r in rows), 1),
+            "peak_memory_mib": max((r["peak_memory_mib"] for r in rows), default=0.0),
+            "tasks": rows,
+            "plans": plans,
+        },
+    )
+
+
+def strip(place: Path) -> None:
+    """Remove a transient output, keeping its record with a note."""
+    record = read_json(place / RECORD)
+    if record is None:
+        return
+    # The note comes first: a crash in between leaves an output that is computed again, never one that is half there.
+    write_json(place / RECORD, {**record, "removed": True})
+    for path in place.iterdir():
+        if path.name != RECORD:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Lock the run folder; waits a little for workers that a killed run left behind, and clears what they left."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DarklungError(f"{folder}: cannot make the run folder ({error.strerror})") from error
+    with (folder / LOCK).open("a") as lock, (folder / WORKERS_LOCK).open("a") as workers_lock:
+        if not _try_lock(lock, seconds=1):
+            raise DarklungError(f"{folder}: another darklung process works in this folder")
+        if not _try_lock(workers_lock, seconds=20):
+            raise DarklungError(f"{folder}: processes of an earlier run still work in this folder")
+        _unlock(workers_lock)
+        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+        yield
+        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+        scratch = folder / SCRATCH
+        if scratch.exists() and not any(scratch.iterdir()):
+            scratch.rmdir()
+
+
+def share_lock(file: Any) -> None:
+    """Mark the run folder as still worked in (where the system has advisory locks)."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _try_lock(file: Any, seconds: float) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # no advisory locks on this system; two runs in one folder are then the user's care
+        return True
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+
+
+def _unlock(file: Any) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,60 @@
+"""The key of a task says whether it was done already: a hash of all that its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from darklung.core.checks import require
+from darklung.pipeline.contents import content_hash
+from darklung.pipeline.imports import PACKAGE, Sources
+from darklung.pipeline.task import Task
+
+
+def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, str]:
+    """Key of every task: SHA-256 over its function, parameters, source, plug-ins, outside files and the keys of its inputs.
+
+    Source is that of the step's own module and of what it imports (`darklung.pipeline.imports`). `tasks` must be in an order
+    in which inputs come first. Output contents are not hashed, so that all keys are known before anything runs; library
+    versions are recorded but do not enter, since any upgrade would discard days of work.
+
+    Raises
+    ------
+    DarklungError
+        A task named twice or before its inputs; a file or a plug-in that is not there.
+    """
+    sources, contents = Sources(package), dict[Path, str]()
+    keys: dict[str, str] = {}
+    for task in tasks:
+        require(task.name not in keys, f"task {task.name}: named twice")
+        for needed in task.needs():
+            require(needed in keys, f"task {task.name}: its input {needed} is not among the tasks before it")
+        for path in task.files.values():
+            if path not in contents:
+                contents[path] = content_hash(path)
+        parts = {
+            "function": task.function,
+            "item": task.item,
+            "parameters": task.parameters,
+            "inputs": {k: [keys[n] for n in names] for k, names in task.inputs.items()},
+            "source": sources.version(task.function.partition(":")[0]),
+            "plugins": _plugin_versions(task, sources),
+            "files": {k: contents[p] for k, p in task.files.items()},
+        }
+        keys[task.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return keys
+
+
+def _plugin_versions(task: Task, sources: Sources) -> dict[str, str]:
+    """Version of each of the user's functions; short names of darklung's tables are none."""
+    versions = {}
+    for name in task.plugins:
+        module, colon, _ = name.partition(":")
+        if not colon:
+            continue
+        version = sources.version(module)
+        require(version is not None, f"{name}: no module {module} beside the study file or on Python's path")
+        versions[name] = str(version)
+    return versions

@@ -1,0 +1,113 @@
+"""A run folder belongs to one study, and holds nothing that could be taken for current and is not."""
+
+import json
+
+import pytest
+from toy_study import marks, run, toy
+
+from darklung.core.checks import DarklungError
+from darklung.pipeline import Owner, Task, check_folder, run_tasks, stale, task_keys
+
+TOTAL = ("total/all",)
+
+
+def owned(tasks, folder, owner, targets=TOTAL):
+    return run_tasks(tasks, folder=folder, targets=targets, workers=1, about={}, owner=owner)
+
+
+def study(tmp_path, name="study.yaml"):
+    path = tmp_path / name
+    path.write_text("name: toy")
+    return path
+
+
+def without_part_1(tmp_path):
+    tasks = toy(tmp_path)
+    del tasks[1]
+    tasks[-1] = Task("total", "all", "toy_stages:add", inputs={"parts": ("count/part-0", "count/part-2")})
+    return tasks
+
+
+def test_outputs_of_removed_tasks_are_set_aside_told_and_taken_back(tmp_path):
+    folder, owner = tmp_path / "run", Owner("run", study(tmp_path))
+    assert owned(toy(tmp_path), folder, owner) == 4
+    assert owned(without_part_1(tmp_path), folder, owner) == 1
+    assert sorted(p.name for p in (folder / "count").iterdir()) == ["part-0", "part-2"]
+    (aside,) = (folder / ".superseded/count").iterdir()
+    assert (aside / "value").read_text() == "2"
+    assert "moved to" in (folder / "log.txt").read_text()
+    assert "count/part-1" in (folder / "log.txt").read_text()
+    assert [t["task"] for t in json.loads((folder / "run.json").read_text())["tasks"]] == [
+        t.name for t in without_part_1(tmp_path)
+    ]
+    # The dry run knows that the removed part need not be computed again, and the run does not.
+    tasks = toy(tmp_path)
+    assert stale({t.name: t for t in tasks}, task_keys(tasks), folder, TOTAL) == {"total/all"}
+    before = len(marks(tmp_path))
+    assert owned(tasks, folder, owner) == 1
+    assert len(marks(tmp_path)) == before
+    assert (folder / "count/part-1/value").read_text() == "2"
+    assert not list((folder / ".superseded/count").iterdir())
+
+
+def test_a_stage_that_is_gone_goes_and_stages_of_another_command_of_the_study_stay(tmp_path):
+    folder, file = tmp_path / "run", study(tmp_path)
+    owned(toy(tmp_path), folder, Owner("run", file))
+    only = Task("describe", "all", "toy_stages:nothing")
+    owned([only], folder, Owner("cohort", file), ("describe/all",))
+    assert (folder / "total/all/value").exists()
+    owned(toy(tmp_path)[:3], folder, Owner("run", file), ("count/part-0",))
+    assert not (folder / "total/all").exists()
+    assert (folder / "describe/all").exists()
+
+
+def test_without_an_owner_a_folder_collects(tmp_path):
+    folder = tmp_path / "run"
+    run(toy(tmp_path), folder)
+    run([Task("total", "none", "toy_stages:nothing")], folder, targets=("total/none",))
+    assert (folder / "total/all/value").exists()
+    assert not (folder / ".superseded").exists()
+
+
+def test_another_study_file_is_refused_in_one_line_and_may_take_over(tmp_path):
+    folder, mine, other = tmp_path / "run", study(tmp_path), study(tmp_path, "other.yaml")
+    owned(toy(tmp_path), folder, Owner("run", mine))
+    mine.write_text("name: toy, edited")
+    assert owned(toy(tmp_path), folder, Owner("cohort", mine)) == 0
+    line = rf"^{folder}: belongs to the study {mine}; run {other} with another --out, or remove {folder}/.owner to go on there$"
+    with pytest.raises(DarklungError, match=line):
+        owned(toy(tmp_path), folder, Owner("run", other))
+    with pytest.raises(DarklungError, match="belongs to the study"):
+        check_folder(folder, Owner("run", other))
+    (folder / ".owner").unlink()
+    assert owned(toy(tmp_path), folder, Owner("run", other)) == 0
+    with pytest.raises(DarklungError, match="belongs to the study"):
+        owned(toy(tmp_path), folder, Owner("run", mine))
+
+
+def test_a_study_that_was_renamed_goes_on_in_its_folder(tmp_path):
+    folder, file = tmp_path / "run", study(tmp_path)
+    owned(toy(tmp_path), folder, Owner("run", file))
+    assert owned(toy(tmp_path), folder, Owner("run", file.rename(tmp_path / "renamed.yaml"))) == 0
+
+
+@pytest.mark.parametrize("old", ["run.json", "record"])
+def test_folders_of_the_old_format_are_refused(tmp_path, old):
+    folder = tmp_path / "run"
+    run(toy(tmp_path), folder)
+    about = json.loads((folder / "run.json").read_text())
+    assert about.pop("format") == 2
+    if old == "run.json":
+        (folder / "run.json").write_text(json.dumps(about))
+    else:
+        (folder / "run.json").unlink()
+    line = rf"^{folder}: a run folder of format 1, this darklung makes format 2; run with another --out, or remove the folder$"
+    with pytest.raises(DarklungError, match=line):
+        run(toy(tmp_path), folder)
+
+
+def test_a_run_that_was_cut_short_is_no_old_folder(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(DarklungError, match="oh"):
+        run([*toy(tmp_path), Task("bad", "one", "toy_stages:crash")], folder, targets=(*TOTAL, "bad/one"))
+    assert run(toy(tmp_path), folder) >= 1
