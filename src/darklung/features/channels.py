@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image
 
@@ -61,10 +61,11 @@ def stack_channels(
     require(len(dark_field) > 0, "dark_field: wanted at least one direction, got none")
     require(len(dark_field) == len(directions_rad), f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
     for image in dark_field:
-        _require_same_grid(attenuation, image)
+        differs = attenuation.grid_difference(image)
+        require(not differs, f"dark_field: wanted the grid of attenuation, which differs in {differs}")
     mu = np.asarray(attenuation.channel("attenuation"), dtype=np.float32)
     each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
-    unit, dark_unit = _unit(attenuation, "attenuation"), _unit(dark_field[0], "dark_field")
+    unit, dark_unit = attenuation.unit("attenuation"), dark_field[0].unit("dark_field")
     combined = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
     channels = [("attenuation", unit, mu), ("dark_field", dark_unit, combined)]
     channels += [(direction_name(a), dark_unit, d) for a, d in zip(directions_rad, each)]
@@ -77,7 +78,7 @@ def stack_channels(
         else:
             channels.append((name, unit, mu))
     names, units, data = zip(*channels)
-    return Image(np.stack(data), names, units, attenuation.spacing_m, attenuation.origin_m, attenuation.frame)
+    return attenuation.with_data(np.stack(data), names, units)
 
 
 def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fraction: float = 0.1) -> NDArray[np.float32]:
@@ -155,23 +156,7 @@ def crop_to_region(image: Image, region: NDArray[np.bool_], *, margin_m: float =
         margin = int(np.ceil(margin_m / spacing - 1e-9))
         slices.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, region.shape[axis])))
     box = tuple(slices)
-    origin = tuple(o + s.start * d for o, s, d in zip(image.origin_m, box, image.spacing_m))
-    cut = Image(image.data[(slice(None), *box)], image.names, image.units, image.spacing_m, origin, image.frame)
-    return Crop(cut, region[box], box)
-
-
-def _require_same_grid(one: Image, other: Image) -> None:
-    same = one.shape == other.shape and np.allclose(one.spacing_m, other.spacing_m, rtol=1e-6)
-    same = same and np.allclose(one.origin_m, other.origin_m, atol=1e-3 * min(one.spacing_m)) and one.frame == other.frame
-    if not same:
-        raise DarklungError(
-            f"dark_field: wanted the grid of attenuation, shape {one.shape} at {one.spacing_m} m in {one.frame!r}, "
-            f"got {other.shape} at {other.spacing_m} m in {other.frame!r}"
-        )
-
-
-def _unit(image: Image, name: str) -> str:
-    return image.units[image.names.index(name)]
+    return Crop(image.cropped(box), region[box], box)
 
 
 def _inverse_variance(each: NDArray[np.float32], images: Sequence[Image]) -> NDArray[np.float32]:
