@@ -36,6 +36,9 @@ def identity(spatial: int) -> Direction:
     return tuple(tuple(float(i == j) for j in range(spatial)) for i in range(spatial))
 
 
+SCANNER_AXES = identity(3)
+
+
 def check_direction(name: str, direction: Sequence[Sequence[float]], spatial: int) -> Direction:
     """Return `direction` as nested tuples if it is orthonormal, (spatial, spatial), else raise.
 

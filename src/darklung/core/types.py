@@ -302,7 +302,7 @@ class Image:
         aligned = self.direction == identity(len(self.shape))
         told = ", ".join(towards(self.direction, self.frame))
         require(aligned, f"image: wanted axes along the frame's own, got axes towards {told}; reorient or resample it first")
-        return tuple(o + d * np.arange(n) for o, d, n in zip(self.origin_m, self.spacing_m, self.shape))
+        return tuple(o + d * np.arange(n, dtype=np.float64) for o, d, n in zip(self.origin_m, self.spacing_m, self.shape))
 
     def grid_difference(self, other: Image, *, tolerance: float = 0.02) -> str:
         """What differs between the grids of two images, in words; empty where each voxel lies where the other's does.
