@@ -38,7 +38,7 @@ def resolve(seam: str, name: str, known: Mapping[str, str]) -> Callable[..., Any
         raise DarklungError(f"{seam}: {name!r} is not known; known: {', '.join(sorted(known))}, or package.module:function")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # noqa: BLE001  a user's module may raise anything when it is imported
+    except Exception as error:
         raise DarklungError(f"{seam}: {name!r} cannot be imported ({_one_line(error)})") from error
     if not callable(found):
         raise DarklungError(f"{seam}: {name!r} is not a function, it is a {type(found).__name__}")

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
 from darklung.core.geometry import Geometry, ParallelGeometry, parallel_only
+from darklung.core.orientation import Direction, check_direction, corner_gap_m, identity, towards
 
 INSERTION_KINDS = ("lesion", "sham", "mimic")
 
@@ -209,18 +211,23 @@ PROJECTION_MAPS = (
 class Image:
     """Channels on a regular grid of 2 or 3 spatial dimensions.
 
+    Voxel ``index`` lies at origin + direction @ (spacing · index), all of them in the order of the spatial axes.
+
     Parameters
     ----------
     data : (channel, *spatial) array
         Spatial axes are (z, y, x), or (row, col) of a radiograph. NaN marks voxels without a value.
     names, units : tuple of str
-        One a channel; unit "1" where there is none.
+        One a channel; unit "1" where there is none, "a.u." where grey values mean nothing (`darklung.core.grey`).
     spacing_m : tuple of float
         One a spatial axis.
     origin_m : tuple of float, optional
         Position of the first voxel's centre; by default the grid is centred on zero.
     frame : str
-        Name of the coordinate frame, such as ``"scanner"`` or ``"detector"``.
+        Name of the coordinate frame: ``"scanner"``, ``"detector"``, or ``"LPS"`` where the anatomy is known (z towards the
+        head, y towards the back, x towards the left: `darklung.core.orientation`).
+    direction : (spatial, spatial) tuple of tuples, optional
+        Orthonormal; column k is the unit vector along which index k grows. By default array axes run along the frame's.
     """
 
     data: NDArray
@@ -229,6 +236,7 @@ class Image:
     spacing_m: tuple[float, ...]
     origin_m: tuple[float, ...] = ()
     frame: str = "scanner"
+    direction: Direction = ()
 
     def __post_init__(self) -> None:
         spatial = self.data.ndim - 1
@@ -239,9 +247,11 @@ class Image:
         require(len(self.spacing_m) == spatial, f"spacing_m: wanted {spatial} numbers, got {self.spacing_m}")
         for value in self.spacing_m:
             check_positive("spacing_m", value)
+        direction = check_direction("direction", self.direction or identity(spatial), spatial)
+        object.__setattr__(self, "direction", direction)
         if not self.origin_m:
-            origin = tuple(-(n - 1) / 2 * d for n, d in zip(self.data.shape[1:], self.spacing_m))
-            object.__setattr__(self, "origin_m", origin)
+            half = [(n - 1) / 2 * d for n, d in zip(self.data.shape[1:], self.spacing_m)]
+            object.__setattr__(self, "origin_m", tuple(float(-v) for v in np.asarray(direction) @ half))
         require(len(self.origin_m) == spatial, f"origin_m: wanted {spatial} numbers, got {self.origin_m}")
         check_finite("origin_m", np.asarray(self.origin_m))
 
@@ -254,3 +264,75 @@ class Image:
         """The array of one channel, (*spatial)."""
         check_one_of("channel", name, self.names)
         return self.data[self.names.index(name)]
+
+    def unit(self, name: str) -> str:
+        """The unit of one channel."""
+        check_one_of("channel", name, self.names)
+        return self.units[self.names.index(name)]
+
+    def with_data(self, data: NDArray, names: tuple[str, ...] | None = None, units: tuple[str, ...] | None = None) -> Image:
+        """Other channels on the same grid; names and units stay where they are not given."""
+        require(data.shape[1:] == self.shape, f"data: wanted (channel, {self.shape}), got {data.shape}")
+        return replace(
+            self, data=data, names=self.names if names is None else names, units=self.units if units is None else units
+        )
+
+    def cropped(self, box: tuple[slice, ...]) -> Image:
+        """The voxels of a box, one slice (without step) a spatial axis, at the place where they were."""
+        require(len(box) == len(self.shape), f"box: wanted {len(self.shape)} slices, got {len(box)}")
+        starts = []
+        for part, count in zip(box, self.shape):
+            start, stop, step = part.indices(count)
+            require(step == 1 and stop > start, f"box: wanted slices with voxels in them and without step, got {box}")
+            starts.append(start)
+        return replace(self, data=self.data[(slice(None), *box)], origin_m=self.position_m(starts))
+
+    def position_m(self, index: Sequence[float]) -> tuple[float, ...]:
+        """Where a voxel (or a point between voxels) lies in the frame: origin + direction @ (spacing · index) [m]."""
+        along = np.asarray(self.spacing_m) * np.asarray(index, dtype=np.float64)
+        return tuple(float(v) for v in np.asarray(self.origin_m) + np.asarray(self.direction) @ along)
+
+    def index_of(self, position_m: Sequence[float]) -> tuple[float, ...]:
+        """The (fractional) index of a point of the frame; the inverse of `position_m`."""
+        along = np.asarray(self.direction).T @ (np.asarray(position_m, dtype=np.float64) - self.origin_m)
+        return tuple(float(v) for v in along / self.spacing_m)
+
+    def axes_m(self) -> tuple[NDArray[np.float64], ...]:
+        """Coordinates of the voxels along each axis; raises where array axes do not run along the frame's."""
+        aligned = self.direction == identity(len(self.shape))
+        told = ", ".join(towards(self.direction, self.frame))
+        require(aligned, f"image: wanted axes along the frame's own, got axes towards {told}; reorient or resample it first")
+        return tuple(o + d * np.arange(n, dtype=np.float64) for o, d, n in zip(self.origin_m, self.spacing_m, self.shape))
+
+    def grid_difference(self, other: Image, *, tolerance: float = 0.02) -> str:
+        """What differs between the grids of two images, in words; empty where each voxel lies where the other's does.
+
+        Parameters
+        ----------
+        other : Image
+        tolerance : float
+            In voxels, of the corner that is farthest off.
+        """
+        if self.shape != other.shape:
+            return f"shape {self.shape} and {other.shape}"
+        if self.frame != other.frame:
+            return f"frame {self.frame!r} and {other.frame!r}"
+        grids = [(image.spacing_m, image.origin_m, image.direction) for image in (self, other)]
+        if not np.allclose(self.spacing_m, other.spacing_m, rtol=tolerance / max(self.shape)):
+            return f"spacing {_um(self.spacing_m)} and {_um(other.spacing_m)} um"
+        gap = corner_gap_m(self.shape, *grids)
+        if gap <= tolerance * min(self.spacing_m):
+            return ""
+        if not np.allclose(self.direction, other.direction, atol=1e-3):
+            axes = [", ".join(towards(image.direction, image.frame)) for image in (self, other)]
+            return f"axes towards {axes[0]} and {axes[1]}"
+        voxels = gap / min(self.spacing_m)
+        return f"place: origin {_um(self.origin_m)} and {_um(other.origin_m)} um, a corner off by {voxels:.3g} voxels"
+
+    def same_grid(self, other: Image) -> bool:
+        """Whether each voxel lies where the other's does."""
+        return not self.grid_difference(other)
+
+
+def _um(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{1e6 * v:.6g}" for v in values) + ")"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image
 
@@ -63,13 +63,14 @@ def stack_channels(
     check_one_of("combine", combine, COMBINATIONS)
     require(len(dark_field) == len(directions_rad), f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
     for image in dark_field:
-        _require_same_grid(attenuation, image)
+        differs = attenuation.grid_difference(image)
+        require(not differs, f"dark_field: wanted the grid of attenuation, which differs in {differs}")
     mu = np.asarray(attenuation.channel("attenuation"), dtype=np.float32)
-    unit = dark_unit = _unit(attenuation, "attenuation")
+    unit = dark_unit = attenuation.unit("attenuation")
     channels, each, like = [("attenuation", unit, mu)], np.empty((0, *mu.shape), np.float32), mu
     if dark_field:
         each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
-        dark_unit = _unit(dark_field[0], "dark_field")
+        dark_unit = dark_field[0].unit("dark_field")
         like = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
         channels.append(("dark_field", dark_unit, like))
     channels += [(direction_name(a), dark_unit, d) for a, d in zip(directions_rad, each)]
@@ -82,7 +83,7 @@ def stack_channels(
         else:
             channels.append((name, unit, mu))
     names, units, data = zip(*channels)
-    return Image(np.stack(data), names, units, attenuation.spacing_m, attenuation.origin_m, attenuation.frame)
+    return attenuation.with_data(np.stack(data), names, units)
 
 
 def derived_channels(image: Image, *, seed: int) -> Image:
@@ -107,18 +108,13 @@ def derived_channels(image: Image, *, seed: int) -> Image:
         seed=seed,
     )
     more = [i for i, name in enumerate(image.names) if name not in made.names]
-    return replace(
-        made,
-        data=np.concatenate([made.data, image.data[more]]),
-        names=(*made.names, *(image.names[i] for i in more)),
-        units=(*made.units, *(image.units[i] for i in more)),
-    )
+    names, units = (*made.names, *(image.names[i] for i in more)), (*made.units, *(image.units[i] for i in more))
+    return made.with_data(np.concatenate([made.data, image.data[more]]), names, units)
 
 
 def _one(image: Image, channel: str, name: str) -> Image:
     """One channel of an image under another name."""
-    unit = image.units[image.names.index(channel)]
-    return replace(image, data=image.channel(channel)[None], names=(name,), units=(unit,))
+    return image.with_data(image.channel(channel)[None], (name,), (image.unit(channel),))
 
 
 def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fraction: float = 0.1) -> NDArray[np.float32]:
@@ -196,23 +192,7 @@ def crop_to_region(image: Image, region: NDArray[np.bool_], *, margin_m: float =
         margin = int(np.ceil(margin_m / spacing - 1e-9))
         slices.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, region.shape[axis])))
     box = tuple(slices)
-    origin = tuple(o + s.start * d for o, s, d in zip(image.origin_m, box, image.spacing_m))
-    cut = Image(image.data[(slice(None), *box)], image.names, image.units, image.spacing_m, origin, image.frame)
-    return Crop(cut, region[box], box)
-
-
-def _require_same_grid(one: Image, other: Image) -> None:
-    same = one.shape == other.shape and np.allclose(one.spacing_m, other.spacing_m, rtol=1e-6)
-    same = same and np.allclose(one.origin_m, other.origin_m, atol=1e-3 * min(one.spacing_m)) and one.frame == other.frame
-    if not same:
-        raise DarklungError(
-            f"dark_field: wanted the grid of attenuation, shape {one.shape} at {one.spacing_m} m in {one.frame!r}, "
-            f"got {other.shape} at {other.spacing_m} m in {other.frame!r}"
-        )
-
-
-def _unit(image: Image, name: str) -> str:
-    return image.units[image.names.index(name)]
+    return Crop(image.cropped(box), region[box], box)
 
 
 def _inverse_variance(each: NDArray[np.float32], images: Sequence[Image]) -> NDArray[np.float32]:

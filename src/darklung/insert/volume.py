@@ -84,7 +84,7 @@ def volume_grid(image: Image) -> Grid:
     """
     require(len(image.shape) == 3, f"volume: wanted (z, y, x), got an image of shape {image.shape}")
     require(bool(np.allclose(image.spacing_m, image.spacing_m[0])), f"volume: wanted cubic voxels, got {image.spacing_m} m")
-    z, y, x = (o + d * np.arange(n, dtype=np.float64) for o, d, n in zip(image.origin_m, image.spacing_m, image.shape))
+    z, y, x = image.axes_m()
     return Grid(image.spacing_m[0], z, y, x)
 
 

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image
+from darklung.io.foreign_zarr import check_codecs
+from darklung.io.nifti import write_nifti
+from darklung.io.volume_file import one_line
 
 CHUNK = 64
 SHARD = 256
@@ -21,8 +24,8 @@ AXES = {2: ("y", "x"), 3: ("z", "y", "x")}
 def save_image(path: Path, image: Image) -> None:
     """Write `image` as an OME-Zarr 0.5 group: axes (c, z, y, x) or (c, y, x), scale and origin in millimetres.
 
-    The exact spacing, origin, units and frame lie in the group's ``darklung`` attributes. The group appears whole or not
-    at all.
+    The exact spacing, origin, direction, units and frame lie in the group's ``darklung`` attributes; the format itself has
+    no rotation, so that other programs show an oblique image along its own axes. The group appears whole or not at all.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -80,55 +83,62 @@ def load_image(path: Path, channels: tuple[str, ...] | None = None) -> Image:
     DarklungError
         Not an OME-Zarr group of darklung, or a channel that it does not have.
     """
+    grid, stored = _opened(path)
+    wanted = grid.names if channels is None else channels
+    for name in wanted:
+        require(name in grid.names, f"{path}: no channel {name!r}; it has {', '.join(grid.names)}")
+    try:
+        data = np.stack([np.asarray(stored[grid.names.index(n)]) for n in wanted])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
+    return grid.with_data(data, tuple(wanted), tuple(grid.unit(n) for n in wanted))
+
+
+def image_grid(path: Path) -> Image:
+    """Channels, units and grid of an image that `save_image` wrote; its data are zeros that take no memory."""
+    return _opened(path)[0]
+
+
+def _opened(path: Path) -> tuple[Image, Any]:
+    """Grid and array of an image, nothing of it read yet."""
     if not path.exists():
         raise DarklungError(f"{path}: no such image")
     try:
         group = zarr.open_group(str(path), mode="r")
         exact: dict[str, Any] = dict(group.attrs["darklung"])  # type: ignore[arg-type]
-        stored = group["0"]
-        names = tuple(exact["names"])
-        wanted = names if channels is None else channels
-        for name in wanted:
-            if name not in names:
-                raise DarklungError(f"{path}: no channel {name!r}; it has {', '.join(names)}")
-        data = np.stack([np.asarray(stored[names.index(n)]) for n in wanted])  # type: ignore[index]
-    except (KeyError, OSError, ValueError) as error:
-        if isinstance(error, DarklungError):
-            raise
-        raise DarklungError(f"{path}: not an image written by darklung ({error})") from error
-    return Image(
-        data=data,
-        names=tuple(wanted),
-        units=tuple(exact["units"][names.index(n)] for n in wanted),
-        spacing_m=tuple(exact["spacing_m"]),
-        origin_m=tuple(exact["origin_m"]),
-        frame=exact["frame"],
-    )
+        stored: Any = group["0"]
+        check_codecs(path, stored)
+        grid = Image(
+            data=np.broadcast_to(np.zeros((), stored.dtype), stored.shape),
+            names=tuple(exact["names"]),
+            units=tuple(exact["units"]),
+            spacing_m=tuple(exact["spacing_m"]),
+            origin_m=tuple(exact["origin_m"]),
+            frame=exact["frame"],
+            direction=tuple(tuple(row) for row in exact.get("direction", ())),
+        )
+    except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise DarklungError(f"{path}: not an image written by darklung ({one_line(error)})") from error
+    return grid, stored
 
 
 def export_nifti(image: Image, folder: Path, stem: str = "image") -> list[Path]:
-    """Write each channel as ``stem_CHANNEL.nii.gz`` (x, y, z; mm) and return the paths. Two-dimensional images get z = 1.
-
-    The affine maps voxel (i, j, k) to millimetres with x, y, z as in docs/conventions.md; it says nothing of the
-    animal's left and right, so the NIfTI orientation codes are those of the scanner axes.
-    """
-    import nibabel
-
+    """Write each channel as ``stem_CHANNEL.nii.gz`` (see `darklung.io.nifti.write_nifti`) and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    spacing = (1e-3, *image.spacing_m)[-3:]
-    origin = (0.0, *image.origin_m)[-3:]
-    affine = np.diag([*(1e3 * s for s in reversed(spacing)), 1.0])
-    affine[:3, 3] = [1e3 * o for o in reversed(origin)]
-    paths = []
-    for name in image.names:
-        volume = image.channel(name).reshape((1, *image.shape)[-3:]).transpose(2, 1, 0)
-        volume = volume.astype(np.uint8) if volume.dtype == bool else volume
-        path = folder / f"{stem}_{name}.nii.gz"
-        exported = nibabel.Nifti1Image(np.ascontiguousarray(volume), affine)
-        exported.header.set_xyzt_units("mm")
-        nibabel.save(exported, path)
-        paths.append(path)
+    paths = [folder / f"{stem}_{name}.nii.gz" for name in image.names]
+    for path, name in zip(paths, image.names):
+        write_nifti(path, image, name)
     return paths
+
+
+def is_own_image(path: Path) -> bool:
+    """Whether a folder is an image that `save_image` wrote."""
+    if not (path / "zarr.json").is_file():
+        return False
+    try:
+        return "darklung" in zarr.open_group(str(path), mode="r").attrs
+    except (KeyError, OSError, ValueError, TypeError):
+        return False
 
 
 def _axis_names(image: Image) -> tuple[str, ...]:
@@ -139,7 +149,9 @@ def _ome(image: Image, name: str) -> dict[str, Any]:
     spatial = AXES[len(image.shape)]
     axes = [{"name": "c", "type": "channel"}, *({"name": a, "type": "space", "unit": "millimeter"} for a in spatial)]
     scale = {"type": "scale", "scale": [1.0, *(1e3 * s for s in image.spacing_m)]}
-    shift = {"type": "translation", "translation": [0.0, *(1e3 * o for o in image.origin_m)]}
+    # The format has no rotation: the origin is told along the array's axes, so that scale and translation fit together.
+    along = np.asarray(image.direction).T @ np.asarray(image.origin_m)
+    shift = {"type": "translation", "translation": [0.0, *(float(1e3 * o) for o in along)]}
     datasets = [{"path": "0", "coordinateTransformations": [scale, shift]}]
     return {
         "version": "0.5",
@@ -155,4 +167,5 @@ def _exact(image: Image) -> dict[str, Any]:
         "spacing_m": list(image.spacing_m),
         "origin_m": list(image.origin_m),
         "frame": image.frame,
+        "direction": [list(row) for row in image.direction],
     }

@@ -1,4 +1,4 @@
-"""What is in a file: arrays with their shapes, types and units, so that a description can be written."""
+"""What is in a file or a folder: arrays with shapes, types, units and places, so that a description can be written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import numpy as np
 
 from darklung.core.checks import DarklungError
 from darklung.io.edf import read_edf
+from darklung.io.images import image_grid, is_own_image
+from darklung.io.volume_file import Place, place_lines
+from darklung.io.volumes import open_volume, volume_kind
 
 SIGNS = {"hdf5": (b"\x89HDF",), "npy": (b"\x93NUMPY",), "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
 _ATTRIBUTES_SHOWN = 6
@@ -19,25 +22,40 @@ _VALUES_SHOWN = 6
 
 
 def describe_file(path: Path) -> str:
-    """Lines that tell the content of an HDF5, npy, npz, TIFF or EDF file.
+    """Lines that tell the content of an HDF5, npy, npz, TIFF or EDF file, or of a volume (`darklung.io.volumes`).
+
+    Of a volume: size, spacing, what its axes run towards, scale and unit of its values, and its scanner's log.
 
     Raises
     ------
     DarklungError
         The file is missing, of another kind, or cannot be read.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DarklungError(f"{path}: no such file")
+    if path.is_dir() or volume_kind(path) not in ("", "tiff"):
+        return _volume(path)
     kind = _kind(path)
     readers = {"hdf5": _hdf5, "npy": _npy, "npz": _npz, "tiff": _tiff, "edf": _edf}
     if kind not in readers:
         raise DarklungError(
-            f"{path}: wanted HDF5, npy, npz, TIFF or EDF; raw binary tells nothing ({path.stat().st_size} bytes)"
+            f"{path}: wanted HDF5, npy, npz, TIFF, EDF or a volume; raw binary tells nothing ({path.stat().st_size} bytes)"
         )
     try:
         return "\n".join([f"{path} ({kind})", *readers[kind](path)])
     except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile) as error:
         raise DarklungError(f"{path}: cannot be read as {kind} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _volume(path: Path) -> str:
+    if is_own_image(path):
+        image = image_grid(path)
+        place = Place(image.spacing_m, image.origin_m, image.direction, image.frame)
+        channels = ", ".join(f"{n} [{u}]" for n, u in zip(image.names, image.units))
+        size = f"  {' × '.join(map(str, image.shape))} {image.data.dtype}; channels {channels}"
+        return "\n".join([f"{path} (OME-Zarr of darklung)", size, *place_lines(place)])
+    found = open_volume(path)
+    return "\n".join([f"{path} ({found.kind})", *found.lines()])
 
 
 def _kind(path: Path) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.checks import DarklungError, check_one_of, check_positive, require
+from darklung.core.orientation import ANATOMY
 from darklung.core.types import Phantom
 from darklung.phantom.body import MATERIALS
 from darklung.phantom.families import MM, draw_anatomy
@@ -31,8 +32,6 @@ TISSUES: Mapping[str, tuple[str, float] | None] = {
     "adipose": ("adipose", 0.95),
     "bone": ("bone", 1.5),
 }
-# Where an axis of the label volume points: (axis of the phantom, sign).
-DIRECTIONS = {"head": (0, 1), "tail": (0, -1), "back": (1, 1), "belly": (1, -1), "left": (2, 1), "right": (2, -1)}
 MARGIN_M = 0.6 * MM
 LEFT, RIGHT = 1, 2
 
@@ -115,8 +114,8 @@ def make_atlas(labels: NDArray, *, voxel_m: float, table: Mapping[int, str], axe
     """
     require(len(axes) == 3, f"axes: wanted three directions, got {tuple(axes)}")
     for name in axes:
-        check_one_of("axes", name, DIRECTIONS)
-    targets = [DIRECTIONS[name] for name in axes]
+        check_one_of("axes", name, ANATOMY)
+    targets = [ANATOMY[name] for name in axes]
     require(len({axis for axis, _ in targets}) == 3, f"axes: wanted one of each pair of directions, got {tuple(axes)}")
     flipped = labels[tuple(slice(None, None, sign) for _, sign in targets)]
     order = [next(k for k, (axis, _) in enumerate(targets) if axis == wanted) for wanted in range(3)]

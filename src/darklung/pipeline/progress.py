@@ -32,7 +32,11 @@ class Pace:
     """
 
     def __init__(
-        self, names: Iterable[str], earlier: Mapping[str, float], workers: int, clock: Callable[[], float] = time.perf_counter
+        self,
+        names: Iterable[str],
+        earlier: Mapping[str, float],
+        workers: int,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._left = Counter(_stage(n) for n in names)
         self._earlier, self._workers, self._clock = dict(earlier), workers, clock

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from darklung.pipeline.record import environment
 from darklung.pipeline.contents import content_hash
+from darklung.pipeline.record import environment
 
 
 def provenance(command: str, inputs: Sequence[Path]) -> dict[str, Any]:

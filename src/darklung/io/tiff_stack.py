@@ -1,0 +1,301 @@
+"""TIFF stacks: a folder of numbered slices, with or without a scanner's log, or one file of many pages."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.checks import DarklungError, require
+from darklung.core.units import parse_quantity
+from darklung.io.skyscan import SkyscanLog, find_log, read_log
+from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, check_fits, one_line
+
+ENDINGS = (".tif", ".tiff")
+# Schemes that cannot blow up beyond what is checked: none, LZW, deflate (two numbers), PackBits.
+_NONE, _LZW, _DEFLATE, _PACKBITS = 1, 5, (8, 32946), 32773
+_DIGITS = re.compile(r"(\d+)")
+_NAMES_SHOWN = 6
+# Its warnings about odd files would stand beside the one line that an error gets.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def open_slices(folder: Path, *, pattern: str = "", log: Path | None = None) -> VolumeFile:
+    """Check a folder of TIFF slices: names, numbers, sizes, types, and the scanner's log where there is one.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        Of the slices' names, such as ``"scan_rec*.tif"``, where the folder holds more than one series.
+    log : Path, optional
+        The scanner's log; searched for in the folder.
+
+    Raises
+    ------
+    DarklungError
+        Names without numbers or with two that vary, missing slices (by name), mixed sizes or types, files of several
+        pages, a log that tells another size or other slices.
+    """
+    found = log or find_log(folder)
+    told = read_log(found) if found else None
+    names = [p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.is_file() and not p.name.startswith(".")]
+    # NRecon leaves a picture of the scan named ..._spr.tif between the slices.
+    files = [p for p in names if (fnmatch(p.name, pattern) if pattern else not p.stem.lower().endswith("_spr"))]
+    require(bool(files), f"{folder}: no TIFF slices" + (f" named {pattern!r}" if pattern else ""))
+    numbered = _numbered(folder, files)
+    ordered = [path for _, path in numbered]
+    first = _same_pages(ordered)
+    shape = (len(ordered), *first[0])
+    if told:
+        _check_log(told, [n for n, _ in numbered], shape)
+    return VolumeFile(
+        name=str(folder),
+        kind="TIFF slices" + (" with a SkyScan log" if told else ""),
+        shape=shape,
+        dtype=first[1],
+        read=lambda: _read_slices(ordered, shape, first[1]),
+        place=Place((told.pixel_m * told.step, told.pixel_m, told.pixel_m)) if told else None,
+        notes=_notes(told, first[1]) if told else (),
+    )
+
+
+def open_pages(path: Path) -> VolumeFile:
+    """Check a TIFF file of many pages, one a slice. The spacing is read where ImageJ wrote it.
+
+    Raises
+    ------
+    DarklungError
+        One page only, pages of different size or type, colours, or a compression that is not read.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path, is_ome=False) as file:
+            return _pages(path, file)
+    except DarklungError:
+        raise
+    except _errors() as error:
+        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+
+
+def grey_scale(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Slope and intercept of attenuation in the log's own scale: its range is spread over the range of whole numbers.
+
+    Raises
+    ------
+    DarklungError
+        The log tells no range, or slices that are no whole numbers.
+    """
+    require(dtype.kind == "u", f"{log.path}: grey: the log's range belongs to whole numbers >= 0, the slices hold {dtype}")
+    if log.grey_range is None:
+        raise DarklungError(f"{log.path}: grey: has no Minimum and Maximum for CS to Image Conversion")
+    low, high = log.grey_range
+    return (high - low) / float(np.iinfo(dtype).max), low
+
+
+def _numbered(folder: Path, files: Sequence[Path]) -> list[tuple[int, Path]]:
+    """Files in the order of the one number in their names that varies, none missing."""
+    parts = {path: _DIGITS.split(path.stem) for path in files}
+    texts = {tuple(p[::2]) for p in parts.values()}
+    kinds = sorted({_DIGITS.sub("#", p.name) for p in files})
+    told = ", ".join(kinds[:_NAMES_SHOWN])
+    require(len(texts) == 1, f"{folder}: wanted the slices of one series, found {told}; choose with series: 'NAME*.tif'")
+    columns = list(zip(*(p[1::2] for p in parts.values())))
+    varying = [n for n, column in enumerate(columns) if len({int(v) for v in column}) > 1]
+    if len(files) == 1 and columns:
+        varying = [len(columns) - 1]
+    require(len(varying) == 1, f"{folder}: wanted one number that counts the slices in names like {files[0].name}, "
+            f"found {len(varying)}; choose with series: 'NAME*.tif'")  # fmt: skip
+    numbered = sorted((int(parts[path][2 * varying[0] + 1]), path) for path in files)
+    numbers = np.array([n for n, _ in numbered])
+    gaps = np.diff(numbers)
+    twice = [path.name for n in np.flatnonzero(gaps == 0)[:1] for _, path in numbered[n : n + 2]]
+    require(not twice, f"{folder}: two slices with one number: {' and '.join(twice)}")
+    if len(gaps) and (gaps != gaps.min()).any():
+        _missing(folder, numbered, int(gaps.min()))
+    return numbered
+
+
+def _missing(folder: Path, numbered: list[tuple[int, Path]], step: int) -> None:
+    have = {n for n, _ in numbered}
+    first, last = numbered[0][0], numbered[-1][0]
+    even = all((n - first) % step == 0 for n in have)
+    require(even, f"{folder}: the slices' numbers are not evenly spaced between {first} and {last}")
+    count = (last - first) // step + 1 - len(have)
+    absent = []
+    for number in range(first, last, step):
+        if number not in have:
+            absent.append(str(number))
+        if len(absent) == _NAMES_SHOWN:
+            break
+    more = ", ..." if count > len(absent) else ""
+    raise DarklungError(f"{folder}: {count} slice(s) missing between {first} and {last}: {', '.join(absent)}{more}")
+
+
+def _same_pages(files: Sequence[Path]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type that all files have."""
+    first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+    for path in files:
+        with _opened(path) as file:
+            require(len(file.pages) == 1, f"{path}: wanted one slice a file, got {len(file.pages)} pages")
+            page = _checked(path, file.pages[0])
+        first = first or page
+        require(page[0] == first[0], f"{path}: shape {page[0]}, but {files[0].name} has {first[0]}")
+        require(page[1] == first[1], f"{path}: {page[1]}, but {files[0].name} has {first[1]}")
+    require(first is not None, "TIFF slices: no file")
+    return first  # type: ignore[return-value]
+
+
+def _checked(path: Path, page: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of a page that can be read: grey, complete, in a scheme that cannot blow up."""
+    try:
+        shape, dtype = tuple(int(n) for n in page.shape), np.dtype(page.dtype)
+        grey = len(shape) == 2 and int(page.samplesperpixel) == 1 and page.photometric.name == "MINISBLACK"
+        require(grey, f"{path}: wanted a grey slice (row, col), got {page.photometric.name} of shape {shape}")
+        require(dtype.kind in "uif", f"{path}: wanted whole or real numbers, got {dtype}")
+        scheme, size = int(page.compression), path.stat().st_size
+        require(scheme in (_NONE, _LZW, *_DEFLATE, _PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
+        ends = max((int(o) + int(n) for o, n in zip(page.dataoffsets, page.databytecounts)), default=0)
+        require(0 < ends <= size, f"{path}: truncated: {size} bytes, but the slice ends at {ends}")
+        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        check_fits(str(path), wanted, sum(map(int, page.databytecounts)), packed=scheme != _NONE)
+    except DarklungError:
+        raise
+    except _errors() as error:
+        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+    return shape, dtype
+
+
+def _read_slices(files: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    volume = np.empty(shape, dtype)
+    for into, path in zip(volume, files):
+        with _opened(path) as file:
+            into[...] = _page_values(path, file.pages[0])
+    return volume
+
+
+def _page_values(path: Path, page: Any) -> NDArray[Any]:
+    if int(page.compression) in _DEFLATE:
+        _check_deflate(path, page)
+    try:
+        return np.asarray(page.asarray())
+    except _errors() as error:
+        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+
+
+def _check_deflate(path: Path, page: Any) -> None:
+    """A strip may not unpack to more than it has room for, before anything unpacks it whole."""
+    most = int(np.prod(page.chunks, dtype=object)) * np.dtype(page.dtype).itemsize
+    with path.open("rb") as file:
+        for offset, count in zip(page.dataoffsets, page.databytecounts):
+            file.seek(offset)
+            unpacked = zlib.decompressobj().decompress(file.read(count), most + 1)
+            require(len(unpacked) <= most, f"{path}: a strip unpacks to more than its {most} bytes")
+
+
+def _pages(path: Path, file: Any) -> VolumeFile:
+    told = (file.imagej_metadata or {}) if file.is_imagej else {}
+    pages, count = list(file.pages), len(file.pages)
+    shape, dtype = _checked(path, pages[0])
+    for number, page in enumerate(pages):
+        require(_checked(path, page) == (shape, dtype), f"{path}: page {number} has another size or type than the first")
+    images = int(told.get("images", count))
+    # ImageJ writes large stacks as one page with all slices behind it.
+    in_one = count == 1 and images > 1
+    if in_one:
+        held = path.stat().st_size - int(pages[0].dataoffsets[0])
+        check_fits(str(path), images * int(np.prod(shape)) * dtype.itemsize, held, packed=False)
+    depth = images if in_one else count
+    require(depth > 1, f"{path}: wanted a stack, got one slice; give the folder of the slices")
+    several = [k for k in ("channels", "frames") if int(told.get(k, 1)) > 1]
+    require(not several, f"{path}: wanted one volume, ImageJ tells {', '.join(f'{told[k]} {k}' for k in several)}")
+    whole = (depth, *shape)
+    return VolumeFile(
+        name=str(path),
+        kind="TIFF stack",
+        shape=whole,
+        dtype=dtype,
+        read=lambda: _read_pages(path, whole, dtype, in_one=in_one),
+        place=_imagej_place(told, pages[0]),
+    )
+
+
+def _read_pages(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, in_one: bool) -> NDArray[Any]:
+    volume = np.empty(shape, dtype)
+    with _opened(path) as file:
+        if in_one:
+            start = int(file.pages[0].dataoffsets[0])
+            order = dtype.newbyteorder(file.byteorder)
+            return np.fromfile(path, order, int(np.prod(shape)), offset=start).reshape(shape).astype(dtype)
+        for into, page in zip(volume, file.pages):
+            into[...] = _page_values(path, page)
+    return volume
+
+
+def _imagej_place(told: dict[str, Any], page: Any) -> Place | None:
+    """Spacing that ImageJ wrote: slices in `unit`, pixels as a resolution in 1/unit."""
+    unit = str(told.get("unit", "")).replace("\\u00B5m", "um").replace("micron", "um")
+    tags = [page.tags.get(name) for name in ("YResolution", "XResolution")]
+    if "spacing" not in told or not unit or None in tags:
+        return None
+    try:
+        metres = parse_quantity(f"1 {unit}", "length")
+        per_pixel = [tag.value[1] / tag.value[0] for tag in tags if tag is not None]
+        spacing = [float(told["spacing"]) * metres, *(p * metres for p in per_pixel)]
+    except (DarklungError, ZeroDivisionError, TypeError, ValueError):
+        return None
+    return Place(tuple(spacing)) if all(np.isfinite(s) and s > 0 for s in spacing) else None
+
+
+def _check_log(log: SkyscanLog, numbers: list[int], shape: tuple[int, ...]) -> None:
+    size = (log.rows, log.cols)
+    require(size == shape[1:], f"{log.path}: tells slices of {size} (rows, cols), the files have {shape[1:]}")
+    found = (numbers[0], numbers[-1])
+    same = found == (log.first, log.last)
+    require(same, f"{log.path}: tells sections {log.first} to {log.last}, the files are {found[0]} to {found[1]}")
+
+
+def _notes(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[str, ...]:
+    notes = [f"log {log.path.name}", *log.told]
+    if log.voltage_kv is not None:
+        notes.append(f"voltage: {log.voltage_kv:g} kV")
+    if log.exposure_s is not None:
+        notes.append(f"exposure: {1e3 * log.exposure_s:g} ms")
+    if log.grey_range is not None and dtype.kind == "u":
+        notes.append(f"grey: log would give {log.grey_range[0]:g} to {log.grey_range[1]:g} (no unit told)")
+    return tuple(notes)
+
+
+class _opened:
+    """A TIFF file without what its text may refer to elsewhere; mistakes in it are told in one line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Any:
+        import tifffile
+
+        try:
+            self._file = tifffile.TiffFile(self._path, is_ome=False)
+        except _errors() as error:
+            raise DarklungError(f"{self._path}: cannot be read as TIFF ({one_line(error)})") from error
+        return self._file
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    """Whatever tifffile raises on a broken file."""
+    import tifffile
+
+    return (*READ_ERRORS, tifffile.TiffFileError, struct.error, AttributeError, ArithmeticError, MemoryError)

@@ -1,0 +1,351 @@
+"""Volumes of other programs and scanners, and labels on their grids; which formats: `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.grey import ARBITRARY, HOUNSFIELD
+from darklung.core.orientation import ANATOMICAL, named_direction
+from darklung.core.resample import reorient_like, resample
+from darklung.core.types import Image
+from darklung.io import dicom, foreign_zarr, metaimage, nifti, nrrd, tiff_stack
+from darklung.io.description import resolve_path
+from darklung.io.documents import Document, Energy, Length
+from darklung.io.images import is_own_image, load_image
+from darklung.io.skyscan import find_log, read_log
+from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, one_line, read_packed
+from darklung.physics.grey import attenuation_scale, hounsfield_scale
+
+FRAMES = (ANATOMICAL, "scanner")
+# Unit in a file -> unit inside and the factor to it.
+UNITS = {
+    "1/m": ("1/m", 1.0),
+    "1/cm": ("1/m", 1e2),
+    "1/mm": ("1/m", 1e3),
+    HOUNSFIELD: (HOUNSFIELD, 1.0),
+    ARBITRARY: (ARBITRARY, 1.0),
+    "1": ("1", 1.0),
+}
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+FORMATS = "NIfTI, NRRD, MetaImage, TIFF, or a folder of DICOM, TIFF slices or OME-Zarr"
+_START_BYTES = 600
+
+
+class TwoMaterials(Document):
+    """Mean grey values of two materials in the volume, and the energy at which their attenuation is taken.
+
+    Without an energy, air and water give Hounsfield units.
+    """
+
+    materials: dict[str, float]
+    energy: Energy | None = None
+
+
+class VolumeOptions(Document):
+    """What the files of a volume do not say, or say wrongly: what is declared here wins.
+
+    Parameters
+    ----------
+    channel : str
+        Name of the channel.
+    unit : str, optional
+        Of the numbers in the file: one of `UNITS`. By default what the format says, else "a.u.".
+    grey : "log" or TwoMaterials, optional
+        What grey values mean: the range of the scanner's log, or two materials. Otherwise they stay as they are.
+    spacing : length, or three, optional
+        Between slices, rows and columns, such as ``"105 um"``.
+    axes : three names, optional
+        What slices, rows and columns run towards: of head, tail, back, belly, left, right, or z, -z, y, -y, x, -x.
+    frame : "LPS" or "scanner", optional
+        Whether the file's coordinates are the animal's.
+    series : str
+        Which, where there are several: a DICOM series, a pattern of slice names, a channel of an OME-Zarr image.
+    log : str, optional
+        The scanner's log, where it does not lie beside the slices.
+    missing : float, optional
+        Stored number that stands for no value, such as 0 outside the field of view; it becomes NaN.
+    """
+
+    channel: Annotated[str, Field(min_length=1, pattern=r"^\S+$")] = "attenuation"
+    unit: Literal["1/m", "1/cm", "1/mm", "HU", "a.u.", "1"] | None = None
+    grey: Literal["log"] | TwoMaterials | None = None
+    spacing: Length | tuple[Length, Length, Length] | None = None
+    axes: tuple[str, str, str] | None = None
+    frame: Literal["LPS", "scanner"] | None = None
+    series: str = ""
+    log: str | None = None
+    missing: float | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Any:
+        if self.axes is not None:
+            _, anatomical = named_direction("axes", self.axes)
+            if self.frame is not None and anatomical != (self.frame == ANATOMICAL):
+                raise ValueError(f"frame: {self.frame} does not go with axes towards {', '.join(self.axes)}")
+        spacing = self.spacing if isinstance(self.spacing, tuple) else (self.spacing or 1.0,)
+        if min(spacing) <= 0:
+            raise ValueError(f"spacing: wanted > 0, got {min(spacing)} m")
+        if self.grey is not None and self.unit is not None:
+            raise ValueError("unit: is given by grey; leave one out")
+        return self
+
+
+class VolumeDescription(VolumeOptions):
+    """A volume with its options, and labels and a region on its grid; paths are relative to the description."""
+
+    volume: str
+    labels: str | None = None
+    region: str | None = None
+    resample_labels: bool = False
+
+
+NOTHING_DECLARED = VolumeOptions()
+
+
+def read_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Image:
+    """Read a volume as an `Image` with one channel, float32, on its own grid (direction and frame kept).
+
+    An OME-Zarr image of this package keeps all its channels as they are.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or the folder of slices or of an OME-Zarr image.
+    options : VolumeOptions
+
+    Raises
+    ------
+    DarklungError
+        In one line: not a volume that is read here, broken or incomplete files, no spacing, a grey scale that does not fit.
+    """
+    if is_own_image(path):
+        require(options == NOTHING_DECLARED, f"{path}: an image of darklung says everything itself; options do not apply")
+        return load_image(path)
+    found = _placed(open_volume(path, options=options), options)
+    slope, intercept, unit = _scale(found, options)
+    data = _scaled(found.name, found.stored(), slope, intercept, options.missing)
+    place = found.place
+    if place is None:
+        raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
+    channel = found.channel if found.channel and options.channel == NOTHING_DECLARED.channel else options.channel
+    return Image(data[None], (channel,), (unit,), place.spacing_m, place.origin_m, place.frame, place.direction)
+
+
+def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> VolumeFile:
+    """Check a volume's header without reading its voxels.
+
+    Raises
+    ------
+    DarklungError
+        As `read_volume`.
+    """
+    kind = volume_kind(path)
+    require(kind != "", f"{path}: wanted a volume ({FORMATS})" if path.exists() else f"{path}: no such file or folder")
+    log = Path(options.log) if options.log else None
+    openers = {
+        "zarr": lambda: foreign_zarr.open_zarr(path, channel=options.series),
+        "dicom": lambda: dicom.open_dicom(path, series=options.series),
+        "slices": lambda: tiff_stack.open_slices(path, pattern=options.series, log=log),
+        "tiff": lambda: tiff_stack.open_pages(path),
+        "nifti": lambda: nifti.open_nifti(path),
+        "nrrd": lambda: nrrd.open_nrrd(path),
+        "metaimage": lambda: metaimage.open_metaimage(path),
+    }
+    try:
+        return openers[kind]()
+    except DarklungError:
+        raise
+    except READ_ERRORS as error:
+        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def volume_kind(path: Path) -> str:
+    """By content: "zarr", "dicom", "slices", "tiff", "nifti", "nrrd" or "metaimage"; empty where it is no volume.
+
+    Raises
+    ------
+    DarklungError
+        One DICOM file of a series, whose folder is wanted, or a folder of DICOM and TIFF files.
+    """
+    if path.is_dir():
+        return _folder_kind(path)
+    if not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+            file.seek(0)
+            if start.startswith(nifti.GZIP):
+                return "nifti" if nifti.is_nifti(bytes(read_packed(file, 352, str(path), short=True))) else ""
+    except READ_ERRORS as error:
+        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
+    require(start[128:132] != b"DICM", f"{path}: is one DICOM file; give the folder of the series")
+    if start.startswith(b"NRRD"):
+        return "nrrd"
+    if start.startswith(_TIFF):
+        return "tiff"
+    return "nifti" if nifti.is_nifti(start) else "metaimage" if metaimage.is_metaimage(start) else ""
+
+
+def _folder_kind(path: Path) -> str:
+    if foreign_zarr.is_zarr(path):
+        return "zarr"
+    files = [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
+    dicoms = any(dicom.is_dicom(p) for p in files if p.suffix.lower() not in tiff_stack.ENDINGS)
+    slices = any(p.suffix.lower() in tiff_stack.ENDINGS for p in files)
+    require(not (dicoms and slices), f"{path}: holds DICOM and TIFF files; keep one of them in the folder")
+    return "dicom" if dicoms else "slices" if slices else ""
+
+
+def read_labels(
+    path: Path, *, like: Image, options: VolumeOptions = NOTHING_DECLARED, resample_labels: bool = False
+) -> NDArray[Any]:
+    """Whole numbers of a label volume on the grid of an image.
+
+    Labels whose axes are stored in another order or sense are turned; their voxels must be those of the image. Slices
+    without a spacing of their own have the image's grid where their shape is the same.
+
+    Parameters
+    ----------
+    path : Path
+    like : Image
+    options : VolumeOptions
+    resample_labels : bool
+        Take the nearest label where the grids differ, 0 outside; otherwise other grids are refused.
+
+    Returns
+    -------
+    (*spatial) integer array
+
+    Raises
+    ------
+    DarklungError
+        As `read_volume`; values that are no whole numbers; another grid, in a line that says what differs.
+    """
+    if is_own_image(path):
+        labels = load_image(path)
+        require(len(labels.names) == 1, f"{path}: wanted one channel of labels, got {', '.join(labels.names)}")
+    else:
+        found = open_volume(path, options=options)
+        if found.place is None and options.spacing is None and options.axes is None:
+            require(found.shape == like.shape, f"{path}: labels of shape {found.shape}, the volume has {like.shape}")
+            found = replace(found, place=Place(like.spacing_m, like.origin_m, like.direction, like.frame))
+        framed = options.model_copy(update={"frame": _known_frame(like.frame)}) if options.frame is None else options
+        found = _placed(found, framed if options.axes is None else options)
+        place = found.place
+        if place is None:
+            raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
+        stored = (
+            found.stored() if (found.slope, found.intercept) == (1, 0) else found.slope * found.stored() + found.intercept
+        )
+        labels = Image(stored[None], ("label",), ("1",), place.spacing_m, place.origin_m, place.frame, place.direction)
+        labels = replace(labels, frame=like.frame) if labels.frame != ANATOMICAL != like.frame else labels
+    whole = labels.with_data(_whole(str(path), labels.data), ("label",), ("1",))
+    turned = reorient_like(whole, like)
+    differs = like.grid_difference(turned, tolerance=0.05)
+    if not differs:
+        return turned.data[0]
+    require(resample_labels, f"{path}: labels and volume differ in {differs}; resample them if that is meant")
+    return resample(whole, like=like, method="nearest").data[0]
+
+
+def read_region(
+    path: Path, *, like: Image, options: VolumeOptions = NOTHING_DECLARED, resample_labels: bool = False
+) -> NDArray[np.bool_]:
+    """Where a label volume is not 0, on the grid of an image; see `read_labels`."""
+    return np.asarray(read_labels(path, like=like, options=options, resample_labels=resample_labels) != 0)
+
+
+def read_described(
+    description: VolumeDescription, path: Path
+) -> tuple[Image, NDArray[Any] | None, NDArray[np.bool_] | None]:
+    """Image, labels and region of the description that lies in the file `path`."""
+    options = VolumeOptions(**{name: getattr(description, name) for name in VolumeOptions.model_fields})
+    if options.log:
+        options = options.model_copy(update={"log": str(resolve_path(options.log, path))})
+    image = read_volume(resolve_path(description.volume, path), options=options)
+    how: dict[str, Any] = {"like": image, "resample_labels": description.resample_labels}
+    labels = read_labels(resolve_path(description.labels, path), **how) if description.labels else None
+    region = read_region(resolve_path(description.region, path), **how) if description.region else None
+    return image, labels, region
+
+
+def _known_frame(frame: str) -> str:
+    return ANATOMICAL if frame == ANATOMICAL else "scanner"
+
+
+def _placed(found: VolumeFile, options: VolumeOptions) -> VolumeFile:
+    """What is declared of the grid wins over what the file says."""
+    place = found.place
+    if options.spacing is not None:
+        spacing = options.spacing if isinstance(options.spacing, tuple) else (options.spacing,) * 3
+        place = replace(place, spacing_m=spacing, origin_m=()) if place else Place(spacing)
+    if options.axes is not None:
+        require(place is not None, f"{found.name}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
+        direction, anatomical = named_direction("axes", options.axes)
+        frame = ANATOMICAL if anatomical else "scanner"
+        place = replace(place, origin_m=(), direction=direction, frame=frame) if place else None
+    elif options.frame is not None and place is not None:
+        known = place.frame == ANATOMICAL or options.frame != ANATOMICAL
+        require(known, f"{found.name}: frame: says nothing of anatomy; declare its axes (axes: [head, back, left])")
+        place = place.in_frame(options.frame)
+    return replace(found, place=place)
+
+
+def _scale(found: VolumeFile, options: VolumeOptions) -> tuple[float, float, str]:
+    """Slope, intercept and unit of the values, from the stored numbers."""
+    if options.grey == "log":
+        log = Path(options.log) if options.log else find_log(Path(found.name)) if Path(found.name).is_dir() else None
+        if log is None:
+            raise DarklungError(f"{found.name}: grey: there is no scanner's log beside it")
+        return (*tiff_stack.grey_scale(read_log(log), found.dtype), ARBITRARY)
+    if isinstance(options.grey, TwoMaterials):
+        slope, intercept, unit = _materials_scale(options.grey)
+        return slope * found.slope, slope * found.intercept + intercept, unit
+    unit, factor = UNITS[check_one_of(f"{found.name}: unit", options.unit or found.unit, UNITS)]
+    return factor * found.slope, factor * found.intercept, unit
+
+
+def _materials_scale(grey: TwoMaterials) -> tuple[float, float, str]:
+    greys: Mapping[str, float] = grey.materials
+    if grey.energy is None:
+        return (*hounsfield_scale(greys), HOUNSFIELD)
+    return (*attenuation_scale(greys, energy_kev=grey.energy), "1/m")
+
+
+def _scaled(name: str, stored: NDArray[Any], slope: float, intercept: float, missing: float | None) -> NDArray[np.float32]:
+    """float32 values slice by slice; NaN where the stored number stands for none."""
+    values = np.empty(stored.shape, dtype=np.float32)
+    for into, part in zip(values, stored):
+        with np.errstate(over="ignore"):
+            into[...] = part if (slope, intercept) == (1.0, 0.0) else part.astype(np.float64) * slope + intercept
+        if missing is not None:
+            into[part == missing] = np.nan
+        infinite = int(np.isinf(into).sum())
+        require(infinite == 0, f"{name}: {infinite} values of a slice are infinite")
+    return values
+
+
+def _whole(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Labels as whole numbers, refused where they are not."""
+    if values.dtype == bool or values.dtype.kind in "ui":
+        return values.astype(np.uint8) if values.dtype == bool else values
+    fits = (
+        bool(np.isfinite(values).all()) and bool((values == np.round(values)).all()) and float(np.abs(values).max()) < 2**31
+    )
+    require(fits, f"{name}: wanted labels, whole numbers, got values such as {_odd(values)}")
+    return values.astype(np.int32)
+
+
+def _odd(values: NDArray[Any]) -> str:
+    flat = values.ravel()
+    wrong = ~np.isfinite(flat) | (flat != np.round(flat)) | (np.abs(flat) >= 2**31)
+    return f"{flat[wrong][0]:g}"
