@@ -73,7 +73,7 @@ def make_case(context: Context) -> None:
         lesions=part.lesions,
         shams=part.shams,
         greatest_thickness_m=part.thickness,
-        psf_fwhm_m=part.blur,
+        blur_m=part.blur,
         edge_m=part.edge,
     )
     lobe = RadiographLobe(copy["lobe"], copy["animal"], read_lobe(context.files["lobe"], pixel_m=part.pixel))

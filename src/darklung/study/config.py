@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Length, read_document, validate
+from darklung.physics.lung import LESIONS
+from darklung.study.classes import LesionNames
 from darklung.study.scanner import Count, EffectsPart, Fraction, InstrumentPart, ScanPart
 from darklung.tomo.methods import find_method
 
@@ -21,7 +23,7 @@ class CohortPart(Document):
     test_animals: int = Field(6, ge=0, description="held-out animals of the test variant")
     variant: str = Field("A", description="phantom family of the training animals")
     test_variant: str = Field("B", description="phantom family of the held-out animals")
-    tissues: tuple[str, ...] = Field(("solid", "filled", "papillary", "lepidic"), description="lesion classes")
+    tissues: LesionNames = Field(tuple(LESIONS), description="lesion classes")
     diameter: tuple[Length, Length] = Field((0.5e-3, 3e-3), description="smallest and largest lesion")
     lesions: tuple[int, int] = Field((1, 4), description="fewest and most lesions of an animal that has any")
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
@@ -296,12 +298,12 @@ class InsertionPart(Document):
     """Synthetic tumours in measured radiographs, and what is assumed about the measured lobes."""
 
     versions: Count = Field(6, description="copies of each lobe, each with its own lesions")
-    tissues: tuple[str, ...] = Field(("solid", "partly_filled"), description="lesion classes")
+    tissues: LesionNames = Field(("solid", "filled"), description="lesion classes")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest lesion")
     lesions: tuple[int, int] = Field((0, 2), description="fewest and most lesions of a copy")
     shams: tuple[int, int] = Field((1, 1), description="fewest and most sham insertions in a copy")
     thickness: Length = Field(3e-3, description="assumed thickness of a lobe where it attenuates most")
-    blur: Length = Field(1e-4, description="assumed full width at half maximum of the detector's point spread")
+    blur: Length = Field(4.25e-5, ge=0, description="assumed standard deviation of the detector's point spread")
     edge: Length = Field(7.5e-5, description="distance that a lesion keeps from the lobe's edge")
     pixel: Length = Field(7.5e-5, gt=0, description="detector pixel; the files do not say it")
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pydantic import Field, model_validator
 
 from darklung.io.documents import Document, Length
+from darklung.physics.lung import INSERTABLE_MIMICS, LESIONS
+from darklung.study.classes import LesionNames, MimicNames
 
 
 class InsertOptions(Document):
     """What is put into each copy, and what is assumed."""
 
-    classes: tuple[str, ...] = Field(
-        ("solid", "filled", "papillary", "lepidic"), description="lesion classes, dealt in turn"
-    )
+    classes: LesionNames = Field(tuple(LESIONS), description="lesion classes, dealt in turn")
     lesions: int = Field(1, ge=0, le=200, description="lesions in each copy")
-    mimic_classes: tuple[str, ...] = Field(("atelectasis", "pneumonia", "emphysema"), description="mimics, dealt in turn")
+    mimic_classes: MimicNames = Field(tuple(INSERTABLE_MIMICS), description="mimics, dealt in turn")
     mimics: int = Field(0, ge=0, le=200, description="mimics in each copy")
     shams: int = Field(0, ge=0, le=200, description="shams in each copy")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest")
