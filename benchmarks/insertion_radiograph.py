@@ -20,6 +20,7 @@ from darklung.insert.lobes import RadiographLobe
 from darklung.insert.radiograph import InsertionSettings, RadiographInsertion, make_case
 from darklung.phantom.grid import Grid, fractal_noise
 from darklung.physics.instrument import make_instrument
+from darklung.physics.lung import HEALTHY, LESIONS
 from darklung.physics.materials import delta
 from darklung.physics.scattering import two_phase
 from darklung.retrieve.stepping import retrieve
@@ -28,8 +29,7 @@ from darklung.simulate.scan import simulate_scan
 from insertion import Pulls, together
 
 MONOCHROMATIC = make_instrument(low_kev=69.9, high_kev=70.1, bins=1)
-DELTA, XI_M = float(delta("soft_tissue", 1.05, 70.0)), MONOCHROMATIC.reference_correlation_length_m
-CLASSES_2D = ("solid", "partly_filled", "papillary", "lepidic")
+DELTA, XI_M = float(delta("soft_tissue", HEALTHY.tissue_density, 70.0)), MONOCHROMATIC.reference_correlation_length_m
 SLAB_PIXEL_M, SLAB_M = 75e-6, 3e-3  # a lobe of even thickness, as measured ones are assumed
 SLAB_COUNTS = 2e5
 
@@ -40,8 +40,8 @@ def slab(pixels: int, put: RadiographInsertion | None = None, *, seed: int = 0) 
     shape = (pixels * FINE, round(SLAB_M / voxel), pixels * FINE)
     z, y, x = (centred_axis(n, voxel) for n in shape)
     texture = np.exp(np.float32(0.1) * fractal_noise(Grid(voxel, z, y, x), seed, "slab", (1e-3, 0.5e-3), 0.8))
-    fraction = np.clip(0.3 * texture, 0.05, 0.9)
-    surface = np.float32(6.5e4) * texture**0.4
+    fraction = np.clip(HEALTHY.tissue_fraction * texture, 0.05, 0.9)
+    surface = np.float32(HEALTHY.interface_density_per_m) * texture**0.4
     if put is not None:
         body = put.body.voxels(SLAB_PIXEL_M)
         half = len(body) // 2
@@ -87,7 +87,7 @@ def radiograph_pulls(seed: int, tissue: str, pixels: int = 52) -> dict[str, Pull
     names = ("transmission", "visibility_ratio", "flat_visibility")
     image = Image(maps, names, ("1",) * 3, (SLAB_PIXEL_M,) * 2, frame="detector")
     lobe = RadiographLobe(f"slab-{seed}", "slab", image, np.full((pixels, pixels), SLAB_M))
-    settings = InsertionSettings(diameter_m=(0.9e-3, 1.4e-3), psf_fwhm_m=0.0, noise="photons")
+    settings = InsertionSettings(diameter_m=(0.9e-3, 1.4e-3), blur_m=0.0, noise="photons")
     case = make_case(lobe, settings=settings, seed=seed, version=0, wanted=[("lesion", tissue)])
     truth = slab_maps(slab(pixels, case.insertions[0], seed=seed), seed, noise=False)
     inside = case.path_m > 2e-4
@@ -107,7 +107,7 @@ def radiograph_pulls(seed: int, tissue: str, pixels: int = 52) -> dict[str, Pull
 
 def print_radiograph(lesions: int) -> None:
     """Pulls of the radiograph's route, all classes."""
-    parts = [radiograph_pulls(300 + k, CLASSES_2D[k % len(CLASSES_2D)]) for k in range(lesions)]
+    parts = [radiograph_pulls(300 + k, tuple(LESIONS)[k % len(tuple(LESIONS))]) for k in range(lesions)]
     print(f"\n{lesions} lesions in radiographs of {SLAB_M * 1e3:g} mm of lung, {SLAB_PIXEL_M * 1e6:g} um pixels")
     for name in parts[0]:
         print(together([p[name] for p in parts]).line(name))

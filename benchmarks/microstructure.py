@@ -15,17 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from darklung.phantom.realisation import Microstructure, dark_field_of, measure, realise_sheets
-from darklung.phantom.subject import TISSUE_DENSITY
+from darklung.physics.lung import CLASSES, HEALTHY
 from darklung.physics.materials import delta
 from darklung.physics.scattering import two_phase
 
 VOXEL_M, SHIFT, ENERGY_KEV = 1.5e-6, 2, 70.0
+CLASSES_SHOWN = ("emphysema", "lepidic", "papillary", "filled")
+SHOWN = {"healthy": HEALTHY, **{name: CLASSES[name].medium(HEALTHY) for name in CLASSES_SHOWN}}
 KINDS = {  # φ and S_V [1/cm]
-    "healthy": (0.29, 650),
-    "emphysema": (0.20, 420),
-    "lepidic": (0.47, 490),
-    "papillary": (0.60, 400),
-    "filled": (0.80, 240),
+    **{name: (round(m.tissue_fraction, 3), round(m.interface_density_per_m / 100)) for name, m in SHOWN.items()},
     "healthy, P14": (0.25, 802),
 }
 
@@ -33,7 +31,7 @@ KINDS = {  # φ and S_V [1/cm]
 def rows(kind: str, seeds: int, voxels: int) -> tuple[np.ndarray, Microstructure]:
     """(seed, number) of φ, S_V /cm, chord um, chord by formula um, ε over the two-phase formula; and one realisation."""
     fraction, surface = KINDS[kind]
-    contrast = float(delta("soft_tissue", TISSUE_DENSITY, ENERGY_KEV))
+    contrast = float(delta("soft_tissue", HEALTHY.tissue_density, ENERGY_KEV))
     model = float(two_phase(fraction, 100 * surface, contrast, ENERGY_KEV, SHIFT * VOXEL_M))
     found = []
     for seed in range(seeds):

@@ -26,10 +26,11 @@ import numpy as np
 from darklung.phantom.describe import describe_insertions, describe_mouse
 from darklung.phantom.families import FAMILIES, draw_anatomy
 from darklung.phantom.grid import make_grid
-from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest
+from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
 from darklung.phantom.thorax import build_thorax
 from darklung.phantom.trees import grow_lung_trees
+from darklung.physics.lung import LESIONS, MIMICS
 from darklung.physics.materials import linear_attenuation
 
 # name -> lowest, highest, and what was published

@@ -23,9 +23,10 @@ import numpy as np
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Phantom, Scan
 from darklung.physics.instrument import Instrument
+from darklung.physics.lung import HEALTHY, LESIONS, Medium
 from darklung.simulate import scan as simulation
 from darklung.simulate.effects import Detector, Effects, Stability
-from darklung.simulate.plan import LESION_M, LESIONS, mouse_slice, plan_scan
+from darklung.simulate.plan import LESION_M, mouse_slice, plan_scan
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.study.protocols import read_protocol
@@ -222,16 +223,21 @@ def plan_beside_simulation() -> None:
     instrument, protocol = mission()
     plan = plan_scan(instrument=instrument, protocol=protocol, pixel_m=VOXEL_M)
 
-    def scanned(nodule: tuple[float, float] | None, rows: int, noise: bool):  # type: ignore[no-untyped-def]
+    def scanned(nodule: Medium, rows: int, noise: bool):  # type: ignore[no-untyped-def]
         return simulate_scan(
-            stack(mouse_slice(VOXEL_M, nodule), rows), instrument=instrument, protocol=protocol, seed=10, noise=noise
+            stack(mouse_slice(VOXEL_M, HEALTHY, nodule), rows),
+            instrument=instrument,
+            protocol=protocol,
+            seed=10,
+            noise=noise,
         )
 
     def image(maps: tuple[np.ndarray, ...], geometry: ParallelGeometry) -> list[np.ndarray]:
         return [fbp(m.mean(axis=0).astype(np.float32), geometry) for m in maps[:2]]
 
-    noisy = scanned(None, 48, True)
-    clean = {name: scanned(nodule, 1, False) for name, nodule in {"healthy": None, **LESIONS}.items()}
+    noisy = scanned(HEALTHY, 48, True)
+    media = {"healthy": HEALTHY, **{name: one.medium(HEALTHY) for name, one in LESIONS.items()}}
+    clean = {name: scanned(nodule, 1, False) for name, nodule in media.items()}
     exact, measured = retrieved(clean["healthy"]), retrieved(noisy)
     cols = noisy.geometry.cols
     noise = [float(np.sqrt(volume.var(axis=0, ddof=1)[core(cols)].mean())) for volume in image(measured, noisy.geometry)]

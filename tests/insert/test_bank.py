@@ -5,7 +5,7 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.insert.bank import BankLesion, Host, draw_bank, reinsert
-from darklung.phantom.lesions import LESIONS
+from darklung.physics.lung import LESIONS
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import two_phase
 

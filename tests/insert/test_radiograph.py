@@ -33,7 +33,7 @@ def lobe(shape=(48, 36), *, noise=0.0, streak=0.0, visibility=0.12, name="lobe",
     return RadiographLobe(name, group, Image(maps, names, ("1",) * 3, (PIXEL, PIXEL), frame="detector"))
 
 
-ONE = InsertionSettings(classes=("solid",), lesions=(1, 1), shams=(0, 0), diameter_m=(0.8e-3, 0.8e-3), psf_fwhm_m=0.0)
+ONE = InsertionSettings(classes=("solid",), lesions=(1, 1), shams=(0, 0), diameter_m=(0.8e-3, 0.8e-3), blur_m=0.0)
 
 
 def test_chords_of_a_sphere_are_its_chords():
@@ -84,7 +84,8 @@ def test_a_lesion_replaces_lung_along_the_ray_in_both_channels():
     change = case.image.channel("dark_field") - one.dark_field
     same = change[case.region] / (DARK / 3e-3) / (put.dark_field_ratio - 1)
     np.testing.assert_allclose(same, chord, atol=1e-8)
-    np.testing.assert_array_equal(case.target[case.region], chord > 1e-4)
+    np.testing.assert_allclose(case.path_m[case.region], chord, atol=1e-8)
+    np.testing.assert_array_equal(case.target, case.path_m > 1e-4)
     assert put.attenuation_ratio > 2.8
     assert put.dark_field_ratio < 0.06
 
@@ -92,7 +93,7 @@ def test_a_lesion_replaces_lung_along_the_ray_in_both_channels():
 def test_blur_keeps_the_total_change():
     one = lobe()
     sharp = make_case(one, settings=ONE, seed=1, version=0)
-    soft = make_case(one, settings=replace(ONE, psf_fwhm_m=2e-4), seed=1, version=0)
+    soft = make_case(one, settings=replace(ONE, blur_m=8.5e-5), seed=1, version=0)
     a, b = ((c.image.channel("dark_field") - one.dark_field)[c.region] for c in (sharp, soft))
     assert b.sum() == pytest.approx(a.sum(), rel=1e-3)
     assert abs(b).max() < abs(a).max()
@@ -218,7 +219,7 @@ def test_what_does_not_fit_is_refused_or_skipped():
         ({"diameter_m": (1e-3, 5e-3)}, "greatest_thickness_m"),
         ({"lesions": (2, 1)}, "lesions"),
         ({"edge_m": -1.0}, "edge_m"),
-        ({"psf_fwhm_m": float("nan")}, "psf_fwhm_m"),
+        ({"blur_m": float("nan")}, "blur_m"),
     ],
 )
 def test_settings_that_make_no_sense(changes, message):

@@ -6,10 +6,11 @@ import pytest
 from darklung.core.checks import DarklungError
 from darklung.phantom.families import draw_anatomy
 from darklung.phantom.grid import make_grid
-from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest
-from darklung.phantom.subject import TISSUE_DENSITY, make_phantom
+from darklung.phantom.lesions import LesionRequest
+from darklung.phantom.subject import make_phantom
 from darklung.phantom.thorax import build_thorax
 from darklung.phantom.trees import grow_lung_trees
+from darklung.physics.lung import CLASSES, HEALTHY
 
 VOXEL_M = 2e-4
 ML = 1e-6
@@ -66,7 +67,7 @@ def test_lung_fields_have_physical_values(healthy):
     phi = healthy.tissue_fraction[healthy.lobes > 0]
     assert 0.22 < np.median(phi) < 0.36
     mean_density = healthy.density.sum(axis=0)[healthy.lobes > 0].mean()
-    assert 0.26 < mean_density / TISSUE_DENSITY < 0.40
+    assert 0.26 < mean_density / HEALTHY.tissue_density < 0.40
     surface = healthy.interface_density_per_m[pure] / 100
     assert 500 < np.median(surface) < 802
     aspect = healthy.aspect[pure]
@@ -133,14 +134,16 @@ def test_tissue_of_each_class_is_in_its_range(mouse):
     own = draw_anatomy("A", 11).interface_density_per_m
     density = mouse.density.sum(axis=0)
     for insertion in mouse.insertions:
-        core = (mouse.instances == insertion.number) & (np.abs(density / TISSUE_DENSITY - mouse.tissue_fraction) < 0.02)
+        core = (mouse.instances == insertion.number) & (
+            np.abs(density / HEALTHY.tissue_density - mouse.tissue_fraction) < 0.02
+        )
         for axis in range(3):
             core &= np.roll(mouse.instances, 1, axis) == insertion.number
             core &= np.roll(mouse.instances, -1, axis) == insertion.number
         if insertion.kind == "sham" or insertion.tissue in ("vessel_cluster", "pneumonia") or not core.any():
             continue
-        tissue = {**LESIONS, **MIMICS}[insertion.tissue]
-        phi = np.median(density[core]) / TISSUE_DENSITY
+        tissue = CLASSES[insertion.tissue]
+        phi = np.median(density[core]) / HEALTHY.tissue_density
         surface = np.median(mouse.interface_density_per_m[core]) / own
         assert tissue.fraction[0] - 0.06 <= phi <= tissue.fraction[1] + 0.08, insertion
         assert tissue.surface[0] * 0.85 - 0.01 <= surface <= tissue.surface[1] * 1.1, insertion
@@ -206,7 +209,7 @@ def test_shams_leave_no_label_and_keep_the_statistics(healthy):
 
 def test_the_held_out_family_differs_in_kind(healthy, diseased):
     def spread(phantom):
-        pure = np.abs(phantom.density[0] / (TISSUE_DENSITY * np.maximum(phantom.tissue_fraction, 1e-3)) - 1) < 0.01
+        pure = np.abs(phantom.density[0] / (HEALTHY.tissue_density * np.maximum(phantom.tissue_fraction, 1e-3)) - 1) < 0.01
         values = phantom.tissue_fraction[(phantom.lobes > 0) & pure]
         return values.std() / values.mean()
 

@@ -60,11 +60,7 @@ def insert_files(
     DarklungError
         A mistake in the options, files that cannot be used, or lesions that do not fit.
     """
-    from darklung.insert.volume import check_kind
-
     chosen: InsertOptions = validate({k: v for k, v in options.items() if v is not None}, InsertOptions, "options")
-    for kind, name in [("lesion", c) for c in chosen.classes] + [("mimic", c) for c in chosen.mimic_classes]:
-        check_kind(kind, name)
     tasks = _tasks(source, chosen, region, volume, scale)
     copies = [t.name for t in tasks if t.stage == STAGE]
     if dry_run:

@@ -108,8 +108,9 @@ def derived_channels(image: Image, *, seed: int) -> Image:
         seed=seed,
     )
     more = [i for i, name in enumerate(image.names) if name not in made.names]
-    names, units = (*made.names, *(image.names[i] for i in more)), (*made.units, *(image.units[i] for i in more))
-    return made.with_data(np.concatenate([made.data, image.data[more]]), names, units)
+    every = (*made.names, *(image.names[i] for i in more))
+    units = (*made.units, *(image.units[i] for i in more))
+    return made.with_data(np.concatenate([made.data, image.data[more]]), every, units)
 
 
 def _one(image: Image, channel: str, name: str) -> Image:

@@ -8,26 +8,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_one_of, check_positive, check_range, check_shape, require
+from darklung.core.checks import check_positive, check_range, check_shape, require
 from darklung.core.random import derive_seed, stream
 from darklung.phantom.families import MM, family
 from darklung.phantom.grid import Grid, make_grid, occupancy
-from darklung.phantom.lesions import (
-    LESIONS,
-    MIMICS,
-    RIM_FRACTION,
-    RIM_SURFACE,
-    RIM_WIDTH_M,
-    Growth,
-    LesionRequest,
-    draw_growth,
-    lesion_fields,
-)  # fmt: skip
+from darklung.phantom.lesions import Growth, LesionRequest, draw_growth, lesion_fields
+from darklung.physics.lung import INSERTABLE_MIMICS, LESIONS, RIM, SHAM_RATIO, find_class
 from darklung.physics.scattering import two_phase
 
 Field = NDArray[np.float32]
-SHAM_RATIO = (0.95, 1.05)  # attenuation and scattering of a sham over the lung it replaces
-DRAWABLE = (*LESIONS, *(name for name in MIMICS if name != "vessel_cluster"))  # a knot of vessels is no medium
+DRAWABLE = {**LESIONS, **INSERTABLE_MIMICS}
 
 
 @dataclass(frozen=True)
@@ -93,13 +83,14 @@ def draw_bank(
     """`count` lesions; lesion i depends on (seed, i) alone. Outlines grow as in the family `variant`."""
     check_range("count", count, 1, 1_000_000)
     family(variant)
+    for name in classes:
+        find_class("classes", name, LESIONS)
     require(0 < diameters_m[0] <= diameters_m[1], f"diameters_m: wanted 0 < low <= high, got {diameters_m}")
     lesions = []
     for number in range(count):
         rng = stream(seed, "bank", number)
         size = float(np.exp(rng.uniform(np.log(diameters_m[0]), np.log(diameters_m[1]))))
         request = LesionRequest(str(rng.choice(list(classes))), size)
-        require(request.kind == "lesion", f"classes: {request.tissue!r} is a mimic, not a lesion")
         growth = draw_growth(request, "lesion", variant, derive_seed(seed, "bank", number))
         side = max(2 * reach_m(growth) + 2 * voxel_m, 8 * voxel_m)
         lesions.append(draw_lesion(growth, make_grid((side, side), voxel_m)))
@@ -119,8 +110,8 @@ def _has_rim(growth: Growth) -> bool:
 def _rim(growth: Growth) -> tuple[float, float, float]:
     """Width [m], φ and relative S_V of the compressed rim, as `lesions.edit` draws them."""
     rng = stream(growth.seed, "rim")
-    width = float(rng.uniform(*RIM_WIDTH_M))
-    return width, float(rng.uniform(*RIM_FRACTION)), float(rng.uniform(*RIM_SURFACE))
+    width = float(rng.uniform(*RIM.width_m))
+    return width, float(rng.uniform(*RIM.fraction)), float(rng.uniform(*RIM.surface))
 
 
 def draw_lesion(growth: Growth, grid: Grid) -> BankLesion:
@@ -133,7 +124,7 @@ def draw_lesion(growth: Growth, grid: Grid) -> BankLesion:
     DarklungError
         A vessel cluster: it is made of vessels, not of a medium.
     """
-    tissue = check_one_of("tissue", growth.request.tissue, DRAWABLE)
+    tissue = find_class("tissue", growth.request.tissue, DRAWABLE).name
     distance_m = growth.blob.distance(grid, (0.0, 0.0, 0.0))
     share = occupancy(distance_m, max(grid.voxel_m, growth.tissue.edge_m)).astype(np.float32)
     fraction, surface = lesion_fields(growth, grid)

@@ -5,13 +5,15 @@ A lesion replaces lung along the ray. Where a ray crosses it over the chord c,
     Δ(−ln T) = c μ_lung (r_μ − 1),      Δ(−ln D) = c ε_lung (r_ε − 1),
 
 with μ_lung and ε_lung the lung's own local signals divided by its local thickness, and r_μ, r_ε the lesion's attenuation
-and scattering relative to lung.
+and scattering relative to lung: those of one medium in the φ and S_V of its class over healthy lung as it was before it was
+excised and dried (`darklung.physics.lung`).
 
-Not modelled: the thickness is an assumption (`lung_thickness`), as it was not measured; the lesion's own texture; displaced
-(rather than replaced) vessels; hardening. A lesion that scatters less raises the visibility and so lowers the dark field's
-noise (by V_before/V_after, about a quarter under a thick solid one); ``noise="photons"`` changes the noise of both maps as
-physics does (`darklung.insert.renoise`), ``noise="kept"`` leaves it, to the dark field's disadvantage inside lesions. The
-change of photon noise by the added attenuation (a few per cent of the counts) is below 2 %.
+Not modelled: the thickness is an assumption (`lung_thickness`), as it was not measured; what drying does to a lesion and not
+to lung; a compressed rim; the lesion's own texture; displaced (rather than replaced) vessels; hardening. A lesion that
+scatters less raises the visibility and so lowers the dark field's noise (by V_before/V_after, about a quarter under a thick
+solid one); ``noise="photons"`` changes the noise of both maps as physics does (`darklung.insert.renoise`), ``noise="kept"``
+leaves it, to the dark field's disadvantage inside lesions. The change of photon noise by the added attenuation (a few per
+cent of the counts) is below 2 %.
 """
 
 from __future__ import annotations
@@ -23,27 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.checks import check_one_of, check_range, check_shape, require
+from darklung.core.checks import check_one_of, check_positive, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
 from darklung.insert.chords import Body, chords_on_grid, find_place, has_room
 from darklung.insert.lobes import LobeQuality, RadiographLobe, lobe_quality, lung_thickness, smooth_inside
 from darklung.insert.renoise import changed_maps
+from darklung.insert.scale import ASSUMED_XI_M
+from darklung.physics.lung import HEALTHY, INSERTABLE_MIMICS, LESIONS, SHAM_RATIO, find_class
 
 Range = tuple[float, float]
-# Class -> ranges of r_mu and r_epsilon relative to healthy lung (docs/decisions/081).
-CLASSES: dict[str, tuple[Range, Range]] = {
-    "solid": ((2.9, 3.3), (0.0, 0.05)),
-    "partly_filled": ((2.3, 3.0), (0.2, 0.5)),
-    "papillary": ((1.7, 2.3), (0.4, 0.85)),
-    "lepidic": ((1.3, 1.8), (0.75, 1.1)),
-}
-MIMICS: dict[str, tuple[Range, Range]] = {
-    "atelectasis": ((2.0, 3.0), (0.7, 1.4)),
-    "pneumonia": ((1.8, 2.8), (0.5, 0.95)),
-    "emphysema": ((0.5, 0.83), (0.5, 0.8)),
-}
-HEALTHY: tuple[Range, Range] = ((0.95, 1.05), (0.95, 1.05))
 # A ray belongs to the lesion's label where it crosses more than this much of it.
 LABEL_CHORD_M = 1.0e-4
 # Bodies tried for each insertion; from SMALLEST_FROM on the smallest diameter, for lobes with room in one place only.
@@ -57,17 +48,17 @@ class InsertionSettings:
     Parameters
     ----------
     classes : tuple of str
-        Lesion classes to draw from; see `CLASSES`.
+        Lesion classes to draw from.
     mimics : tuple of str
-        Mimic classes to draw from; see `MIMICS`.
+        Mimic classes to draw from, without those that are vessels and no medium.
     diameter_m : (low, high)
         Diameters of the spheres of the same volume; uniform.
     lesions, shams, mimic_count : (fewest, most)
         Numbers in a case, each equally likely.
     greatest_thickness_m : float
         The thickness is this times −ln T over its 95th percentile in the lobe (so μ_lung is one number a lobe).
-    psf_fwhm_m : float
-        Detector blur (Gaussian) applied to what is inserted; the measurement has its own.
+    blur_m : float
+        Standard deviation of the detector's blur (Gaussian), applied to what is inserted; the measurement has its own.
     edge_m : float
         Distance that a lesion keeps from the mask's edge and from other insertions.
     at_edge : bool
@@ -76,30 +67,34 @@ class InsertionSettings:
         Attenuation coefficient of lung, where the attenuation is not the lung's alone (a whole animal).
     noise : {"kept", "photons"}
         Of the changed pixels: as measured, or as fewer photons and another visibility make it.
+    correlation_length_m : float
+        ξ of the maps; the ratio of two ε hardly depends on it.
     """
 
-    classes: tuple[str, ...] = ("solid", "partly_filled")
+    classes: tuple[str, ...] = ("solid", "filled")
     mimics: tuple[str, ...] = ()
     diameter_m: Range = (0.5e-3, 1.5e-3)
     lesions: tuple[int, int] = (0, 2)
     shams: tuple[int, int] = (1, 1)
     mimic_count: tuple[int, int] = (0, 0)
     greatest_thickness_m: float = 3.0e-3
-    psf_fwhm_m: float = 1.0e-4
+    blur_m: float = 4.25e-5
     edge_m: float = 7.5e-5
     at_edge: bool = False
     lung_per_m: float | None = None
     noise: str = "kept"
+    correlation_length_m: float = ASSUMED_XI_M
 
     def __post_init__(self) -> None:
         for name in self.classes:
-            check_one_of("classes", name, CLASSES)
+            find_class("classes", name, LESIONS)
         for name in self.mimics:
-            check_one_of("mimics", name, MIMICS)
+            find_class("mimics", name, INSERTABLE_MIMICS)
         low, high = self.diameter_m
         check_range("diameter_m", low, 1e-5, high)
         check_range("greatest_thickness_m", self.greatest_thickness_m, high, 1e-1)
-        check_range("psf_fwhm_m", self.psf_fwhm_m, 0.0, 1e-3)
+        check_range("blur_m", self.blur_m, 0.0, 1e-3)
+        check_positive("correlation_length_m", self.correlation_length_m)
         check_range("edge_m", self.edge_m, 0.0, 1e-2)
         check_one_of("noise", self.noise, ("kept", "photons"))
         for name in ("lesions", "shams", "mimic_count"):
@@ -240,7 +235,7 @@ def _wanted(settings: InsertionSettings, rng: np.random.Generator) -> list[tuple
     for kind, names, (few, most) in (
         ("lesion", settings.classes, settings.lesions),
         ("mimic", settings.mimics, settings.mimic_count),
-        ("sham", settings.classes or tuple(CLASSES), settings.shams),
+        ("sham", settings.classes or tuple(LESIONS), settings.shams),
     ):
         out += [(kind, names[rng.integers(len(names))]) for _ in range(rng.integers(few, most + 1))]
     return out
@@ -258,7 +253,6 @@ def _insert(
     rng: np.random.Generator,
 ) -> RadiographInsertion | None:
     """Draw diameters, uniform in the range, until one finds a place; at last the smallest. Small lobes get smaller ones."""
-    ratios = {"lesion": CLASSES, "mimic": MIMICS, "sham": dict.fromkeys(CLASSES, HEALTHY)}[kind][tissue]
     for attempt in range(TRIES):
         diameter = settings.diameter_m[0] if attempt >= SMALLEST_FROM else rng.uniform(*settings.diameter_m)
         if not has_room(canvas.free, thickness, diameter_px=diameter / lobe.pixel_m, diameter_m=diameter):
@@ -273,15 +267,25 @@ def _insert(
     else:
         return None
     chord = chords_on_grid(chords, place, canvas.free.shape) * lobe.mask
-    r_mu, r_epsilon = (float(rng.uniform(*r)) for r in ratios)
-    _apply(lobe, canvas, thickness, chord, ratios=(r_mu, r_epsilon), settings=settings)
+    ratios = drawn_ratios(kind, tissue, correlation_length_m=settings.correlation_length_m, rng=rng)
+    _apply(lobe, canvas, thickness, chord, ratios=ratios, settings=settings)
     if kind != "sham":
         canvas.instances[chord > LABEL_CHORD_M] = number
         canvas.path_m += chord
     canvas.free[chord > 0] = False
     row, col = (o + (p + f) * lobe.pixel_m for o, p, f in zip(lobe.maps.origin_m, place, body.offset_px))
     record = Insertion(number, kind, tissue, (row, 0.0, col), diameter)
-    return RadiographInsertion(record, r_mu, r_epsilon, float(chord.max()), body, place)
+    return RadiographInsertion(record, *ratios, float(chord.max()), body, place)
+
+
+def drawn_ratios(kind: str, tissue: str, *, correlation_length_m: float, rng: np.random.Generator) -> tuple[float, float]:
+    """r_μ and r_ε of one insertion: φ and S_V uniform within its class, or a sham's own ratios."""
+    if kind == "sham":
+        low, high = SHAM_RATIO
+        return float(rng.uniform(low, high)), float(rng.uniform(low, high))
+    one = find_class(kind, tissue, LESIONS if kind == "lesion" else INSERTABLE_MIMICS)
+    made = one.medium(HEALTHY, fraction_share=rng.uniform(), surface_share=rng.uniform())
+    return made.ratios_to(HEALTHY, correlation_length_m=correlation_length_m)
 
 
 def _apply(
@@ -295,13 +299,13 @@ def _apply(
 ) -> None:
     """Add both changes, blurred; μ and ε of lung from the smoothed measurement, so that its noise is not copied."""
     known = np.maximum(thickness, 1e-9)
-    psf_px = settings.psf_fwhm_m / 2.3548 / lobe.pixel_m
+    sigma = settings.blur_m / lobe.pixel_m
     own = [smooth_inside(measured, lobe.mask, sigma_px=2.0) / known for measured in (lobe.attenuation, lobe.dark_field)]
     if settings.lung_per_m is not None:
         own[0] = np.full_like(own[0], settings.lung_per_m)
     for total, coefficient, ratio in zip(canvas.changes, own, ratios):
         change = chord * np.where(chord > 0, coefficient, 0.0) * (ratio - 1)
-        total += ndimage.gaussian_filter(change, psf_px) if psf_px > 0 else change
+        total += ndimage.gaussian_filter(change, sigma) if sigma > 0 else change
 
 
 def _filled(lobe: RadiographLobe, canvas: _Canvas, noise: str, rng: np.random.Generator) -> Image:

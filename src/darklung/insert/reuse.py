@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from darklung.core.checks import check_shape, require
 from darklung.core.random import stream
-from darklung.insert.bank import SHAM_RATIO, BankLesion, Host, Texture, lesion_changes
+from darklung.insert.bank import BankLesion, Host, Texture, lesion_changes
 from darklung.insert.volume import GAP_M, PARENCHYMA, Box, Space, lung_there, texture_there
 from darklung.phantom.families import MM
 from darklung.phantom.grid import Grid
-from darklung.phantom.lesions import RIM_WIDTH_M
+from darklung.physics.lung import RIM, SHAM_RATIO
 
 EDGE_M = 0.1 * MM  # distance that all of an insertion keeps from the region's surface
 TRIES, PLACES = 8, 60  # objects of the bank, and places of each, that are tried for one insertion
@@ -88,7 +88,7 @@ def reuse_lesions(
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1] * grid.voxel_m
     room, free = depth, region & (depth > max(EDGE_M, 0.5 * grid.voxel_m))
     if taken.any():
-        away = ndimage.distance_transform_edt(~taken) * grid.voxel_m - (GAP_M + RIM_WIDTH_M[1])
+        away = ndimage.distance_transform_edt(~taken) * grid.voxel_m - (GAP_M + RIM.width_m[1])
         room, free = np.minimum(depth, away), free & (away > 0)
     space = Space(grid, region, depth, free, attenuation, scattering, host, EDGE_M, False)
     made = Reused(

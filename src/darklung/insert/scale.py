@@ -11,14 +11,13 @@ from scipy import ndimage
 from darklung.core.checks import require
 from darklung.insert.bank import Host, interface_of
 from darklung.phantom.families import MM
-from darklung.phantom.lungs import TISSUE_DENSITY
 from darklung.physics.constants import wavenumber_per_m
 from darklung.physics.instrument import Instrument
+from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import delta, linear_attenuation
 
 # Where nothing tells energy and ξ: the ratio of scattering in a lesion to that in lung hardly depends on them.
 ASSUMED_KEV, ASSUMED_XI_M = 70.0, 3e-6
-ASSUMED_INTERFACE_PER_M = 6.5e4  # of healthy lung of adult mice, docs/phantom.md
 TISSUE_SHELL_M = (0.4 * MM, 2.0 * MM)  # where soft tissue around the lungs is looked for
 
 
@@ -48,21 +47,21 @@ class Scale:
         """Attenuation of unaerated tissue [1/m]."""
         if self.energy_kev is None:
             return None
-        return float(linear_attenuation("soft_tissue", TISSUE_DENSITY, self.energy_kev))
+        return float(linear_attenuation("soft_tissue", HEALTHY.tissue_density, self.energy_kev))
 
     @property
     def phase_per_tissue(self) -> float:
         """Fringe phase per gradient of ∫φ dl, kξδ; 0 where the energy is not known: the phase then stays as it is."""
         if self.energy_kev is None:
             return 0.0
-        contrast = float(delta("soft_tissue", TISSUE_DENSITY, self.energy_kev))
+        contrast = float(delta("soft_tissue", HEALTHY.tissue_density, self.energy_kev))
         return float(wavenumber_per_m(self.energy_kev)) * self.correlation_length_m * contrast
 
     def host(self, *, tissue_per_m: float, lung_per_m: float, scattering_per_m: float) -> Host:
-        """The animal: with a known energy its S_V follows from its own ε, otherwise it is assumed."""
+        """The animal: with a known energy its S_V follows from its own ε, otherwise it is that of healthy lung."""
         energy = self.energy_kev or ASSUMED_KEV
-        contrast = float(delta("soft_tissue", TISSUE_DENSITY, energy))
-        known = Host(tissue_per_m, ASSUMED_INTERFACE_PER_M, contrast, energy, self.correlation_length_m)
+        contrast = float(delta("soft_tissue", HEALTHY.tissue_density, energy))
+        known = Host(tissue_per_m, HEALTHY.interface_density_per_m, contrast, energy, self.correlation_length_m)
         if self.energy_kev is None:
             return known
         return interface_of(scattering_per_m, lung_per_m / tissue_per_m, known)

@@ -16,11 +16,12 @@ from scipy import ndimage
 from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import Image, Insertion
-from darklung.insert.bank import DRAWABLE, BankLesion, Host, LungThere, Texture, draw_lesion, lesion_changes, reach_m
+from darklung.insert.bank import BankLesion, Host, LungThere, Texture, draw_lesion, lesion_changes, reach_m
 from darklung.insert.residual import TEXTURE_M
 from darklung.phantom.families import MM, family
 from darklung.phantom.grid import Grid
-from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, MIMICS, Growth, LesionRequest, draw_growth
+from darklung.phantom.lesions import DIAMETER_RANGE_M, Growth, LesionRequest, draw_growth
+from darklung.physics.lung import INSERTABLE_MIMICS, LESIONS, find_class
 
 Centre = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -169,11 +170,9 @@ def place_insertions(
 
 
 def check_kind(kind: str, tissue: str) -> None:
-    """Refuse an unknown class, or a mimic that is wanted as a lesion."""
-    check_one_of("class", tissue, DRAWABLE)
-    known = {"lesion": LESIONS, "mimic": MIMICS, "sham": LESIONS}
-    check_one_of("kind", kind, known)
-    require(tissue in known[kind], f"class: {tissue!r} is no {kind}; known: {', '.join(known[kind])}")
+    """Refuse an unknown class, a mimic that is wanted as a lesion, or one that is no medium."""
+    known = {"lesion": LESIONS, "mimic": INSERTABLE_MIMICS, "sham": LESIONS}
+    find_class(kind, tissue, known[check_one_of("kind", kind, known)])
 
 
 def _place(

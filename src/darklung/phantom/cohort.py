@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from darklung.core.random import derive_seed, stream
 from darklung.core.types import Phantom
 from darklung.phantom.atlas import Atlas, phantom_from_atlas
 from darklung.phantom.families import MM, family
-from darklung.phantom.lesions import DIAMETER_RANGE_M, LESIONS, LOCATIONS, MIMICS, LesionRequest
+from darklung.phantom.lesions import DIAMETER_RANGE_M, LOCATIONS, LesionRequest
 from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
+from darklung.physics.lung import LESIONS, MIMICS, find_class
 
 SPLITS = ("train", "test")
 
@@ -148,15 +149,13 @@ class CohortOptions:
         _check_bounds("mimics", self.mimics, 0, 50)
         _check_bounds("diameters_m", self.diameters_m, *DIAMETER_RANGE_M)
         check_range("lesion_free_fraction", self.lesion_free_fraction, 0, 1)
-        lists: tuple[tuple[str, tuple[str, ...], Collection[str]], ...] = (
-            ("classes", self.classes, LESIONS),
-            ("mimic_classes", self.mimic_classes, MIMICS),
-            ("locations", self.locations, LOCATIONS),
-        )
-        for name, wanted, known in lists:
+        for name, wanted, known in (("classes", self.classes, LESIONS), ("mimic_classes", self.mimic_classes, MIMICS)):
             require(len(wanted) > 0, f"{name}: wanted at least one of {', '.join(sorted(known))}, got none")
             for tissue in wanted:
-                check_one_of(name, tissue, known)
+                find_class(name, tissue, known)
+        require(len(self.locations) > 0, f"locations: wanted at least one of {', '.join(sorted(LOCATIONS))}, got none")
+        for location in self.locations:
+            check_one_of("locations", location, LOCATIONS)
 
 
 def plan_subject(*, name: str, seed: int, variant: str, split: str, options: CohortOptions, site: str = "") -> Subject:

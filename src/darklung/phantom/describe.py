@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from darklung.core.types import Insertion, Phantom
 from darklung.phantom.families import MM
-from darklung.phantom.subject import TISSUE_DENSITY
 from darklung.phantom.thorax import LOBES
+from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import two_phase
 
@@ -51,14 +51,14 @@ PURE = 0.01  # a voxel is all parenchyma where its mass follows from φ to this 
 
 def _pure(phantom: Phantom) -> NDArray[np.bool_]:
     """Voxels of parenchyma alone: no vessel, airway or edge in them."""
-    expected = np.maximum(TISSUE_DENSITY * phantom.tissue_fraction, 1e-6)
+    expected = np.maximum(HEALTHY.tissue_density * phantom.tissue_fraction, 1e-6)
     same = np.abs(phantom.density[0] / expected - 1) < PURE
     return np.asarray(same & (phantom.lobes > 0) & (phantom.interface_density_per_m > 0))
 
 
 def scattering_map(phantom: Phantom, *, energy_kev: float, correlation_length_m: float) -> NDArray[np.float64]:
     """ε [1/m] of each voxel by the isotropic two-phase model, (z, y, x)."""
-    contrast = delta("soft_tissue", TISSUE_DENSITY, energy_kev)
+    contrast = delta("soft_tissue", HEALTHY.tissue_density, energy_kev)
     return two_phase(phantom.tissue_fraction, phantom.interface_density_per_m, contrast, energy_kev, correlation_length_m)
 
 
@@ -92,7 +92,7 @@ def describe_mouse(phantom: Phantom, *, energy_kev: float = 70.0, correlation_le
         "interface density /cm": surface / 100,
         "chord of airspace um": 4 * (1 - phi) / surface * 1e6,
         "texture %": 100 * float(np.std(np.log(phantom.tissue_fraction[healthy]))),
-        "mu of lung /cm": float(linear_attenuation("soft_tissue", TISSUE_DENSITY * phi, energy_kev)) / 100,
+        "mu of lung /cm": float(linear_attenuation("soft_tissue", HEALTHY.tissue_density * phi, energy_kev)) / 100,
         "epsilon of lung /cm": float(np.median(epsilon[healthy])) / 100,
         "body mass g": float(mass.sum()) * phantom.voxel_m**3 / ML,
     }

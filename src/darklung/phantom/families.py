@@ -3,7 +3,6 @@
 Ranges are half-widths, lengths and fractions of adult laboratory mice of about 20–30 g. Sources, by name:
 [Irvin2003] C.G. Irvin, J.H.T. Bates, Respir Res 2003, 10.1186/rr199 (lung volumes of mice);
 [Dogdas2007] B. Dogdas et al., Phys Med Biol 2007, 10.1088/0031-9155/52/3/003 (Digimouse, size of organs);
-[Hoang2018] T.-V. Hoang et al., J Anat 2018, 10.1111/joa.12773 (stereology of each lobe of the mouse lung);
 [Camara2022] J.A. Camara et al., J Imaging 2022, 10.3390/jimaging8080204 (healthy mice: lungs of 0.554 ml in micro-CT);
 [design] chosen here, within what those sources allow.
 """
@@ -15,15 +14,17 @@ from dataclasses import dataclass, field, fields
 
 from darklung.core.checks import check_one_of
 from darklung.core.random import stream
+from darklung.physics.lung import HEALTHY
 
 MM = 1e-3
-UM = 1e-6
-PER_CM = 100.0
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The numbers of one mouse; lengths in metres, angles in radians, interface densities in 1/m."""
+    """The numbers of one mouse; lengths in metres, angles in radians, interface densities in 1/m.
+
+    ``tissue_fraction`` and ``interface_density_per_m`` are means over its healthy parenchyma at half breath.
+    """
 
     body_half_width_m: float
     body_half_depth_m: float
@@ -77,11 +78,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "rib_radius_m": (0.20 * MM, 0.27 * MM),
     "bone_density": (1.45, 1.75),  # g/cm³, cortical mouse bone with its pores [design]
     "trachea_radius_m": (0.55 * MM, 0.70 * MM),
-    "tissue_fraction": (0.265, 0.315),  # φ of parenchyma without its larger vessels
-    "interface_density_per_m": (
-        560 * PER_CM,
-        740 * PER_CM,
-    ),  # 802/cm at P14 falls towards 500–700 in adults from [Hoang2018]
+    "tissue_fraction": HEALTHY.tissue_fractions,
+    "interface_density_per_m": HEALTHY.interface_densities_per_m,
     "texture": (0.08, 0.12),
     "gravity": (0.06, 0.14),
     "rim": (0.15, 0.30),
@@ -110,6 +108,7 @@ RANGES_B: Mapping[str, tuple[float, float]] = {
 
 
 # Family C differs in anatomy and in how things grow: barrel chest, high dome, airways with a stem and side branches.
+FINER = 1.08  # its airspaces are smaller: S_V over that of the other families [design]
 RANGES_C: Mapping[str, tuple[float, float]] = {
     **RANGES,
     "body_half_width_m": (10.4 * MM, 11.2 * MM),
@@ -123,8 +122,7 @@ RANGES_C: Mapping[str, tuple[float, float]] = {
     "heart_long_m": (4.2 * MM, 4.7 * MM),
     "heart_short_m": (3.0 * MM, 3.4 * MM),
     "heart_left_m": (1.0 * MM, 1.6 * MM),
-    "tissue_fraction": (0.265, 0.31),
-    "interface_density_per_m": (600 * PER_CM, 800 * PER_CM),
+    "interface_density_per_m": (FINER * HEALTHY.interface_densities_per_m[0], FINER * HEALTHY.interface_densities_per_m[1]),
     "texture": (0.10, 0.16),
 }
 

@@ -1,9 +1,7 @@
 """Lesions, mimics and shams: what may be asked for, and how it changes the microstructure.
 
 Everything is edited into the fields of φ, φ(1 − φ) and S_V before anything is projected, blended by partial volume.
-Ranges follow the histology of mouse adenoma and adenocarcinoma (Nikitin et al. 2004, 10.1158/0008-5472.CAN-03-3376:
-solid, papillary and lepidic patterns); S_V is given relative to the animal's own healthy lung, so that a class means
-the same loss of interfaces in every mouse. NOT modelled: necrosis, calcification, changed perfusion.
+What each class is made of stands in `darklung.physics.lung`. NOT modelled: necrosis, calcification, changed perfusion.
 """
 
 from __future__ import annotations
@@ -21,56 +19,12 @@ from darklung.phantom.grid import Grid, fractal_noise, occupancy
 from darklung.phantom.microstructure import Parenchyma, Refresh, healthy_fraction, textured
 from darklung.phantom.shapes import Outline, make_blob, make_buds
 from darklung.phantom.tubes import draw_tubes, grow_tree
+from darklung.physics.lung import CLASSES, RIM, TissueClass, find_class
 
 Field = NDArray[np.float32]
 DIAMETER_RANGE_M = (0.2 * MM, 10.0 * MM)
 LOCATIONS = ("any", "pleura", "airway")
 SHRINK = 0.8  # factor from one diameter tried to the next, where a smaller one will do
-
-
-@dataclass(frozen=True)
-class Tissue:
-    """What a class of insertion is made of.
-
-    Parameters
-    ----------
-    fraction : (low, high)
-        Tissue fraction φ.
-    surface : (low, high)
-        S_V relative to the animal's healthy mean.
-    irregular, stretch : (low, high)
-        Of the outline, see `shapes.make_blob`.
-    edge_m : float
-        Width over which it passes into lung; 0 = sharp.
-    rim : bool
-        Lung around it is compressed.
-    airway_fill : float
-        Share of small airways inside that it fills.
-    """
-
-    fraction: tuple[float, float]
-    surface: tuple[float, float]
-    irregular: tuple[float, float] = (0.06, 0.16)
-    stretch: tuple[float, float] = (1.0, 1.4)
-    edge_m: float = 0.0
-    rim: bool = False
-    airway_fill: float = 0.0
-
-
-LESIONS = {
-    "solid": Tissue((0.95, 0.99), (0.008, 0.06), rim=True, airway_fill=1.0),
-    "filled": Tissue((0.70, 0.90), (0.25, 0.50), rim=True, airway_fill=0.8),
-    "papillary": Tissue((0.50, 0.70), (0.38, 0.87), (0.10, 0.20), rim=True, airway_fill=0.3),
-    "lepidic": Tissue((0.40, 0.55), (0.75, 1.12), (0.12, 0.24), edge_m=0.15 * MM),
-}
-MIMICS = {
-    "atelectasis": Tissue((0.60, 0.90), (0.80, 1.50), (0.08, 0.20), (1.6, 2.6), edge_m=0.10 * MM),
-    "pneumonia": Tissue((0.55, 0.85), (0.60, 1.00), (0.18, 0.30), (1.0, 1.8), edge_m=0.35 * MM, airway_fill=0.3),
-    "emphysema": Tissue((0.15, 0.24), (0.50, 0.80), (0.15, 0.28), (1.0, 1.6), edge_m=0.30 * MM),
-    "vessel_cluster": Tissue((0.25, 0.35), (0.90, 1.10), (0.05, 0.15), (1.0, 1.5)),
-}
-CLUSTER_FILL = (0.15, 0.30)
-RIM_FRACTION, RIM_SURFACE, RIM_WIDTH_M = (0.40, 0.60), (1.1, 1.4), (0.1 * MM, 0.3 * MM)
 
 
 @dataclass(frozen=True)
@@ -80,7 +34,7 @@ class LesionRequest:
     Parameters
     ----------
     tissue : str
-        A key of `LESIONS`, or of `MIMICS` where a mimic is wanted.
+        A class of `darklung.physics.lung`: a lesion, or a mimic where one is wanted.
     diameter_m : float
         Diameter of the sphere of the same volume [m].
     location : {"any", "pleura", "airway"}
@@ -96,7 +50,7 @@ class LesionRequest:
 
     def __post_init__(self) -> None:
         check_one_of("location", self.location, LOCATIONS)
-        check_one_of("tissue", self.tissue, [*LESIONS, *MIMICS])
+        find_class("tissue", self.tissue)
         check_range("diameter_m", self.diameter_m, *DIAMETER_RANGE_M)
         if self.least_diameter_m is not None:
             check_range("least_diameter_m", self.least_diameter_m, DIAMETER_RANGE_M[0], self.diameter_m)
@@ -116,7 +70,7 @@ class LesionRequest:
     @property
     def kind(self) -> str:
         """ "lesion" or "mimic"."""
-        return "lesion" if self.tissue in LESIONS else "mimic"
+        return CLASSES[self.tissue].kind
 
 
 @dataclass(frozen=True)
@@ -127,7 +81,7 @@ class Growth:
     kind: str
     blob: Outline
     seed: int
-    tissue: Tissue = field(repr=False)
+    tissue: TissueClass = field(repr=False)
 
 
 def draw_growth(
@@ -144,7 +98,7 @@ def draw_growth(
     along : (3,) float64, optional
         Direction (z, y, x) in which it is longest.
     """
-    tissue = {**LESIONS, **MIMICS}[request.tissue]
+    tissue = CLASSES[request.tissue]
     rng = stream(seed, "outline")
     blob: Outline
     if family(variant).growth == "budding":
@@ -210,13 +164,13 @@ def _blend(p: Parenchyma, share: Field, fraction: Field, surface: Field) -> None
 def _compress_rim(growth: Growth, site: Site, distance_m: Field, core: Field) -> None:
     """Squeeze the lung just outside the core: denser, its pores flattened along the surface."""
     rng = stream(growth.seed, "rim")
-    width = rng.uniform(*RIM_WIDTH_M)
-    fraction, ratio = rng.uniform(*RIM_FRACTION), rng.uniform(*RIM_SURFACE)
+    width = rng.uniform(*RIM.width_m)
+    fraction, ratio = rng.uniform(*RIM.fraction), rng.uniform(*RIM.surface)
     outside = np.clip(distance_m / np.float32(width), 0, 1)
     share = (1 - core) * (1 - outside) ** 2
     p = site.parenchyma
     _blend(p, share, np.full_like(share, fraction), p.surface * np.float32(ratio))
-    p.aspect[...] += share * np.float32(0.15)
+    p.aspect[...] += share * np.float32(RIM.aspect)
     normal = np.stack([np.gradient(distance_m, axis=k) for k in range(3)])
     normal /= np.maximum(np.sqrt(np.sum(normal**2, axis=0)), np.float32(1e-12))
     tangent = p.axis - np.sum(p.axis * normal, axis=0) * normal
@@ -232,8 +186,8 @@ def edit(growth: Growth, site: Site, centre_m: tuple[float, float, float]) -> ND
     """
     distance_m = growth.blob.distance(site.grid, centre_m)
     core = occupancy(distance_m, max(site.grid.voxel_m, growth.tissue.edge_m))
-    if growth.request.tissue == "vessel_cluster" and growth.kind != "sham":
-        _tangle(growth, site, centre_m, core)
+    if growth.tissue.vessel_fill is not None and growth.kind != "sham":
+        _tangle(growth, site, centre_m, core, growth.tissue.vessel_fill)
         return np.asarray(core > 0.5)
     fraction, surface = _target(growth, site, distance_m, centre_m)
     if growth.tissue.rim and growth.kind != "sham":
@@ -247,12 +201,14 @@ def edit(growth: Growth, site: Site, centre_m: tuple[float, float, float]) -> ND
     return np.asarray(core > 0.5)
 
 
-def _tangle(growth: Growth, site: Site, centre_m: tuple[float, float, float], core: Field) -> None:
-    """Fill the outline with a knot of small vessels."""
+def _tangle(
+    growth: Growth, site: Site, centre_m: tuple[float, float, float], core: Field, fill: tuple[float, float]
+) -> None:
+    """Fill this share of the outline with a knot of small vessels."""
     rng = stream(growth.seed, "tangle")
     radius = growth.request.diameter_m / 2
     points = rng.standard_normal((600, 3))
     points *= (radius * rng.uniform(0, 1, 600) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
     tree = grow_tree(points + np.asarray(centre_m), points[0] + np.asarray(centre_m), leaf_points=8)
-    radii = tree.radius_for(rng.uniform(*CLUSTER_FILL) * 4 / 3 * np.pi * radius**3)
+    radii = tree.radius_for(rng.uniform(*fill) * 4 / 3 * np.pi * radius**3)
     site.vessels[...] = np.minimum(site.vessels + core * draw_tubes(site.grid, tree.start_m, tree.end_m, radii), 1)

@@ -16,10 +16,10 @@ from darklung.phantom.placing import Room, find_place
 from darklung.phantom.thorax import LungShape
 from darklung.phantom.trees import Tubes, grow_lung_trees
 from darklung.phantom.tubes import draw_tubes
+from darklung.physics.lung import HEALTHY
 
 Field = NDArray[np.float32]
 
-TISSUE_DENSITY = 1.05  # g/cm³ of lung tissue, vessels and lesions
 PLEURA_M = 0.02 * MM  # one layer; a fissure has two
 WALL_ASPECT = 0.1  # added where a voxel is full of wall
 
@@ -66,7 +66,7 @@ class LungBuilder:
         p = self.parenchyma
         wall = np.minimum(np.maximum(self.airway - self.lumen, 0) + self.vessels + self.pleura, 1 - self.lumen)
         porous = self.share * np.maximum(1 - wall - self.lumen, 0)  # rounding may leave −1e-8
-        density[0] += np.float32(TISSUE_DENSITY) * (self.share * wall + porous * p.mass)
+        density[0] += np.float32(HEALTHY.tissue_density) * (self.share * wall + porous * p.mass)
         inside = porous > 0
         fraction = np.where(inside, p.effective_fraction(porous), 0)
         surface = porous * p.surface

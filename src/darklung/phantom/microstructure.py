@@ -21,6 +21,9 @@ Field = NDArray[np.float32]
 TEXTURE_M = (2.0 * MM, 1.0 * MM, 0.5 * MM, 0.28 * MM)
 DEFLATION = 0.4  # S_V grows as φ^0.4 when lung deflates (between area kept, 1, and isotropic shrinking, 1/3)
 RIM_M = 0.3 * MM
+# Of a lung as families draw them, so that sag and rim move tissue about and add none to the animal's mean:
+MIDDLE_M = -1.8 * MM  # mean height y
+RIM_SHARE = 0.28  # mean of the profile of the rim
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def textured(
 ) -> tuple[Field, Field]:
     """φ and S_V of lung whose smooth tissue fraction is `smooth`."""
     noise = _noise(grid, seed, "tissue", TEXTURE_M, 0.8, refresh)
-    fraction = smooth * np.exp(np.float32(a.texture) * noise)
+    fraction = smooth * np.exp(np.float32(a.texture) * noise - np.float32(a.texture**2 / 2))  # keeps the mean
     surface = surface_of(fraction, a, _noise(grid, seed, "surface", TEXTURE_M[1:], 0.8, refresh))
     law = family(variant).texture
     if law == "patchy":
@@ -111,10 +114,11 @@ def _acinar(
 
 
 def healthy_fraction(grid: Grid, lung_distance_m: Field, a: Anatomy) -> Field:
-    """Smooth φ: the mouse's mean, more towards the spine (gravity), denser in a rim under the pleura."""
+    """Smooth φ about the mouse's mean: more towards the spine (gravity), denser in a rim under the pleura."""
     _, y, _ = grid.mesh()
-    sag = 1 + np.float32(a.gravity) * np.clip(y / np.float32(5 * MM), -1.3, 1.3)
-    rim = 1 + np.float32(a.rim) * np.exp(-((lung_distance_m / np.float32(RIM_M)) ** 2))
+    sag = 1 + np.float32(a.gravity) * np.clip((y - np.float32(MIDDLE_M)) / np.float32(5 * MM), -1.3, 1.3)
+    profile = np.exp(-((lung_distance_m / np.float32(RIM_M)) ** 2))
+    rim = (1 + np.float32(a.rim) * profile) / np.float32(1 + a.rim * RIM_SHARE)
     inflated = np.float32(a.tissue_fraction * (1.03 - 0.06 * a.breath))
     return np.asarray(inflated * sag * rim, dtype=np.float32)
 

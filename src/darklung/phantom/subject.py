@@ -10,11 +10,10 @@ from darklung.core.types import Phantom
 from darklung.phantom.body import body_densities
 from darklung.phantom.families import MM, draw_anatomy
 from darklung.phantom.grid import make_grid
-from darklung.phantom.lesions import LESIONS, MIMICS, LesionRequest
-from darklung.phantom.lungs import TISSUE_DENSITY, LungBuilder
+from darklung.phantom.lesions import LesionRequest
+from darklung.phantom.lungs import LungBuilder
 from darklung.phantom.thorax import Thorax, build_thorax
-
-__all__ = ["FIELD_OF_VIEW_M", "TISSUE_DENSITY", "all_requests", "make_phantom"]
+from darklung.physics.lung import LESIONS, MIMICS, find_class
 
 FIELD_OF_VIEW_M = (18 * MM, 24 * MM)
 
@@ -93,9 +92,9 @@ def all_requests(
     if isinstance(mimics, int):
         check_range("mimics", mimics, 0, 100)
         mimics = _drawn(seed, "mimic", mimics, list(MIMICS))
-    for kind, name, requests in (("lesion", "lesions", lesions), ("mimic", "mimics", mimics)):
+    for name, requests, known in (("lesions", lesions, LESIONS), ("mimics", mimics, MIMICS)):
         for request in requests:
-            require(request.kind == kind, f"{name}: {request.tissue!r} is a {request.kind}, not a {kind}")
+            find_class(name, request.tissue, known)
     return [("lesion", r) for r in lesions] + [("mimic", r) for r in mimics] + [("sham", r) for r in shams]
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import check_positive, check_range, require
 from darklung.core.types import Phantom
+from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import MATERIALS, delta
 from darklung.physics.scattering import hard_spheres, sphere
 from darklung.simulate.powder import Powder, Scene
-from darklung.simulate.scan import SCATTERING_DENSITY_G_CM3, SCATTERING_TISSUE
+from darklung.simulate.scan import SCATTERING_TISSUE
 
 Shape = tuple[int, int, int]
 Field = NDArray[np.float64]
@@ -56,7 +57,7 @@ def body_with_lung(*, voxel_m: float, shape: Shape) -> Phantom:
     body = np.broadcast_to(np.hypot(y, x) < 9e-3, shape)
     lung = np.broadcast_to(np.hypot(y, x - 2.5e-3) < 3.5e-3, shape)
     return replace(
-        _filled(voxel_m, {SCATTERING_TISSUE: np.where(lung, 0.3 * SCATTERING_DENSITY_G_CM3, 1.0) * body}, (0.0, 0.0, 1.0)),
+        _filled(voxel_m, {SCATTERING_TISSUE: np.where(lung, 0.3 * HEALTHY.tissue_density, 1.0) * body}, (0.0, 0.0, 1.0)),
         tissue_fraction=np.where(lung, 0.3, 0).astype(np.float32),
         interface_density_per_m=np.where(lung, 8e4, 0).astype(np.float32),
         lobes=lung.astype(np.uint8),
@@ -202,7 +203,7 @@ def _phantom(
     foam = np.zeros(shape) if porous is None else porous
     masses = {material: solid * MATERIALS[material].density_g_cm3}
     if porous is not None:
-        masses[SCATTERING_TISSUE] = masses.get(SCATTERING_TISSUE, 0) + foam * tissue_fraction * SCATTERING_DENSITY_G_CM3
+        masses[SCATTERING_TISSUE] = masses.get(SCATTERING_TISSUE, 0) + foam * tissue_fraction * HEALTHY.tissue_density
     one = _filled(voxel_m, masses, axis)
     return replace(
         one,

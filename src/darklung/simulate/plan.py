@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from darklung.core.random import stream
 from darklung.core.types import Phantom
 from darklung.physics.dose import entrance_fluence, mean_dose_gy
 from darklung.physics.instrument import Instrument
+from darklung.physics.lung import HEALTHY, LESIONS, Medium
 from darklung.physics.noise import VALIDITY_LIMIT, log_transmission_variance, log_visibility_variance
 from darklung.simulate.effects import Gratings
 from darklung.simulate.flat import flat_maps
@@ -23,17 +22,6 @@ from darklung.simulate.scan import view_signals
 from darklung.tomo.fbp import fbp, fbp_variance
 
 LESION_M = 1e-3
-LESIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        "solid": (0.97, 2.5e3),
-        "partly filled": (0.8, 3.0e4),
-        "papillary": (0.6, 5.0e4),
-        "ground glass": (0.475, 7.5e4),
-    }
-)
-"""Tissue fraction and interface density [1/m] of the lesion classes."""
-
-_LUNG = (0.3, 8.02e4)
 _BODY_M, _LUNG_SEMI_M, _LUNG_AT_M = 10.5e-3, (3.6e-3, 5.0e-3), 4.2e-3
 _FLAT_DRAWS = 48
 COARSEST_M = 6e-4  # a lesion of 1 mm must hold a voxel
@@ -142,6 +130,7 @@ def plan_scan(
     pixel_m: float = 120e-6,
     behind_sample: float = 0.5,
     gratings: Gratings | None = None,
+    lung: Medium = HEALTHY,
 ) -> ScanPlan:
     """Work out a protocol by a noise-free scan of one slice and the exact propagation of photon noise through FBP.
 
@@ -159,17 +148,19 @@ def plan_scan(
         Transmission of what stands between animal and detector, for dose and fluence.
     gratings : Gratings, optional
         Unevenness of flux and visibility over the field.
+    lung : Medium
+        The mouse's healthy lung; lesions are the middle of each class in it.
     """
     check_range("pixel_m", pixel_m, 1e-6, COARSEST_M)
     protocol = replace(protocol, supersampling=1)
     field = gratings or Gratings()
-    healthy = _sinograms(mouse_slice(pixel_m, None), instrument, protocol, field)
+    healthy = _sinograms(mouse_slice(pixel_m, lung, lung), instrument, protocol, field)
     geometry = _geometry(healthy, protocol, pixel_m)
     noise = _voxel_noise(healthy, instrument, protocol, geometry)
     images = _images(healthy, geometry)
     lesions = []
     for name, lesion in LESIONS.items():
-        other = _sinograms(mouse_slice(pixel_m, lesion), instrument, protocol, field)
+        other = _sinograms(mouse_slice(pixel_m, lung, lesion.medium(lung)), instrument, protocol, field)
         lesions.append(_contrast(name, healthy, other, images, _images(other, geometry), noise, pixel_m))
     body = healthy.attenuation > 1e-3
     worst = np.unravel_index(np.argmin(healthy.strength), healthy.strength.shape)
@@ -211,18 +202,19 @@ def _visibility_range(instrument: Instrument, protocol: Protocol, gratings: Grat
     return _ends(instrument.flat_visibility * maps.visibility)
 
 
-def mouse_slice(pixel_m: float, nodule: tuple[float, float] | None) -> Phantom:
-    """One slice of the plan's mouse: 21 mm across, two lungs, and a 1 mm nodule of (φ, S_V) in one if not None.
+def mouse_slice(pixel_m: float, around: Medium, nodule: Medium) -> Phantom:
+    """One slice of the plan's mouse: 21 mm across, two lungs of the medium `around`, and a 1 mm `nodule` in one.
 
     Drawn four times finer than the pixels.
     """
-    nodule = _LUNG if nodule is None else nodule
     size, fine = int(np.ceil(1.1 * 2 * _BODY_M / pixel_m)), 4
     axis = (np.arange(size * fine) - (size * fine - 1) / 2) * pixel_m / fine
     y, x = np.meshgrid(axis, axis, indexing="ij")
     lung = (((np.abs(x) - _LUNG_AT_M) / _LUNG_SEMI_M[0]) ** 2 + (y / _LUNG_SEMI_M[1]) ** 2) < 1
     inside = np.hypot(x - _LUNG_AT_M, y) < LESION_M / 2
-    tissue = np.where(lung, np.where(inside, nodule[0], _LUNG[0]), 1.0) * 1.05 * (np.hypot(x, y) < _BODY_M)
+    phi = np.where(inside, nodule.tissue_fraction, around.tissue_fraction)
+    surface = np.where(inside, nodule.interface_density_per_m, around.interface_density_per_m)
+    tissue = np.where(lung, phi, 1.0) * HEALTHY.tissue_density * (np.hypot(x, y) < _BODY_M)
 
     def coarse(field: NDArray) -> NDArray[np.float32]:
         means = field.reshape(size, fine, size, fine).mean(axis=(1, 3))
@@ -235,8 +227,8 @@ def mouse_slice(pixel_m: float, nodule: tuple[float, float] | None) -> Phantom:
         voxel_m=pixel_m,
         materials=("soft_tissue",),
         density=coarse(tissue)[None],
-        tissue_fraction=(coarse(np.where(inside, nodule[0], _LUNG[0]) * lung) / share).astype(np.float32),
-        interface_density_per_m=coarse(np.where(inside, nodule[1], _LUNG[1]) * lung),
+        tissue_fraction=(coarse(phi * lung) / share).astype(np.float32),
+        interface_density_per_m=coarse(surface * lung),
         aspect=np.ones((1, size, size), dtype=np.float32),
         axis=direction,
         lobes=(coarse(lung) > 0.5).astype(np.uint8),

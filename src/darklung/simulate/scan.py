@@ -14,6 +14,7 @@ from darklung.core.types import Phantom, Scan
 from darklung.physics.constants import wavenumber_per_m
 from darklung.physics.instrument import Instrument
 from darklung.physics.interferometer import correlation_length
+from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import MATERIALS, delta
 from darklung.simulate.camera import Camera, expose, make_camera
 from darklung.simulate.effects import Effects
@@ -28,7 +29,6 @@ from darklung.tomo.projector import Projector, project_columns
 Progress = Callable[[int, int], None]
 
 SCATTERING_TISSUE = "soft_tissue"
-SCATTERING_DENSITY_G_CM3 = 1.05
 _BLOCK_BYTES = 128e6
 
 
@@ -245,7 +245,7 @@ class _Scatterer:
 
 def _scatterer(scene: Scene, model: EnergyModel, instrument: Instrument, deep: bool) -> _Scatterer:
     nodes, phantom = model.node_kev, scene.phantom
-    contrast = wavenumber_per_m(nodes) * delta(SCATTERING_TISSUE, SCATTERING_DENSITY_G_CM3, nodes)
+    contrast = wavenumber_per_m(nodes) * delta(SCATTERING_TISSUE, HEALTHY.tissue_density, nodes)
     xi = correlation_length(nodes, instrument.distance_m, instrument.period_m)
     shape = phantom.tissue_fraction.shape
     per_voxel = phantom.voxel_m / instrument.distance_m if deep else 0.0

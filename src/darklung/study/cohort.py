@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Length
+from darklung.physics.lung import LESIONS
+from darklung.study.classes import LesionNames
 from darklung.study.scanner import Fraction
 
 
@@ -18,7 +20,7 @@ class CohortPart(Document):
     test_animals: int = Field(6, ge=0, description="held-out animals of the test variant")
     variant: str = Field("A", description="phantom family of the training animals")
     test_variant: str = Field("B", description="phantom family of the held-out animals")
-    tissues: tuple[str, ...] = Field(("solid", "filled", "papillary", "lepidic"), description="lesion classes")
+    tissues: LesionNames = Field(tuple(LESIONS), description="lesion classes")
     diameter: tuple[Length, Length] = Field((0.5e-3, 3e-3), description="smallest and largest lesion")
     lesions: tuple[int, int] = Field((1, 4), description="fewest and most lesions of an animal that has any")
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from darklung.core.random import stream
 from darklung.io.documents import Document, Length
+from darklung.physics.lung import INSERTABLE_MIMICS, LESIONS
+from darklung.study.classes import LesionNames, MimicNames
 
 
 def _both(value: Any) -> Any:
@@ -21,11 +23,9 @@ Count = Annotated[tuple[int, int], BeforeValidator(_both)]
 class InsertOptions(Document):
     """What is put into each copy, and what is assumed."""
 
-    classes: tuple[str, ...] = Field(
-        ("solid", "filled", "papillary", "lepidic"), description="lesion classes, dealt in turn"
-    )
+    classes: LesionNames = Field(tuple(LESIONS), description="lesion classes, dealt in turn")
     lesions: Count = Field((1, 1), description="lesions in each copy: a number, or fewest and most")
-    mimic_classes: tuple[str, ...] = Field(("atelectasis", "pneumonia", "emphysema"), description="mimics, dealt in turn")
+    mimic_classes: MimicNames = Field(tuple(INSERTABLE_MIMICS), description="mimics, dealt in turn")
     mimics: Count = Field((0, 0), description="mimics in each copy, likewise")
     shams: Count = Field((0, 0), description="shams in each copy, likewise")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest")

@@ -16,15 +16,13 @@ from darklung.core.random import derive_seed
 from darklung.core.types import Image
 from darklung.insert.volume import GAP_M, PLACES
 from darklung.io.images import load_image, save_image
+from darklung.physics.lung import HEALTHY
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.sources import dark_channels, read_region
-
-HEALTHY_FRACTION = 0.29  # φ of lung where a radiograph cannot tell it, docs/phantom.md
-NAMES = {"filled": "partly_filled"}  # a class has two names: in phantoms, and in the study of measured lobes
 
 
 def settings_of(parameters: Parameters, **changes: Any) -> Any:
@@ -36,16 +34,11 @@ def settings_of(parameters: Parameters, **changes: Any) -> Any:
         diameter_m=options.diameter,
         lesions=(0, options.lesions[1]),
         greatest_thickness_m=max(options.thickness, options.diameter[1]),
-        psf_fwhm_m=2.3548 * (options.blur or 0.0),
+        blur_m=options.blur or 0.0,
         at_edge=options.across_edge,
         noise="photons",
         **changes,
     )
-
-
-def wanted_of(parameters: Parameters) -> list[tuple[str, str]]:
-    """(kind, class) of what a task puts in, as the radiograph's code calls the classes."""
-    return [(kind, NAMES.get(tissue, tissue)) for kind, tissue in parameters.wanted]
 
 
 def streak_pixels(dark_field: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -69,7 +62,7 @@ def insert_lobe(context: Context) -> None:
     lobe = RadiographLobe(p.source, p.animal, read_lobe(context.files["lobe"], pixel_m=p.pixel))
     avoid = streak_pixels(lobe.dark_field, lobe.mask)
     case = make_case(
-        lobe, settings=settings_of(p), seed=p.seed, version=p.copy_number, wanted=wanted_of(p), avoid=avoid,
+        lobe, settings=settings_of(p), seed=p.seed, version=p.copy_number, wanted=p.wanted, avoid=avoid,
         must_fit=not p.many,
     )  # fmt: skip
     measured = np.stack([np.where(lobe.mask, v, np.nan) for v in (lobe.attenuation, lobe.dark_field)])
@@ -107,16 +100,12 @@ def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDAr
         place = _place(own, case.region, pixel) if own.any() else PLACES[2]
         size = None if sham else sphere_diameter_m(volume)
         ratios = (None, None) if sham else (put.attenuation_ratio, put.dark_field_ratio)
-        made.append(Made(replace(one, tissue=_plain(one.tissue)), place, size, ratios))
+        made.append(Made(one, place, size, ratios))
         planes = [before[0], image.data[0], before[1], image.data[1]]
         label = case.path_m > 1e-4 if not sham else np.zeros(image.shape)
-        tiles.append(make_tile(made[-1].insertion, planes, label, centre_px=(at[0], at[1]), pixel_m=pixel))
+        tiles.append(make_tile(one, planes, label, centre_px=(at[0], at[1]), pixel_m=pixel))
     save_rows(context, made, notes)
     save_tiles(context.out, tiles)
-
-
-def _plain(tissue: str) -> str:
-    return {v: k for k, v in NAMES.items()}.get(tissue, tissue)
 
 
 def _near(case: Any, one: Any, image: Image) -> NDArray[np.bool_]:
@@ -200,7 +189,7 @@ def radiograph_case(
             scale.tissue_per_m is not None,
             "--scale own: in a whole animal the wall attenuates with the lung; name an instrument (protocol or study file)",
         )
-        lung = HEALTHY_FRACTION * float(scale.tissue_per_m or 0)
+        lung = HEALTHY.tissue_fraction * float(scale.tissue_per_m or 0)  # the wall's attenuation hides its own
     known = mask & np.isfinite(image.channel("attenuation"))
     for name in dark:
         known &= np.isfinite(image.channel(name))
@@ -210,8 +199,8 @@ def radiograph_case(
     maps = Image(data, names, ("1",) * 3, image.spacing_m, image.origin_m, image.frame)
     lobe = RadiographLobe(p.source, p.animal, maps, path)
     avoid = streak_pixels(values[1], known)
-    settings = replace(settings_of(p), lung_per_m=lung, noise="kept")
-    case = make_case(lobe, settings=settings, seed=p.seed, version=p.copy_number, wanted=wanted_of(p), avoid=avoid)
+    settings = replace(settings_of(p), lung_per_m=lung, noise="kept", correlation_length_m=scale.correlation_length_m)
+    case = make_case(lobe, settings=settings, seed=p.seed, version=p.copy_number, wanted=p.wanted, avoid=avoid)
     notes = {
         "route": "radiograph",
         "scale": scale.told,
