@@ -25,7 +25,7 @@ from darklung.pipeline.task import task_keys
 from darklung.steps.ct import plan_animals, without_hardening
 from darklung.steps.plan import CODE, animal_tasks, cohort_task
 from darklung.study.config import CorrectionPart, CTStudy, RetrievalPart, read_study
-from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 
 HERE = "darklung.commands.cohort"
 COLLECT = "tables/all"
@@ -175,11 +175,11 @@ def radiograph(context: Context) -> None:
     from darklung.simulate.scan import simulate_scan
 
     p = context.parameters
-    instrument = make_instrument(InstrumentPart.model_validate(p["instrument"]))
-    part = ScanPart.model_validate({**p["scan"], "views": 1, "counts": p["counts"]})
+    instrument = InstrumentPart.model_validate(p["instrument"]).instrument()
+    protocol = ScanPart.model_validate({**p["scan"], "views": 1, "counts": p["counts"]})
     animal = load(context.input("phantom") / "phantom.h5", Phantom)
-    effects = make_effects(EffectsPart.model_validate(p["effects"]))
-    raw = simulate_scan(animal, instrument=instrument, protocol=make_protocol(part), effects=effects, seed=p["seed"])
+    effects = EffectsPart.model_validate(p["effects"])
+    raw = simulate_scan(animal, instrument=instrument, protocol=protocol, effects=effects, seed=p["seed"])
     projections = retrieve(raw, reference=RetrievalPart.model_validate(p["retrieval"]).reference)
     correction = CorrectionPart.model_validate(p["correction"])
     if correction.flux:
@@ -189,7 +189,7 @@ def radiograph(context: Context) -> None:
     maps = _maps(projections)
     channels = stack_channels(attenuation=maps[0], dark_field=maps[1:], directions_rad=list(projections.directions_rad))
     save_image(context.out / "radiograph.ome.zarr", channels)
-    save_image(context.out / "truth.ome.zarr", radiograph_truth(animal, channels, part.supersampling))
+    save_image(context.out / "truth.ome.zarr", radiograph_truth(animal, channels, protocol.supersampling))
 
 
 def _maps(projections: Projections) -> list[Image]:

@@ -34,7 +34,7 @@ def bank_facts(study: CTStudy, sites: Sequence[str]) -> dict[str, Any]:
         "variant": part.variant,
         "tissues": list(part.tissues),
         "diameter_m": list(part.diameter),
-        "beams": [[i.reference_energy, i.correlation_length] for i in instruments],
+        "beams": [[i.reference_energy_kev, i.correlation_length_m] for i in instruments],
     }
 
 

@@ -27,7 +27,7 @@ from darklung.study.config import (
     ReconstructionPart,
     RetrievalPart,
 )
-from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 
 # Thickness of tissue up to which known spectra correct.
 REACH_M = 0.06
@@ -94,9 +94,9 @@ def scan(context: Context) -> None:
     p, started = context.parameters, clock()
     frames = simulate_scan(
         load(context.input("phantom") / "phantom.h5", Phantom),
-        instrument=make_instrument(InstrumentPart.model_validate(p["instrument"])),
-        protocol=make_protocol(ScanPart.model_validate(p["scan"])),
-        effects=make_effects(EffectsPart.model_validate(p["effects"])),
+        instrument=InstrumentPart.model_validate(p["instrument"]).instrument(),
+        protocol=ScanPart.model_validate(p["scan"]),
+        effects=EffectsPart.model_validate(p["effects"]),
         seed=p["seed"],
         progress=lambda done, total: context.progress(done / total, f"views, {time_left(clock() - started, done, total)}"),
     )
@@ -144,7 +144,7 @@ def correct(context: Context) -> None:
     projections = load(context.input("retrieve") / "projections.h5", Projections)
     if part.flux:
         projections = normalise_flux(projections)
-    instrument = make_instrument(InstrumentPart.model_validate(p["instrument"]))
+    instrument = InstrumentPart.model_validate(p["instrument"]).instrument()
     projections = without_hardening(projections, instrument, part)
     filled, report = fill_invalid(projections)
     save(context.out / "projections.h5", filled)
