@@ -279,7 +279,7 @@ def powder_models(folder: Path) -> None:
         medians = [float(np.median(values[maps.valid])) for values in (maps.attenuation, maps.dark_field)]
         rows.append((1e-6 * float(columns["diameter_um"]), *medians))
     diameter, attenuation, dark_field = np.array(rows).T
-    response = SpectralResponse.of(read_protocol("microspheres").make_instrument())
+    response = SpectralResponse.of(read_protocol("microspheres").instrument.instrument())
     mu, _ = response.attenuation_of("sio2")
     masses = np.linspace(0, 0.05, 2001)
     mass = np.interp(attenuation, response.measured(np.multiply.outer(masses, mu))[0], masses)

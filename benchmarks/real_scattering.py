@@ -65,7 +65,7 @@ def packed(diameter_m: float, fraction: float, contrast: np.ndarray, energy_kev:
 
 def microspheres(folder: Path, out: Path | None) -> None:
     """Fit one scale to the 11 diameters, for three models."""
-    setup = read_protocol("microspheres").make_instrument()
+    setup = read_protocol("microspheres").instrument.instrument()
     energies, xi = setup.energies_kev, setup.correlation_length_m
     diameter, attenuation, dark_field = read_spheres(folder)
     mu = linear_attenuation("sio2", 1.0, energies) * CELL_M
@@ -110,7 +110,7 @@ def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[s
 
 def predicted_ratios() -> np.ndarray:
     """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
-    setup = read_protocol("mouse_lobes").make_instrument()
+    setup = read_protocol("mouse_lobes").instrument.instrument()
     energies = setup.energies_kev
     ratios = []
     for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):

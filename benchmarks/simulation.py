@@ -91,7 +91,7 @@ class Cost:
 def mission() -> tuple[Instrument, Protocol]:
     """Instrument and protocol of examples/protocols/mission_ct.yaml, without its limit on the time."""
     protocol = read_protocol("mission_ct")
-    return protocol.make_instrument(), replace(protocol.make_protocol(), time_limit_s=1e9)
+    return protocol.instrument.instrument(), replace(protocol.scan, time_limit_s=1e9)
 
 
 def measure(depth: int, size: int, views: int, effects: Effects) -> Cost:

@@ -31,7 +31,6 @@ from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.study.scanner import InstrumentPart
-from darklung.study.scanner import make_instrument as scanner_instrument
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 SPHERES = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
@@ -307,7 +306,7 @@ def test_a_wedge_through_the_simulator_is_corrected_and_ends_where_the_steps_end
     steps = np.linspace(0.0, 0.028, 8)
     tube = {"spectrum": "tube", "low": "20 keV", "high": "100 keV", "bins": 12, "design_energy": "60 keV"}
     tube |= {"reference_energy": "60 keV"}
-    instrument = scanner_instrument(InstrumentPart.model_validate(tube))
+    instrument = InstrumentPart.model_validate(tube).instrument()
     protocol = Protocol(views=1, steps=5, directions_rad=(0.0,), flats=1, flat_repeats=4, counts_per_pixel=3e5)
     wedge = step_wedge(thicknesses_m=steps, voxel_m=1e-3, shape=(24, 30, 64), material="water")
     maps = retrieve(simulate_scan(wedge, instrument=instrument, protocol=protocol, seed=3))

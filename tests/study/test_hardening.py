@@ -19,7 +19,7 @@ from darklung.pipeline.task import task_keys
 from darklung.steps.correct import without_hardening
 from darklung.steps.plan import plan
 from darklung.study.config import CorrectionPart, read_study
-from darklung.study.scanner import InstrumentPart, make_instrument
+from darklung.study.scanner import InstrumentPart
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 TUBE = {"spectrum": "tube", "low": "20 keV", "high": "100 keV", "bins": 12, "design_energy": "60 keV"}
@@ -62,7 +62,7 @@ def wedge_file(tmp_path_factory):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_by_name_and_all_but_none_remove_the_false_signal(method):
-    instrument = make_instrument(InstrumentPart.model_validate(TUBE))
+    instrument = InstrumentPart.model_validate(TUBE).instrument()
     start = slab(instrument)
     result = without_hardening(start, instrument, CorrectionPart(hardening=method))
     assert result.valid.all()
@@ -74,7 +74,7 @@ def test_every_method_runs_by_name_and_all_but_none_remove_the_false_signal(meth
 
 
 def test_a_container_of_known_walls_is_taken_into_account():
-    instrument = make_instrument(InstrumentPart.model_validate(TUBE))
+    instrument = InstrumentPart.model_validate(TUBE).instrument()
     response = SpectralResponse.of(instrument)
     walls = 0.002 * 2.699
     depth = 0.012 * response.attenuation_of("soft_tissue")[0] + walls * response.attenuation_of("al")[0]
@@ -120,9 +120,8 @@ def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(w
     (tmp_path / "calibration.json").write_text(path.read_text().replace('"exponent": 3.55', '"exponent": 3.5'))
     assert key()[0] != before
 
-    believed = make_instrument(
-        InstrumentPart.model_validate(yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"])
-    )
+    section = yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"]
+    believed = InstrumentPart.model_validate(section).instrument()
     knowledge = load_calibration(path).knowledge
     wedge = knowledge.wedge
     start = slab(believed)
@@ -145,7 +144,7 @@ def test_mistakes_are_told_in_one_line(wedge_file, tmp_path):
         read_study(study(tmp_path, hardening="magic"))
     with pytest.raises(DarklungError, match="second_material: 'jam' is not known; known: adipose"):
         read_study(study(tmp_path, second_material="jam"))
-    instrument = make_instrument(InstrumentPart.model_validate(TUBE))
+    instrument = InstrumentPart.model_validate(TUBE).instrument()
     with pytest.raises(DarklungError, match=r"nothing\.json: no such file"):
         without_hardening(slab(instrument), instrument, CorrectionPart(calibration=str(tmp_path / "nothing.json")))
     file = study(tmp_path, calibration=str(path))

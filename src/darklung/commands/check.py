@@ -47,7 +47,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     wanted = parse_sweep(sweep, protocol) if sweep is not None else None
     plan = protocol.plan()
     flux = _flux(protocol, plan)
-    noted = (*warnings(plan, protocol.make_protocol()), *_waiting(protocol, plan))
+    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan))
     better: list[dict[str, Any]] = []
     parts = [
         protocol.title,
@@ -60,9 +60,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     ]
     parts += [f"note        {text}" for text in noted]
     if advise:
-        found = improvements(
-            instrument=protocol.make_instrument(), protocol=protocol.make_protocol(), pixel_m=protocol.pixel
-        )
+        found = improvements(instrument=protocol.instrument.instrument(), protocol=protocol.scan, pixel_m=protocol.pixel)
         better = [asdict(one) for one in found]
         parts += _improvements(better, [lesion.name for lesion in plan.lesions])
     parts += [_verdict(plan, flux, plan.total_time_s / _gate(protocol))]
@@ -95,10 +93,10 @@ def _gratings(protocol: ProtocolFile) -> str:
     """Where the analyser grating stands, and how far from ideal the visibility is."""
     from darklung.physics.interferometer import visibility_spectrum
 
-    part, instrument = protocol.instrument, protocol.make_instrument()
-    ideal = float((instrument.weights * visibility_spectrum(instrument.energies_kev, part.design_energy, 1)).sum())
+    part, instrument = protocol.instrument, protocol.instrument.instrument()
+    ideal = float((instrument.weights * visibility_spectrum(instrument.energies_kev, part.design_energy_kev, 1)).sum())
     return (
-        f"gratings    period {1e6 * part.period:.3g} µm, {instrument.distance_m:.3g} m behind the animal; "
+        f"gratings    period {1e6 * part.period_m:.3g} µm, {instrument.distance_m:.3g} m behind the animal; "
         f"V0 is {100 * instrument.flat_visibility / ideal:.0f} % of the ideal interferometer's {ideal:.2f}"
     )
 
@@ -106,9 +104,8 @@ def _gratings(protocol: ProtocolFile) -> str:
 def _detector(protocol: ProtocolFile) -> str:
     """What the sensor makes of the photons that reach it."""
     from darklung.physics.detector import responses
-    from darklung.study.scanner import make_sensor, make_spectrum
 
-    source, sensor = make_spectrum(protocol.instrument), make_sensor(protocol.instrument)
+    source, sensor = protocol.instrument.source(), protocol.instrument.sensor
     if sensor.kind == "integrating":
         return "detector    integrates; counts are those of equal noise"
     signal, twice = responses(sensor, source.energies_kev, source.weights)
@@ -116,7 +113,8 @@ def _detector(protocol: ProtocolFile) -> str:
     shared = float((counted * twice).sum() / counted.sum())
     text = f"detector    counts {100 * counted.sum():.0f} % of the photons that reach it"
     if sensor.cloud_m > 0:
-        text += f", {100 * shared:.0f} % of them twice (effects.charge_sharing: {protocol.effects.charge_sharing:g})"
+        told = protocol.effects.detector.charge_sharing
+        text += f", {100 * shared:.0f} % of them twice (effects.charge_sharing: {told:g})"
     return text
 
 
@@ -128,10 +126,10 @@ def _flux(protocol: ProtocolFile, plan: ScanPlan) -> dict[str, Any]:
     need = f"{plan.fluence_rate * 1e-6:.3g} photons/(s mm²) must reach the animal"
     if part.spectrum == "file":
         return {"photons_per_s_m2": plan.fluence_rate, "text": f"{need}; what the source of a file gives is not known"}
-    kvp = part.high if part.spectrum == "tube" else source.voltage
-    require(kvp > part.low, f"source.voltage: wanted more than the band's {part.low:g} keV, got {kvp:g} kV")
-    one_ma = tube_output(kvp=kvp, low_kev=part.low, high_kev=min(part.high, kvp), filters_m=part.filters)
-    distance = protocol.scan.source_axis or source.distance
+    kvp = part.high_kev if part.spectrum == "tube" else source.voltage
+    require(kvp > part.low_kev, f"source.voltage: wanted more than the band's {part.low_kev:g} keV, got {kvp:g} kV")
+    one_ma = tube_output(kvp=kvp, low_kev=part.low_kev, high_kev=min(part.high_kev, kvp), filters_m=part.filters_m)
+    distance = protocol.scan.source_axis_m if protocol.scan.source_axis_m < np.inf else source.distance
     current = plan.fluence_rate * distance**2 / (one_ma * source.transmission)
     text = (
         f"{need}: {current:.2g} mA or {1e-3 * kvp * current:.2g} kW of a tungsten tube at {kvp:g} kV, "
@@ -142,7 +140,7 @@ def _flux(protocol: ProtocolFile, plan: ScanPlan) -> dict[str, Any]:
 
 def _gate(protocol: ProtocolFile) -> float:
     """Part of the time in which a gated scan of a breathing animal exposes."""
-    return protocol.effects.gate if protocol.effects.breathing > 0 else 1.0
+    return protocol.effects.gate if protocol.effects.breathing_m > 0 else 1.0
 
 
 def _waiting(protocol: ProtocolFile, plan: ScanPlan) -> tuple[str, ...]:

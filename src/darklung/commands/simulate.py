@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.types import Scan
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_quantity, split_unit
 from darklung.io.documents import read_yaml_text
 from darklung.io.hdf5 import save
 from darklung.phantom.subject import make_phantom
@@ -45,7 +46,6 @@ USUAL: Mapping[str, dict[str, Any]] = {
 }
 FIELDS_M = {"mouse": (18e-3, 24e-3)}
 USUAL_FIELD_M = (6e-3, 27e-3)
-_KINDS = {"_m": "length", "_rad": "angle"}
 _OURS = ("voxel_m", "shape", "field_of_view_m", "seed")
 
 
@@ -87,11 +87,10 @@ def simulate_files(
     """
     protocol = read_protocol(target)
     scene = make_object(what, protocol, options=options, field=field, seed=seed)
-    plan = protocol.make_protocol()
+    plan = protocol.scan
     if radiograph:
-        part = protocol.scan.model_copy(update={"views": 1, "counts": protocol.scan.counts / protocol.scan.views})
-        plan = protocol.model_copy(update={"scan": part}).make_protocol()
-    instrument = protocol.make_instrument()
+        plan = replace(plan, views=1, counts_per_pixel=plan.counts_per_pixel / plan.views)
+    instrument = protocol.instrument.instrument()
     out.mkdir(parents=True, exist_ok=True)
     record = {"protocol": protocol.model_dump(mode="json"), "object": what, "options": list(options), "seed": seed}
     (out / "record.json").write_text(json.dumps({**record, "radiograph": radiograph, "gratings": gratings}, indent=1))
@@ -109,9 +108,8 @@ def simulate_files(
             save(out / "projections.h5", values)
             shape = " x ".join(map(str, values.attenuation.shape))
             return f"−ln T without gratings ({shape}) in {out / 'projections.h5'}"
-        effects = protocol.make_effects()
         scan = simulate_scan(
-            scene, instrument=instrument, protocol=plan, seed=seed, effects=effects, noise=noise, progress=bar
+            scene, instrument=instrument, protocol=plan, seed=seed, effects=protocol.effects, noise=noise, progress=bar
         )
     save(out / "scan.h5", scan)
     (out / "scan.yaml").write_text(yaml.safe_dump(describe(scan, what), sort_keys=False))
@@ -153,25 +151,17 @@ def _field(what: str, text: str | None) -> tuple[float, float]:
 def _options(what: str, make: Callable[..., Any], texts: Sequence[str]) -> dict[str, Any]:
     """``diameter=25 mm`` -> ``diameter_m: 0.025``, by the names of the function's arguments."""
     names = [name for name in inspect.signature(make).parameters if name not in _OURS]
-    known = {_short(name): name for name in names if what != "mouse" or name in ("variant", "shams", "mimics")}
+    known = {split_unit(name)[0]: name for name in names if what != "mouse" or name in ("variant", "shams", "mimics")}
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         require(bool(equals), f"--set: wanted name=value, got {text!r}")
         name = known[check_one_of(f"--set for {what}", key, known)]
-        kind = next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), "")
         try:
-            found[name] = _value(value, kind, many=name.startswith("thicknesses"))
+            found[name] = _value(value, split_unit(name)[1], many=name.startswith("thicknesses"))
         except DarklungError as error:
             raise DarklungError(f"--set {key}: {error}") from error
     return found
-
-
-def _short(name: str) -> str:
-    """Name without its unit."""
-    for unit in ("_per_m", "_g_cm3", "_rad", "_m"):
-        name = name.removesuffix(unit)
-    return name
 
 
 def _value(text: str, kind: str, *, many: bool) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
 
@@ -52,3 +56,49 @@ def check_one_of(name: str, value: str, known: Iterable[str]) -> str:
     known = sorted(known)
     require(value in known, f"{name}: {value!r} is not known; known: {', '.join(known)}")
     return value
+
+
+def check_fields(one: Any) -> None:
+    """Raise unless the numbers and words in the fields of the dataclass `one` are what their annotations say.
+
+    ``Annotated[float, Interval(ge=0, le=0.5)]`` (of `annotated_types`) bounds a number, ``int`` wants a whole one, a
+    ``Literal`` one of its words. A float must be finite unless its default is infinite. Other annotations are not looked at.
+    """
+    for name, kind, bounds, endless in _rules(type(one)):
+        value = getattr(one, name)
+        if get_origin(kind) is Literal:
+            check_one_of(name, value, get_args(kind))
+            continue
+        plain = isinstance(value, (int, float, np.number)) and not np.isnan(value)
+        fits = plain and (bool(np.isfinite(value)) or (endless and value > 0)) and (kind is float or int(value) == value)
+        noun = "a whole number" if kind is int else ("a number" if endless else "a finite number")
+        require(fits and all(_within(value, b) for b in bounds), f"{name}: wanted {_told(noun, bounds)}, got {value!r}")
+
+
+def _find_rules(kind: type) -> tuple[tuple[str, Any, tuple[Any, ...], bool], ...]:
+    """(name, int, float or Literal, its bounds, may be infinite) of each field that `check_fields` looks at."""
+    rules = []
+    hints = get_type_hints(kind, include_extras=True)
+    for f in fields(kind):
+        plain, *more = get_args(hints[f.name]) if get_origin(hints[f.name]) is Annotated else (hints[f.name],)
+        if plain in (int, float) or get_origin(plain) is Literal:
+            bounds = tuple(b for m in more for b in (m if isinstance(m, Iterable) else (m,)))
+            rules.append((f.name, plain, bounds, f.default == np.inf))
+    return tuple(rules)
+
+
+_rules: Callable[[type], tuple[tuple[str, Any, tuple[Any, ...], bool], ...]] = lru_cache(maxsize=64)(_find_rules)
+
+
+def _within(value: float, bound: Any) -> bool:
+    tests = {Ge: lambda: value >= bound.ge, Gt: lambda: value > bound.gt, Le: lambda: value <= bound.le}
+    return bool({**tests, Lt: lambda: value < bound.lt}[type(bound)]())
+
+
+def _told(noun: str, bounds: tuple[Any, ...]) -> str:
+    """``"a finite number > 0"``, or ``"0 to 0.5"`` where both ends are allowed."""
+    if [type(b) for b in bounds] == [Ge, Le]:
+        return f"{bounds[0].ge:g} to {bounds[1].le:g}" + (", a whole number" if "whole" in noun else "")
+    signs = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
+    parts = [f"{signs[type(b)][0]} {getattr(b, signs[type(b)][1]):g}" for b in bounds]
+    return " ".join([noun, " and ".join(parts)]).strip()

@@ -17,6 +17,25 @@ KINDS = {
     "density": ("gram / centimeter ** 3", "1.05 g/cm^3"),
 }
 
+# How a name in the code ends: the unit of its number, and the kind of text that a file has in its place. Longest first.
+SUFFIXES = {
+    "_per_m": "",
+    "_g_cm3": "density",
+    "_kev": "energy",
+    "_rad": "angle",
+    "_kv": "voltage",
+    "_m": "length",
+    "_s": "time",
+}
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """``"blur_m"`` -> ``("blur", "length")``: a name without its unit, and the kind of the unit (one of `KINDS`, or "")."""
+    for suffix, kind in SUFFIXES.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), kind
+    return name, ""
+
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:

@@ -32,6 +32,7 @@ Energy = Annotated[float, _from_text("energy"), _to_text("keV")]
 Angle = Annotated[float, _from_text("angle"), _to_text("rad")]
 Time = Annotated[float, _from_text("time"), _to_text("s")]
 Voltage = Annotated[float, _from_text("voltage"), _to_text("kV")]
+QUANTITIES = {"length": Length, "energy": Energy, "angle": Angle, "time": Time, "voltage": Voltage}
 
 T = TypeVar("T")
 
@@ -129,8 +130,8 @@ def _known_keys(model: Any, location: tuple[int | str, ...]) -> set[str]:
         pending = list(candidates)
         while pending:
             item = pending.pop()
-            if isinstance(item, type) and issubclass(item, BaseModel):
-                expanded.append(item)
+            if model := _model_of(item):
+                expanded.append(model)
             else:
                 pending += list(get_args(item))
         if part is None or isinstance(part, int):
@@ -144,6 +145,14 @@ def _known_keys(model: Any, location: tuple[int | str, ...]) -> set[str]:
 def _models(annotation: Any) -> list[Any]:
     from typing import get_args
 
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+    if model := _model_of(annotation):
+        return [model]
     return [m for a in get_args(annotation) for m in _models(a)]
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model, also of a `darklung.io.sections.Section`; None if it is neither."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    model: type[BaseModel] | None = annotation.document_model() if hasattr(annotation, "document_model") else None
+    return model

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Gt, Interval
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from darklung.core.checks import check_one_of, check_positive, check_range, require
+from darklung.core.checks import check_fields, check_one_of, check_range, require
 from darklung.physics.materials import MATERIALS
 from darklung.physics.spectrum import absorbed_fraction
 
@@ -29,26 +31,25 @@ class Sensor:
     material : str
         A key of `darklung.physics.materials.MATERIALS`.
     thickness_m : float
+        Of the sensor.
     threshold_kev : float
         Of a counting detector; 0 counts every photon absorbed, once.
-    pixel_m, cloud_m : float
-        Pixel of the sensor itself (not referred to the object), and standard deviation of the charge cloud where it is
-        collected. `cloud_m` = 0: no charge is shared.
+    pixel_m : float
+        Pixel of the sensor itself (not referred to the object), for charge that is shared.
+    cloud_m : float
+        Standard deviation of the charge cloud where it is collected; 0 shares no charge.
     """
 
-    kind: str = "counting"
+    kind: Literal["counting", "integrating"] = "counting"
     material: str = "cdte"
-    thickness_m: float = 1e-3
-    threshold_kev: float = 0.0
-    pixel_m: float = 100e-6
+    thickness_m: Annotated[float, Gt(0)] = 1e-3
+    threshold_kev: Annotated[float, Interval(ge=0, le=500)] = 0.0
+    pixel_m: Annotated[float, Gt(0)] = 100e-6
     cloud_m: float = 0.0
 
     def __post_init__(self) -> None:
-        check_one_of("detector", self.kind, ("counting", "integrating"))
-        check_one_of("sensor material", self.material, MATERIALS)
-        check_positive("sensor_m", self.thickness_m)
-        check_positive("sensor pixel_m", self.pixel_m)
-        check_range("threshold_kev", self.threshold_kev, 0, 500)
+        check_fields(self)
+        check_one_of("material", self.material, MATERIALS)
         check_range("cloud_m", self.cloud_m, 0, self.pixel_m / 2)
         sharing = self.cloud_m > 0 or self.threshold_kev > 0
         require(self.kind == "counting" or not sharing, "threshold_kev, cloud_m: belong to a counting detector")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Annotated, Literal, ParamSpec
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_one_of, check_positive, check_range, check_shape, require
+from darklung.core.checks import check_fields, check_one_of, check_positive, check_range, check_shape, require
 from darklung.physics import spectrum as spectra
 from darklung.physics.constants import wavelength_m
 from darklung.physics.detector import Sensor, responses
@@ -15,6 +19,8 @@ from darklung.physics.interferometer import correlation_length, visibility_spect
 
 CORRELATION_RANGE_M = (1e-9, 1e-4)
 """Autocorrelation lengths for which the scattering models are meant: between molecules and pixels."""
+SPECTRA = ("band", "file", "tube")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -84,71 +90,104 @@ class Instrument:
         return 2 * np.pi * self.distance_m / self.period_m
 
 
-def make_instrument(
-    *,
-    spectrum: str | spectra.Spectrum = "band",
-    low_kev: float = 60.0,
-    high_kev: float = 80.0,
-    bins: int = 5,
-    design_energy_kev: float = 70.0,
-    flat_visibility: float = 0.15,
-    correlation_length_m: float = 3e-6,
-    reference_energy_kev: float = 70.0,
-    period_m: float = 4.2e-6,
-    sensor: Sensor | None = None,
-) -> Instrument:
-    """An instrument that reaches a given visibility and autocorrelation length.
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What an instrument is made of: the beam, gratings that reach a given visibility and correlation length, the sensor.
 
     Parameters
     ----------
-    spectrum : {"band", "tube"} or Spectrum
-        "band" is flat from `low_kev` to `high_kev`; "tube" a tungsten tube of `high_kev` kV behind 2 mm of aluminium,
-        photons above `low_kev`. Make a `Spectrum` (see `darklung.physics.spectrum`) for other filters or a file.
-    low_kev, high_kev, bins
-        Energy bins; unused with a `Spectrum`.
+    spectrum : {"band", "tube", "file"} or Spectrum
+        A flat band from `low_kev` to `high_kev`, a filtered tungsten tube of `high_kev` kV, photons above `low_kev`, or a
+        file of energies and photons. For others make a `Spectrum` (see `darklung.physics.spectrum`).
+    file : str
+        Text or CSV of spectrum "file": energy and photons, units in the header.
+    low_kev : float
+        Lowest photon energy; unused with a `Spectrum`, as the next three.
+    high_kev : float
+        Highest photon energy; of a tube its voltage.
+    bins : int
+        Energy bins.
+    filters_m : mapping
+        Material -> thickness before the animal, of a tube.
     design_energy_kev : float
-        E0 of the phase grating; first Talbot order.
+        E0 for which the phase grating is made; first Talbot order.
     flat_visibility : float
         V0 of the whole spectrum, after all imperfections. The ideal V(E) is multiplied by the constant that gives it.
     correlation_length_m : float
-        ξ at `reference_energy_kev`; fixes the sample–G2 distance d = ξ p2/λ.
+        ξ at `reference_energy_kev`, within `CORRELATION_RANGE_M`; fixes the sample–G2 distance d = ξ p2/λ.
     reference_energy_kev : float
+        Energy that monochromatic results and `correlation_length_m` refer to.
     period_m : float
-        p2.
-    sensor : Sensor, optional
-        1 mm of CdTe that counts every photon it absorbs, by default. Bins that it does not count are left out.
+        Period p2 of the analyser grating.
+    sensor : Sensor
+        Bins that it does not count are left out.
 
     Raises
     ------
     DarklungError
-        Among others if `flat_visibility` is more than the ideal interferometer's.
+        A field that makes no sense.
     """
-    source = _source(spectrum, low_kev, high_kev, bins)
-    signal, _ = responses(sensor if sensor is not None else Sensor(), source.energies_kev, source.weights)
-    seen = source.weights * signal > 0
-    require(bool(seen.any()), f"threshold_kev: no photon of the spectrum up to {source.energies_kev[-1]:g} keV exceeds it")
-    energies, signal = source.energies_kev[seen], signal[seen]
-    weights = source.weights[seen] * signal / (source.weights[seen] * signal).sum()
-    ideal = visibility_spectrum(energies, design_energy_kev, 1)
-    best = float((weights * ideal).sum())
-    check_range("flat_visibility", flat_visibility, 0, best)
-    check_range("correlation_length_m", correlation_length_m, *CORRELATION_RANGE_M)
-    check_positive("reference_energy_kev", reference_energy_kev)
-    check_positive("period_m", period_m)
-    return Instrument(
-        energies_kev=energies,
-        weights=weights,
-        visibility=ideal * (flat_visibility / best),
-        period_m=period_m,
-        distance_m=float(correlation_length_m * period_m / wavelength_m(reference_energy_kev)),
-        reference_energy_kev=reference_energy_kev,
-        response=signal,
-    )
+
+    spectrum: Literal["band", "tube", "file"] | spectra.Spectrum = "band"
+    file: str = ""
+    low_kev: Annotated[float, Gt(0)] = 60.0
+    high_kev: Annotated[float, Gt(0)] = 80.0
+    bins: Annotated[int, Ge(1)] = 5
+    filters_m: Mapping[str, float] = field(default_factory=lambda: dict(spectra.DEFAULT_FILTERS_M))
+    design_energy_kev: Annotated[float, Gt(0)] = 70.0
+    flat_visibility: Annotated[float, Interval(ge=0, le=1)] = 0.15
+    correlation_length_m: Annotated[float, Interval(ge=CORRELATION_RANGE_M[0], le=CORRELATION_RANGE_M[1])] = 3e-6
+    reference_energy_kev: Annotated[float, Gt(0)] = 70.0
+    period_m: Annotated[float, Gt(0)] = 4.2e-6
+    sensor: Sensor = field(default_factory=Sensor)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if isinstance(self.spectrum, str):
+            check_one_of("spectrum", self.spectrum, SPECTRA)
+        told = f"file: belongs to spectrum 'file' and to no other, got {self.file!r} with {self.spectrum!r}"
+        require((self.spectrum == "file") == bool(self.file), told)
+
+    def source(self) -> spectra.Spectrum:
+        """The beam before the detector."""
+        if isinstance(self.spectrum, spectra.Spectrum):
+            return self.spectrum
+        if self.spectrum == "band":
+            return spectra.band(low_kev=self.low_kev, high_kev=self.high_kev, bins=self.bins)
+        if self.spectrum == "tube":
+            return spectra.tube(kvp=self.high_kev, low_kev=self.low_kev, bins=self.bins, filters_m=self.filters_m)
+        return spectra.from_file(self.file, low_kev=self.low_kev, high_kev=self.high_kev, bins=self.bins)
+
+    def instrument(self) -> Instrument:
+        """The instrument; raises among others if `flat_visibility` is more than the ideal interferometer's."""
+        source = self.source()
+        signal, _ = responses(self.sensor, source.energies_kev, source.weights)
+        seen = source.weights * signal > 0
+        told = f"threshold_kev: no photon of the spectrum up to {source.energies_kev[-1]:g} keV exceeds it"
+        require(bool(seen.any()), told)
+        energies, signal = source.energies_kev[seen], signal[seen]
+        weights = source.weights[seen] * signal / (source.weights[seen] * signal).sum()
+        ideal = visibility_spectrum(energies, self.design_energy_kev, 1)
+        best = float((weights * ideal).sum())
+        check_range("flat_visibility", self.flat_visibility, 0, best)
+        return Instrument(
+            energies_kev=energies,
+            weights=weights,
+            visibility=ideal * (self.flat_visibility / best),
+            period_m=self.period_m,
+            distance_m=float(self.correlation_length_m * self.period_m / wavelength_m(self.reference_energy_kev)),
+            reference_energy_kev=self.reference_energy_kev,
+            response=signal,
+        )
 
 
-def _source(spectrum: str | spectra.Spectrum, low_kev: float, high_kev: float, bins: int) -> spectra.Spectrum:
-    if isinstance(spectrum, spectra.Spectrum):
-        return spectrum
-    if check_one_of("spectrum", spectrum, ("band", "tube")) == "band":
-        return spectra.band(low_kev=low_kev, high_kev=high_kev, bins=bins)
-    return spectra.tube(kvp=high_kev, low_kev=low_kev, bins=bins)
+def _made(setup: Callable[P, Setup]) -> Callable[P, Instrument]:
+    @wraps(setup, assigned=(), updated=())
+    def make(*args: P.args, **kwargs: P.kwargs) -> Instrument:
+        """The instrument of a `Setup` of these fields."""
+        return setup(*args, **kwargs).instrument()
+
+    return make
+
+
+make_instrument = _made(Setup)

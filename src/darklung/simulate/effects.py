@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_range, check_shape, require
+from darklung.core.checks import check_fields, check_finite, check_shape, require
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,16 @@ class Detector:
         Frames do not exceed this.
     """
 
-    blur_m: float = 0.0
-    charge_sharing: float = 0.0
-    electronic_noise_counts: float = 0.0
-    dark_counts: float = 0.0
-    bad_pixels: float = 0.0
-    ring_gain: float = 0.0
-    saturation_counts: float = np.inf
+    blur_m: Annotated[float, Ge(0)] = 0.0
+    charge_sharing: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
+    electronic_noise_counts: Annotated[float, Ge(0)] = 0.0
+    dark_counts: Annotated[float, Ge(0)] = 0.0
+    bad_pixels: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
+    ring_gain: Annotated[float, Interval(ge=0, le=0.1)] = 0.0
+    saturation_counts: Annotated[float, Gt(0)] = np.inf
 
     def __post_init__(self) -> None:
-        _not_negative(self)
-        check_range("charge_sharing", self.charge_sharing, 0, 0.5)
-        check_range("bad_pixels", self.bad_pixels, 0, 0.5)
-        check_range("ring_gain", self.ring_gain, 0, 0.1)
-        require(self.saturation_counts > 0, f"saturation_counts: wanted > 0, got {self.saturation_counts!r}")
+        check_fields(self)
         require(
             self.dark_counts >= 8 * self.electronic_noise_counts,
             f"dark_counts: wanted at least 8 electronic_noise_counts = {8 * self.electronic_noise_counts:g} so that no "
@@ -94,18 +92,14 @@ class Stability:
         Relative change of the flux over the scan; may be negative.
     """
 
-    step_error_rad: float = 0.0
-    dose_jitter: float = 0.0
-    phase_drift_rad: float = 0.0
-    visibility_drift: float = 0.0
-    flux_drift: float = 0.0
+    step_error_rad: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    dose_jitter: Annotated[float, Interval(ge=0, le=0.15)] = 0.0
+    phase_drift_rad: Annotated[float, Interval(ge=-100, le=100)] = 0.0
+    visibility_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
+    flux_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
 
     def __post_init__(self) -> None:
-        check_range("step_error_rad", self.step_error_rad, 0, 1)
-        check_range("dose_jitter", self.dose_jitter, 0, 0.15)
-        check_range("phase_drift_rad", self.phase_drift_rad, -100, 100)
-        check_range("visibility_drift", self.visibility_drift, -0.7, 0.7)
-        check_range("flux_drift", self.flux_drift, -0.7, 0.7)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -122,14 +116,12 @@ class Gratings:
         Fringes across the field along the sensitivity, slightly bent.
     """
 
-    uneven_flux: float = 0.05
-    uneven_visibility: float = 0.08
-    moire_fringes: float = 2.2
+    uneven_flux: Annotated[float, Interval(ge=0, le=0.3)] = 0.05
+    uneven_visibility: Annotated[float, Interval(ge=0, le=0.5)] = 0.08
+    moire_fringes: Annotated[float, Interval(ge=-1e3, le=1e3)] = 2.2
 
     def __post_init__(self) -> None:
-        check_range("uneven_flux", self.uneven_flux, 0, 0.3)
-        check_range("uneven_visibility", self.uneven_visibility, 0, 0.5)
-        check_range("moire_fringes", self.moire_fringes, -1e3, 1e3)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -159,20 +151,12 @@ class Effects:
 
     detector: Detector = field(default_factory=Detector)
     stability: Stability = field(default_factory=Stability)
-    scatter_to_primary: float = 0.0
+    scatter_to_primary: Annotated[float, Interval(ge=0, le=5)] = 0.0
     depth_dependent_correlation: bool = False
-    breathing_m: float = 0.0
-    gate: float = 1.0
+    breathing_m: Annotated[float, Interval(ge=0, le=5e-3)] = 0.0
+    gate: Annotated[float, Interval(ge=1e-3, le=1)] = 1.0
     unresolved_refraction: bool = False
     gratings: Gratings | FlatMaps = field(default_factory=Gratings)
 
     def __post_init__(self) -> None:
-        check_range("gate", self.gate, 1e-3, 1)
-        check_range("breathing_m", self.breathing_m, 0, 5e-3)
-        check_range("scatter_to_primary", self.scatter_to_primary, 0, 5)
-
-
-def _not_negative(flaws: Detector) -> None:
-    for item in fields(flaws):
-        value = getattr(flaws, item.name)
-        require(value >= 0, f"{item.name}: wanted a number >= 0, got {value!r}")
+        check_fields(self)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_positive, check_range, require
+from darklung.core.checks import check_fields, check_finite, require
 
 
 @dataclass(frozen=True)
@@ -48,28 +50,21 @@ class Protocol:
         A field that makes no sense, or a scan that takes longer than `time_limit_s`.
     """
 
-    views: int = 120
-    arc_rad: float = np.pi
-    steps: int = 5
+    views: Annotated[int, Ge(1)] = 120
+    arc_rad: Annotated[float, Interval(ge=1e-9, le=2 * np.pi + 1e-9)] = np.pi
+    steps: Annotated[int, Ge(3)] = 5
     directions_rad: tuple[float, ...] = (0.0, np.pi / 2)
-    flats: int = 6
-    flat_repeats: int = 4
-    counts_per_pixel: float = 1.5e7
-    exposure_s: float = 0.3
-    dead_time_s: float = 0.02
-    time_limit_s: float = 1500.0
-    supersampling: int = 1
-    source_axis_m: float = np.inf
+    flats: Annotated[int, Ge(1)] = 6
+    flat_repeats: Annotated[int, Ge(1)] = 4
+    counts_per_pixel: Annotated[float, Gt(0)] = 1.5e7
+    exposure_s: Annotated[float, Gt(0)] = 0.4
+    dead_time_s: Annotated[float, Ge(0)] = 0.02
+    time_limit_s: Annotated[float, Gt(0)] = 1500.0
+    supersampling: Annotated[int, Ge(1)] = 1
+    source_axis_m: Annotated[float, Gt(0)] = np.inf
 
     def __post_init__(self) -> None:
-        for name, least in (("views", 1), ("steps", 3), ("flats", 1), ("flat_repeats", 1), ("supersampling", 1)):
-            value = getattr(self, name)
-            require(int(value) == value and value >= least, f"{name}: wanted a whole number >= {least}, got {value!r}")
-        for name in ("counts_per_pixel", "exposure_s", "time_limit_s"):
-            check_positive(name, getattr(self, name))
-        require(self.source_axis_m > 0, f"source_axis_m: wanted > 0, got {self.source_axis_m!r}")
-        check_range("arc_rad", self.arc_rad, 1e-9, 2 * np.pi + 1e-9)
-        require(0 <= self.dead_time_s < np.inf, f"dead_time_s: wanted a finite number >= 0, got {self.dead_time_s!r}")
+        check_fields(self)
         object.__setattr__(self, "directions_rad", tuple(float(a) for a in self.directions_rad))
         require(len(self.directions_rad) >= 1, "directions_rad: wanted at least one direction, got none")
         check_finite("directions_rad", np.asarray(self.directions_rad))

@@ -46,7 +46,7 @@ def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
         "variant": part.variant,
         "tissues": list(part.tissues),
         "diameter_m": list(part.diameter),
-        "beams": [[i.reference_energy, i.correlation_length] for i in instruments],
+        "beams": [[i.reference_energy_kev, i.correlation_length_m] for i in instruments],
     }
 
 

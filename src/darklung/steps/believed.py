@@ -7,7 +7,7 @@ from pathlib import Path
 from darklung.core.checks import require
 from darklung.correct.response import SpectralResponse
 from darklung.io.documents import read_yaml, validate
-from darklung.study.scanner import InstrumentPart, make_instrument
+from darklung.study.scanner import InstrumentPart
 
 
 def read_response(path: Path) -> SpectralResponse:
@@ -15,5 +15,5 @@ def read_response(path: Path) -> SpectralResponse:
     content = read_yaml(path)
     section = content.get("instrument") if isinstance(content, dict) else None
     require(isinstance(section, dict), f"{path}: wanted a section instrument, as in a study file")
-    part = validate(section, InstrumentPart, f"{path}: instrument").located(path.parent)
-    return SpectralResponse.of(make_instrument(part))
+    part: InstrumentPart = validate(section, InstrumentPart, f"{path}: instrument")
+    return SpectralResponse.of(part.located(path.parent).instrument())

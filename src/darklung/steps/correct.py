@@ -17,7 +17,7 @@ from darklung.pipeline import Context, Task
 from darklung.steps.blocks import change_projections
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import RECOMMENDED, CorrectionPart
-from darklung.study.scanner import InstrumentPart, make_instrument
+from darklung.study.scanner import InstrumentPart
 from darklung.study.sources import CalibrationsPart
 
 STAGE = "correct"
@@ -84,7 +84,7 @@ def _knowledge(p: Parameters) -> tuple[Knowledge, str]:
         raise DarklungError(
             f"correction.hardening: {chosen} needs spectra; wanted calibrations.wedges or an instrument of the source"
         )
-    response = SpectralResponse.of(make_instrument(p.instrument))
+    response = SpectralResponse.of(p.instrument.instrument())
     knowledge = Knowledge(
         response,
         material="soft_tissue",

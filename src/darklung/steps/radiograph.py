@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from darklung.steps.correct import hardening, needed
 from darklung.steps.reconstruct import channel_names
 from darklung.steps.retrieve import retrieved
 from darklung.study.processing import ProcessingPart
-from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 from darklung.study.sources import SimulatedSource
 
 STAGE = "radiograph"
@@ -49,7 +50,7 @@ def task(source: SimulatedSource, animal: Mapping[str, Any], processing: Process
     known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
     parameters = Parameters(
         instrument=at.instrument,
-        scan=at.scan.model_copy(update={"views": 1, "counts": COUNTS}),
+        scan=replace(at.scan, views=1, counts_per_pixel=COUNTS),
         effects=at.effects,
         retrieval=processing.retrieval_of(SIMULATED),
         correction=known,
@@ -69,8 +70,8 @@ def radiograph(context: Context) -> None:
     """
     p = Parameters.model_validate(context.parameters)
     animal = load(context.input("phantom") / PHANTOM, Phantom)
-    instrument, effects = make_instrument(p.instrument), make_effects(p.effects)
-    raw = simulate_scan(animal, instrument=instrument, protocol=make_protocol(p.scan), effects=effects, seed=p.seed)
+    instrument = p.instrument.instrument()
+    raw = simulate_scan(animal, instrument=instrument, protocol=p.scan, effects=p.effects, seed=p.seed)
     projections = retrieved(raw, p.retrieval)
     if needed(p.correction):
         projections = hardening(p.correction)[1](projections)

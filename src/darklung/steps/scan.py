@@ -10,7 +10,7 @@ from darklung.io.hdf5 import load, save
 from darklung.io.names import PHANTOM, SCAN
 from darklung.pipeline import Context, Task
 from darklung.pipeline.bar import time_left
-from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 from darklung.study.sources import SimulatedSource
 
 STAGE = "scan"
@@ -46,9 +46,9 @@ def scan(context: Context) -> None:
     p, started = Parameters.model_validate(context.parameters), clock()
     frames = simulate_scan(
         load(context.input("phantom") / PHANTOM, Phantom),
-        instrument=make_instrument(p.instrument),
-        protocol=make_protocol(p.scan),
-        effects=make_effects(p.effects),
+        instrument=p.instrument.instrument(),
+        protocol=p.scan,
+        effects=p.effects,
         seed=p.seed,
         progress=lambda done, total: context.progress(done / total, f"views, {time_left(clock() - started, done, total)}"),
     )

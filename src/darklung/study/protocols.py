@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 import darklung
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.io.documents import Document, Length, Voltage, read_document, read_yaml, validate
-from darklung.physics.instrument import Instrument
+from darklung.io.sections import Section
+from darklung.simulate.effects import Gratings
 from darklung.simulate.plan import ScanPlan, plan_scan
-from darklung.simulate.protocol import Protocol
-from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart, make_effects, make_instrument, make_protocol
+from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 from darklung.study.study import read_study
 
 
@@ -52,26 +52,15 @@ class ProtocolFile(Document):
     )
     origin: dict[str, Origin] = Field({}, description="quantity -> what is published of it, what is assumed")
 
-    def make_instrument(self) -> Instrument:
-        """The instrument."""
-        return make_instrument(self.instrument)
-
-    def make_protocol(self) -> Protocol:
-        """Views, steps, directions, flats, counts and times."""
-        return make_protocol(self.scan)
-
-    def make_effects(self) -> Any:
-        """Flaws."""
-        return make_effects(self.effects)
-
     def plan(self) -> ScanPlan:
         """What to expect of it on a mouse."""
+        gratings = self.effects.gratings
         return plan_scan(
-            instrument=self.make_instrument(),
-            protocol=self.make_protocol(),
+            instrument=self.instrument.instrument(),
+            protocol=self.scan,
             pixel_m=self.pixel,
             behind_sample=self.transmission_behind,
-            gratings=self.make_effects().gratings,
+            gratings=gratings if isinstance(gratings, Gratings) else None,
         )
 
 
@@ -125,7 +114,12 @@ def read_protocol(target: str | Path) -> ProtocolFile:
 
 def numeric_keys(protocol: ProtocolFile) -> dict[str, str]:
     """Keys of one number each, and the part they belong to ("" for the protocol itself)."""
-    parts = {"": protocol, "instrument": protocol.instrument, "scan": protocol.scan, "source": protocol.source}
+    parts: dict[str, Document] = {
+        "": protocol,
+        "instrument": protocol.instrument.document(),
+        "scan": protocol.scan.document(),
+        "source": protocol.source,
+    }
     found: dict[str, str] = {}
     for name, part in parts.items():
         for key, value in part:
@@ -152,8 +146,9 @@ def changed(protocol: ProtocolFile, key: str, value: float | str) -> ProtocolFil
 
 def number_of(protocol: ProtocolFile, key: str) -> float:
     """The value of a numeric key, in inner units."""
-    part = numeric_keys(protocol)[key]
-    return float(getattr(getattr(protocol, part) if part else protocol, key))
+    name = numeric_keys(protocol)[key]
+    part = getattr(protocol, name) if name else protocol
+    return float(getattr(part.document() if isinstance(part, Section) else part, key))
 
 
 def sweep(protocol: ProtocolFile, *, key: str, values: Sequence[float]) -> tuple[tuple[float, ScanPlan], ...]:

@@ -33,7 +33,7 @@ def read_scale(text: str) -> Scale:
     path = Path(text)
     if path.suffix == ".json":
         return Scale(f"calibration {path}", None, _calibrated(path))
-    instrument = read_protocol(text).make_instrument()
+    instrument = read_protocol(text).instrument.instrument()
     return Scale(text, instrument.reference_energy_kev, instrument.reference_correlation_length_m, instrument)
 
 
