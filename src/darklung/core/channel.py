@@ -1,0 +1,165 @@
+"""What the channels of an image, the arms of a study and the columns of a table are called: written and parsed here alone.
+
+A name is ``SIGNAL``, ``SIGNAL_<degrees>`` for signals that depend on the gratings' direction (`DIRECTED`), or
+``tensor_<part>``; a standard error is the name with ``_noise`` behind it, and ``known_<part>`` is the share of a tensor's
+component that the data know. Any other text is a signal of its own, so that a user's channels keep their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from darklung.core.checks import check_one_of, check_range, require
+
+ROLES = ("value", "noise", "known")
+# Signals that a grating direction may follow; elsewhere a number at the end is part of the signal's name.
+DIRECTED = ("dark_field", "refraction")
+FULL_TURN = 360.0
+DECIMALS = 4  # of a direction in degrees: finer than any mount, coarser than what single precision loses
+_NOISE = "_noise"
+_WITH_DIRECTION = re.compile(rf"({'|'.join(DIRECTED)})_(-?[0-9]+(?:\.[0-9]+)?)")
+_WITH_PART = re.compile(r"(tensor|known)_(\w+)")
+_NUMBERED_NOISE = re.compile(rf"(?:{'|'.join(DIRECTED)})_noise_[0-9]+")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel: which signal, seen along which direction, and whether it is the value or says how good the value is.
+
+    Two channels are equal if their names are; the unit is told beside them.
+
+    Parameters
+    ----------
+    signal : str
+        ``attenuation``, ``dark_field``, ``refraction``, ``tensor``, ``anisotropy``, ``noise`` (the control channel),
+        ``logit``, ``lung_path`` or any other text.
+    direction : float, optional
+        α of the gratings [degrees], for `DIRECTED` signals, to 1e-4; as it was given: −45 stays −45, see `axis`.
+    role : {"value", "noise", "known"}
+        The signal itself, its standard error, or the share of it that comes from the data and not from a prior.
+    part : str
+        Of a tensor: a component (``zz``) or what is derived of it (``anisotropy``).
+    unit : str
+        Empty where it is not known.
+
+    Raises
+    ------
+    DarklungError
+        A role that is not known, a direction or part where the signal has none, or a signal whose name would be read as
+        that of another channel.
+    """
+
+    signal: str
+    direction: float | None = None
+    role: str = "value"
+    part: str = ""
+    unit: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        check_one_of("channel role", self.role, ROLES)
+        if self.direction is not None:
+            check_one_of(f"channel with direction {self.direction!r}", self.signal, DIRECTED)
+            degrees = round(check_range("channel direction [degrees]", float(self.direction), -FULL_TURN, FULL_TURN), DECIMALS)
+            object.__setattr__(self, "direction", degrees + 0.0)  # + 0 turns −0 into 0
+        same = _fields_of(self.name) == (self.signal, self.direction, self.role, self.part)
+        require(same, f"channel {self.name!r}: names another channel than signal {self.signal!r}, part {self.part!r}")
+
+    @classmethod
+    def parse(cls, name: str, unit: str = "") -> Channel:
+        """The channel that `name` stands for; ``parse(channel.name) == channel``.
+
+        Raises
+        ------
+        DarklungError
+            An empty name, or noise of a numbered direction, which names no direction.
+
+        Examples
+        --------
+        >>> Channel.parse("dark_field_22.5_noise").direction
+        22.5
+        """
+        signal, direction, role, part = _fields_of(name)
+        return cls(signal, direction, role, part, unit)
+
+    @property
+    def name(self) -> str:
+        """How the channel is called in files."""
+        stem = "known" if self.role == "known" else self.signal
+        more = self.part if self.direction is None else f"{self.direction:.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return "_".join(t for t in (stem, more, "noise" if self.role == "noise" else "") if t)
+
+    @property
+    def axis(self) -> float | None:
+        """The direction without its sign [degrees, 0 to 180): scattering along u and along −u is the same."""
+        return None if self.direction is None else self.direction % 180.0
+
+    def noise(self) -> Channel:
+        """The channel of this one's standard error, in the same unit."""
+        require(self.role == "value", f"channel {self.name!r}: only a value has noise, this is {self.role}")
+        return replace(self, role="noise")
+
+    def known(self) -> Channel:
+        """The channel of the share of this component that the data know."""
+        return replace(self, role="known", unit="1")
+
+
+def attenuation(unit: str = "") -> Channel:
+    """−ln T of a radiograph, μ of a volume."""
+    return Channel("attenuation", unit=unit)
+
+
+def dark_field(direction: float | None = None, unit: str = "") -> Channel:
+    """−ln(V/V0) of a radiograph, ε of a volume, along a direction [degrees], or the mean over directions."""
+    return Channel("dark_field", direction, unit=unit)
+
+
+def dark_field_at(angle_rad: float, unit: str = "") -> Channel:
+    """The dark field along a direction α in radians, as scans and projections keep it."""
+    return dark_field(float(np.degrees(angle_rad)), unit)
+
+
+def tensor(part: str, unit: str = "") -> Channel:
+    """A component of the scattering tensor, or what is derived of it."""
+    return Channel("tensor", part=part, unit=unit)
+
+
+def values_of(names: Sequence[str], signal: str) -> tuple[str, ...]:
+    """Those of `names` that are values of a signal, in any direction or without one, in their order."""
+    channels = [(name, Channel.parse(name)) for name in names]
+    return tuple(name for name, c in channels if c.signal == signal and c.role == "value")
+
+
+def directed(names: Sequence[str], signal: str = "dark_field") -> tuple[str, ...]:
+    """Those of `names` that are values of a signal along a direction, in their order."""
+    return tuple(name for name in values_of(names, signal) if Channel.parse(name).direction is not None)
+
+
+def directions_of(names: Sequence[str], signal: str = "dark_field") -> tuple[float, ...]:
+    """The direction [degrees] of each of `directed`."""
+    found = [Channel.parse(name).direction for name in directed(names, signal)]
+    return tuple(d for d in found if d is not None)
+
+
+def noise_of(name: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that holds the standard error of the channel `name`; None where there is none."""
+    wanted = Channel.parse(name).noise()
+    return next((other for other in names if Channel.parse(other) == wanted), None)
+
+
+def _fields_of(name: str) -> tuple[str, float | None, str, str]:
+    """Signal, direction, role and part of a name."""
+    require(bool(name.strip()) and name == name.strip(), f"channel: wanted a name without blanks around it, got {name!r}")
+    numbered = _NUMBERED_NOISE.fullmatch(name) is not None
+    require(not numbered, f"channel {name!r}: noise of which direction? wanted such as dark_field_90_noise")
+    stem, role = (name[: -len(_NOISE)], "noise") if name.endswith(_NOISE) else (name, "value")
+    if not stem:
+        return name, None, "value", ""
+    if (found := _WITH_DIRECTION.fullmatch(stem)) and abs(float(found[2])) <= FULL_TURN:
+        return found[1], round(float(found[2]), DECIMALS) + 0.0, role, ""
+    if (found := _WITH_PART.fullmatch(stem)) and (found[1] == "tensor" or role == "value"):
+        return "tensor", None, "known" if found[1] == "known" else role, found[2]
+    return stem, None, role, ""
