@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from darklung.commands.run import resolved, told_tasks, write_resolved
+from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
-from darklung.pipeline import run_tasks
+from darklung.pipeline.folder import Owner
 from darklung.steps import chain, cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import Plan
@@ -64,9 +64,7 @@ def make_cohort(
     made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
     if dry_run:
         return "\n".join([told_tasks(made, out), *_counts(animals)])
-    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
-    computed = run_tasks(made.tasks, folder=out, targets=made.targets, workers=workers, about=about)
-    write_resolved(study, out / "study.yaml")
+    computed = run_plan(made, study, folder=out, owner=Owner("cohort", study_file), workers=workers)
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
             shutil.copyfile(found, out / found.name)

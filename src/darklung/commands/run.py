@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import run_tasks
+from darklung.pipeline.folder import Owner
 from darklung.pipeline.keys import task_keys
 from darklung.pipeline.run import stale
 from darklung.steps import evaluate, report
@@ -30,25 +33,17 @@ class Result:
     computed: int
 
 
-def run_study(path: Path, *, out: Path | None = None, workers: int | None = None, arms: Sequence[str] = ()) -> Result:
+def run_study(path: Path, *, out: Path | None = None, workers: int | None = None) -> Result:
     """Run the study in `path` in the folder `out` (``runs/NAME`` by default); what is done already is kept.
-
-    Parameters
-    ----------
-    arms : sequence of str
-        Only these; all by default.
 
     Raises
     ------
     DarklungError
         A mistake in the study file, or a stage that failed; run again to go on from there.
     """
-    study = read_study(path)
-    folder = out or Path("runs") / study.name
-    made = plan(study, arms=arms)
-    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
-    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about)
-    write_resolved(study, folder / "study.yaml")
+    with opened(path) as (study, made):
+        folder = out or Path("runs") / study.name
+        computed = run_plan(made, study, folder=folder, owner=Owner("run", path), workers=workers)
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
     shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
@@ -56,10 +51,26 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     return Result(folder / REPORT, comparison_table(comparison), computed)
 
 
-def list_tasks(path: Path, *, out: Path | None = None, arms: Sequence[str] = ()) -> str:
+def list_tasks(path: Path, *, out: Path | None = None) -> str:
     """Check a study and list its tasks, each done or to do."""
-    study = read_study(path)
-    return told_tasks(plan(study, arms=arms), out or Path("runs") / study.name)
+    with opened(path) as (study, made):
+        return told_tasks(made, out or Path("runs") / study.name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Study, Plan]]:
+    """A study and its tasks; modules beside the file can be imported meanwhile, for plug-ins."""
+    with importable(path.parent):
+        study = read_study(path)
+        yield study, plan(study)
+
+
+def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: int | None) -> int:
+    """Bring a plan's targets up to date in `folder`; returns how many tasks were computed."""
+    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
+    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about, owner=owner)
+    write_resolved(study, folder / "study.yaml")
+    return computed
 
 
 def told_tasks(made: Plan, folder: Path) -> str:

@@ -134,6 +134,9 @@ def importable(folder: Path) -> Iterator[None]:
 def _lies_in(name: str, folder: Path) -> bool:
     """Whether a module's top-level package or file lies directly in the folder (not in an environment somewhere below)."""
     top = name.partition(".")[0]
-    places = [getattr(sys.modules[name], "__file__", None), *getattr(sys.modules[name], "__path__", ())]
+    module = sys.modules[name]
+    # A module is any object; torch has some whose __path__ is no list of folders.
+    spec = getattr(module, "__spec__", None)
+    places = [getattr(module, "__file__", None), *(getattr(spec, "submodule_search_locations", None) or ())]
     own = (folder / top, folder / f"{top}.py")
-    return top != "darklung" and any(Path(p).is_relative_to(o) for p in places if p for o in own)
+    return top != "darklung" and any(Path(p).is_relative_to(o) for p in places if isinstance(p, str) for o in own)

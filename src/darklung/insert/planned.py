@@ -22,8 +22,8 @@ class Planned:
     ----------
     image : Image
         The reconstruction.
-    dark : list of str
-        Its dark-field channels.
+    dark : tuple of str
+        Its dark-field channels; there may be none.
     region : (z, y, x) bool
     grid : Grid
     placed : tuple of PlacedLesion
@@ -32,7 +32,7 @@ class Planned:
     """
 
     image: Image
-    dark: list[str]
+    dark: tuple[str, ...]
     region: NDArray[np.bool_]
     grid: Grid
     placed: tuple[PlacedLesion, ...]

@@ -57,12 +57,12 @@ class Scale:
         contrast = float(delta("soft_tissue", HEALTHY.tissue_density, self.energy_kev))
         return float(wavenumber_per_m(self.energy_kev)) * self.correlation_length_m * contrast
 
-    def host(self, *, tissue_per_m: float, lung_per_m: float, scattering_per_m: float) -> Host:
-        """The animal: with a known energy its S_V follows from its own ε, otherwise it is that of healthy lung."""
+    def host(self, *, tissue_per_m: float, lung_per_m: float, scattering_per_m: float | None) -> Host:
+        """The animal: with a known energy its S_V follows from its own ε, if it has one; else it is healthy lung's."""
         energy = self.energy_kev or ASSUMED_KEV
         contrast = float(delta("soft_tissue", HEALTHY.tissue_density, energy))
         known = Host(tissue_per_m, HEALTHY.interface_density_per_m, contrast, energy, self.correlation_length_m)
-        if self.energy_kev is None:
+        if self.energy_kev is None or scattering_per_m is None:
             return known
         return interface_of(scattering_per_m, lung_per_m / tissue_per_m, known)
 

@@ -17,37 +17,13 @@ from darklung.insert.reuse import Reused, reuse_lesions
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_grid
 from darklung.io.case import LabelledCase, load_case
-from darklung.steps.chain import Member
 from darklung.study.learning import BankPart
-from darklung.study.study import Study
 
 if TYPE_CHECKING:
     from darklung.learn.data import Case, Redraw
 
 DIRECTION = re.compile(r"dark_field_-?\d+")
 BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md
-
-
-def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
-    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to.
-
-    Raises
-    ------
-    DarklungError
-        A training animal that is not simulated: its energy, and what a lesion of the cohort would be in it, are not known.
-    """
-    simulated = study.simulated()
-    for member in training:
-        require(member.row["source"] in simulated, f"learning.bank: {member.item} is not simulated, lesions need its energy")
-    part = simulated[training[0].row["source"]].cohort
-    sources = [(simulated[m.row["source"]], m.row["site"]) for m in training]
-    instruments = [source.at(site if site in source.sites else "").instrument for source, site in sources]
-    return {
-        "variant": part.variant,
-        "tissues": list(part.tissues),
-        "diameter_m": list(part.diameter),
-        "beams": [[i.reference_energy_kev, i.correlation_length_m] for i in instruments],
-    }
 
 
 def make_redraw(
@@ -74,7 +50,7 @@ def make_redraw(
         That the cases shall have.
     part : BankPart
     facts : mapping
-        Of `bank_facts`.
+        Of `darklung.steps.plan.bank_facts`.
     seed : int
         Of the fold.
 

@@ -8,7 +8,7 @@ from typing import Any
 from darklung.io.tables import save_table
 from darklung.phantom.cohort import TABLE_COLUMNS
 from darklung.pipeline import Context, Task
-from darklung.steps.chain import Member
+from darklung.steps.members import Member
 
 STAGE, ITEM, TABLE = "cohort", "all", "cohort"
 NAME = f"{STAGE}/{ITEM}"

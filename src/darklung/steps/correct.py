@@ -42,8 +42,17 @@ def task(name: str, parameters: Parameters, projections: str | Path, *, transien
     if parameters.instrument is not None:
         files |= parameters.instrument.files()
     fields, inputs = wired(projections)
-    plain = parameters.model_copy(update=fields).model_dump(mode="json")
-    return Task(STAGE, name, "darklung.steps.correct:correct", plain, inputs, files=files, transient=transient)
+    p = parameters.model_copy(update=fields)
+    return Task(
+        STAGE,
+        name,
+        "darklung.steps.correct:correct",
+        p.model_dump(mode="json"),
+        inputs,
+        files=files,
+        plugins=(p.correction.hardening,),
+        transient=transient,
+    )
 
 
 def needed(parameters: Parameters) -> bool:

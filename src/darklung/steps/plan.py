@@ -11,7 +11,7 @@ from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.pipeline import Task
 from darklung.steps import chain, cohort, evaluate, predict, report, train
-from darklung.steps.chain import Member
+from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.study import Study
 
@@ -27,24 +27,20 @@ class Plan:
     members: tuple[Member, ...]
 
 
-def plan(study: Study, *, arms: Sequence[str] = ()) -> Plan:
-    """All tasks of a study, or with only some `arms`.
+def plan(study: Study) -> Plan:
+    """All tasks of a study.
 
     Raises
     ------
     DarklungError
-        Sources that cannot be used, an arm that the study has not, or too few animals for the folds.
+        Sources that cannot be used, or too few animals for the folds.
     """
     made = chain.build(study)
     members = tuple(made.members)
     tasks = [cohort.task(members), *made.tasks]
     if study.learning is None:
         return Plan(tuple(tasks), (tasks[0].name, *(m.task for m in members)), members)
-    for arm in arms:
-        require(arm in study.learning.arms, f"arm: {arm!r} is not known; known: {', '.join(study.learning.arms)}")
-    chosen = {a: c for a, c in study.learning.arms.items() if not arms or a in arms}
-    learning = study.learning.model_copy(update={"arms": chosen})
-    more = _learned(study, learning, members, [t.name for t in tasks])
+    more = _learned(study, study.learning, members, [t.name for t in tasks])
     return Plan((*tasks, *more), (more[-2].name, more[-1].name, *_foreseen(more)), members)
 
 
@@ -63,18 +59,18 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     rounds = _rounds(by_use["train"], folds=learning.folds, seed=study.seed, separate_test=bool(by_use["test"]))
     judged: list[tuple[evaluate.Prediction, str]] = []
     tasks: list[Task] = []
-    for arm, channels in learning.arms.items():
+    for arm in learning.arms:
         models = []
         for fold, (training, validation, tested) in enumerate(rounds):
             models.append(_training(study, learning, arm, fold, training, validation))
             tasks.append(models[-1])
             for role, group in (("validation", validation), ("test", tested)):
                 if group:
-                    tasks.append(_prediction(arm, fold, role, channels, learning.overlap, [models[-1]], group))
+                    tasks.append(_prediction(learning, arm, fold, role, [models[-1]], group))
                     judged.append((evaluate.Prediction(arm=arm, fold=fold, role=role), tasks[-1].name))
         for role in ("test", "predict"):
             if by_use[role]:
-                tasks.append(_prediction(arm, None, role, channels, learning.overlap, models, by_use[role]))
+                tasks.append(_prediction(learning, arm, None, role, models, by_use[role]))
             if role == "test" and by_use[role]:
                 judged.append((evaluate.Prediction(arm=arm, fold=None, role=role), tasks[-1].name))
     known = [m for m in members if m.use != "predict"]
@@ -103,11 +99,7 @@ def _rounds(members: Sequence[Member], *, folds: int, seed: int, separate_test: 
 def _training(
     study: Study, learning: LearningPart, arm: str, fold: int, training: Sequence[Member], validation: Sequence[Member]
 ) -> Task:
-    bank = None
-    if learning.bank:
-        from darklung.steps.bank import bank_facts
-
-        bank = bank_facts(study, training)
+    bank = bank_facts(study, training) if learning.bank else None
     parameters = train.Parameters(
         learning=learning,
         arm=arm,
@@ -121,17 +113,40 @@ def _training(
     return train.task(parameters, tuple(m.task for m in training), tuple(m.task for m in validation))
 
 
+def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
+    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to.
+
+    Raises
+    ------
+    DarklungError
+        A training animal that is not simulated: its energy, and what a lesion of the cohort would be in it, are not known.
+    """
+    simulated = study.simulated()
+    for member in training:
+        require(member.row["source"] in simulated, f"learning.bank: {member.item} is not simulated, lesions need its energy")
+    part = simulated[training[0].row["source"]].cohort
+    sources = [(simulated[m.row["source"]], m.row["site"]) for m in training]
+    instruments = [source.at(site if site in source.sites else "").instrument for source, site in sources]
+    return {
+        "variant": part.variant,
+        "tissues": list(part.tissues),
+        "diameter_m": list(part.diameter),
+        "beams": [[i.reference_energy_kev, i.correlation_length_m] for i in instruments],
+    }
+
+
 def _prediction(
-    arm: str,
-    fold: int | None,
-    role: str,
-    channels: tuple[str, ...],
-    overlap: float,
-    models: Sequence[Task],
-    members: Sequence[Member],
+    learning: LearningPart, arm: str, fold: int | None, role: str, models: Sequence[Task], members: Sequence[Member]
 ) -> Task:
-    animals = tuple(m.animal for m in members)
-    parameters = predict.Parameters(arm=arm, fold=fold, role=role, channels=channels, animals=animals, overlap=overlap)
+    parameters = predict.Parameters(
+        arm=arm,
+        fold=fold,
+        role=role,
+        network=learning.network,
+        channels=learning.arms[arm],
+        animals=tuple(m.animal for m in members),
+        overlap=learning.overlap,
+    )
     return predict.task(parameters, tuple(m.name for m in models), tuple(m.task for m in members))
 
 

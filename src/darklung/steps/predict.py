@@ -8,7 +8,6 @@ from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS
 from darklung.pipeline import Context, Task
-from darklung.steps.train import case_of
 
 STAGE = "predict"
 
@@ -19,6 +18,7 @@ class Parameters(Document):
     arm: str
     fold: int | None
     role: str
+    network: str
     channels: tuple[str, ...]
     animals: tuple[str, ...]
     overlap: float
@@ -29,12 +29,13 @@ def task(parameters: Parameters, models: tuple[str, ...], cases: tuple[str, ...]
     p = parameters
     item = f"{p.arm}.{p.role}" if p.fold is None else f"{p.arm}.fold{p.fold}.{p.role}"
     inputs = {"models": models, "cases": cases}
-    return Task(STAGE, item, "darklung.steps.predict:predict", p.model_dump(mode="json"), inputs)
+    return Task(STAGE, item, "darklung.steps.predict:predict", p.model_dump(mode="json"), inputs, plugins=(p.network,))
 
 
 def predict(context: Context) -> None:
     """``NAME.logits.ome.zarr`` of each case."""
     from darklung.learn.predict import predict
+    from darklung.steps.network_case import case_of
 
     p = Parameters.model_validate(context.parameters)
     models = list(context.inputs["models"])

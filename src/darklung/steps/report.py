@@ -24,8 +24,8 @@ from darklung.report.html import write_report
 from darklung.report.pictures import Example, projections_section, slices_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
-from darklung.steps.chain import Member
 from darklung.steps.evaluate import Prediction
+from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.scanner import NO_FLAWS
 from darklung.study.sources import LobesSource

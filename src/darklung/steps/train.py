@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
 from darklung.study.learning import LearningPart
-
-if TYPE_CHECKING:
-    from darklung.learn.data import Case
 
 STAGE = "train"
 
@@ -40,26 +33,14 @@ def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[st
     p = parameters.model_copy(update={"learning": one_arm(parameters.learning, parameters.arm)})
     inputs = {"training": training, "validation": validation}
     function = "darklung.steps.train:train"
-    return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs)
-
-
-def case_of(folder: Path, animal: str, channels: tuple[str, ...]) -> tuple[LabelledCase, Case]:
-    """A stored case and the same as the networks take it; its subject is the animal, by which folds and intervals go."""
-    from darklung.learn.data import Case
-
-    stored = load_case(folder, channels)
-    return stored, Case(
-        subject=animal,
-        image=stored.channels,
-        target=stored.target.astype(np.uint8),
-        region=stored.region,
-        hard=stored.hard,
-    )
+    plugins = (p.learning.network, p.learning.loss, p.learning.metric)
+    return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
 
 
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
     from darklung.learn.train import train
+    from darklung.steps.network_case import case_of
 
     p = Parameters.model_validate(context.parameters)
     part = p.learning

@@ -22,7 +22,7 @@ Plane = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Tile:
-    """Pictures of one insertion, attenuation before and after, dark field before and after, (4, row, col), and its label."""
+    """Pictures of one insertion, attenuation before and after, dark field (if any) before and after, and its label."""
 
     insertion: Insertion
     pictures: NDArray[np.float32]
@@ -37,7 +37,7 @@ def make_tile(
     centre_px: tuple[float, float],
     pixel_m: float,
 ) -> Tile:
-    """Cut the surroundings of an insertion out of four planes and its label."""
+    """Cut the surroundings of an insertion out of its planes and its label."""
     axis = np.linspace(-REACH_M, REACH_M, SIDE_PX) / pixel_m
     at = np.meshgrid(centre_px[0] + axis, centre_px[1] + axis, indexing="ij")
 
@@ -53,7 +53,7 @@ def save_tiles(folder: Path, tiles: Sequence[Tile]) -> None:
     """Keep the pictures of one copy."""
     np.savez_compressed(
         folder / TILES,
-        pictures=np.array([t.pictures for t in tiles], dtype=np.float32).reshape(-1, 4, SIDE_PX, SIDE_PX),
+        pictures=np.array([t.pictures for t in tiles], dtype=np.float32),
         label=np.array([t.label for t in tiles], dtype=bool).reshape(-1, SIDE_PX, SIDE_PX),
         what=np.array([f"{t.insertion.kind} {t.insertion.tissue}" for t in tiles], dtype=str),
         diameter_m=np.array([t.insertion.diameter_m for t in tiles], dtype=np.float64),
@@ -63,7 +63,7 @@ def save_tiles(folder: Path, tiles: Sequence[Tile]) -> None:
 def contact_sheets(copies: Sequence[Path], out: Path) -> list[Path]:
     """One sheet for each kind and class (at most 200 insertions, smallest first), as ``contact_KIND_CLASS.png``.
 
-    Each insertion is four pictures of 3.6 mm: attenuation before and after, dark field before and after, the two of a signal
+    Each insertion is four pictures of 3.6 mm (two without dark field): each signal before and after, the two of a signal
     with the same grey levels; lines are the outline of the label.
     """
     found: dict[str, list[tuple[float, NDArray, NDArray]]] = {}
@@ -83,10 +83,10 @@ def contact_sheets(copies: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _strip(pictures: NDArray, label: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Four grey pictures side by side as RGB (row, col, 3)."""
+    """Grey pictures side by side as RGB (row, col, 3)."""
     edge = label & ~ndimage.binary_erosion(label)
     parts = []
-    for first in (0, 2):
+    for first in range(0, len(pictures), 2):
         low, high = np.nanpercentile(pictures[first : first + 2], (1, 99.5))
         for when, picture in enumerate(pictures[first : first + 2]):
             grey = np.clip(0.05 + 0.95 * np.nan_to_num((picture - low) / max(high - low, 1e-12), nan=-1.0), 0, 1)

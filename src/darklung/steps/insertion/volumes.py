@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from darklung.insert.volume import PlacedLesion, VolumeChanges, contrast_of, pla
 from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
+from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
 from darklung.steps.insertion.scale import read_scale
-from darklung.steps.insertion.sources import dark_channels, read_region
 
 
-def plan_volume(p: Parameters, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
+def plan_volume(
+    p: Parameters, volume: Path, *, directions: Sequence[str] | None = None, height_m: float = np.inf
+) -> Planned:
     """Place the insertions of one copy in a reconstruction; depends on the volume, the options and the copy alone.
 
     Parameters
@@ -46,7 +49,7 @@ def plan_volume(p: Parameters, volume: Path, *, directions: list[str] | None = N
     image = load_image(volume)
     dark = dark_channels(image)
     if directions is not None:
-        dark = [d if d in dark else "dark_field" for d in directions]
+        dark = tuple(d if d in dark else "dark_field" for d in directions)
         for name in dark:
             image.channel(name)
     given = p.paths.region
@@ -58,7 +61,7 @@ def plan_volume(p: Parameters, volume: Path, *, directions: list[str] | None = N
     tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
     scattering = [image.channel(name) for name in dark]
     lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
-    host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
+    host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])) if dark else None)
     placed = place_insertions(
         attenuation, scattering, region, grid, wanted=p.wanted, diameter_m=options.diameter, host=host,
         seed=p.seed, variant=options.growth, at_edge=options.across_edge,
@@ -109,7 +112,7 @@ def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
     data[image.names.index("attenuation")] += changes.attenuation
     for name, change in zip(plan.dark, changes.scattering):
         data[image.names.index(name)] += change
-    return Image(data, image.names, image.units, image.spacing_m, image.origin_m, image.frame)
+    return image.with_data(data)
 
 
 def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes: dict[str, Any]) -> None:
@@ -118,14 +121,16 @@ def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes
     labels = volume_labels(changes.instances, changes.share, plan.region, insertions)
     save_labels(context.out / "labels.ome.zarr", labels, plan.image)
     made, tiles = [], []
-    first = plan.image.channel(plan.dark[0])
     voxel = plan.grid.voxel_m
     for one in plan.placed:
         made.append(_measured(one, plan))
         centre = [(c - axis[0]) / voxel for c, axis in zip(one.insertion.center_m, plan.grid.axes)]
         z = int(np.clip(round(centre[0]), 0, plan.grid.shape[0] - 1))
         mu = plan.image.channel("attenuation")[z]
-        planes = [mu, mu + changes.attenuation[z], first[z], first[z] + changes.scattering[0][z]]
+        planes = [mu, mu + changes.attenuation[z]]
+        if plan.dark:
+            first = plan.image.channel(plan.dark[0])[z]
+            planes += [first, first + changes.scattering[0][z]]
         label = changes.instances[z] == one.insertion.number
         tiles.append(make_tile(one.insertion, planes, label, centre_px=(centre[1], centre[2]), pixel_m=voxel))
     told = {
