@@ -5,7 +5,7 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.steps.insertion.sources import dark_channels, read_region
+from darklung.steps.insertion.regions import dark_channels, read_region
 
 
 def test_every_direction_is_a_dark_field_and_noise_is_none():

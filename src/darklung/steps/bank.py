@@ -17,12 +17,12 @@ from darklung.insert.reuse import Reused, reuse_lesions
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_grid
 from darklung.io.case import LabelledCase, load_case
-from darklung.steps.chain import Member
 from darklung.study.learning import BankPart
-from darklung.study.study import Study
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.learn.data import Case, Redraw
+    from darklung.steps.chain import Member
+    from darklung.study.study import Study
 
 DIRECTION = re.compile(r"dark_field_-?\d+")
 BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md

@@ -89,7 +89,7 @@ def adopt(context: Context) -> None:
 def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Lung and search region: given, from the insertion, everywhere, or found in the image."""
     if p.region:
-        from darklung.steps.insertion.sources import read_region
+        from darklung.steps.insertion.regions import read_region
 
         given = read_region(Path(p.region), image.shape)[0]
         return given, given

@@ -18,7 +18,7 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 from darklung.core.random import derive_seed
 from darklung.io.case import case_facts
-from darklung.io.description import Retrieval, read_raw
+from darklung.io.description import read_raw
 from darklung.io.names import item_name
 from darklung.io.projections import open_projections
 from darklung.phantom.cohort import cohort_table
@@ -26,7 +26,7 @@ from darklung.pipeline import Task
 from darklung.steps import align, cases, correct, phantom, reconstruct, retrieve, scan, volume
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
-from darklung.study.processing import ProcessingPart
+from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -38,9 +38,6 @@ from darklung.study.sources import (
     found_files,
 )
 from darklung.study.study import Study
-
-# The dose of each simulated view is unknown to retrieval, as that of a real one: air beside the animal tells it.
-SIMULATED = Retrieval(normalise="air")
 
 
 @dataclass(frozen=True)

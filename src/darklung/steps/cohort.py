@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darklung.io.tables import save_table
 from darklung.phantom.cohort import TABLE_COLUMNS
 from darklung.pipeline import Context, Task
-from darklung.steps.chain import Member
+
+if TYPE_CHECKING:  # what plans the step must not decide its key
+    from darklung.steps.chain import Member
 
 STAGE, ITEM, TABLE = "cohort", "all", "cohort"
 NAME = f"{STAGE}/{ITEM}"

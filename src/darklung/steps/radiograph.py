@@ -21,11 +21,10 @@ from darklung.io.names import PHANTOM, PROJECTIONS
 from darklung.pipeline import Context, Task
 from darklung.simulate.scan import simulate_scan
 from darklung.steps import correct
-from darklung.steps.chain import SIMULATED
 from darklung.steps.correct import hardening, needed
 from darklung.steps.reconstruct import channel_names
 from darklung.steps.retrieve import retrieved
-from darklung.study.processing import ProcessingPart
+from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 from darklung.study.sources import SimulatedSource
 

@@ -15,6 +15,8 @@ from darklung.io.documents import Angle, Document, Length
 from darklung.tomo.methods import find_method
 
 RECOMMENDED = "recommended"
+# The dose of each simulated view is unknown to retrieval, as that of a real one: air beside the animal tells it.
+SIMULATED = Retrieval(normalise="air")
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 

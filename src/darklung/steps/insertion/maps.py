@@ -20,9 +20,9 @@ from darklung.physics.lung import HEALTHY
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
 from darklung.steps.insertion.parameters import Parameters
+from darklung.steps.insertion.regions import dark_channels, read_region
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m
 from darklung.steps.insertion.scale import read_scale
-from darklung.steps.insertion.sources import dark_channels, read_region
 
 
 def settings_of(parameters: Parameters, **changes: Any) -> Any:

@@ -23,8 +23,8 @@ from darklung.io.hdf5 import load, save
 from darklung.pipeline import Context
 from darklung.steps.insertion.maps import direction_changes, finish_radiograph, radiograph_case
 from darklung.steps.insertion.parameters import Parameters
+from darklung.steps.insertion.regions import read_region
 from darklung.steps.insertion.scale import read_scale
-from darklung.steps.insertion.sources import read_region
 from darklung.steps.insertion.volumes import finish_volume, plan_volume
 
 CHANGED = (

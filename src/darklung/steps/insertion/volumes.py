@@ -18,9 +18,9 @@ from darklung.io.images import load_image, save_image
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
 from darklung.steps.insertion.parameters import Parameters
+from darklung.steps.insertion.regions import dark_channels, read_region
 from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
 from darklung.steps.insertion.scale import read_scale
-from darklung.steps.insertion.sources import dark_channels, read_region
 
 
 def plan_volume(p: Parameters, volume: Path, *, directions: list[str] | None = None, height_m: float = np.inf) -> Planned:
