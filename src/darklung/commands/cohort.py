@@ -11,9 +11,10 @@ import numpy as np
 
 from darklung.commands.run import resolved, told_tasks, write_resolved
 from darklung.core.checks import DarklungError, require
+from darklung.core.seams import importable
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
-from darklung.pipeline import run_tasks
+from darklung.pipeline import Owner, run_tasks
 from darklung.steps import chain, cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import Plan
@@ -59,13 +60,15 @@ def make_cohort(
     DarklungError
         A mistake in the study, or an animal that cannot be made as asked.
     """
-    study, source = _study(study_file, changes or {})
-    animals = plan_animals(source, study.seed)
-    made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
-    if dry_run:
-        return "\n".join([told_tasks(made, out), *_counts(animals)])
-    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
-    computed = run_tasks(made.tasks, folder=out, targets=made.targets, workers=workers, about=about)
+    with importable(study_file.parent if study_file else out):
+        study, source = _study(study_file, changes or {})
+        animals = plan_animals(source, study.seed)
+        made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
+        owner = Owner("cohort", study_file)
+        if dry_run:
+            return "\n".join([told_tasks(made, out, owner), *_counts(animals)])
+        about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
+        computed = run_tasks(made.tasks, folder=out, targets=made.targets, workers=workers, about=about, owner=owner)
     write_resolved(study, out / "study.yaml")
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):

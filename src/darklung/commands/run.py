@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
+from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
-from darklung.pipeline import run_tasks
-from darklung.pipeline.keys import task_keys
-from darklung.pipeline.run import stale
+from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
 from darklung.steps import evaluate, report
 from darklung.steps.plan import Plan, plan
 from darklung.study.study import Study, read_study
@@ -43,11 +42,13 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     DarklungError
         A mistake in the study file, or a stage that failed; run again to go on from there.
     """
-    study = read_study(path)
-    folder = out or Path("runs") / study.name
-    made = plan(study, arms=arms)
-    about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
-    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about)
+    with importable(path.parent):
+        study = read_study(path)
+        folder = out or Path("runs") / study.name
+        made = plan(study, arms=arms)
+        owner = Owner("run", path, also=tuple(t.name for t in plan(study).tasks) if arms else ())
+        about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
+        computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about, owner=owner)
     write_resolved(study, folder / "study.yaml")
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
@@ -58,12 +59,20 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
 
 def list_tasks(path: Path, *, out: Path | None = None, arms: Sequence[str] = ()) -> str:
     """Check a study and list its tasks, each done or to do."""
-    study = read_study(path)
-    return told_tasks(plan(study, arms=arms), out or Path("runs") / study.name)
+    with importable(path.parent):
+        study = read_study(path)
+        return told_tasks(plan(study, arms=arms), out or Path("runs") / study.name, Owner("run", path))
 
 
-def told_tasks(made: Plan, folder: Path) -> str:
-    """One line a task, done or to do."""
+def told_tasks(made: Plan, folder: Path, owner: Owner) -> str:
+    """One line a task, done or to do.
+
+    Raises
+    ------
+    DarklungError
+        The folder cannot be used: it belongs to another study, or has an older format.
+    """
+    check_folder(folder, owner)
     needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
     return "\n".join([*lines, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])

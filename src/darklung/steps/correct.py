@@ -43,7 +43,8 @@ def task(name: str, parameters: Parameters, projections: str | Path, *, transien
         files |= parameters.instrument.files()
     fields, inputs = wired(projections)
     plain = parameters.model_copy(update=fields).model_dump(mode="json")
-    return Task(STAGE, name, "darklung.steps.correct:correct", plain, inputs, files=files, transient=transient)
+    function, plugins = "darklung.steps.correct:correct", (parameters.correction.hardening,)
+    return Task(STAGE, name, function, plain, inputs, files=files, plugins=plugins, transient=transient)
 
 
 def needed(parameters: Parameters) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import shutil
@@ -26,7 +25,7 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import ReconstructionPart
 from darklung.tomo.beams import field_shape
-from darklung.tomo.methods import METHODS, Volumes, find_method
+from darklung.tomo.methods import Volumes, find_method
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 from darklung.tomo.tensor import COMPONENTS
 
@@ -52,7 +51,7 @@ def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictur
     fields, inputs = wired(projections)
     parameters = Parameters(name=name, reconstruction=part, pictures=pictures, **fields).model_dump(mode="json")
     function = "darklung.steps.reconstruct:reconstruct"
-    return Task(STAGE, name, function, parameters, inputs, files=method_files(part.method))
+    return Task(STAGE, name, function, parameters, inputs, plugins=(part.method,))
 
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
@@ -69,14 +68,6 @@ def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[Project
 def channel_names(directions_rad: NDArray[np.float64]) -> tuple[str, ...]:
     """Names of the channels that every method makes: attenuation, and the dark field of each direction."""
     return ("attenuation", *(direction_name(float(a)) for a in directions_rad))
-
-
-def method_files(name: str) -> dict[str, Path]:
-    """The source file of a user's own method, so that editing it computes anew; nothing for the methods of darklung."""
-    if name in METHODS:
-        return {}
-    source = inspect.getsourcefile(find_method(name, {}))
-    return {"method": Path(source)} if source else {}
 
 
 def _in_beam(stored: ProjectionsFile, choices: ReconstructionPart) -> ProjectionsFile:

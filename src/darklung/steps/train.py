@@ -40,7 +40,8 @@ def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[st
     p = parameters.model_copy(update={"learning": one_arm(parameters.learning, parameters.arm)})
     inputs = {"training": training, "validation": validation}
     function = "darklung.steps.train:train"
-    return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs)
+    plugins = (p.learning.network, p.learning.loss, p.learning.metric)
+    return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
 
 
 def case_of(folder: Path, animal: str, channels: tuple[str, ...]) -> tuple[LabelledCase, Case]:
