@@ -1,6 +1,6 @@
 """What the pipeline itself costs: trivial tasks one after the other and in processes, and planning a large cohort.
 
-    python benchmarks/pipeline.py [--tasks 8000] [--workers 2]
+python benchmarks/pipeline.py [--tasks 8000] [--workers 2]
 """
 
 from __future__ import annotations

@@ -126,7 +126,10 @@ def test_sequences_of_names():
     [
         (lambda: Channel.parse(""), "wanted a name without blanks"),
         (lambda: Channel.parse(" phase"), "wanted a name without blanks"),
-        (lambda: Channel.parse("dark_field_noise_0"), "'dark_field_noise_0': noise of which direction? wanted such as dark_field_90_noise"),
+        (
+            lambda: Channel.parse("dark_field_noise_0"),
+            "'dark_field_noise_0': noise of which direction? wanted such as dark_field_90_noise",
+        ),
         (lambda: Channel("anisotropy", 45), "with direction 45: 'anisotropy' is not known; known: dark_field, refraction"),
         (lambda: Channel("dark_field", np.nan), "wanted -360 to 360, got nan"),
         (lambda: Channel("dark_field_90"), "names another channel"),

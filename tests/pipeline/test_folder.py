@@ -74,7 +74,9 @@ def test_another_study_file_is_refused_in_one_line_and_may_take_over(tmp_path):
     owned(toy(tmp_path), folder, Owner("run", mine))
     mine.write_text("name: toy, edited")
     assert owned(toy(tmp_path), folder, Owner("cohort", mine)) == 0
-    line = rf"^{folder}: belongs to the study {mine}; run {other} with another --out, or remove {folder}/.owner to go on there$"
+    line = (
+        rf"^{folder}: belongs to the study {mine}; run {other} with another --out, or remove {folder}/.owner to go on there$"
+    )
     with pytest.raises(DarklungError, match=line):
         owned(toy(tmp_path), folder, Owner("run", other))
     with pytest.raises(DarklungError, match="belongs to the study"):
@@ -101,7 +103,9 @@ def test_folders_of_the_old_format_are_refused(tmp_path, old):
         (folder / "run.json").write_text(json.dumps(about))
     else:
         (folder / "run.json").unlink()
-    line = rf"^{folder}: a run folder of format 1, this darklung makes format 2; run with another --out, or remove the folder$"
+    line = (
+        rf"^{folder}: a run folder of format 1, this darklung makes format 2; run with another --out, or remove the folder$"
+    )
     with pytest.raises(DarklungError, match=line):
         run(toy(tmp_path), folder)
 

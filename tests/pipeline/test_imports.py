@@ -100,7 +100,13 @@ def test_python_agrees_that_everything_imported_was_found(small):
 
 PLUGIN = {
     "my_nets/__init__.py": "SETTING = 1",
-    "my_nets/unet.py": "from . import blocks\nimport sibling\nimport spread.inner\nimport numpy\nfrom darklung.core import units",
+    "my_nets/unet.py": """
+        from . import blocks
+        import sibling
+        import spread.inner
+        import numpy
+        from darklung.core import units
+        """,
     "my_nets/blocks.py": "def f():\n    from my_nets.deep import norm",
     "my_nets/deep/__init__.py": "",
     "my_nets/deep/norm.py": "W = 'weights.bin'",

@@ -12,6 +12,7 @@ import pytest
 from toy_study import marks, run, toy
 
 from darklung.core.checks import DarklungError
+from darklung.core.seams import importable
 from darklung.pipeline import Task
 from darklung.pipeline.contents import content_hash
 from darklung.pipeline.keys import task_keys
@@ -120,3 +121,23 @@ def test_keys_depend_on_files_parameters_and_order(tmp_path):
         task_keys([Task("s", "a", "m:f", inputs={"x": ("s/b",)})])
     with pytest.raises(DarklungError, match="no such file"):
         content_hash(tmp_path / "none")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_functions_beside_the_study_file_are_found_and_editing_one_computes_anew(tmp_path, workers):
+    (tmp_path / "beside").mkdir()
+    own = tmp_path / "beside/own_step.py"
+    tasks = [Task("own", name, "own_step:step") for name in ("a", "b")]
+    for text in ("1", "22"):
+        own.write_text(f"def step(context):\n    (context.out / 'value').write_text('{text}')\n")
+        with importable(tmp_path / "beside"):
+            assert run(tasks, tmp_path / "run", workers, ("own/a", "own/b")) == 2
+            assert run(tasks, tmp_path / "run", workers, ("own/a", "own/b")) == 0
+        assert (tmp_path / "run/own/b/value").read_text() == text
+
+
+def test_a_failure_lets_the_running_task_finish(tmp_path):
+    slow = Task("count", "slow", "toy_stages:count", {"until": 3, "marks": str(tmp_path / "marks"), "pause": 0.3})
+    with pytest.raises(DarklungError, match="oh"):
+        run([slow, Task("stage", "bad", "toy_stages:crash")], tmp_path / "run", 2, ("count/slow", "stage/bad"))
+    assert (tmp_path / "run/count/slow/value").read_text() == "3"

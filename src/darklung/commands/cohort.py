@@ -11,9 +11,10 @@ import numpy as np
 
 from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
+from darklung.core.seams import importable
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
-from darklung.pipeline.folder import Owner
+from darklung.pipeline import Owner
 from darklung.steps import chain, cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import Plan
@@ -59,12 +60,14 @@ def make_cohort(
     DarklungError
         A mistake in the study, or an animal that cannot be made as asked.
     """
-    study, source = _study(study_file, changes or {})
-    animals = plan_animals(source, study.seed)
-    made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
-    if dry_run:
-        return "\n".join([told_tasks(made, out), *_counts(animals)])
-    computed = run_plan(made, study, folder=out, owner=Owner("cohort", study_file), workers=workers)
+    owner = Owner("cohort", study_file)
+    with importable(study_file.parent if study_file else out):
+        study, source = _study(study_file, changes or {})
+        animals = plan_animals(source, study.seed)
+        made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
+        if dry_run:
+            return "\n".join([told_tasks(made, out, owner), *_counts(animals)])
+        computed = run_plan(made, study, folder=out, owner=owner, workers=workers)
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
             shutil.copyfile(found, out / found.name)

@@ -15,10 +15,7 @@ import yaml
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
-from darklung.pipeline import run_tasks
-from darklung.pipeline.folder import Owner
-from darklung.pipeline.keys import task_keys
-from darklung.pipeline.run import stale
+from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
 from darklung.steps import evaluate, report
 from darklung.steps.plan import Plan, plan
 from darklung.study.study import Study, read_study
@@ -54,7 +51,7 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
 def list_tasks(path: Path, *, out: Path | None = None) -> str:
     """Check a study and list its tasks, each done or to do."""
     with opened(path) as (study, made):
-        return told_tasks(made, out or Path("runs") / study.name)
+        return told_tasks(made, out or Path("runs") / study.name, Owner("run", path))
 
 
 @contextmanager
@@ -73,8 +70,15 @@ def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: i
     return computed
 
 
-def told_tasks(made: Plan, folder: Path) -> str:
-    """One line a task, done or to do."""
+def told_tasks(made: Plan, folder: Path, owner: Owner) -> str:
+    """One line a task, done or to do.
+
+    Raises
+    ------
+    DarklungError
+        The folder cannot be used: it belongs to another study, or has an older format.
+    """
+    check_folder(folder, owner)
     needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
     return "\n".join([*lines, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])

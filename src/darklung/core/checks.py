@@ -34,14 +34,14 @@ def check_range(name: str, value: float, low: float, high: float) -> float:
     return float(value)
 
 
-def check_shape(name: str, array: NDArray, axes: str, shape: tuple[int | None, ...]) -> None:
+def check_shape(name: str, array: NDArray[Any], axes: str, shape: tuple[int | None, ...]) -> None:
     """Raise unless `array` has `shape`; None matches any length. `axes` names the axes for the reader."""
     fits = array.ndim == len(shape) and all(s is None or s == n for s, n in zip(shape, array.shape))
     wanted = ", ".join("any" if s is None else str(s) for s in shape)
     require(fits, f"{name}: wanted axes ({axes}) with shape ({wanted}), got shape {array.shape}")
 
 
-def check_finite(name: str, array: NDArray) -> None:
+def check_finite(name: str, array: NDArray[Any]) -> None:
     """Raise if `array` holds NaN or infinity; says how many and where the first one is."""
     if np.issubdtype(array.dtype, np.integer) or array.dtype == bool:
         return

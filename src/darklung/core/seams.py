@@ -38,10 +38,10 @@ def resolve(seam: str, name: str, known: Mapping[str, str]) -> Callable[..., Any
         raise DarklungError(f"{seam}: {name!r} is not known; known: {', '.join(sorted(known))}, or package.module:function")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
+    except Exception as error:  # a user's module may raise anything when it is imported
         raise DarklungError(f"{seam}: {name!r} cannot be imported ({_one_line(error)})") from error
     if not callable(found):
-        raise DarklungError(f"{seam}: {name!r} is not a function, it is a {type(found).__name__}")
+        raise DarklungError(f"{seam}: {name!r} is no function but of type {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
 

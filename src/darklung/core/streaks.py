@@ -91,6 +91,6 @@ def _pixel_noise(values: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
     both = good[2:] & good[:-2]
     require(bool(both.any()), "valid: no two valid pixels two rows apart")
     difference = (values[2:] - values[:-2])[both]
-    noise = _FROM_MEDIAN * float(np.median(np.abs(difference - np.median(difference)))) / np.sqrt(2)
+    noise = float(_FROM_MEDIAN * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2))
     require(noise > 0, "values: no noise in them, so that nothing can be compared with it")
     return noise

@@ -83,7 +83,7 @@ class Cost:
 
 
 class Sampler:
-    """Watches the resident set of this process; one thread for all tasks, since starting one costs more than a small task."""
+    """Watches the resident set of this process; one thread for all tasks, since to start one takes time."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()

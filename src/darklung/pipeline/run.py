@@ -58,8 +58,9 @@ def run_tasks(
     about : mapping
         Goes into ``run.json`` (study, parameters).
     owner : Owner, optional
-        Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are moved
-        to ``.superseded`` (and taken back if they are wanted again). Without it the folder may collect outputs of many calls.
+        Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are
+        moved to ``.superseded`` (and taken back if they are wanted again). Without it the folder collects what many calls
+        leave.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from darklung.insert.volume import volume_grid
 from darklung.io.case import LabelledCase, load_case
 from darklung.study.learning import BankPart
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.learn.data import Case, Redraw
 
 DIRECTION = re.compile(r"dark_field_-?\d+")

@@ -58,7 +58,8 @@ def task(source: SimulatedSource, animal: Mapping[str, Any], processing: Process
     files = {**at.instrument.files(), **at.calibrations.files()}
     inputs = {"phantom": (f"phantom/{name}",)}
     plain = parameters.model_dump(mode="json")
-    return Task(STAGE, name, "darklung.steps.radiograph:radiograph", plain, inputs, files=files)
+    function, plugins = "darklung.steps.radiograph:radiograph", (known.correction.hardening,)
+    return Task(STAGE, name, function, plain, inputs, files=files, plugins=plugins)
 
 
 def radiograph(context: Context) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,13 @@ from darklung.report.pictures import Example, projections_section, slices_sectio
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
 from darklung.steps.evaluate import Prediction
-from darklung.steps.members import Member
-from darklung.study.learning import LearningPart
 from darklung.study.scanner import NO_FLAWS
 from darklung.study.sources import LobesSource
-from darklung.study.study import Study
+
+if TYPE_CHECKING:  # what plans the step must not decide its key
+    from darklung.steps.members import Member
+    from darklung.study.learning import LearningPart
+    from darklung.study.study import Study
 
 STAGE, ITEM = "report", "all"
 EXAMPLES = 3
