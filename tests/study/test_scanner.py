@@ -17,7 +17,6 @@ from darklung.physics.instrument import Setup, make_instrument
 from darklung.physics.spectrum import band
 from darklung.simulate.effects import Effects, FlatMaps
 from darklung.simulate.protocol import Protocol
-from darklung.study.config import CTStudy, read_study
 from darklung.study.protocols import read_protocol
 from darklung.study.scanner import NO_FLAWS, EffectsPart, InstrumentPart, ScanPart
 from darklung.study.study import Study, read_study
