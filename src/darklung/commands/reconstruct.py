@@ -15,6 +15,7 @@ from darklung.pipeline import run_tasks
 from darklung.pipeline.record import read_json
 from darklung.steps.reconstruct import STAGE, planned, resolved, task
 from darklung.study.processing import ReconstructionPart
+from darklung.tomo.methods import check_device
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs")
 
@@ -41,6 +42,7 @@ def reconstruct_files(source: Path, out: Path, *, given: Mapping[str, Any], tell
         Unknown method or option, files that cannot be used, too little memory for one slab.
     """
     part: ReconstructionPart = validate(dict(given), ReconstructionPart, "reconstruct")
+    check_device(part.method, part.options, cone=part.source_axis is not None)
     files = _files(source, out)
     tasks = []
     for name, path in files.items():

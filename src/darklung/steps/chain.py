@@ -10,6 +10,7 @@ cases ────────────────────────�
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from darklung.study.sources import (
     found_files,
 )
 from darklung.study.study import Study
+from darklung.tomo.methods import check_device
 
 
 @dataclass
@@ -91,6 +93,8 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
 def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, seed: int) -> list[Task]:
     """The chain of one simulated animal, from its seed to its volume."""
     name, at = animal["name"], source.at(animal["site"])
+    method = processing.reconstruction
+    check_device(method.method, method.options, cone=at.scan.source_axis_m < math.inf)
     keep = at.scan.keep_frames
     tasks = [
         phantom.task(at, animal),

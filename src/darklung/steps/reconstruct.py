@@ -25,7 +25,7 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import ReconstructionPart
 from darklung.tomo.beams import field_shape
-from darklung.tomo.methods import Volumes, find_method
+from darklung.tomo.methods import Volumes, check_device, find_method
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 from darklung.tomo.tensor import COMPONENTS
 
@@ -48,6 +48,7 @@ class Parameters(ReadsProjections):
 
 def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictures: bool) -> Task:
     """Reconstruction of another task's projections, or of those in a file."""
+    check_device(part.method, part.options, cone=part.source_axis is not None)
     fields, inputs = wired(projections)
     parameters = Parameters(name=name, reconstruction=part, pictures=pictures, **fields).model_dump(mode="json")
     function = "darklung.steps.reconstruct:reconstruct"
@@ -59,10 +60,12 @@ def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[Project
 
     That is the noise of filtered back-projection, and what is known of a tensor.
     """
+    stored = _in_beam(stored, part)
+    check_device(part.method, part.options, cone=isinstance(stored.geometry, ConeGeometry))
     variances = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field"))
     more: dict[str, dict[str, Any]] = {"fbp": {"noise": True} if variances else {}, "tensor": {"probes": 2}}
     options = {**more.get(part.method, {}), **part.options}
-    return _in_beam(stored, part), part.model_copy(update={"options": options})
+    return stored, part.model_copy(update={"options": options})
 
 
 def channel_names(directions_rad: NDArray[np.float64]) -> tuple[str, ...]:

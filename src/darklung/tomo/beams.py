@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from darklung.tomo.fbp import fbp, fbp_variance
 from darklung.tomo.fdk import fdk, fdk_variance
 from darklung.tomo.projector import Projector
 
+if TYPE_CHECKING:
+    from darklung.tomo.torch_operator import TorchOperator
+
 
 def field_shape(geometry: Geometry) -> tuple[int, int, int]:
     """(z, y, x) of voxels of one pixel: rows and columns, or `whole_field` in a cone beam."""
@@ -19,22 +24,32 @@ def field_shape(geometry: Geometry) -> tuple[int, int, int]:
     return geometry.rows, geometry.cols, geometry.cols
 
 
-def projector_for(geometry: Geometry) -> Projector | ConeProjector:
-    """Line integrals of voxels of one pixel, level with the middle of the detector."""
+def projector_for(geometry: Geometry, device: str = "cpu") -> Projector | ConeProjector | TorchOperator:
+    """Line integrals of voxels of one pixel, level with the middle of the detector, on a device of `find_device`."""
+    shape, level_m = whole_field(geometry) if isinstance(geometry, ConeGeometry) else (field_shape(geometry), 0.0)
+    if device != "cpu":
+        from darklung.tomo.torch_operator import TorchOperator
+
+        return TorchOperator(geometry, shape, geometry.pixel_m, device, level_m)
     if isinstance(geometry, ConeGeometry):
-        shape, level_m = whole_field(geometry)
         return ConeProjector(geometry, shape, geometry.pixel_m, level_m=level_m)
-    return Projector(geometry, field_shape(geometry), geometry.pixel_m)
+    return Projector(geometry, shape, geometry.pixel_m)
 
 
 def filtered(
-    values: NDArray, geometry: Geometry, *, filter: str = "ramp", cutoff: float = 1.0, padding: str = "zero"
+    values: NDArray,
+    geometry: Geometry,
+    *,
+    filter: str = "ramp",
+    cutoff: float = 1.0,
+    padding: str = "zero",
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
-    """`fbp`, or `fdk` in a cone beam."""
+    """`fbp` on a device of `find_device`, or `fdk` in a cone beam, always on the CPU."""
     if isinstance(geometry, ConeGeometry):
         level_m = whole_field(geometry)[1]
         return fdk(values, geometry, level_m=level_m, filter=filter, cutoff=cutoff, padding=padding)
-    return fbp(values, geometry, filter=filter, cutoff=cutoff, padding=padding)
+    return fbp(values, geometry, filter=filter, cutoff=cutoff, padding=padding, device=device)
 
 
 def filtered_variance(

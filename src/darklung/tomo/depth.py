@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from darklung.core.checks import check_finite, check_positive, require
 from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
+
+if TYPE_CHECKING:
+    from darklung.tomo.torch_operator import TorchOperator
 
 
 def depth_slope(*, exponent: float, distance_m: float) -> float:
@@ -43,12 +47,12 @@ class DepthProjector:
 
     Parameters
     ----------
-    projector : Projector or ConeProjector
+    projector : Projector, ConeProjector or TorchOperator
     slope_per_m : float
         From `depth_slope`.
     """
 
-    projector: Projector | ConeProjector
+    projector: Projector | ConeProjector | TorchOperator
     slope_per_m: float
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ def fbp(
     cutoff: float = 1.0,
     padding: str = "zero",
     threads: int = 0,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Reconstruct a volume from line integrals over 180° or 360°.
 
@@ -61,6 +62,8 @@ def fbp(
         values, fading to zero over half the detector's width. The inside then keeps its contrast; its level stays uncertain.
     threads : int, optional
         0 takes all cores. The result does not depend on it.
+    device : {"cpu", "cuda", "torch-cpu"}
+        Where back-projection is computed, from `darklung.tomo.device.find_device`.
 
     Returns
     -------
@@ -86,7 +89,12 @@ def fbp(
     weights = view_weights(geometry.angles_rad)
     filtered = filter_columns(projections, kernel, weights, threads or default_threads(), padding=padding)
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
-    rows = back_project(filtered, placement, taps, shape[1:], threads)
+    if device == "cpu":
+        rows = back_project(filtered, placement, taps, shape[1:], threads)
+    else:
+        from darklung.tomo.torch_operator import back_project_on
+
+        rows = back_project_on(filtered, placement, taps, shape[1:], device)
     return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m))
 
 

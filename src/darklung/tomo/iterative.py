@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from darklung.tomo.depth import DepthProjector
 from darklung.tomo.projector import Projector
 from darklung.tomo.total_variation import denoise, total_variation
 
-Operator = Projector | ConeProjector | DepthProjector
+if TYPE_CHECKING:
+    from darklung.tomo.torch_operator import TorchOperator
+
+    Operator = Projector | ConeProjector | DepthProjector | TorchOperator
 Progress = Callable[[int, float], None]
 
 
@@ -70,7 +73,7 @@ def cgls(
 
     Parameters
     ----------
-    projector : Projector, ConeProjector or DepthProjector
+    projector : Projector, ConeProjector, DepthProjector or TorchOperator
     projections : (view, row, col) array
         Values where the weight is zero are not looked at.
     weights : (view, row, col) float32, optional
@@ -133,7 +136,7 @@ def pwls_tv(
 
     Parameters
     ----------
-    projector : Projector, ConeProjector or DepthProjector
+    projector : Projector, ConeProjector, DepthProjector or TorchOperator
     projections : (view, row, col) array
     weights : (view, row, col) float32
         From `inverse_variance`; pixels of weight zero are not looked at.

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_shape, require
+from darklung.core.checks import DarklungError, check_one_of, check_shape, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
+from darklung.tomo.device import DEVICES, find_device
 
 METHODS = {
     "fbp": "darklung.tomo.methods:fbp_method",
@@ -65,7 +66,20 @@ def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]
     """
     method = resolve("reconstruction method", name, METHODS)
     check_options(name, method, options, passed=("progress",), positional=1)
+    if name in METHODS and "device" in options:
+        check_one_of(f"option device of {name}", str(options["device"]), DEVICES)
     return method
+
+
+def check_device(name: str, options: Mapping[str, Any], *, cone: bool) -> None:
+    """Raise if a method of darklung is asked to compute where it cannot on this machine: to be called before any work."""
+    if name in METHODS and "device" in options:
+        find_device(options["device"], analytic_cone=cone and name == "fbp")
+
+
+def noted(device: str, told: str) -> dict[str, str]:
+    """For the record, where a device was asked for."""
+    return {} if device == "cpu" else {"device": told}
 
 
 def fbp_method(
@@ -76,6 +90,7 @@ def fbp_method(
     padding: str = "zero",
     noise: bool = False,
     phase: bool = False,
+    device: str = "cpu",
     progress: Tell | None = None,
 ) -> Volumes:
     """Filtered back-projection of attenuation and of each direction's dark field: `darklung.tomo.fbp.fbp`, or `fdk`.
@@ -94,6 +109,8 @@ def fbp_method(
         Also give ``refraction_<number>`` [rad] of each direction across the axis: δ times 2π distance / period of the
         analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero. Parallel
         beam only.
+    device : {"cpu", "cuda", "auto", "torch-cpu"}
+        Where back-projection is computed (`darklung.tomo.device.find_device`); noise and phase are on the CPU.
     progress : callable, optional
         Called with the fraction done and a word.
     """
@@ -101,6 +118,7 @@ def fbp_method(
     from darklung.tomo.fbp import fbp_gradient
 
     g, tell = projections.geometry, progress or silent
+    where, told = find_device(device, analytic_cone=not isinstance(g, ParallelGeometry))
     attenuation, variance = plain_attenuation(projections)
     require(not phase or isinstance(g, ParallelGeometry), "phase: the Hilbert filter is for a parallel beam, this is a cone")
     require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
@@ -111,7 +129,7 @@ def fbp_method(
         nonlocal done
         tell(done / count, "back-projection")
         done += 1
-        more = {"padding": padding} if function is filtered else {}
+        more = {"padding": padding, "device": where} if function is filtered else {}
         return function(values, g, filter=filter, cutoff=cutoff, **more)
 
     volume = run(filtered, attenuation)
@@ -125,7 +143,7 @@ def fbp_method(
         if abs(np.sin(angle)) > 0.999:
             shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
             extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, projections.parallel()))
-    return Volumes(volume, dark, extras)
+    return Volumes(volume, dark, extras, noted(device, told))
 
 
 def cgls_method(
@@ -134,6 +152,7 @@ def cgls_method(
     iterations: int = 20,
     tolerance: float = 1e-3,
     depth_slope_per_m: float = 0.0,
+    device: str = "cpu",
     progress: Tell | None = None,
 ) -> Volumes:
     """Weighted least squares by conjugate gradients, ended when the data are explained to within their noise.
@@ -148,13 +167,15 @@ def cgls_method(
     depth_slope_per_m : float
         Relative change of ε along the beam, since the correlation length changes (`darklung.tomo.depth.depth_slope`: minus
         exponent over the distance from the axis to G2). For scans that are no full turns.
+    device
+        Where projections are computed, as in `fbp_method`.
     """
     from darklung.tomo.iterative import cgls
 
     def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
         return cgls(projector, data, weights=weights, iterations=iterations, tolerance=tolerance, progress=tell)
 
-    return _each(projections, solve, iterations, depth_slope_per_m, progress)
+    return _each(projections, solve, iterations, (depth_slope_per_m, device), progress)
 
 
 def pwls_tv_method(
@@ -167,6 +188,7 @@ def pwls_tv_method(
     nonnegative_attenuation: bool = False,
     tolerance: float = 1e-3,
     depth_slope_per_m: float = 0.0,
+    device: str = "cpu",
     progress: Tell | None = None,
 ) -> Volumes:
     """Penalised weighted least squares with total variation; weights are 1/variance from the retrieval, 0 where invalid.
@@ -183,7 +205,7 @@ def pwls_tv_method(
         Passes over all views at most, groups of views, and the relative change of a pass that ends it.
     nonnegative_attenuation : bool
         Attenuation cannot be negative; the dark field of noisy data is never forced.
-    depth_slope_per_m
+    depth_slope_per_m, device
         As in `cgls_method`.
     """
     from darklung.tomo.beams import filtered
@@ -191,7 +213,7 @@ def pwls_tv_method(
 
     def solve(projector: Any, data: NDArray, weights: NDArray, name: str, tell: Callable[[int, float], None]) -> Any:
         try:
-            start = filtered(data, projector.geometry)
+            start = filtered(data, projector.geometry, device=find_device(device)[0])
         except DarklungError:  # angles that leave a gap
             start = None
         return pwls_tv(
@@ -207,7 +229,7 @@ def pwls_tv_method(
             progress=tell,
         )
 
-    return _each(projections, solve, iterations, depth_slope_per_m, progress)
+    return _each(projections, solve, iterations, (depth_slope_per_m, device), progress)
 
 
 def plain_attenuation(projections: Projections) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -217,18 +239,21 @@ def plain_attenuation(projections: Projections) -> tuple[NDArray[np.float32], ND
 
 
 def _each(
-    projections: Projections, solve: Callable[..., Any], iterations: int, depth_slope_per_m: float, progress: Tell | None
+    projections: Projections, solve: Callable[..., Any], iterations: int, how: tuple[float, str], progress: Tell | None
 ) -> Volumes:
     """`solve` for attenuation (mean of the directions where each is valid) and for each dark field."""
     from darklung.tomo.beams import projector_for
     from darklung.tomo.depth import DepthProjector
 
-    tell, plain = progress or silent, projector_for(projections.geometry)
+    (depth_slope_per_m, device), tell = how, progress or silent
+    where, told = find_device(device)
+    plain = projector_for(projections.geometry, where)
     deep = DepthProjector(plain, depth_slope_per_m) if depth_slope_per_m else plain
     maps = [("attenuation", *_weighted_mean(projections))]
     for d, values in enumerate(projections.dark_field):
         maps.append((f"dark_field_{d}", values, usable_weights(projections.dark_field_variance[d], projections.valid[d])))
-    volumes, notes = [], {}
+    volumes: list[NDArray[np.float32]] = []
+    notes: dict[str, Any] = {}
     for i, (name, values, weights) in enumerate(maps):
 
         def step(k: int, chi: float, i: int = i, name: str = name) -> None:
@@ -237,7 +262,7 @@ def _each(
         found = solve(plain if name == "attenuation" else deep, values, weights, name, step)
         volumes.append(found.volume)
         notes[name] = {"stopped": found.stopped, "passes": len(found.chi_square), "chi_square": found.chi_square[-1:]}
-    return Volumes(volumes[0], np.stack(volumes[1:]), {}, notes)
+    return Volumes(volumes[0], np.stack(volumes[1:]), {}, notes | noted(device, told))
 
 
 def _weighted_mean(projections: Projections) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

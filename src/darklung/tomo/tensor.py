@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from darklung.core.geometry import Geometry, ParallelGeometry
 from darklung.core.random import stream
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
+
+if TYPE_CHECKING:
+    from darklung.tomo.torch_operator import TorchOperator
 
 COMPONENTS = ("zz", "yy", "xx", "zy", "zx", "yx")
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -38,7 +42,7 @@ class TensorProjector:
         α of each grating direction; all share the views.
     """
 
-    projector: Projector | ConeProjector
+    projector: Projector | ConeProjector | TorchOperator
     directions_rad: NDArray[np.float64]
 
     def __post_init__(self) -> None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from darklung.core.checks import check_range, require
 from darklung.core.types import Projections
 from darklung.tomo.beams import filtered, projector_for
-from darklung.tomo.methods import Tell, Volumes, plain_attenuation, silent, usable_weights
+from darklung.tomo.device import find_device
+from darklung.tomo.methods import Tell, Volumes, noted, plain_attenuation, silent, usable_weights
 from darklung.tomo.tensor import COMPONENTS, Prior, TensorProjector, derived_images, identifiability, reconstruct_tensor
 
 
@@ -21,6 +22,7 @@ def tensor_method(
     iterations: int = 40,
     tolerance: float = 1e-3,
     probes: int = 0,
+    device: str = "cpu",
     progress: Tell | None = None,
 ) -> Volumes:
     """The rank-2 scattering tensor E from all directions at once, its images, and attenuation by filtered back-projection.
@@ -44,12 +46,15 @@ def tensor_method(
     probes : int
         Random vectors for the maps of what is known, each as dear as the reconstruction; 0 for no maps, 4 are enough to be
         averaged over a neighbourhood.
+    device : str
+        As in `darklung.tomo.methods.cgls_method`.
     """
     require(probes >= 0, f"probes: wanted 0 (no maps of what is known) or more, got {probes}")
     g, tell = projections.geometry, progress or silent
-    attenuation = filtered(plain_attenuation(projections)[0], g)
+    where, told = find_device(device)
+    attenuation = filtered(plain_attenuation(projections)[0], g, device=where)
     mask = body_mask(attenuation, support)
-    operator = TensorProjector(projector_for(g), projections.directions_rad)
+    operator = TensorProjector(projector_for(g, where), projections.directions_rad)
     weights, prior = usable_weights(projections.dark_field_variance, projections.valid), Prior(smoothness, isotropy, mask)
     rounds = 1 + probes
     found = reconstruct_tensor(
@@ -68,7 +73,8 @@ def tensor_method(
         extras |= {f"known_{name}": ("1", part) for name, part in zip(COMPONENTS, known)}
     zz, yy, xx = found[:3]
     mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
-    return Volumes(attenuation, np.stack(mixed).astype(np.float32), extras, {"support_share": float(mask.mean())})
+    notes = {"support_share": float(mask.mean()), **noted(device, told)}
+    return Volumes(attenuation, np.stack(mixed).astype(np.float32), extras, notes)
 
 
 def _images(tensor: NDArray[np.float32]) -> dict[str, tuple[str, NDArray[np.float32]]]:

@@ -83,36 +83,18 @@ class TorchProjector:
         shares = row_shares(self.geometry, self.shape[0], self.voxel_m)
         return None if shares is None else torch.from_numpy(shares).to(like)
 
-    def _footprints(self, view: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """First padded column (voxel of the plane) and shares (tap, voxel) of every column of voxels in a view."""
-        start, dx, dy, wide, thin = (float(v) for v in self._placement[view])
-        _, ny, nx = self.shape
-        y = torch.arange(ny, dtype=torch.float64, device=like.device)[:, None]
-        x = torch.arange(nx, dtype=torch.float64, device=like.device)[None, :]
-        centre = (start + y * dy + x * dx).reshape(-1)
-        low = torch.floor(centre + 0.5 - 0.5 * (wide + thin))
-        first = low.clamp(-self._taps, self.geometry.cols).long() + self._taps
-        edges = low + 0.5 - centre + torch.arange(self._taps, dtype=torch.float64, device=like.device)[:, None]
-        below = _trapezoid_below(edges, wide, thin)
-        below[-1] = 1.0
-        return first, torch.diff(below, dim=0, prepend=torch.zeros_like(below[:1])).to(like.dtype)
-
-    def _slabs(self, rows: int) -> list[slice]:
-        depth = max(1, _CHUNK_NUMBERS // (self.shape[1] * self.shape[2]))
-        return [slice(i, min(i + depth, rows)) for i in range(0, rows, depth)]
-
     def project(self, volume: Tensor) -> Tensor:
         """What `forward` computes, without its derivative."""
         if self.compiled and volume.device.type == "cpu":
             return torch.from_numpy(self._numba().forward(volume.detach().numpy()))
         shares = self._shares(volume)
         seen = volume if shares is None else torch.tensordot(shares, volume, dims=1)
-        rows, cols = self.geometry.rows, self.geometry.cols
+        rows, cols, plane_yx = self.geometry.rows, self.geometry.cols, (self.shape[1], self.shape[2])
         out = volume.new_zeros(self.geometry.views, cols + 2 * self._taps, rows)
-        for slab in self._slabs(rows):
+        for slab in _slabs(rows, plane_yx):
             plane = seen[slab].reshape(seen[slab].shape[0], -1).T.contiguous()
             for v in range(self.geometry.views):
-                first, weight = self._footprints(v, volume)
+                first, weight = _footprints(self._placement[v], plane_yx, cols, self._taps, volume)
                 part = out[v, :, slab]
                 for k in range(self._taps):
                     part.index_add_(0, first + k, weight[k, :, None] * plane)
@@ -123,15 +105,8 @@ class TorchProjector:
         """What `adjoint` computes, without its derivative."""
         if self.compiled and projections.device.type == "cpu":
             return torch.from_numpy(self._numba().adjoint(projections.detach().numpy()))
-        rows = self.geometry.rows
-        padded = torch.nn.functional.pad(projections, (self._taps, self._taps)).transpose(1, 2).contiguous()
-        stack = projections.new_zeros(self.shape[1] * self.shape[2], rows)
-        for slab in self._slabs(rows):
-            for v in range(self.geometry.views):
-                first, weight = self._footprints(v, projections)
-                for k in range(self._taps):
-                    stack[:, slab] += weight[k, :, None] * padded[v, :, slab][first + k]
-        volume = stack.T.reshape(rows, *self.shape[1:]) * self.scale_m
+        plane_yx = (self.shape[1], self.shape[2])
+        volume = back_project_columns(projections, self._placement, self._taps, plane_yx) * self.scale_m
         shares = self._shares(projections)
         return volume.contiguous() if shares is None else torch.tensordot(shares.T, volume, dims=1)
 
@@ -160,6 +135,38 @@ class AdjointFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.projector.forward(gradients[0]), None
+
+
+def back_project_columns(projections: Tensor, placement: Tensor, taps: int, shape_yx: tuple[int, int]) -> Tensor:
+    """`darklung.tomo.projector.back_project` in torch: (view, row, col) -> (row, y, x)."""
+    views, rows, cols = projections.shape
+    padded = torch.nn.functional.pad(projections, (taps, taps)).transpose(1, 2).contiguous()
+    stack = projections.new_zeros(shape_yx[0] * shape_yx[1], rows)
+    for slab in _slabs(rows, shape_yx):
+        for v in range(views):
+            first, weight = _footprints(placement[v], shape_yx, cols, taps, projections)
+            for k in range(taps):
+                stack[:, slab] += weight[k, :, None] * padded[v, :, slab][first + k]
+    return stack.T.reshape(rows, *shape_yx)
+
+
+def _footprints(view: Tensor, shape_yx: tuple[int, int], cols: int, taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """First padded column (voxel of the plane) and shares (tap, voxel) of every column of voxels in a view."""
+    start, dx, dy, wide, thin = (float(v) for v in view)
+    y = torch.arange(shape_yx[0], dtype=torch.float64, device=like.device)[:, None]
+    x = torch.arange(shape_yx[1], dtype=torch.float64, device=like.device)[None, :]
+    centre = (start + y * dy + x * dx).reshape(-1)
+    low = torch.floor(centre + 0.5 - 0.5 * (wide + thin))
+    first = low.clamp(-taps, cols).long() + taps
+    edges = low + 0.5 - centre + torch.arange(taps, dtype=torch.float64, device=like.device)[:, None]
+    below = _trapezoid_below(edges, wide, thin)
+    below[-1] = 1.0
+    return first, torch.diff(below, dim=0, prepend=torch.zeros_like(below[:1])).to(like.dtype)
+
+
+def _slabs(rows: int, shape_yx: tuple[int, int]) -> list[slice]:
+    depth = max(1, _CHUNK_NUMBERS // (shape_yx[0] * shape_yx[1]))
+    return [slice(i, min(i + depth, rows)) for i in range(0, rows, depth)]
 
 
 def _trapezoid_below(x: Tensor, wide: float, thin: float) -> Tensor:
