@@ -15,7 +15,7 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.ladder import METHODS
 from darklung.correct.response import SpectralResponse
-from darklung.pipeline.task import task_keys
+from darklung.pipeline import task_keys
 from darklung.steps.correct import without_hardening
 from darklung.steps.plan import plan
 from darklung.study.config import CorrectionPart, read_study

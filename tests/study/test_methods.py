@@ -14,7 +14,7 @@ from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
-from darklung.pipeline.task import task_keys
+from darklung.pipeline import task_keys
 from darklung.steps.plan import plan
 from darklung.study.config import read_study
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from darklung.commands.check import check_protocol, parse_sweep
 from darklung.commands.cli import main
 from darklung.core.checks import DarklungError
-from darklung.pipeline.task import task_keys
+from darklung.pipeline import task_keys
 from darklung.steps.plan import plan
 from darklung.study.config import read_study
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep

@@ -13,9 +13,7 @@ import yaml
 
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
-from darklung.pipeline import run_tasks
-from darklung.pipeline.run import stale
-from darklung.pipeline.task import task_keys
+from darklung.pipeline import run_tasks, stale, task_keys
 from darklung.steps import evaluate, report
 from darklung.steps.plan import Plan, plan
 from darklung.study.study import Study, read_study
