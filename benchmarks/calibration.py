@@ -22,6 +22,7 @@ from darklung.calibrate.fibres import FibreCalibration, fit_fibres
 from darklung.calibrate.sizes import sizes, sizes_from_two
 from darklung.calibrate.spheres import SphereCalibration, compare_models, fit_spheres
 from darklung.calibrate.units import to_reference_spectrum, unit_from_regions
+from darklung.core.channel import dark_field as dark_field_channel
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.correct.response import SpectralResponse
@@ -349,7 +350,7 @@ def write_tables(folder: Path) -> None:
             }
         )
     save("wedge.csv", rows)
-    columns = [f"dark_field_{a:g}" for a in DIRECTIONS_DEG]
+    columns = [dark_field_channel(a).name for a in DIRECTIONS_DEG]
     save(
         "fibres.csv",
         [

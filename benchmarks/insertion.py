@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darklung.core.channel import Channel, dark_field_at
 from darklung.core.types import Image, Phantom, Projections, Scan
 from darklung.insert.bank import reach_m
 from darklung.insert.beam import shadows_of
@@ -109,7 +110,7 @@ def planned(phantom: Phantom, found: Volumes, setting: Setting, seed: int) -> Pl
         found.attenuation, list(found.dark_field), region, grid, wanted=setting.wanted, diameter_m=setting.diameter_m,
         host=host, seed=seed, edge_m=0.3e-3,
     )  # fmt: skip
-    names = ("attenuation", *(f"dark_field_{d}" for d in range(len(found.dark_field))))
+    names = ("attenuation", *(dark_field_at(a).name for a in setting.directions))
     data = np.concatenate([found.attenuation[None], found.dark_field])
     image = Image(data, names, ("1/m",) * len(data), (setting.voxel_m,) * 3)
     return Planned(image, list(names[1:]), region, grid, placed, host, SCALE)
@@ -215,16 +216,15 @@ def volume_pulls(pair: Pair, truth: Volumes, healthy: Volumes, changes: VolumeCh
     parts = {
         "attenuation": (pair.found.attenuation + changes.attenuation, truth.attenuation, healthy.attenuation),
         **{
-            f"dark_field_noise_{d}": (pair.found.dark_field[d] + changes.scattering[d], truth.dark_field[d], values)
-            for d, values in enumerate(healthy.dark_field)
+            name: (pair.found.dark_field[d] + changes.scattering[d], truth.dark_field[d], healthy.dark_field[d])
+            for d, name in enumerate(pair.plan.dark)
         },
     }
     out = []
     for name, volumes_of in parts.items():
-        noise = name if name.startswith("dark") else f"{name}_noise"
         new, wanted, old = (v[core].astype(float) for v in volumes_of)
-        error = pair.found.extras[noise][1][core].astype(float)
-        label = f"volume: {name.replace('_noise', '').replace('_', ' ')}"
+        error = pair.found.extras[Channel.parse(name).noise().name][1][core].astype(float)
+        label = f"volume: {name.replace('_', ' ')}"
         out.append((label, Pulls((new - wanted) / error, new - old, wanted - old, error)))
     return out
 

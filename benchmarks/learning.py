@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from darklung.core.geometry import centred_axis
 from darklung.core.types import Image
 from darklung.insert.scale import Scale
-from darklung.io.case import StoredCase, save_case
+from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.learn.data import fit_normalisation
 from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
@@ -90,7 +90,8 @@ def lung_case(voxel_m, shape):
     data[0][~region] /= 0.1
     empty = np.zeros(shape, bool)
     image = Image(data, NAMES, ("1/m",) * 6, (voxel_m,) * 3)
-    return StoredCase(image, empty, region, empty.astype(np.uint16), empty, ())
+    labels, instances = empty.astype(np.uint8), empty.astype(np.uint16)
+    return LabelledCase(image, labels, region, region, instances, empty, (), CaseFacts("case", "m", synthetic=True))
 
 
 def redraw_seconds(voxel_m, shape, repeats=5):

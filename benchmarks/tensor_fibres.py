@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from scipy import ndimage
 
+from darklung.core.channel import tensor as component
 from darklung.core.geometry import ParallelGeometry, centred_axis
 from darklung.core.random import stream
 from darklung.io.images import load_image
@@ -118,7 +119,9 @@ def report(image, plain, rods, axial):
         error = apart(main_axis[1:-1, inner].reshape(-1, 3).T, axis_of(bundle))
         angle = image.channel("tensor_in_plane_angle")[1:-1, inner] - np.radians(bundle[3])
         plane = np.degrees(np.median(np.abs(np.mod(angle + np.pi / 2, np.pi) - np.pi / 2)))
-        known = {n: image.channel(f"known_{n}")[1:-1, inner].mean() for n in ("zz", "yy", "xx", "yx", "zy", "zx")}
+        known = {
+            n: image.channel(component(n).known().name)[1:-1, inner].mean() for n in ("zz", "yy", "xx", "yx", "zy", "zx")
+        }
         print(
             f"{bundle[3]:4d} {bundle[4]:3d}: {np.median(error):6.2f} {f'{plane:6.2f}' if bundle[4] < 90 else '     -'}   "
             f"{image.channel('tensor_zz')[1:-1, inner].mean() / true:6.3f} ({plain[1:-1, inner].mean() / true:.3f})   "

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.features.channels import anisotropy, crop_to_region, direction_name, stack_channels
+from darklung.features.channels import anisotropy, crop_to_region, stack_channels
 
 RIGHT = np.pi / 2
 
@@ -71,10 +71,6 @@ def test_anisotropy_is_zero_without_signal_and_refuses_one_direction():
     for directions in ((0.0,), (0.0, np.pi)):
         with pytest.raises(DarklungError, match="two different"):
             anisotropy(np.ones((len(directions), 3)), directions_rad=directions)
-
-
-def test_direction_names():
-    assert [direction_name(np.radians(a)) for a in (0, 45, 90)] == ["dark_field_0", "dark_field_45", "dark_field_90"]
 
 
 def test_refusals():

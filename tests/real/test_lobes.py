@@ -10,8 +10,10 @@ from darklung.commands.insert import insert_files
 from darklung.core.checks import DarklungError
 from darklung.insert.lobes import RadiographLobe, lobe_quality, split_usable
 from darklung.insert.radiograph import InsertionSettings, make_cases
+from darklung.io.case import load_case
 from darklung.io.images import load_image
 from darklung.io.lobes import read_lobe, read_lobes
+from darklung.io.names import EXTENT
 from darklung.io.tables import load_table
 
 DATA = Path(os.environ.get("DARKLUNG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "mouse_lung_lobes"
@@ -155,8 +157,7 @@ def test_the_command_keeps_lesions_in_the_lobe_and_off_its_edge_unless_asked(tmp
     assert {r["tissue"] for r in lesions} == {"solid", "filled", "papillary", "lepidic"}  # dealt in turn
     assert {r["place"] for r in lesions} <= ({"across edge"} if across else {"near edge", "inside"})
     for place in (tmp_path / "insert").iterdir():
-        labels = load_image(place / "labels.ome.zarr")
-        region, path = labels.channel("region") > 0, labels.channel("lesion_path")
+        region, path = load_case(place).region, load_image(place / EXTENT).channel("lesion_path")
         assert not (path > 0)[~region].any()
         grown = np.pad(~region, 1, constant_values=True)
         near = grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]

@@ -17,7 +17,7 @@ from darklung.core.geometry import centred_axis
 from darklung.core.types import Image, Insertion
 from darklung.insert.bank import interface_of
 from darklung.insert.scale import Scale
-from darklung.io.case import StoredCase, save_case
+from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.pipeline import Context
 from darklung.steps.bank import bank_facts, make_redraw
 from darklung.steps.learning import learn
@@ -70,7 +70,8 @@ def stored_case(number):
     data = np.stack([mu, np.mean(dark, axis=0), *dark, noise[3]]).astype(np.float32)
     image = Image(data, NAMES, ("1/m",) * 5, (VOXEL_M,) * 3, tuple(float(a[0]) for a in axes))
     lesion = Insertion(1, "lesion", "solid", (0.0, 0.0, 1.5e-3), 1e-3)
-    return StoredCase(image, own, region, own.astype(np.uint16), np.zeros(SHAPE, bool), (lesion,))
+    labels, instances, none = own.astype(np.uint8), own.astype(np.uint16), np.zeros(SHAPE, bool)
+    return LabelledCase(image, labels, region, region, instances, none, (lesion,), CaseFacts(f"m{number}", f"m{number}"))
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,12 @@ def test_the_same_lesions_for_every_arm_and_others_at_every_draw_and_in_every_an
 def test_solid_lesions_in_the_lung_change_attenuation_and_all_dark_fields_and_nothing_else(folders):
     for number, case in enumerate(drawn(folders, NAMES, 0)):
         before = stored_case(number)
-        new = (case.target > 0) & ~before.target
+        new = (case.target > 0) & ~before.lesion
         assert new.any()
         assert case.hard.any()
         assert before.region[new | case.hard].all()
         assert not (case.hard & (case.target > 0)).any()
-        assert (case.target > 0)[before.target].all()
+        assert (case.target > 0)[before.lesion].all()
         change = case.image.data - before.channels.data
         assert (change[0][new] > 0).all()
         assert (change[1:4, new] < 0).all()
@@ -116,7 +117,7 @@ def test_solid_lesions_in_the_lung_change_attenuation_and_all_dark_fields_and_no
         outside = change[:, ~before.region]
         assert (np.abs(outside).max(axis=1) <= 0.1 * np.abs(change).max(axis=(1, 2, 3))).all()
         assert not change[:, ~ndimage.binary_dilation(before.region, iterations=4)].any()
-        assert not change[:, before.target].any()
+        assert not change[:, before.lesion].any()
         assert np.abs(change[:, case.hard]).max(axis=1)[0] < 0.06 * before.channels.data[0].max()
 
 
@@ -165,7 +166,7 @@ def test_a_killed_training_with_a_bank_goes_on_to_the_same_weights(folders, tmp_
 def test_no_room_at_all_is_said(folders, tmp_path):
     full = stored_case(0)
     for number in range(2):
-        save_case(tmp_path / f"full-{number}", replace(full, hard=full.region & ~full.target))
+        save_case(tmp_path / f"full-{number}", replace(full, hard=full.region & ~full.lesion))
     with pytest.raises(DarklungError, match=r"learning\.bank: no lesion of 1\.2 to 1\.8 mm finds room"):
         drawn([tmp_path / "full-0", tmp_path / "full-1"], NAMES, 0)
 

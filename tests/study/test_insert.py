@@ -13,14 +13,16 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from darklung.commands.insert import insert_files, parse_options
+from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Projections, Scan
 from darklung.insert.lobes import RadiographLobe
 from darklung.insert.radiograph import InsertionSettings, make_case
+from darklung.io.case import load_case
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
+from darklung.io.names import EXTENT
 from darklung.io.tables import load_table
-from darklung.commands.retrieve import retrieve_described
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -163,9 +165,13 @@ def test_the_same_lesions_in_volume_projections_and_frames(files, tmp_path):
         rows = load_table(tmp_path / name / "insertions")
         tables[name] = [{k: v for k, v in row.items() if k not in ("subject", "source")} for row in rows]
         (images[name],) = (tmp_path / name / "insert").iterdir()
-        labels = load_image(images[name] / "labels.ome.zarr")
-        assert labels.channel("target").sum() > 10
-        assert not (labels.channel("share") > 0)[labels.channel("region") == 0].any()
+        case = load_case(images[name])
+        assert case.lesion.sum() > 10
+        assert not (load_image(images[name] / EXTENT).channel("share") > 0)[~case.region].any()
+        # Projections and frames are still to be reconstructed.
+        assert case.channels.names == (("attenuation", "dark_field_0", "dark_field_90") if name == "v" else ())
+        assert case.about.synthetic
+        assert (case.about.subject, case.about.animal) == (images[name].name, "unknown")
         assert (tmp_path / name / "contact_lesion_solid.png").stat().st_size > 1000
     assert len({row["number"] for row in tables["v"]}) == 3
     for row in tables["v"]:
@@ -190,7 +196,7 @@ def test_it_is_the_same_for_any_number_of_workers_and_done_once(files, tmp_path)
     insert_files(files / "image.ome.zarr", tmp_path / "two", workers=2, scale="mission_ct", **common)
     for copy in ("image-000", "image-001"):
         names = [next((tmp_path / k / "insert").glob(f"*{copy[-4:]}")) for k in ("one", "two")]
-        np.testing.assert_array_equal(*(load_image(n / "image.ome.zarr").data for n in names))
+        np.testing.assert_array_equal(*(load_case(n).channels.data for n in names))
     stamp = (tmp_path / "one/insert").stat().st_mtime_ns
     assert insert_files(files / "image.ome.zarr", tmp_path / "one", workers=1, scale="mission_ct", **common) == one
     assert (tmp_path / "one/insert").stat().st_mtime_ns == stamp
@@ -234,7 +240,7 @@ def test_described_frames_become_described_frames(raw):
     assert "1 copies" in maps  # the folder that retrieve left
     assert (raw / "maps/insert/lungs-000/projections.h5").exists()
     new, old = (load(raw / k / "retrieve/lungs/projections.h5", Projections) for k in ("again", "before"))
-    path = load_image(place / "labels.ome.zarr").channel("lesion_path")
+    path = load_image(place / EXTENT).channel("lesion_path")
     inside = path > 0.8e-3
     difference = {k: getattr(new, k)[0, 0] - getattr(old, k)[0, 0] for k in ("attenuation", "dark_field")}
     assert difference["attenuation"][inside].mean() > 0.01

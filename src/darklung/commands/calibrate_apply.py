@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from darklung.calibrate.figures import maps_png
 from darklung.calibrate.file import Calibration, load_calibration
 from darklung.calibrate.sizes import SizeMaps
+from darklung.core.channel import dark_field_at, noise_of, values_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_quantity
@@ -127,13 +128,13 @@ def read_scattering(source: Path, thickness_m: float | None) -> Scattering:
         )
         return _of_projections(load(source, Projections), float(thickness_m or 1.0))
     image = load_image(source)
-    names = tuple(n for n in image.names if n.startswith(CHANNEL) and "noise" not in n)
+    names = values_of(image.names, CHANNEL)
     require(bool(names), f"{source}: wanted a channel {CHANNEL}..., got {', '.join(image.names)}")
     values = np.stack([image.channel(n) for n in names]).astype(np.float64)
     variance = np.zeros_like(values)
-    for number in range(len(names)):
-        noise = f"{CHANNEL}_noise_{number}"
-        if noise in image.names:
+    for number, name in enumerate(names):
+        noise = noise_of(name, image.names)
+        if noise is not None:
             variance[number] = image.channel(noise).astype(np.float64) ** 2
     if thickness_m is not None:
         raise DarklungError(f"thickness: {source} is a volume of coefficients and needs none")
@@ -148,7 +149,7 @@ def _of_projections(maps: Projections, thickness_m: float) -> Scattering:
         values, variance = values[:, 0], variance[:, 0]
     pixel = maps.geometry.pixel_m
     spacing = (pixel,) * (values.ndim - 1)
-    names = tuple(f"{CHANNEL}_{np.degrees(a):g}" for a in maps.directions_rad)
+    names = tuple(dark_field_at(float(a)).name for a in maps.directions_rad)
     grid = Image(np.zeros(values.shape, np.float32), names, ("1",) * len(names), spacing, frame="detector")
     return Scattering(names, values, variance, grid, maps.directions_rad)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from darklung.commands.retrieve import retrieve_described
+from darklung.core.channel import dark_field_at, directed, directions_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
@@ -22,7 +23,6 @@ from darklung.io.tables import load_table
 from darklung.steps.retrieve import STAGE, raw_files
 
 Row = Mapping[str, Any]
-_DIRECTION = re.compile(r"dark_field_(-?\d+(?:\.\d+)?)$")
 # Standard error of a median over that of the mean, for normal noise; scatter from the median absolute deviation.
 _MEDIAN, _MAD = 1.2533, 1.4826
 
@@ -54,14 +54,13 @@ class Measurements:
 
     def directions(self) -> tuple[np.ndarray, np.ndarray]:
         """(direction,) angles [rad] and (row, direction) −ln D, from the columns ``dark_field_<degrees>``."""
-        names = [name for name in self.rows[0] if _DIRECTION.match(name)]
+        names = directed(tuple(self.rows[0]))
         require(
             len(names) >= 3,
             f"directions: wanted 3 or more columns dark_field_<degrees>, got {', '.join(names) or 'none'}; "
             "a raw series needs scans in several directions",
         )
-        angles = np.radians([float(_DIRECTION.match(name)[1]) for name in names])  # type: ignore[index]
-        return angles, np.stack([self.column(name) for name in names], axis=1)
+        return np.radians(directions_of(names)), np.stack([self.column(name) for name in names], axis=1)
 
 
 def read_measurements(source: Path, out: Path, *, workers: int | None = None) -> Measurements:
@@ -133,5 +132,5 @@ def _medians(path: Path) -> dict[str, float]:
         found[f"{name}_error"] = _MEDIAN * spread / np.sqrt(len(values))
     for angle, valid, values in zip(maps.directions_rad, maps.valid, maps.dark_field):
         require(bool(valid.any()), f"{path}: no valid pixel in direction {np.degrees(angle):g} deg")
-        found[f"dark_field_{np.degrees(angle):.6g}"] = float(np.median(values[valid]))
+        found[dark_field_at(float(angle)).name] = float(np.median(values[valid]))
     return found

@@ -63,10 +63,8 @@ class Channel:
         check_one_of("channel role", self.role, ROLES)
         if self.direction is not None:
             check_one_of(f"channel with direction {self.direction!r}", self.signal, DIRECTED)
-            degrees = round(
-                check_range("channel direction [degrees]", float(self.direction), -FULL_TURN, FULL_TURN), DECIMALS
-            )
-            object.__setattr__(self, "direction", degrees + 0.0)  # + 0 turns −0 into 0
+            degrees = check_range("channel direction [degrees]", float(self.direction), -FULL_TURN, FULL_TURN)
+            object.__setattr__(self, "direction", round(degrees, DECIMALS) + 0.0)  # + 0 turns −0 into 0
         same = _fields_of(self.name) == (self.signal, self.direction, self.role, self.part)
         require(same, f"channel {self.name!r}: names another channel than signal {self.signal!r}, part {self.part!r}")
 

@@ -16,6 +16,8 @@ from darklung.core.geometry import Geometry, ParallelGeometry, parallel_only
 from darklung.core.orientation import Direction, check_direction, corner_gap_m, identity, towards
 
 INSERTION_KINDS = ("lesion", "sham", "mimic")
+# Values of a label: a voxel is background, lesion, or nobody knows. What is unknown counts nowhere.
+BACKGROUND, LESION, UNKNOWN = 0, 1, 255
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import dark_field_at, directed, directions_of, values_of
 from darklung.core.checks import check_one_of, check_range, check_shape, require
 from darklung.core.random import stream
 from darklung.core.types import Image
 
 COMBINATIONS = ("mean", "inverse_variance")
 EXTRAS = ("anisotropy", "noise", "attenuation_copy")
-
-
-def direction_name(direction_rad: float) -> str:
-    """Channel name of one grating direction, ``"dark_field_45"``: α in whole degrees."""
-    return f"dark_field_{round(float(np.degrees(direction_rad)))}"
 
 
 def stack_channels(
@@ -73,7 +68,7 @@ def stack_channels(
         dark_unit = dark_field[0].unit("dark_field")
         like = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
         channels.append(("dark_field", dark_unit, like))
-    channels += [(direction_name(a), dark_unit, d) for a, d in zip(directions_rad, each)]
+    channels += [(dark_field_at(a).name, dark_unit, d) for a, d in zip(directions_rad, each)]
     for name in extras:
         check_one_of("extras", name, EXTRAS)
         if name == "anisotropy":
@@ -97,9 +92,8 @@ def derived_channels(image: Image, *, seed: int) -> Image:
     seed : int
         Of the control.
     """
-    names = [n for n in image.names if re.fullmatch(r"dark_field(_-?\d+)?", n)]
-    directions = [n for n in names if n != "dark_field"] or names
-    angles = [np.radians(float(n.removeprefix("dark_field_"))) if n != "dark_field" else 0.0 for n in directions]
+    directions = directed(image.names) or values_of(image.names, "dark_field")
+    angles = [np.radians(a) for a in directions_of(image.names)] or [0.0] * len(directions)
     made = stack_channels(
         attenuation=_one(image, "attenuation", "attenuation"),
         dark_field=[_one(image, n, "dark_field") for n in directions],

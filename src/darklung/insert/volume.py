@@ -276,7 +276,7 @@ def texture_there(space: Space, box: Box, lung: LungThere, weight: NDArray) -> I
         layers.append(relative - float((relative * weight).sum() / weight.sum()))
     local = space.grid.box(box)
     origin = tuple(float(axis[0]) for axis in local.axes)
-    names = ("attenuation", "vessels", *(f"dark_field_{k}" for k in range(len(layers) - 2)))
+    names = ("attenuation", "vessels", *(f"scattering_{k}" for k in range(len(layers) - 2)))
     return Image(np.stack(layers), names, ("1",) * len(layers), (space.grid.voxel_m,) * 3, origin)
 
 

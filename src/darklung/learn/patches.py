@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from darklung.core.channel import Channel
 from darklung.core.checks import require
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.losses import signed_distance
@@ -65,12 +65,11 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
     Parameters
     ----------
     channels : sequence of str
-        ``dark_field_<degrees>`` says α; the other names are taken to have no direction.
+        ``dark_field_<degrees>`` says α (`darklung.core.channel`); most other names have no direction.
     spatial : int
         Axes, (z, y, x) or (row, col).
     """
-    found = [re.fullmatch(r"dark_field_(-?\d+)", name) for name in channels]
-    if all(m is None or int(m[1]) % 90 == 0 for m in found):
+    if all((Channel.parse(name).axis or 0.0) % 90 == 0 for name in channels):
         return tuple((axis,) for axis in range(spatial))
     return ((0, 1), *((axis,) for axis in range(2, spatial)))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import Channel, tensor
 from darklung.report.slices import MiddleSlices, open_slices
 from darklung.tomo.tensor import orientation_rgb
 
@@ -26,7 +27,7 @@ def orientation_png(volume: Path, path: Path, *, title: str = "") -> None:
     from matplotlib.figure import Figure
 
     slices = open_slices(volume)
-    rows, cols = (2 if "known_zz" in slices.units else 1), len(slices.axes)
+    rows, cols = (2 if tensor("zz").known().name in slices.units else 1), len(slices.axes)
     figure = Figure(figsize=(4 * cols + 4, 4.6 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, cols + 1, squeeze=False, width_ratios=(*(1,) * cols, 0.75))
@@ -54,7 +55,7 @@ def _draw_directions(slices: MiddleSlices, row: Any) -> None:
 
 def _within(slices: MiddleSlices, across: str, right: str, up: str) -> tuple[Floats, Floats, Floats]:
     """Angle of least scattering from `right` towards `up`, anisotropy, and mean, of the tensor within a slice."""
-    rr, uu, ru = (slices.read(_channel(a, b), across) for a, b in ((right, right), (up, up), (right, up)))
+    rr, uu, ru = (slices.read(_component(a, b).name, across) for a, b in ((right, right), (up, up), (right, up)))
     angle = np.mod(0.5 * np.arctan2(2 * ru, rr - uu) + np.pi / 2, np.pi)
     total = np.abs(rr + uu)
     anisotropy = np.divide(np.hypot(rr - uu, 2 * ru), total, out=np.zeros_like(rr), where=total > 0)
@@ -65,15 +66,15 @@ def _known(slices: MiddleSlices, across: str, right: str, up: str) -> Floats:
     from scipy.ndimage import uniform_filter
 
     def known(a: str, b: str) -> Floats:  # single voxels are estimates with a spread
-        return np.asarray(uniform_filter(slices.read(_channel(a, b).replace("tensor", "known"), across), 5))
+        return np.asarray(uniform_filter(slices.read(_component(a, b).known().name, across), 5))
 
     total, axial = known(right, right) + known(up, up) + known(right, up), known("z", "z")
     share = np.divide(total / 3, axial, out=np.zeros_like(total), where=axial > 0.02)
     return np.asarray(np.clip(share, 0, 1))
 
 
-def _channel(a: str, b: str) -> str:
-    return "tensor_" + "".join(sorted((a, b), key="zyx".index))
+def _component(a: str, b: str) -> Channel:
+    return tensor("".join(sorted((a, b), key="zyx".index)))
 
 
 def _draw_wheel(axis: Any, most: float, full: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import Channel
 from darklung.io.images import open_array
 
 # Across which axis a slice lies, and what runs to the right and up in its picture.
@@ -68,16 +69,18 @@ def open_slices(volume: Path) -> MiddleSlices:
     return MiddleSlices(dict(zip(exact["names"], exact["units"])), edges, shape[0], read)
 
 
-def slices_png(volume: Path, path: Path, *, title: str = "", leave_out: Sequence[str] = ()) -> None:
+def slices_png(
+    volume: Path, path: Path, *, title: str = "", drawn: Callable[[Channel], bool] = lambda channel: True
+) -> None:
     """Draw the middle slices across z, y and x of every channel; grey levels are those of the slice across z, 0.5 to 99.5 %.
 
-    Only the slices are read. z points up. Channels whose names begin with one of `leave_out` are not drawn.
+    Only the slices are read. z points up. `drawn` says of a channel whether it is.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     slices = open_slices(volume)
-    names = [name for name in slices.units if not name.startswith(tuple(leave_out))]
+    names = [name for name in slices.units if drawn(Channel.parse(name))]
     figure = Figure(figsize=(2 + 4 * len(slices.axes), 4.4 * len(names) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(names), len(slices.axes), squeeze=False)

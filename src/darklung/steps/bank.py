@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from darklung.core.channel import directed
 from darklung.core.checks import require
 from darklung.core.random import derive_seed, stream
-from darklung.core.types import Image
+from darklung.core.types import LESION
 from darklung.insert.bank import BankLesion, Host, draw_bank
 from darklung.insert.reuse import Reused, reuse_lesions
 from darklung.insert.scale import Scale
@@ -22,7 +22,6 @@ from darklung.study.learning import BankPart
 if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.learn.data import Case, Redraw
 
-DIRECTION = re.compile(r"dark_field_-?\d+")
 BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md
 
 
@@ -92,22 +91,18 @@ def fresh_lesions(
     attenuation of tissue is computed for it.
     """
     image, grid = stored.channels, volume_grid(stored.channels)
-    attenuation, scattering = image.channel("attenuation"), [image.channel(n) for n in _directions(image)]
+    attenuation, scattering = image.channel("attenuation"), [image.channel(n) for n in directed(image.names)]
     blur = (BLUR_VOXELS[0] * grid.voxel_m, BLUR_VOXELS[1] * grid.voxel_m, BLUR_VOXELS[2] * grid.voxel_m)
     return reuse_lesions(
         attenuation, scattering, stored.lung, grid, bank=bank, count=count,
-        taken=(stored.instances > 0) | stored.hard, host=_host(stored, beam), seed=seed, blur_m=blur,
+        taken=(stored.instances > 0) | stored.hard | stored.unknown, host=_host(stored, beam), seed=seed, blur_m=blur,
     )  # fmt: skip
-
-
-def _directions(image: Image) -> list[str]:
-    return [name for name in image.names if DIRECTION.fullmatch(name)]
 
 
 def _host(stored: LabelledCase, beam: tuple[float, float]) -> Host:
     image = stored.channels
     scale = Scale("the study", *beam)
-    lung = [float(np.median(image.channel(n)[stored.lung])) for n in ("attenuation", *_directions(image))]
+    lung = [float(np.median(image.channel(n)[stored.lung])) for n in ("attenuation", *directed(image.names))]
     tissue = scale.tissue_per_m or 0.0
     return scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
 
@@ -121,13 +116,12 @@ def case_with(stored: LabelledCase, made: Reused, animal: str, channels: tuple[s
 
     image = stored.channels
     changes = {"attenuation": made.attenuation, "dark_field": made.scattering.mean(axis=0)}
-    changes |= dict(zip(_directions(image), made.scattering))
+    changes |= dict(zip(directed(image.names), made.scattering))
     data = np.stack([image.channel(name) + changes.get(name, 0) for name in channels]).astype(np.float32)
-    units = tuple(image.units[image.names.index(name)] for name in channels)
     return Case(
         subject=animal,
-        image=Image(data, channels, units, image.spacing_m, image.origin_m, image.frame),
-        target=(stored.target | (made.lesions > 0)).astype(np.uint8),
+        image=image.with_data(data, channels, tuple(image.unit(name) for name in channels)),
+        target=np.where(made.lesions > 0, np.uint8(LESION), stored.labels),
         region=stored.region,
         hard=stored.hard | (made.shams > 0),
     )

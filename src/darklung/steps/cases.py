@@ -11,22 +11,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from darklung.core.checks import require
-from darklung.core.types import Image, Insertion, Phantom
+from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
-from darklung.features.labels import hard_negatives, instances_on_grid
+from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels
 from darklung.features.lung import lung_region
-from darklung.io.case import UNKNOWN, CaseFacts, LabelledCase, load_case, save_case
+from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
-from darklung.io.names import LABELS, PHANTOM, VOLUME
+from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
-from darklung.steps.insertion.rows import read_insertions
 from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
-IMAGES = (VOLUME, "image.ome.zarr")
+IMAGES = (VOLUME, CHANNELS)
 
 
 class Parameters(Document):
@@ -93,9 +92,9 @@ def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool
 
         given = read_region(Path(p.region), image.shape)[0]
         return given, given
-    if (folder / LABELS).exists() and len(image.shape) == 2:
-        given = load_image(folder / LABELS).channel("region") > 0
-        return given, given
+    if (folder / CASE).exists() and len(image.shape) == 2:
+        inserted = load_case(folder, ())
+        return inserted.lung, inserted.region
     if p.channels.lung == "all":
         everywhere = np.isfinite(image.data).all(axis=0)
         return everywhere, everywhere
@@ -125,18 +124,14 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
     folder = context.input("image")
     if "phantom" in context.inputs:
         animal = load(context.input("phantom") / PHANTOM, Phantom)
-        return _of_instances(instances_on_grid(animal, grid), animal.insertions)
-    if (folder / LABELS).exists():
-        instances = load_image(folder / LABELS).channel("instance")[box].astype(np.uint16)
-        return _of_instances(instances, read_insertions(folder))
+        instances = instances_on_grid(animal, grid)
+        return lesion_labels(instances, animal.insertions), instances, animal.insertions
+    if (folder / CASE).exists():
+        inserted = load_case(folder, ())
+        return inserted.labels[box], inserted.instances[box], inserted.insertions
     if p.labels:
         return _of_file(Path(p.labels), p.reading, image, box, grid)
     return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
-
-
-def _of_instances(instances: NDArray[np.uint16], insertions: tuple[Insertion, ...]) -> Truth:
-    lesions = [i.number for i in insertions if i.kind == "lesion"]
-    return np.isin(instances, lesions).astype(np.uint8), instances, insertions
 
 
 def _of_file(path: Path, reading: dict[str, Any], image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
@@ -146,5 +141,5 @@ def _of_file(path: Path, reading: dict[str, Any], image: Image, box: tuple[slice
 
     drawn = read_labels(path, like=image)[box]
     labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
-    instances, insertions = parts_as_insertions(labels == 1, grid)
+    instances, insertions = parts_as_insertions(labels == LESION, grid)
     return labels, instances, insertions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import Channel, dark_field_at, tensor
 from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Projections
-from darklung.features.channels import direction_name
 from darklung.io.images import create_image, open_array
 from darklung.io.names import SUMMARY, VOLUME
 from darklung.io.projections import ProjectionsFile, open_projections
@@ -34,7 +33,7 @@ STAGE = "reconstruct"
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
 # Channels that orientation.png shows better.
-UNDRAWN = ("known_", "tensor_in_plane_angle", *(f"tensor_{name}" for name in COMPONENTS))
+UNDRAWN = {"in_plane_angle", *COMPONENTS}  # of the tensor
 MAPS = 7  # float32 projections of each direction in memory: the five that are read, their copies with invalid pixels filled
 
 
@@ -70,7 +69,7 @@ def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[Project
 
 def channel_names(directions_rad: NDArray[np.float64]) -> tuple[str, ...]:
     """Names of the channels that every method makes: attenuation, and the dark field of each direction."""
-    return ("attenuation", *(direction_name(float(a)) for a in directions_rad))
+    return ("attenuation", *(dark_field_at(float(a)).name for a in directions_rad))
 
 
 def _in_beam(stored: ProjectionsFile, choices: ReconstructionPart) -> ProjectionsFile:
@@ -145,8 +144,8 @@ def _draw(out: Path, title: str) -> None:
     from darklung.report import orientation, slices
 
     volume = out / VOLUME
-    slices.slices_png(volume, out / "slices.png", title=title, leave_out=UNDRAWN)
-    if "tensor_yx" in slices.open_slices(volume).units:
+    slices.slices_png(volume, out / "slices.png", title=title, drawn=lambda c: c.role != "known" and c.part not in UNDRAWN)
+    if tensor("yx").name in slices.open_slices(volume).units:
         orientation.orientation_png(volume, out / "orientation.png", title=title)
 
 
@@ -196,11 +195,9 @@ def _kept(found: Volumes, stored: ProjectionsFile) -> list[tuple[str, str, NDArr
     """(name, unit, volume) of each channel that the file has data for."""
     names = channel_names(stored.directions_rad)
     every = [(n, "1/m", v) for n, v in zip(names, (found.attenuation, *found.dark_field))]
-    for name, (unit, volume) in found.extras.items():
-        number = re.fullmatch(r"dark_field_noise_(\d+)", name)
-        every.append((f"{names[1 + int(number[1])]}_noise" if number else name, unit, volume))
-    absent = tuple(n for n in ("attenuation", "dark_field") if n not in stored.present)
-    return [channel for channel in every if not (absent and channel[0].startswith(absent))]
+    every += [(name, unit, volume) for name, (unit, volume) in found.extras.items()]
+    absent = [n for n in ("attenuation", "dark_field") if n not in stored.present]
+    return [channel for channel in every if Channel.parse(channel[0]).signal not in absent]
 
 
 def _write(

@@ -188,11 +188,11 @@ def _examples(context: Context, p: Parameters) -> list[Example]:
     examples: list[Example] = []
     for animal in sorted(set(animals.values())):
         own = {name: load_case(cases[name]) for name in sorted(logits) if animals[name] == animal}
-        name = max(own, key=lambda n: int(own[n].target.sum()))
+        name = max(own, key=lambda n: int(own[n].lesion.sum()))
         case = own[name]
-        if case.target.any():
+        if case.lesion.any():
             probability = {arm: _probability(file) for arm, file in logits[name].items()}
-            examples.append(Example(name, case.channels, case.target, probability, case.region, note=_told(case)))
+            examples.append(Example(name, case.channels, case.lesion, probability, case.region, note=_told(case)))
         if len(examples) == EXAMPLES:
             break
     return examples

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from darklung.core.channel import Channel
 from darklung.io.documents import Document, Length
 from darklung.study.scanner import Count, Fraction
+
+# Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
+ChannelName = Annotated[str, AfterValidator(lambda name: Channel.parse(name).name)]
+# Signals that lesions of a bank change, or that stay as they are by their nature; others would contradict them.
+BANK_SIGNALS = ("attenuation", "dark_field", "noise")
 
 
 class BankPart(Document):
@@ -28,7 +35,7 @@ class BankPart(Document):
 class LearningPart(Document):
     """What is trained: one network for each arm and fold, alike but for its channels."""
 
-    arms: dict[str, tuple[str, ...]] = Field(description="arm -> channels")
+    arms: dict[str, tuple[ChannelName, ...]] = Field(description="arm -> channels")
     network: str = Field("residual_attention_unet", description="short name or package.module:function")
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
@@ -52,6 +59,13 @@ class LearningPart(Document):
                 raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
             if not channels:
                 raise ValueError(f"arms: {name!r} has no channels")
+            if len(set(channels)) < len(channels):
+                raise ValueError(f"arms: {name!r} has a channel twice: {', '.join(channels)}")
+            for channel in map(Channel.parse, channels if self.bank else ()):
+                if channel.signal not in BANK_SIGNALS or channel.role != "value":
+                    raise ValueError(
+                        f"bank: lesions change attenuation and dark_field..., not {channel.name!r} of arm {name!r}"
+                    )
         return self
 
 

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from darklung.core.checks import DarklungError, check_one_of, check_shape, require
+=======
+from darklung.core.channel import Channel, attenuation, dark_field_at
+from darklung.core.checks import DarklungError, check_shape, require
+>>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
@@ -104,9 +109,9 @@ def fbp_method(
     filter, cutoff, padding
         As in `fbp`.
     noise : bool
-        Also give standard errors ``attenuation_noise`` and ``dark_field_noise_<number>`` (of direction 0, 1, ...).
+        Also give standard errors ``attenuation_noise`` and ``dark_field_<degrees>_noise`` of each direction.
     phase : bool
-        Also give ``refraction_<number>`` [rad] of each direction across the axis: δ times 2π distance / period of the
+        Also give ``refraction_<degrees>`` [rad] of each direction across the axis: δ times 2π distance / period of the
         analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero. Parallel
         beam only.
     device : {"cpu", "cuda", "auto", "torch-cpu"}
@@ -118,8 +123,12 @@ def fbp_method(
     from darklung.tomo.fbp import fbp_gradient
 
     g, tell = projections.geometry, progress or silent
+<<<<<<< HEAD
     where, told = find_device(device, analytic_cone=not isinstance(g, ParallelGeometry))
     attenuation, variance = plain_attenuation(projections)
+=======
+    mean, variance = plain_attenuation(projections)
+>>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
     require(not phase or isinstance(g, ParallelGeometry), "phase: the Hilbert filter is for a parallel beam, this is a cone")
     require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
     count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
@@ -132,18 +141,24 @@ def fbp_method(
         more = {"padding": padding, "device": where} if function is filtered else {}
         return function(values, g, filter=filter, cutoff=cutoff, **more)
 
-    volume = run(filtered, attenuation)
+    volume = run(filtered, mean)
     dark = np.stack([run(filtered, d) for d in projections.dark_field])
     extras = {}
     if noise:
-        extras["attenuation_noise"] = ("1/m", np.sqrt(run(filtered_variance, variance)))
-        for d, values in enumerate(projections.dark_field_variance):
-            extras[f"dark_field_noise_{d}"] = ("1/m", np.sqrt(run(filtered_variance, values)))
+        signals = (attenuation(), *(dark_field_at(float(a)) for a in projections.directions_rad))
+        for signal, values in zip(signals, (variance, *projections.dark_field_variance)):
+            extras[signal.noise().name] = ("1/m", np.sqrt(run(filtered_variance, values)))
     for d, angle in enumerate(projections.directions_rad if phase else ()):
         if abs(np.sin(angle)) > 0.999:
             shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
+<<<<<<< HEAD
             extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, projections.parallel()))
     return Volumes(volume, dark, extras, noted(device, told))
+=======
+            name = Channel("refraction", float(np.degrees(angle))).name
+            extras[name] = ("rad", fbp_gradient(shifts, projections.parallel()))
+    return Volumes(volume, dark, extras)
+>>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
 
 
 def cgls_method(
@@ -250,10 +265,18 @@ def _each(
     plain = projector_for(projections.geometry, where)
     deep = DepthProjector(plain, depth_slope_per_m) if depth_slope_per_m else plain
     maps = [("attenuation", *_weighted_mean(projections))]
+<<<<<<< HEAD
     for d, values in enumerate(projections.dark_field):
         maps.append((f"dark_field_{d}", values, usable_weights(projections.dark_field_variance[d], projections.valid[d])))
     volumes: list[NDArray[np.float32]] = []
     notes: dict[str, Any] = {}
+=======
+    for angle, values, *known in zip(
+        projections.directions_rad, projections.dark_field, projections.dark_field_variance, projections.valid
+    ):
+        maps.append((dark_field_at(float(angle)).name, values, usable_weights(*known)))
+    volumes, notes = [], {}
+>>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
     for i, (name, values, weights) in enumerate(maps):
 
         def step(k: int, chi: float, i: int = i, name: str = name) -> None:

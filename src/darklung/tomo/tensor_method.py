@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import tensor as tensor_channel
 from darklung.core.checks import check_range, require
 from darklung.core.types import Projections
 from darklung.tomo.beams import filtered, projector_for
@@ -70,7 +71,7 @@ def tensor_method(
     if probes:
         tell(1 / rounds, "what is known")
         known = identifiability(operator, weights=weights, prior=prior, probes=probes, iterations=iterations)
-        extras |= {f"known_{name}": ("1", part) for name, part in zip(COMPONENTS, known)}
+        extras |= {tensor_channel(name).known().name: ("1", part) for name, part in zip(COMPONENTS, known)}
     zz, yy, xx = found[:3]
     mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
     notes = {"support_share": float(mask.mean()), **noted(device, told)}
@@ -82,10 +83,10 @@ def _images(tensor: NDArray[np.float32]) -> dict[str, tuple[str, NDArray[np.floa
     slices = [derived_images(tensor[:, z : z + 1]) for z in range(tensor.shape[1])]  # eigenvectors of all take much memory
     units = {"mean": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1", "in_plane_angle_rad": "rad"}
     images = {
-        f"tensor_{name.removesuffix('_rad')}": (unit, np.concatenate([one[name] for one in slices]))
+        tensor_channel(name.removesuffix("_rad")).name: (unit, np.concatenate([one[name] for one in slices]))
         for name, unit in units.items()
     }
-    return images | {f"tensor_{name}": ("1/m", part) for name, part in zip(COMPONENTS, tensor)}
+    return images | {tensor_channel(name).name: ("1/m", part) for name, part in zip(COMPONENTS, tensor)}
 
 
 def body_mask(attenuation: NDArray[np.float32], share: float) -> NDArray[np.bool_]:

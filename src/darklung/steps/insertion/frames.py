@@ -14,11 +14,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from darklung.core.channel import dark_field_at
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
-from darklung.features.channels import direction_name
 from darklung.insert.beam import Hardening, ViewShadow, shadows_of
 from darklung.insert.renoise import changed_curves, local_beam
 from darklung.insert.scale import Scale
@@ -56,7 +56,7 @@ def insert_frames(context: Context) -> None:
     with opened(Path(p.paths.source), p.scan or None) as given:
         scale, scan = read_scale(p.scale), given.scan
         if p.paths.volume:
-            names = [direction_name(a) for a in scan.directions_rad]
+            names = [dark_field_at(a).name for a in scan.directions_rad]
             height = scan.geometry.rows * scan.parallel().pixel_m
             plan = plan_volume(p, Path(p.paths.volume), directions=names, height_m=height)
             changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
@@ -78,7 +78,7 @@ def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
     frames = write_frames(context, given, shadow, replace(scale, instrument=None))
     after = retrieve(replace(given.scan, frames=frames), **options)
     earlier = np.stack([image.channel("attenuation"), image.channel(dark[0])])
-    finish_radiograph(context, case, seen(after, dark[0]), before=earlier, notes={**notes, "route": "frames of one view"})
+    finish_radiograph(context, case, seen(after, *dark), before=earlier, notes={**notes, "route": "frames of one view"})
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from darklung.core.checks import require
 from darklung.core.random import derive_seed
 from darklung.core.types import Image
 from darklung.insert.volume import GAP_M, PLACES
-from darklung.io.images import load_image, save_image
+from darklung.io.images import load_image
 from darklung.physics.lung import HEALTHY
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
 from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
-from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m
+from darklung.steps.insertion.rows import Made, save_copy, save_rows, sphere_diameter_m
 from darklung.steps.insertion.scale import read_scale
 
 
@@ -53,7 +53,7 @@ def streak_pixels(dark_field: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def insert_lobe(context: Context) -> None:
-    """A measured lobe with insertions: ``image.ome.zarr`` (attenuation, dark_field) and ``labels.ome.zarr``."""
+    """A measured lobe with insertions: a labelled case of attenuation and dark_field."""
     from darklung.insert.lobes import RadiographLobe
     from darklung.insert.radiograph import make_case
     from darklung.io.lobes import read_lobe
@@ -68,7 +68,6 @@ def insert_lobe(context: Context) -> None:
     measured = np.stack([np.where(lobe.mask, v, np.nan) for v in (lobe.attenuation, lobe.dark_field)])
     new = np.where(lobe.mask, case.image.data, np.nan).astype(np.float32)
     image = Image(new, case.image.names, case.image.units, lobe.maps.spacing_m, lobe.maps.origin_m, lobe.maps.frame)
-    save_image(context.out / "image.ome.zarr", image)
     notes = {
         "route": "radiograph of a lobe",
         "scale": "the lobe's own attenuation and dark field over its assumed thickness",
@@ -80,14 +79,7 @@ def insert_lobe(context: Context) -> None:
 
 
 def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDArray, notes: dict[str, Any]) -> None:
-    """Labels, rows and pictures of a radiograph; `before` and `image` have attenuation first and a dark field second."""
-    layers = {
-        "target": ("1", case.target),
-        "lesion_path": ("m", case.path_m),
-        "instance": ("1", case.instances),
-        "region": ("1", case.region),
-    }
-    save_labels(context.out / "labels.ome.zarr", layers, image)
+    """The labelled case, rows and pictures of a radiograph; `before` and `image` begin with attenuation and a dark field."""
     pixel = image.spacing_m[0]
     made, tiles = [], []
     for put in case.insertions:
@@ -104,6 +96,8 @@ def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDAr
         planes = [before[0], image.data[0], before[1], image.data[1]]
         label = case.path_m > 1e-4 if not sham else np.zeros(image.shape)
         tiles.append(make_tile(one, planes, label, centre_px=(at[0], at[1]), pixel_m=pixel))
+    shown, extent = [m.insertion for m in made], ("lesion_path", "m", case.path_m)
+    save_copy(context, image, shown, instances=case.instances, region=case.region, extent=extent)
     save_rows(context, made, notes)
     save_tiles(context.out, tiles)
 
@@ -131,7 +125,6 @@ def insert_radiograph(context: Context) -> None:
     dark = dark_channels(image)
     mask, path = read_region(Path(p.paths.region), image.shape)
     case, new, notes = changed_radiograph(p, image, dark, mask, path)
-    save_image(context.out / "image.ome.zarr", new)
     before = np.stack([image.channel("attenuation"), image.channel(dark[0])])
     finish_radiograph(context, case, new, before=before, notes=notes)
 

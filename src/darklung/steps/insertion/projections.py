@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import dark_field_at
 from darklung.core.checks import require
 from darklung.core.random import stream
 from darklung.core.types import Image, Projections
-from darklung.features.channels import direction_name
 from darklung.insert.beam import Hardening, ViewShadow, shadows_of
 from darklung.insert.renoise import around, changed_maps
 from darklung.insert.scale import Scale
@@ -46,7 +46,7 @@ def insert_projections(context: Context) -> None:
     projections = load(Path(p.paths.source), Projections)
     scale = read_scale(p.scale)
     if p.paths.volume:
-        names, detector = [direction_name(a) for a in projections.directions_rad], projections.parallel()
+        names, detector = [dark_field_at(a).name for a in projections.directions_rad], projections.parallel()
         height = detector.rows * detector.pixel_m
         plan = plan_volume(p, Path(p.paths.volume), directions=names, height_m=height)
         changes = volume_changes(plan.placed, plan.grid, plan.region, host=plan.host)
@@ -61,7 +61,7 @@ def insert_projections(context: Context) -> None:
         projections, shadow, scale=replace(scale, instrument=None), seed=p.seed, progress=context.progress
     )
     save(context.out / "projections.h5", new)
-    after = seen(new, dark[0])
+    after = seen(new, *dark)
     before = np.stack([image.channel("attenuation"), image.channel(dark[0])])
     finish_radiograph(context, case, after, before=before, notes={**notes, "route": "projections of one view"})
 
@@ -74,19 +74,18 @@ def case_of_projections(p: Parameters, projections: Projections) -> tuple[Any, I
         f"--volume: {geometry.views} views are a CT; wanted its reconstruction, in which lesions get their places",
     )
     require(bool(p.paths.region), "--region: a radiograph does not tell where lung is")
-    good = projections.valid[:, 0].all(axis=0)
-    dark = [direction_name(a) for a in projections.directions_rad]
+    dark = [dark_field_at(a).name for a in projections.directions_rad]
     image = seen(projections, *dark)
-    image = Image(np.where(good, image.data, np.nan), image.names, image.units, image.spacing_m, frame="detector")
     mask, path = read_region(Path(p.paths.region), image.shape)
     case, _, notes = radiograph_case(p, image, dark, mask, path)
     return case, image, dark, notes
 
 
 def seen(projections: Projections, *dark: str) -> Image:
-    """Attenuation (mean over directions) and the first dark fields of the only view."""
+    """Attenuation (mean over directions) and the first dark fields of the only view, NaN where a direction is not valid."""
     spacing = (projections.geometry.pixel_m,) * 2
     data = np.stack([projections.attenuation[:, 0].mean(axis=0), *projections.dark_field[: len(dark), 0]])
+    data = np.where(projections.valid[:, 0].all(axis=0), data, np.nan)
     return Image(data.astype(np.float64), ("attenuation", *dark), ("1",) * len(data), spacing, frame="detector")
 
 

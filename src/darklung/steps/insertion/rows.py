@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.types import Image, Insertion
+from darklung.features.labels import hard_negatives, lesion_labels
+from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.images import save_image
+from darklung.io.names import EXTENT
 from darklung.pipeline import Context
 from darklung.steps.insertion.parameters import Parameters
 
@@ -73,30 +75,44 @@ def sphere_diameter_m(volume_m3: float) -> float:
     return float(np.cbrt(6 * volume_m3 / np.pi))
 
 
-def save_labels(path: Path, layers: Mapping[str, tuple[str, NDArray]], grid: Image) -> None:
-    """Labels (name -> unit and array) as one image on the grid of another."""
-    data = np.stack([np.asarray(values, dtype=np.float32) for _, values in layers.values()])
-    units = tuple(unit for unit, _ in layers.values())
-    save_image(path, Image(data, tuple(layers), units, grid.spacing_m, grid.origin_m, grid.frame))
+def save_copy(
+    context: Context,
+    image: Image,
+    insertions: Sequence[Insertion],
+    *,
+    instances: NDArray,
+    region: NDArray[np.bool_],
+    extent: tuple[str, str, NDArray],
+) -> None:
+    """One copy as a labelled case, and beside it ``extent.ome.zarr``: how much of each voxel, or ray, is lesion or mimic.
 
-
-def volume_labels(instances: NDArray, share: NDArray, region: NDArray, insertions: Sequence[Insertion]) -> dict[str, Any]:
-    """Layers of a volume: what is lesion, part of each voxel that is lesion or mimic, its number, and the lungs."""
-    lesions = [i.number for i in insertions if i.kind == "lesion"]
-    return {
-        "target": ("1", np.isin(instances, lesions)),
-        "share": ("1", share),
-        "instance": ("1", instances),
-        "region": ("1", region),
-    }
-
-
-def read_insertions(folder: Path) -> tuple[Insertion, ...]:
-    """What `save_rows` wrote, as insertions."""
-    rows = json.loads((folder / "insertions.json").read_text())
-    return tuple(
-        Insertion(
-            r["number"], r["kind"], r["tissue"], (MM * r["z_mm"], MM * r["y_mm"], MM * r["x_mm"]), MM * r["diameter_mm"]
-        )
-        for r in rows
+    Parameters
+    ----------
+    context : Context
+    image : Image
+        The changed scan; of projections and frames of a CT, which are still to be reconstructed, a grid without channels.
+    insertions : sequence of Insertion
+    instances, region : (*spatial)
+    extent : (name, unit, (*spatial) array)
+    """
+    p = Parameters.of(context)
+    subject, own = f"{p.source}-{p.copy_number:03d}", np.asarray(instances, dtype=np.uint16)
+    about = {"copy": p.copy_number, "scale": p.scale, "options": p.options.model_dump(mode="json")}
+    case = LabelledCase(
+        channels=image.with_data(image.data.astype(np.float32)),
+        labels=lesion_labels(own, insertions),
+        lung=region,
+        region=region,
+        instances=own,
+        hard=hard_negatives(insertions, own, image),
+        insertions=tuple(insertions),
+        about=CaseFacts(subject, p.animal, source=p.source, synthetic=True, provenance=about),
     )
+    save_case(context.out, case)
+    name, unit, values = extent
+    save_image(context.out / EXTENT, image.with_data(np.asarray(values, dtype=np.float32)[None], (name,), (unit,)))
+
+
+def without_channels(image: Image) -> Image:
+    """Its grid alone."""
+    return image.with_data(image.data[:0], (), ())

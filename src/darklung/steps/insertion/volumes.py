@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from darklung.core.channel import noise_of
 from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
@@ -15,12 +16,12 @@ from darklung.insert.planned import Planned
 from darklung.insert.residual import fine_texture, tissue_noise
 from darklung.insert.scale import own_tissue_per_m
 from darklung.insert.volume import PlacedLesion, VolumeChanges, contrast_of, place_insertions, volume_changes, volume_grid
-from darklung.io.images import load_image, save_image
+from darklung.io.images import load_image
 from darklung.pipeline import Context
 from darklung.steps.insertion.contact import make_tile, save_tiles
 from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
-from darklung.steps.insertion.rows import Made, save_labels, save_rows, sphere_diameter_m, volume_labels
+from darklung.steps.insertion.rows import Made, save_copy, save_rows, sphere_diameter_m, without_channels
 from darklung.steps.insertion.scale import read_scale
 
 
@@ -76,15 +77,15 @@ def insert_volume(context: Context) -> None:
     context.progress(0.5, "placed")
     noise = volume_noise(plan)
     changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), noise)
-    save_image(context.out / "image.ome.zarr", changed_image(plan, changes))
     told = "left: the noise is not known" if noise is None else f"replaced down to a noise of {noise:.3g} 1/m"
-    finish_volume(context, plan, changes, {"route": "volume", "fine_texture": told})
+    finish_volume(context, plan, changes, {"route": "volume", "fine_texture": told}, image=changed_image(plan, changes))
 
 
 def volume_noise(plan: Planned) -> float | None:
     """Noise of attenuation [1/m]: of the reconstruction's noise map, or seen in soft tissue; None where there is neither."""
-    if "attenuation_noise" in plan.image.names:
-        return float(np.nanmedian(plan.image.channel("attenuation_noise")[plan.region]))
+    noise = noise_of("attenuation", plan.image.names)
+    if noise is not None:
+        return float(np.nanmedian(plan.image.channel(noise)[plan.region]))
     attenuation, voxel = plan.image.channel("attenuation"), plan.grid.voxel_m
     return tissue_noise(attenuation, plan.region, tissue_per_m=plan.host.tissue_per_m, voxel_m=voxel)
 
@@ -115,11 +116,13 @@ def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
     return image.with_data(data)
 
 
-def finish_volume(context: Context, plan: Planned, changes: VolumeChanges, notes: dict[str, Any]) -> None:
-    """Labels on the volume's grid, rows, pictures of the axial slice through each insertion."""
-    insertions = [one.insertion for one in plan.placed]
-    labels = volume_labels(changes.instances, changes.share, plan.region, insertions)
-    save_labels(context.out / "labels.ome.zarr", labels, plan.image)
+def finish_volume(
+    context: Context, plan: Planned, changes: VolumeChanges, notes: dict[str, Any], *, image: Image | None = None
+) -> None:
+    """A case on the volume's grid (with the changed `image` if there is one), rows, pictures of each insertion's slice."""
+    insertions, extent = [one.insertion for one in plan.placed], ("share", "1", changes.share)
+    changed = without_channels(plan.image) if image is None else image
+    save_copy(context, changed, insertions, instances=changes.instances, region=plan.region, extent=extent)
     made, tiles = [], []
     voxel = plan.grid.voxel_m
     for one in plan.placed:
