@@ -24,6 +24,8 @@ import numpy as np
 
 from darklung.core.channel import Channel, dark_field_at
 from darklung.core.types import Image, Phantom, Projections, Scan
+from darklung.correct.ladder import Knowledge, find_correction
+from darklung.correct.response import SpectralResponse
 from darklung.insert.bank import reach_m
 from darklung.insert.beam import shadows_of
 from darklung.insert.planned import Planned
@@ -39,14 +41,13 @@ from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
-from darklung.steps.correct import without_hardening
 from darklung.steps.insertion.frames import RawInput, changed_views
 from darklung.steps.insertion.projections import changed_projections
 from darklung.steps.insertion.volumes import drawn_changes, volume_noise
-from darklung.study.config import CorrectionPart
 from darklung.tomo.methods import Volumes, fbp_method
 
 INSTRUMENT = make_instrument()
+KNOWLEDGE = Knowledge(SpectralResponse.of(INSTRUMENT), material="soft_tissue", max_thickness_m=0.06)
 SCALE = Scale("known", INSTRUMENT.reference_energy_kev, INSTRUMENT.reference_correlation_length_m, INSTRUMENT)
 LESIONS = (("lesion", "solid"), ("lesion", "filled"), ("lesion", "papillary"), ("lesion", "lepidic"))
 VIEW_M = (9.6e-3, 24e-3)  # a part of the lungs is enough
@@ -93,7 +94,7 @@ def scanned(phantom: Phantom, setting: Setting, seed: int, *, noise: bool = True
 
 def volumes(projections: Projections) -> Volumes:
     """Attenuation and dark fields at the reference energy, with their noise."""
-    return fbp_method(without_hardening(projections, INSTRUMENT, CorrectionPart()), noise=True)
+    return fbp_method(find_correction("inversion")(projections, KNOWLEDGE), noise=True)
 
 
 def planned(phantom: Phantom, found: Volumes, setting: Setting, seed: int) -> Planned:

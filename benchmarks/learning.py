@@ -26,8 +26,8 @@ from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
 from darklung.learn.network import make_network
 from darklung.learn.patches import make_source
-from darklung.steps.bank import bank_facts, make_redraw
-from darklung.study.config import BankPart, CTStudy
+from darklung.steps.bank import make_redraw
+from darklung.study.learning import BankPart
 
 CASES = (  # dims, patch, batch, widths
     (3, 16, 4, (16, 32, 48)),
@@ -97,13 +97,11 @@ def lung_case(voxel_m, shape):
 def redraw_seconds(voxel_m, shape, repeats=5):
     """Median time of one case with two lesions and two shams, drawn by the hybrid arm."""
     part = BankPart(lesions=24, per_case=(2, 2))
-    study = CTStudy(kind="ct", name="benchmark")
+    facts = {"variant": "A", "tissues": ["solid"], "diameter_m": [0.8e-3, 2e-3], "beams": [[70.0, 3e-6]]}
     channels = ("attenuation", "dark_field_0", "dark_field_90")
     with tempfile.TemporaryDirectory() as folder:
         save_case(Path(folder) / "case", lung_case(voxel_m, shape))
-        redraw = make_redraw(
-            [Path(folder) / "case"], ["m"], channels=channels, part=part, facts=bank_facts(study, [""]), seed=1
-        )
+        redraw = make_redraw([Path(folder) / "case"], ["m"], channels=channels, part=part, facts=facts, seed=1)
         normalisation = fit_normalisation(cases=redraw.cases(0), channels=channels)
         steps = iter(range(0, 1000, 50))
 

@@ -58,6 +58,7 @@ def test_round_trip(tmp_path, shape):
     assert case_facts(tmp_path / "m1") == FACTS
     part = load_case(tmp_path / "m1", ("dark_field_22.5",))
     np.testing.assert_array_equal(part.channels.data[0], case.channels.data[1])
+    assert load_case(tmp_path / "m1", ()).channels.names == ()
     assert {p.name for p in (tmp_path / "m1").iterdir()} == {"channels.ome.zarr", "labels.ome.zarr", "case.json"}
     assert json.loads((tmp_path / "m1/case.json").read_text())["darklung_case"] == 1
 

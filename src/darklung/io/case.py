@@ -159,7 +159,7 @@ def save_case(folder: Path, case: LabelledCase) -> None:
 
 
 def load_case(folder: Path, channels: tuple[str, ...] | None = None) -> LabelledCase:
-    """Read a case, or only some of its channels.
+    """Read a case, or only some of its channels; none of them with ``()``.
 
     Raises
     ------
@@ -169,7 +169,8 @@ def load_case(folder: Path, channels: tuple[str, ...] | None = None) -> Labelled
     stored = _read(folder)
     truth = load_image(folder / LABELS)
     none = truth.with_data(np.zeros((0, *truth.shape), np.float32), (), ())
-    image = load_image(folder / CHANNELS, channels) if channels or (folder / CHANNELS).exists() else none
+    stays = channels is None and not (folder / CHANNELS).exists()  # a grid alone
+    image = none if stays or channels == () else load_image(folder / CHANNELS, channels)
     differs = image.grid_difference(truth)
     require(not differs, f"{folder}: {CHANNELS} and {LABELS} are not on one grid: {differs}")
     try:
