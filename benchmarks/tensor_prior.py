@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from darklung.study.config import read_study
 from scipy import ndimage
 
 from darklung.core.types import Phantom
@@ -18,7 +19,6 @@ from darklung.io.hdf5 import load
 from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 from darklung.tomo.methods import fbp_method
 from darklung.tomo.tensor_method import tensor_method
 

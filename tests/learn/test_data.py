@@ -8,7 +8,7 @@ import pytest
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import Image
-from darklung.learn.data import COMPRESSION_SD, Normalisation, fit_normalisation
+from darklung.learn.data import COMPRESSION_SD, Case, Normalisation, fit_normalisation
 from darklung.learn.patches import draw_batch, make_source
 
 
@@ -22,7 +22,7 @@ def test_normalisation_is_robust_looks_inside_the_region_and_weighs_cases_alike(
     assert norm.channels == ("c", "a")
     np.testing.assert_allclose(norm.mean, 5, atol=0.3)
     np.testing.assert_allclose(norm.deviation, 3, rtol=0.1)
-    out = norm.apply(spoilt.image)
+    out = norm.apply(spoilt)
     assert out.dtype == np.float32
     assert abs(out).max() <= COMPRESSION_SD
     inner = out[0, 2:]
@@ -34,7 +34,8 @@ def test_normalisation_is_robust_looks_inside_the_region_and_weighs_cases_alike(
 def test_compression_keeps_the_order():
     norm = Normalisation(("a",), (0.0,), (1.0,))
     values = np.linspace(-40, 40, 81).reshape(1, 9, 9).astype(np.float32)
-    out = norm.apply(Image(values, ("a",), ("1",), (1.0, 1.0)))[0].ravel()
+    case = Case("m", Image(values, ("a",), ("1",), (1.0, 1.0)), np.zeros((9, 9), np.uint8), np.ones((9, 9), bool))
+    out = norm.apply(case)[0].ravel()
     assert (np.diff(out) >= 0).all()
     assert out[40] == 0
 
@@ -110,3 +111,22 @@ def test_hard_negatives_are_drawn(make_case):
     marker = dataclasses.replace(source, data=hard[None].astype(np.float32) * 100)
     seen = sum((draw_batch(sources=[marker], patch=(8, 8), batch=1, rng=stream(0, s)).data > 50).any() for s in range(100))
     assert 25 < seen < 75
+
+
+def test_normalised_by_the_volume_gain_and_offset_do_not_matter(make_case):
+    case, others = make_case(0), [make_case(n) for n in (1, 2)]
+    other_scanner = dataclasses.replace(case, image=case.image.with_data(7 * case.image.data - 40))
+    norm = fit_normalisation(cases=others, channels=("a", "b"), per="volume")
+    np.testing.assert_allclose(norm.apply(other_scanner), norm.apply(case), atol=1e-4)
+    cohort = fit_normalisation(cases=others, channels=("a", "b"))
+    assert abs(cohort.apply(other_scanner) - cohort.apply(case)).max() > 1
+    assert cohort.mean == norm.mean  # the cohort's numbers are kept in either case
+
+
+def test_a_channel_of_many_zeros_is_no_constant(make_case):
+    case = make_case(0)
+    data = np.where(case.image.data > 1.2, case.image.data, 0)
+    sparse = dataclasses.replace(case, image=case.image.with_data(data))
+    norm = fit_normalisation(cases=[sparse], channels=("a",))
+    assert norm.mean == (0.0,)
+    np.testing.assert_allclose(norm.deviation[0], data[0][case.region].std(), rtol=1e-6)

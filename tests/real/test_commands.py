@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from darklung.study.config import read_study
 
 from darklung.calibrate.file import load_calibration
 from darklung.commands.calibrate_spheres import calibrate_spheres
+from darklung.commands.retrieve import retrieve_described
 from darklung.io.tables import load_table
 from darklung.steps.plan import plan
-from darklung.commands.retrieve import retrieve_described
-from darklung.study.config import read_study
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("DARKLUNG_DATA", ROOT / "../shared/data"))

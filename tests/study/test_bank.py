@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from darklung.steps.learning import learn
+from darklung.study.config import BankPart, CTStudy, read_study
 from safetensors.numpy import load_file
 from scipy import ndimage
 
@@ -20,9 +22,7 @@ from darklung.insert.scale import Scale
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.pipeline import Context
 from darklung.steps.bank import bank_facts, make_redraw
-from darklung.steps.learning import learn
 from darklung.steps.plan import CODE, plan
-from darklung.study.config import BankPart, CTStudy, read_study
 
 VOXEL_M, SHAPE = 3e-4, (24, 26, 28)
 NAMES = ("attenuation", "dark_field", "dark_field_0", "dark_field_90", "noise")

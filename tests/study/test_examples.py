@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from darklung.study.config import read_study
 
 from darklung.commands.check import check_protocol
 from darklung.commands.run import list_tasks
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import yaml
+from darklung.study.config import read_study
 
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 
 STUDY = {
     "kind": "ct",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from darklung.study.config import CorrectionPart, read_study
 
 from darklung.calibrate.file import load_calibration
 from darklung.commands.calibrate_wedges import calibrate_wedges
@@ -18,7 +19,6 @@ from darklung.correct.response import SpectralResponse
 from darklung.pipeline import task_keys
 from darklung.steps.correct import without_hardening
 from darklung.steps.plan import plan
-from darklung.study.config import CorrectionPart, read_study
 from darklung.study.scanner import InstrumentPart
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"

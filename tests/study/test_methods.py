@@ -7,16 +7,15 @@ import textwrap
 import numpy as np
 import pytest
 import yaml
+from darklung.study.config import read_study
 from scipy import ndimage
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
-from darklung.pipeline import run_tasks
-from darklung.pipeline import task_keys
+from darklung.pipeline import run_tasks, task_keys
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 
 STUDY = {
     "kind": "ct",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from darklung.study.config import read_study
 from numpy.testing import assert_allclose
 
 from darklung.commands.check import check_protocol, parse_sweep
@@ -13,7 +14,6 @@ from darklung.commands.cli import main
 from darklung.core.checks import DarklungError
 from darklung.pipeline import task_keys
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

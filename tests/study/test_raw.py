@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
+from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import load
-from darklung.commands.retrieve import retrieve_described
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from darklung.commands.retrieve import retrieve_described
 from darklung.commands.simulate import OBJECTS, USUAL, make_object, simulate_files
 from darklung.core.checks import DarklungError
 from darklung.core.types import Projections, Scan
 from darklung.io.hdf5 import load
 from darklung.pipeline.bar import Bar, time_left
-from darklung.commands.retrieve import retrieve_described
 from darklung.study.protocols import read_protocol
 
 TINY = """

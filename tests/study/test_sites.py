@@ -4,13 +4,13 @@ import json
 
 import pytest
 import yaml
+from darklung.study.config import read_study
 
 from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.io.tables import load_table
 from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 
 SITES = {
     "north": {},

@@ -91,8 +91,13 @@ _rules: Callable[[type], tuple[tuple[str, Any, tuple[Any, ...], bool], ...]] = l
 
 
 def _within(value: float, bound: Any) -> bool:
-    tests = {Ge: lambda: value >= bound.ge, Gt: lambda: value > bound.gt, Le: lambda: value <= bound.le}
-    return bool({**tests, Lt: lambda: value < bound.lt}[type(bound)]())
+    tests: dict[type, Callable[[], bool]] = {
+        Ge: lambda: value >= bound.ge,
+        Gt: lambda: value > bound.gt,
+        Le: lambda: value <= bound.le,
+        Lt: lambda: value < bound.lt,
+    }
+    return bool(tests[type(bound)]())
 
 
 def _told(noun: str, bounds: tuple[Any, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,7 @@ def _sigma(image: Image, target: Image) -> NDArray[np.float64]:
 
 
 def _linear(
-    values: NDArray,
+    values: NDArray[Any],
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     shape: tuple[int, ...],
@@ -162,13 +163,13 @@ def _linear(
 
 
 def _nearest(
-    values: NDArray,
+    values: NDArray[Any],
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     shape: tuple[int, ...],
     inside: NDArray[np.bool_],
     sigma: NDArray[np.float64],
-) -> NDArray:
+) -> NDArray[Any]:
     if values.dtype.kind not in "iub":
         raise DarklungError(f"resample: 'nearest' is for labels, whole numbers, got {values.dtype}")
     result = _interpolated(values, matrix, offset, shape, order=0)
@@ -176,8 +177,8 @@ def _nearest(
 
 
 def _interpolated(
-    array: NDArray, matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, ...], *, order: int
-) -> NDArray:
+    array: NDArray[Any], matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, ...], *, order: int
+) -> NDArray[Any]:
     from scipy.ndimage import affine_transform
 
     diagonal = np.diag(matrix)

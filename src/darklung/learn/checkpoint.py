@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,11 @@ def clear_checkpoint(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_model(out: Path, plan: Plan, state: State) -> None:
-    """Write model.safetensors, metrics.jsonl and, last, model.json; each whole or not at all."""
+def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -> None:
+    """Write model.safetensors, metrics.jsonl and, last, model.json; each whole or not at all.
+
+    `facts` tell what the training images were (spacing, units, energy), so that the model is not applied to others.
+    """
     out.mkdir(parents=True, exist_ok=True)
     description = dataclasses.asdict(plan)
     normalisation = description.pop("normalisation")
@@ -171,6 +174,7 @@ def write_model(out: Path, plan: Plan, state: State) -> None:
     description["selected"] = {"by": by, "step": state.best_step, "score": state.best_score}
     description["steps_done"] = state.step
     description["torch"] = torch.__version__
+    description["images"] = dict(facts)
     part = out / f"{WEIGHTS_FILE}.part"
     save_file(state.best_weights or {}, part)
     part.replace(out / WEIGHTS_FILE)

@@ -15,6 +15,7 @@ from darklung.core.types import Image
 COMPRESSION_SD = 8.0
 # Standard deviation of a normal distribution over its median absolute deviation.
 SD_PER_MAD = 1.4826
+NORMALISATIONS = ("cohort", "volume")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Case:
     target : (*spatial) uint8
         1 where a lesion is, else 0; zeros where the truth is unknown.
     region : (*spatial) bool
-        Where the lung is; loss, normalisation and evaluation look only here. It must come from the image, not the truth.
+        Where is searched; loss and evaluation look only here. It must come from the image, not the truth.
     hard : (*spatial) bool, optional
         Voxels of known hard negatives of a training case (mimics, shams, vessels); a share of the patches is drawn there.
+    lung : (*spatial) bool, optional
+        Where channels are normalised; the region if not given.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class Case:
     target: NDArray[np.uint8]
     region: NDArray[np.bool_]
     hard: NDArray[np.bool_] | None = None
+    lung: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         axes, shape = "*spatial", self.image.shape
@@ -54,8 +58,14 @@ class Case:
         require(self.region.dtype == bool, f"region of {self.subject}: wanted bool, got {self.region.dtype}")
         require(bool(self.region.any()), f"region of {self.subject}: no voxel is inside")
         require(int(self.target.max()) <= 1, f"target of {self.subject}: wanted 0 and 1, got {int(self.target.max())}")
-        if self.hard is not None:
-            check_shape(f"hard of {self.subject}", self.hard, axes, shape)
+        for name in ("hard", "lung"):
+            if getattr(self, name) is not None:
+                check_shape(f"{name} of {self.subject}", getattr(self, name), axes, shape)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Where channels are normalised, (*spatial)."""
+        return self.region if self.lung is None or not self.lung.any() else self.lung
 
 
 @dataclass(frozen=True)
@@ -90,29 +100,46 @@ class Normalisation:
     channels : tuple of str
     mean, deviation : tuple of float
         One a channel, in the channel's unit.
+    per : {"cohort", "volume"}
+        Whether these numbers hold for every image, or each image's own take their place (`of_volume`): the latter survives
+        another gain, offset and spectrum, and images without calibrated values.
     """
 
     channels: tuple[str, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    per: str = "cohort"
 
     def __post_init__(self) -> None:
+        check_one_of("normalisation", self.per, NORMALISATIONS)
         count = len(self.channels)
         require(count >= 1, "channels: wanted at least one")
         require(len(self.mean) == count and len(self.deviation) == count, f"mean, deviation: wanted {count} values each")
         for name, value in zip(self.channels, self.deviation):
             check_positive(f"deviation of channel {name}", value)
 
-    def apply(self, image: Image) -> NDArray[np.float32]:
-        """Normalised channels in the model's order, (channel, *spatial) float32."""
-        return np.stack([self._one(image, i) for i in range(len(self.channels))])
+    def apply(self, case: Case) -> NDArray[np.float32]:
+        """Normalised channels of a case in the model's order, (channel, *spatial) float32."""
+        own = self if self.per == "cohort" else self.of_volume(case)
+        return np.stack([own._one(case.image, i) for i in range(len(self.channels))])
+
+    def of_volume(self, case: Case) -> Normalisation:
+        """The same channels with the location and scale of one case's image inside its lung.
+
+        Raises
+        ------
+        DarklungError
+            A channel that is constant there.
+        """
+        found = [_location(name, [case.image.channel(name)[case.inside]]) for name in self.channels]
+        return Normalisation(self.channels, tuple(m for m, _ in found), tuple(d for _, d in found))
 
     def _one(self, image: Image, i: int) -> NDArray[np.float32]:
         z = (image.channel(self.channels[i]).astype(np.float32) - np.float32(self.mean[i])) / np.float32(self.deviation[i])
         return COMPRESSION_SD * np.tanh(z / np.float32(COMPRESSION_SD))
 
 
-def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str]) -> Normalisation:
+def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: str = "cohort") -> Normalisation:
     """Median and robust deviation (1.4826 · median absolute deviation) of each channel inside the regions of `cases`.
 
     Every case weighs alike, whatever its size. Use training cases alone.
@@ -122,6 +149,8 @@ def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str]) -> Norm
     cases : sequence of Case
     channels : sequence of str
         Names and order of the channels that the network will see.
+    per : {"cohort", "volume"}
+        As in `Normalisation`; the numbers of the cohort are kept in either case.
 
     Raises
     ------
@@ -129,18 +158,22 @@ def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str]) -> Norm
         No case, an unknown channel, or a channel that is constant inside the regions.
     """
     require(len(cases) >= 1, "cases: wanted at least one training case, got none")
-    count = min(20_000, min(int(c.region.sum()) for c in cases))
-    centers, deviations = [], []
+    count = min(20_000, min(int(c.inside.sum()) for c in cases))
+    found = []
     for name in channels:
         for case in cases:
             check_one_of(f"channel of {case.subject}", name, case.image.names)
-        values = np.concatenate([_spread(c.image.channel(name)[c.region], count) for c in cases]).astype(np.float64)
-        center = float(np.median(values))
-        deviation = SD_PER_MAD * float(np.median(np.abs(values - center)))
-        require(deviation > 0, f"channel {name!r}: constant inside the lung regions, nothing to learn from")
-        centers.append(center)
-        deviations.append(deviation)
-    return Normalisation(tuple(channels), tuple(centers), tuple(deviations))
+        found.append(_location(name, [_spread(c.image.channel(name)[c.inside], count) for c in cases]))
+    return Normalisation(tuple(channels), tuple(m for m, _ in found), tuple(d for _, d in found), per)
+
+
+def _location(name: str, parts: Sequence[NDArray]) -> tuple[float, float]:
+    """Median and robust deviation; where more than half of the values are the same (such as 0), the standard deviation."""
+    values = np.concatenate(parts).astype(np.float64)
+    center = float(np.median(values))
+    deviation = SD_PER_MAD * float(np.median(np.abs(values - center))) or float(values.std())
+    require(deviation > 0, f"channel {name!r}: constant inside the lung regions, nothing to learn from")
+    return center, deviation
 
 
 def _spread(values: NDArray, count: int) -> NDArray:

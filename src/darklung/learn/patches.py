@@ -83,7 +83,7 @@ def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int
     require(len(patch) == len(lengths), f"patch: wanted {len(lengths)} lengths, got {tuple(patch)}")
     missing = [max(0, p - n) for p, n in zip(patch, lengths)]
     pad = [(m // 2, m - m // 2) for m in missing]
-    data = np.pad(normalisation.apply(case.image), [(0, 0), *pad], mode="edge")
+    data = np.pad(normalisation.apply(case), [(0, 0), *pad], mode="edge")
     distance = signed_distance(target=case.target, spacing_m=case.image.spacing_m)
     target = np.pad(case.target > 0, pad)
     region = np.pad(case.region, pad)

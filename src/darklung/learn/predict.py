@@ -61,7 +61,7 @@ def load_model(model_dir: Path) -> Model:
         require((model_dir / name).is_file(), f"model_dir: {model_dir / name} is missing")
     description = json.loads((model_dir / DESCRIPTION_FILE).read_text())
     norm = description["normalisation"]
-    normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]))
+    normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"])
     dims, widths = int(description["dims"]), description["widths"]
     network = make_network(description["network"], channels=len(normalisation.channels), dims=dims, widths=widths)
     try:
@@ -109,7 +109,7 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
             place(model.network, choose_device())
             total += apply_network(
                 network=model.network,
-                data=model.normalisation.apply(case.image),
+                data=model.normalisation.apply(case),
                 region=case.region,
                 window=model.window,
                 overlap=overlap,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +96,8 @@ def train(
     batch: int = 4,
     steps: int = 300,
     learning_rate: float = 4e-3,
+    normalisation: str = "cohort",
+    facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train one network on patches and keep the latest state that scores well on the validation cases.
@@ -127,6 +130,10 @@ def train(
     batch, steps : int
     learning_rate : float
         Peak of a warm-up and cosine schedule (AdamW).
+    normalisation : {"cohort", "volume"}
+        Of the channels, as in `Normalisation`.
+    facts : mapping, optional
+        JSON values that model.json keeps, such as the energy that the training images refer to.
     progress : callable, optional
         Called with the share done and a line of text.
 
@@ -159,13 +166,17 @@ def train(
         learning_rate=float(learning_rate),
         seed=int(seed),
         precision=choose_precision(device),
-        normalisation=fit_normalisation(cases=cases_train, channels=channels),
+        normalisation=fit_normalisation(cases=cases_train, channels=channels, per=normalisation),
         subjects_train=tuple(c.subject for c in cases_train),
         subjects_validation=tuple(c.subject for c in cases_validation),
         redraw_every=redraw.every if redraw else 0,
     )
     with one_thread():
-        _train(plan, _Cases(cases_train, cases_validation, redraw), scratch, out, progress or _silent)
+        state = _train(plan, _Cases(cases_train, cases_validation, redraw), scratch, progress or _silent)
+    first = cases_train[0].image
+    units = {name: first.unit(name) for name in channels}
+    write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})})
+    clear_checkpoint(scratch)
     return out
 
 
@@ -187,7 +198,7 @@ def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) 
     require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
 
 
-def _train(plan: Plan, cases: _Cases, scratch: Path, out: Path, progress: Progress) -> None:
+def _train(plan: Plan, cases: _Cases, scratch: Path, progress: Progress) -> State:
     run = _make_run(plan, cases.validation)
     key = fingerprint(plan, (*cases.training(0), *cases.validation))
     state = load_checkpoint(scratch, key, run.network, run.optimizer) or State()
@@ -208,8 +219,7 @@ def _train(plan: Plan, cases: _Cases, scratch: Path, out: Path, progress: Progre
         progress(state.step / plan.steps, f"step {state.step}/{plan.steps}, loss {value:.4f}{state.score_text()}")
     if state.best_weights is None:
         state.keep(run.network, None)
-    write_model(out, plan, state)
-    clear_checkpoint(scratch)
+    return state
 
 
 def _make_run(plan: Plan, validation_cases: Sequence[Case]) -> _Run:
@@ -219,7 +229,7 @@ def _make_run(plan: Plan, validation_cases: Sequence[Case]) -> _Run:
         network = make_network(plan.network, channels=len(plan.normalisation.channels), dims=plan.dims, widths=plan.widths)
     place(network, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
-    validation = [(plan.normalisation.apply(c.image), c) for c in validation_cases]
+    validation = [(plan.normalisation.apply(c), c) for c in validation_cases]
     return _Run(plan, validation, network, optimizer, make_loss(plan.loss), device)
 
 

@@ -28,7 +28,8 @@ from darklung.steps import align, cases, correct, phantom, reconstruct, retrieve
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
-from darklung.study.processing import SIMULATED, ProcessingPart
+from darklung.study.processing import SIMULATED, CorrectionPart, ProcessingPart
+from darklung.study.scanner import InstrumentPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -82,7 +83,9 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         item, site = own["name"], own["site"]
         made = simulated_tasks(source, own, study.processing, study.seed)
         chain.add(*made)
-        about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True}
+        at = source.at(site)
+        beam = _beam(at.instrument, study.processing.correction)
+        about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
         case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}")
         (row,) = cohort_table([phantom.subject_of(own)])
         chain.members.append(
@@ -103,6 +106,13 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
     ]
     known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
+
+
+def _beam(instrument: InstrumentPart | None, correction: CorrectionPart) -> dict[str, Any]:
+    """Energy and ξ that corrected values refer to; nothing where there is no correction or no instrument."""
+    if instrument is None or correction.hardening == "none":
+        return {}
+    return {"energy_kev": instrument.reference_energy_kev, "correlation_length_m": instrument.correlation_length_m}
 
 
 def processed(
@@ -165,7 +175,7 @@ def _measured(
     chain: Chain, study: Study, name: str, source: Any, item: str, image: str, *, labels: str = "", region: str = ""
 ) -> None:
     """The cases of a measured volume: with insertions, or as it is."""
-    facts, about = _about(name, source, item)
+    facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
         case = _case(study, item, about, image, labels=labels, region=region, reading=getattr(source, "reading", {}))
         _member(chain, study, name, source, facts, case)
@@ -220,9 +230,10 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
         _member(chain, study, name, source, facts, cases.task_of_case(folder, item, about))
 
 
-def _about(name: str, source: Any, item: str) -> tuple[SubjectFacts, dict[str, Any]]:
+def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
     facts = source.facts(item)
-    about = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "site": source.site, "source": name}
+    about: dict[str, Any] = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "source": name}
+    about |= {"site": source.site, "provenance": _beam(getattr(source, "instrument", None), correction)}
     return facts, about
 
 

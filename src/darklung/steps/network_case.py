@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darklung.io.case import LabelledCase, load_case
+from darklung.io.case import CaseFacts, LabelledCase, load_case
 from darklung.learn.data import Case
 
 
@@ -16,7 +16,17 @@ def case_of(folder: Path, animal: str, channels: tuple[str, ...]) -> tuple[Label
     return stored, Case(
         subject=animal,
         image=stored.channels,
-        target=stored.target.astype(np.uint8),
+        target=stored.lesion.astype(np.uint8),
         region=stored.region,
         hard=stored.hard,
+        lung=stored.lung,
+    )
+
+
+def beam_of(facts: CaseFacts) -> tuple[float | None, float | None]:
+    """Energy [keV] and ξ [m] that a case's values refer to; None where they are not known."""
+    energy, length = (facts.provenance.get(name) for name in ("energy_kev", "correlation_length_m"))
+    return (
+        float(energy) if isinstance(energy, int | float) else None,
+        float(length) if isinstance(length, int | float) else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from darklung.io.case import case_facts
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
 from darklung.study.learning import LearningPart
@@ -40,7 +41,7 @@ def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[st
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
     from darklung.learn.train import train
-    from darklung.steps.network_case import case_of
+    from darklung.steps.network_case import beam_of, case_of
 
     p = Parameters.model_validate(context.parameters)
     part = p.learning
@@ -49,6 +50,7 @@ def train(context: Context) -> None:
     def cases(name: str, animals: tuple[str, ...]) -> list[Any]:
         return [case_of(path, animal, channels)[1] for path, animal in zip(context.inputs.get(name, ()), animals)]
 
+    beams = [beam_of(case_facts(path)) for path in context.inputs["training"]]
     redraw = None
     if part.bank and p.bank:
         from darklung.steps.bank import make_redraw
@@ -73,6 +75,8 @@ def train(context: Context) -> None:
         batch=part.batch,
         steps=part.steps,
         learning_rate=part.learning_rate,
+        normalisation=part.normalisation,
+        facts={"arm": p.arm, "beams": [list(b) for b in dict.fromkeys(beams)]},
         seed=p.seed,
         scratch=context.scratch,
         out=context.out,

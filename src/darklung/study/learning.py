@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -44,6 +44,9 @@ class LearningPart(Document):
     batch: Count = 4
     steps: Count = 200
     learning_rate: float = Field(4e-3, gt=0)
+    normalisation: Literal["cohort", "volume"] = Field(
+        "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
+    )
     folds: int = Field(3, ge=2)
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     bank: BankPart | None = Field(

@@ -14,12 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from darklung.core.checks import DarklungError, check_one_of, check_shape, require
-=======
 from darklung.core.channel import Channel, attenuation, dark_field_at
-from darklung.core.checks import DarklungError, check_shape, require
->>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
+from darklung.core.checks import DarklungError, check_one_of, check_shape, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
@@ -123,12 +119,8 @@ def fbp_method(
     from darklung.tomo.fbp import fbp_gradient
 
     g, tell = projections.geometry, progress or silent
-<<<<<<< HEAD
     where, told = find_device(device, analytic_cone=not isinstance(g, ParallelGeometry))
-    attenuation, variance = plain_attenuation(projections)
-=======
     mean, variance = plain_attenuation(projections)
->>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
     require(not phase or isinstance(g, ParallelGeometry), "phase: the Hilbert filter is for a parallel beam, this is a cone")
     require(not noise or bool(np.isfinite(variance).all()), "noise: wanted finite variances with the projections")
     count = (1 + len(projections.directions_rad)) * (2 if noise else 1)
@@ -151,14 +143,9 @@ def fbp_method(
     for d, angle in enumerate(projections.directions_rad if phase else ()):
         if abs(np.sin(angle)) > 0.999:
             shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
-<<<<<<< HEAD
-            extras[f"refraction_{d}"] = ("rad", fbp_gradient(shifts, projections.parallel()))
-    return Volumes(volume, dark, extras, noted(device, told))
-=======
             name = Channel("refraction", float(np.degrees(angle))).name
             extras[name] = ("rad", fbp_gradient(shifts, projections.parallel()))
-    return Volumes(volume, dark, extras)
->>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
+    return Volumes(volume, dark, extras, noted(device, told))
 
 
 def cgls_method(
@@ -265,18 +252,12 @@ def _each(
     plain = projector_for(projections.geometry, where)
     deep = DepthProjector(plain, depth_slope_per_m) if depth_slope_per_m else plain
     maps = [("attenuation", *_weighted_mean(projections))]
-<<<<<<< HEAD
-    for d, values in enumerate(projections.dark_field):
-        maps.append((f"dark_field_{d}", values, usable_weights(projections.dark_field_variance[d], projections.valid[d])))
-    volumes: list[NDArray[np.float32]] = []
-    notes: dict[str, Any] = {}
-=======
     for angle, values, *known in zip(
         projections.directions_rad, projections.dark_field, projections.dark_field_variance, projections.valid
     ):
         maps.append((dark_field_at(float(angle)).name, values, usable_weights(*known)))
-    volumes, notes = [], {}
->>>>>>> 5a71fbe (Channels are named and read through Channel everywhere; one format of labelled cases, with unknown as a value)
+    volumes: list[NDArray[np.float32]] = []
+    notes: dict[str, Any] = {}
     for i, (name, values, weights) in enumerate(maps):
 
         def step(k: int, chi: float, i: int = i, name: str = name) -> None:

@@ -97,7 +97,7 @@ def save_copy(
     """
     p = Parameters.of(context)
     subject, own = f"{p.source}-{p.copy_number:03d}", np.asarray(instances, dtype=np.uint16)
-    about = {"copy": p.copy_number, "scale": p.scale, "options": p.options.model_dump(mode="json")}
+    about: dict[str, Any] = {"copy": p.copy_number, "scale": p.scale, "options": p.options.model_dump(mode="json")}
     case = LabelledCase(
         channels=image.with_data(image.data.astype(np.float32)),
         labels=lesion_labels(own, insertions),
