@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
 from darklung.io.documents import Angle, Document, Energy, Length, read_document
@@ -19,6 +19,12 @@ class First(Document):
     kind: Literal["first"]
     scanner: Scanner
     animals: int = Field(3, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.animals == 13:
+            raise ValueError("animals: wanted another number than 13")
+        return self
 
 
 class Second(Document):
@@ -54,6 +60,7 @@ def test_a_resolved_document_reads_back(tmp_path):
         ("kind: first\nscanner: {pixel: 3 kg}", ["study.yaml: scanner.pixel: wanted a length such as '120 um', got '3 kg'"]),
         ("kind: first\nscanner: {pixel: 3 mm, pixl: 3}", ["scanner.pixl: unknown key; known: directions, energy, pixel"]),
         ("kind: first", ["study.yaml: scanner: is missing"]),
+        ("kind: first\nscanner: {pixel: 1 mm}\nanimals: 13", ["study.yaml: animals: wanted another number than 13"]),
         ("kind: third", ["study.yaml: ", "'first', 'second'"]),
         ("kind: first\nscanner: {pixel: 1}\nanimals: 0", ["scanner.pixel: wanted", "animals: input should be greater"]),
         ("kind: first\nkind: first", ["no valid YAML in line 2: key 'kind' is given twice"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
@@ -90,20 +91,23 @@ def _find_rules(kind: type) -> tuple[tuple[str, Any, tuple[Any, ...], bool], ...
 _rules: Callable[[type], tuple[tuple[str, Any, tuple[Any, ...], bool], ...]] = lru_cache(maxsize=64)(_find_rules)
 
 
+# How each bound is told, the name of its number, and what it asks.
+_BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
+    Ge: (">=", "ge", operator.ge),
+    Gt: (">", "gt", operator.gt),
+    Le: ("<=", "le", operator.le),
+    Lt: ("<", "lt", operator.lt),
+}
+
+
 def _within(value: float, bound: Any) -> bool:
-    tests: dict[type, Callable[[], bool]] = {
-        Ge: lambda: value >= bound.ge,
-        Gt: lambda: value > bound.gt,
-        Le: lambda: value <= bound.le,
-        Lt: lambda: value < bound.lt,
-    }
-    return bool(tests[type(bound)]())
+    _, name, holds = _BOUNDS[type(bound)]
+    return bool(holds(value, getattr(bound, name)))
 
 
 def _told(noun: str, bounds: tuple[Any, ...]) -> str:
     """``"a finite number > 0"``, or ``"0 to 0.5"`` where both ends are allowed."""
     if [type(b) for b in bounds] == [Ge, Le]:
         return f"{bounds[0].ge:g} to {bounds[1].le:g}" + (", a whole number" if "whole" in noun else "")
-    signs = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
-    parts = [f"{signs[type(b)][0]} {getattr(b, signs[type(b)][1]):g}" for b in bounds]
-    return " ".join([noun, " and ".join(parts)]).strip()
+    parts = [f"{_BOUNDS[type(b)][0]} {getattr(b, _BOUNDS[type(b)][1]):g}" for b in bounds]
+    return f"{noun} {' and '.join(parts)}".strip()

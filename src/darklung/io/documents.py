@@ -89,15 +89,16 @@ def validate(content: Any, model: Any, origin: str) -> Any:
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
-        lines = [f"{origin}: {_place(e['loc'], content)}{_told(e, model)}" for e in error.errors()]
+        lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in error.errors()]
         raise DarklungError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _place(location: tuple[int | str, ...], content: Any) -> str:
+def _place(error: Any, content: Any) -> str:
     """The path as the writer of the file knows it: tags that pydantic adds for unions are left out."""
-    names = []
-    for part in location:
-        if isinstance(content, dict) and part not in content and part != location[-1]:
+    names, location = [], error["loc"]
+    for number, part in enumerate(location, start=1):
+        absent = error["type"] == "missing" and number == len(location)
+        if isinstance(content, dict) and part not in content and not absent:
             continue
         names.append(str(part))
         try:
