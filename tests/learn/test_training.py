@@ -135,7 +135,7 @@ def test_one_case_can_be_learned_by_heart_and_predicted(make_case, tmp_path, sha
     case = make_case(0, shape, contrast=6.0)
     few = {"cases_train": [case], "cases_validation": [], "steps": 60, "patch": 12, "learning_rate": 1e-2}
     out = train(**options(make_case, tmp_path, "heart", shape, **few))
-    logits = predict(model_dir=out, case=case)
+    logits = predict(model_dir=out, case=case).logits
     assert logits.shape == shape
     assert logits.dtype == np.float32
     score = dice(logits=[logits], targets=[case.target], regions=[case.region], spacing_m=case.image.spacing_m)
@@ -168,8 +168,10 @@ def test_the_latest_state_within_one_error_of_the_best_is_kept_and_patience_coun
 def test_ensemble_is_the_mean_of_logits(make_case, tmp_path):
     folders = [train(**options(make_case, tmp_path, f"fold{s}", seed=s)) for s in (1, 2)]
     case = make_case(5)
-    single = [predict(model_dir=f, case=case) for f in folders]
-    np.testing.assert_allclose(predict(model_dir=folders, case=case), np.mean(single, axis=0), atol=1e-5)
+    single = [predict(model_dir=f, case=case).logits for f in folders]
+    both = predict(model_dir=folders, case=case)
+    np.testing.assert_allclose(both.logits, np.mean(single, axis=0), atol=1e-5)
+    np.testing.assert_allclose(both.spread, np.std(single, axis=0), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(5, 30), (17, 9, 13)])

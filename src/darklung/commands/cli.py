@@ -176,6 +176,30 @@ def insert(
 
 
 @app.command()
+def predict(
+    models: Annotated[Path, typer.Argument(help="A run folder, or a folder with model.json.")],
+    source: Annotated[Path, typer.Argument(help="Raw description (YAML), projections (HDF5), a volume, or a case.")],
+    out: Annotated[Path, typer.Option(help="Folder for maps, candidates and pages.")],
+    arm: Annotated[str, typer.Option(help="Of the run; needed where several fit.")] = "",
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value a volume's files do not say: spacing, axes, grey, ...")
+    ] = None,
+    region: Annotated[Path | None, typer.Option(help="Where lung is; found in the image by default.")] = None,
+    energy: Annotated[str, typer.Option(help="That its values refer to, such as '70 keV'.")] = "",
+    calibration: Annotated[Path | None, typer.Option(help="Of wedges, for frames and projections.")] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Bring the volume to the model's voxel.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the model fits and list the tasks.")] = False,
+) -> None:
+    """Apply trained models to a scan, a volume or a case: probability maps, candidates, and a page to look at."""
+    from darklung.commands.predict import Given, predict_files
+    from darklung.commands.words import pairs
+
+    given = Given(pairs(options), region, energy, calibration, resample)
+    typer.echo(predict_files(models, source, out=out, arm=arm, given=given, workers=workers, dry_run=dry_run))
+
+
+@app.command()
 def check(
     protocol: Annotated[
         str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")

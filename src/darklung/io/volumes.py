@@ -167,6 +167,15 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
         raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
+def header_of(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> tuple[tuple[float, ...], str]:
+    """Spacing [m] and unit that a volume will have, without reading its voxels; its axes in the order of `reorient`."""
+    found = _placed(open_volume(path, options=options), options)
+    if found.place is None:
+        raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
+    order = np.abs(np.asarray(found.place.direction)).argmax(axis=1)
+    return tuple(found.place.spacing_m[i] for i in order), _scale(found, options)[2]
+
+
 def volume_kind(path: Path) -> str:
     """By content: "zarr", "dicom", "slices", "tiff", "nifti", "nrrd" or "metaimage"; empty where it is no volume.
 

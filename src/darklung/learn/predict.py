@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,8 +21,11 @@ from darklung.learn.device import choose_device, one_thread, place
 from darklung.learn.network import make_network, size_multiple
 
 WEIGHTS_FILE = "model.safetensors"
+DESCRIBED = ("network", "channels", "normalisation", "dims", "widths", "patch")
 DESCRIPTION_FILE = "model.json"
 
+# Images of the same voxel and energy may differ by this share.
+SAME_SPACING, SAME_ENERGY = 0.02, 0.02
 # Logit of voxels that no window covers, all of them outside the lung region.
 OUTSIDE_LOGIT = -20.0
 # Windows a forward pass. Never one: torch's heuristic then takes a path that is 5 times slower (measured, 3-D, fp32).
@@ -57,9 +60,8 @@ def load_model(model_dir: Path) -> Model:
     DarklungError
         A file is missing or does not fit the network.
     """
-    for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
-        require((model_dir / name).is_file(), f"model_dir: {model_dir / name} is missing")
-    description = json.loads((model_dir / DESCRIPTION_FILE).read_text())
+    description = read_description(model_dir)
+    require((model_dir / WEIGHTS_FILE).is_file(), f"{model_dir}: {WEIGHTS_FILE} is missing")
     norm = description["normalisation"]
     normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"])
     dims, widths = int(description["dims"]), description["widths"]
@@ -82,39 +84,129 @@ def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...
     return (-(-3 * patch // (2 * multiple)) * multiple,) * dims
 
 
-def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25) -> NDArray[np.float32]:
+def read_description(model_dir: Path) -> dict[str, Any]:
+    """What model.json says of a model.
+
+    Raises
+    ------
+    DarklungError
+        No model there, or a file that is none.
+    """
+    path = model_dir / DESCRIPTION_FILE
+    require(path.is_file(), f"{model_dir}: no model of darklung in it (no {DESCRIPTION_FILE})")
+    try:
+        description = json.loads(path.read_text())
+        missing = [
+            key for key in ("network", "channels", "normalisation", "dims", "widths", "patch") if key not in description
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise DarklungError(f"{path}: cannot be read ({error})") from error
+    require(not missing, f"{path}: wanted what darklung trains, {', '.join(missing)} is missing")
+    found: dict[str, Any] = description
+    return found
+
+
+def why_not(
+    description: Mapping[str, Any],
+    *,
+    spacing_m: Sequence[float],
+    units: Mapping[str, str],
+    beam: tuple[float | None, float | None] = (None, None),
+) -> str:
+    """Why a model does not fit an image, in words; empty where it does.
+
+    Parameters
+    ----------
+    description : mapping
+        Of `read_description`.
+    spacing_m : sequence of float
+        Of the image, one a spatial axis.
+    units : mapping
+        Channel -> unit, of the image.
+    beam : (energy [keV], ξ [m])
+        That the image's values refer to; None where it is not known. A model whose channels are normalised by the volume
+        takes any unit and an energy that is not known: both change scale and offset, which the volume's own replace.
+    """
+    images = description.get("images", {})
+    if len(spacing_m) != description["dims"]:
+        return f"the model works on {description['dims']} spatial axes, the image has {len(spacing_m)}"
+    missing = [name for name in description["channels"] if name not in units]
+    if missing:
+        return f"channel {', '.join(missing)} is missing; the image has {', '.join(units)}"
+    wanted = tuple(images.get("spacing_m", spacing_m))
+    if not np.allclose(spacing_m, wanted, rtol=SAME_SPACING):
+        return f"spacing {_um(spacing_m)} um, the model was trained at {_um(wanted)} um"
+    own = description["normalisation"].get("per") == "volume"
+    for name, unit in images.get("units", {}).items():
+        if not own and units[name] != unit:
+            return f"{name} is in {units[name]}, the model was trained in {unit} and normalises by its cohort"
+    return _other_beam(images.get("beams", []), beam, own)
+
+
+def _other_beam(beams: Sequence[Sequence[float | None]], beam: tuple[float | None, float | None], own: bool) -> str:
+    energies = sorted({float(b[0]) for b in beams if b[0] is not None})
+    if not energies:
+        return ""
+    told = ", ".join(f"{e:g}" for e in energies)
+    if beam[0] is None:
+        return "" if own else f"the energy of the image is not known, the model was trained at {told} keV"
+    if min(abs(beam[0] - e) / e for e in energies) > SAME_ENERGY:
+        return f"the image is at {beam[0]:g} keV, the model was trained at {told} keV"
+    return ""
+
+
+def _um(values: Sequence[float]) -> str:
+    return " x ".join(f"{1e6 * v:.4g}" for v in values)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one model, or the mean of several, says of a case.
+
+    Parameters
+    ----------
+    logits : (*spatial) float32
+        `OUTSIDE_LOGIT` where no window was needed.
+    spread : (*spatial) float32
+        Standard deviation of the models' logits; 0 for one model.
+    """
+
+    logits: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25) -> Prediction:
     """Logits of every voxel: sliding windows of 1.5 training patches, blended by a Gaussian; the mean over several models.
 
     Parameters
     ----------
     model_dir : Path or sequence of Path
-        Folders written by training; with several, the mean of their logits (ensemble).
+        Folders written by training; with several, the mean of their logits (ensemble) and how far they differ.
     case : Case
         Its channels must include the model's, in any order; its target is not used. Windows without lung are skipped.
     overlap : float
         Share of a window that the next one covers, 0 to 0.75. 0.25 costs 2.4 times the compute of 0 in 3-D.
-
-    Returns
-    -------
-    (*spatial) float32
-        `OUTSIDE_LOGIT` where no window was needed.
     """
     folders = [model_dir] if isinstance(model_dir, Path) else list(model_dir)
     require(len(folders) >= 1, "model_dir: wanted at least one model, got none")
     check_range("overlap", overlap, 0, 0.75)
-    total = np.zeros(case.image.shape, dtype=np.float64)
+    total, squares = np.zeros((2, *case.image.shape), dtype=np.float64)
     with one_thread():
         for folder in folders:
             model = load_model(folder)
             place(model.network, choose_device())
-            total += apply_network(
+            logits = apply_network(
                 network=model.network,
                 data=model.normalisation.apply(case),
                 region=case.region,
                 window=model.window,
                 overlap=overlap,
             )
-    return (total / len(folders)).astype(np.float32)
+            total += logits
+            squares += logits.astype(np.float64) ** 2
+    mean = total / len(folders)
+    spread = np.sqrt(np.maximum(squares / len(folders) - mean**2, 0))
+    return Prediction(mean.astype(np.float32), spread.astype(np.float32))
 
 
 def apply_network(

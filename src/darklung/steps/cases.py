@@ -13,12 +13,12 @@ from pydantic import Field
 from darklung.core.checks import require
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
-from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels
+from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels, parts_as_insertions
 from darklung.features.lung import lung_region
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
-from darklung.io.images import load_image
+from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
@@ -36,7 +36,7 @@ class Parameters(Document):
     seed: int
     region: str = Field("", description="where lung is, if not found in the image")
     labels: str = Field("", description="lesions of a measured volume")
-    reading: dict[str, Any] = Field({}, description="how labels and region are read")
+    resampled: bool = Field(False, description="whether labels and region are on the grid of before a resampling")
     stamps: tuple[Any, ...] = ()
 
 
@@ -88,9 +88,7 @@ def adopt(context: Context) -> None:
 def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Lung and search region: given, from the insertion, everywhere, or found in the image."""
     if p.region:
-        from darklung.steps.insertion.given import read_region
-
-        given = read_region(Path(p.region), image.shape)[0]
+        given = _given_region(Path(p.region), image, resampled=p.resampled)
         return given, given
     if (folder / CASE).exists() and len(image.shape) == 2:
         inserted = load_case(folder, ())
@@ -130,16 +128,25 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
         inserted = load_case(folder, ())
         return inserted.labels[box], inserted.instances[box], inserted.insertions
     if p.labels:
-        return _of_file(Path(p.labels), p.reading, image, box, grid)
+        return _of_file(Path(p.labels), p, image, box, grid)
     return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
 
 
-def _of_file(path: Path, reading: dict[str, Any], image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
+def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bool_]:
+    """Where lung is, of a file of darklung or of any label volume."""
+    from darklung.io.volumes import read_region as read_foreign
+    from darklung.steps.insertion.given import read_region
+
+    if path.suffix == ".npy" or is_own_image(path):
+        return read_region(path, image.shape)[0]
+    return read_foreign(path, like=image, resample_labels=resampled)
+
+
+def _of_file(path: Path, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
     """Lesions that somebody drew: each connected part is one."""
-    from darklung.features.labels import parts_as_insertions
     from darklung.io.volumes import read_labels
 
-    drawn = read_labels(path, like=image)[box]
+    drawn = read_labels(path, like=image, resample_labels=p.resampled)[box]
     labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
     instances, insertions = parts_as_insertions(labels == LESION, grid)
     return labels, instances, insertions

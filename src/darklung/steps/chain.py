@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darklung.calibrate.file import load_calibration
 from darklung.core.checks import DarklungError, require
 from darklung.core.random import derive_seed
 from darklung.io.case import case_facts
@@ -24,12 +25,11 @@ from darklung.io.names import item_name
 from darklung.io.projections import open_projections
 from darklung.phantom.cohort import cohort_table
 from darklung.pipeline import Task
-from darklung.steps import align, cases, correct, phantom, reconstruct, retrieve, scan, volume
+from darklung.steps import align, cases, correct, phantom, reconstruct, resample, retrieve, scan, volume
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
 from darklung.study.processing import SIMULATED, CorrectionPart, ProcessingPart
-from darklung.study.scanner import InstrumentPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -82,9 +82,11 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         own = {**animal, "name": f"{name}-{animal['name']}"} if several else animal
         item, site = own["name"], own["site"]
         made = simulated_tasks(source, own, study.processing, study.seed)
+        if study.processing.voxel is not None:
+            made.append(resample.task(item, study.processing.voxel, made[-1].name))
         chain.add(*made)
         at = source.at(site)
-        beam = _beam(at.instrument, study.processing.correction)
+        beam = _beam(at, study.processing.correction)
         about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
         case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}")
         (row,) = cohort_table([phantom.subject_of(own)])
@@ -108,11 +110,18 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 
-def _beam(instrument: InstrumentPart | None, correction: CorrectionPart) -> dict[str, Any]:
-    """Energy and ξ that corrected values refer to; nothing where there is no correction or no instrument."""
-    if instrument is None or correction.hardening == "none":
-        return {}
-    return {"energy_kev": instrument.reference_energy_kev, "correlation_length_m": instrument.correlation_length_m}
+def _beam(source: Any, correction: CorrectionPart) -> dict[str, Any]:
+    """Energy and ξ that the values of a source refer to, as far as they are known."""
+    told = {"energy_kev": source.energy} if getattr(source, "energy", None) else {}
+    if correction.hardening == "none":
+        return told
+    instrument, calibrations = getattr(source, "instrument", None), getattr(source, "calibrations", None)
+    if calibrations is not None and calibrations.wedges:
+        known = load_calibration(Path(calibrations.wedges)).knowledge
+        told = {"energy_kev": known.response.reference_energy_kev} if known is not None else told
+    elif instrument is not None:
+        told = {"energy_kev": instrument.reference_energy_kev}
+    return {**told, "correlation_length_m": instrument.correlation_length_m} if instrument is not None else told
 
 
 def processed(
@@ -175,9 +184,11 @@ def _measured(
     chain: Chain, study: Study, name: str, source: Any, item: str, image: str, *, labels: str = "", region: str = ""
 ) -> None:
     """The cases of a measured volume: with insertions, or as it is."""
+    if study.processing.voxel is not None:
+        image = chain.add(resample.task(item, study.processing.voxel, image))
     facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
-        case = _case(study, item, about, image, labels=labels, region=region, reading=getattr(source, "reading", {}))
+        case = _case(study, item, about, image, labels=labels, region=region)
         _member(chain, study, name, source, facts, case)
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
@@ -233,7 +244,7 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
 def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
     facts = source.facts(item)
     about: dict[str, Any] = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "source": name}
-    about |= {"site": source.site, "provenance": _beam(getattr(source, "instrument", None), correction)}
+    about |= {"site": source.site, "provenance": _beam(source, correction)}
     return facts, about
 
 
@@ -246,7 +257,6 @@ def _case(
     phantom_task: str = "",
     labels: str = "",
     region: str = "",
-    reading: Mapping[str, Any] | None = None,
 ) -> Task:
     parameters = cases.Parameters(
         channels=study.processing.channels,
@@ -254,7 +264,7 @@ def _case(
         seed=derive_seed(study.seed, "noise", item),
         labels=labels,
         region=region,
-        reading=dict(reading or {}),
+        resampled=study.processing.voxel is not None,
     )
     return cases.task(item, parameters, image, phantom=phantom_task)
 

@@ -1,19 +1,29 @@
-"""Logits of one arm for cases: from one fold's model, or the mean of several."""
+"""Logits of one arm for cases: from one fold's model, or the mean of several with their spread."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+from pydantic import Field
+
+from darklung.core.checks import DarklungError
+from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS
 from darklung.pipeline import Context, Task
 
 STAGE = "predict"
+MODEL_FILES = ("model.json", "model.safetensors")
 
 
 class Parameters(Document):
-    """What is predicted: an arm's channels on cases of animals, by the models of a fold or of all (None)."""
+    """What is predicted: an arm's channels on cases of animals, by the models of a fold or of all (None).
+
+    `folders` are models from elsewhere; without them those of the inputs are used.
+    """
 
     arm: str
     fold: int | None
@@ -22,26 +32,43 @@ class Parameters(Document):
     channels: tuple[str, ...]
     animals: tuple[str, ...]
     overlap: float
+    folders: tuple[str, ...] = Field(())
 
 
-def task(parameters: Parameters, models: tuple[str, ...], cases: tuple[str, ...]) -> Task:
-    """The prediction of other tasks' cases by other tasks' models."""
+def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str]) -> Task:
+    """The prediction of other tasks' cases, by other tasks' models or those in folders."""
     p = parameters
     item = f"{p.arm}.{p.role}" if p.fold is None else f"{p.arm}.fold{p.fold}.{p.role}"
-    inputs = {"models": models, "cases": cases}
-    return Task(STAGE, item, "darklung.steps.predict:predict", p.model_dump(mode="json"), inputs, plugins=(p.network,))
+    inputs = {"models": tuple(models), "cases": tuple(cases)}
+    files = {f"{folder}/{name}": Path(folder) / name for folder in p.folders for name in MODEL_FILES}
+    plain = p.model_dump(mode="json")
+    return Task(STAGE, item, "darklung.steps.predict:predict", plain, inputs, files=files, plugins=(p.network,))
 
 
 def predict(context: Context) -> None:
-    """``NAME.logits.ome.zarr`` of each case."""
+    """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, and their standard deviation."""
     from darklung.learn.predict import predict
     from darklung.steps.network_case import case_of
 
     p = Parameters.model_validate(context.parameters)
-    models = list(context.inputs["models"])
+    models = [Path(f) for f in p.folders] or list(context.inputs["models"])
     for i, (path, animal) in enumerate(zip(context.inputs["cases"], p.animals)):
         context.progress(i / len(p.animals), path.name)
         stored, case = case_of(path, animal, p.channels)
-        logits = predict(model_dir=models, case=case, overlap=p.overlap)
-        image = replace(stored.channels, data=logits[None], names=("logit",), units=("1",))
+        _check(models, stored)
+        found = predict(model_dir=models, case=case, overlap=p.overlap)
+        image = stored.channels.with_data(np.stack([found.logits, found.spread]), ("logit", "logit_spread"), ("1", "1"))
         save_image(context.out / f"{path.name}{LOGITS}", image)
+
+
+def _check(models: Sequence[Path], stored: LabelledCase) -> None:
+    """Refuse images that the models were not made for, in one line."""
+    from darklung.learn.predict import read_description, why_not
+    from darklung.steps.network_case import beam_of
+
+    image = stored.channels
+    for model in models:
+        units = dict(zip(image.names, image.units))
+        reason = why_not(read_description(model), spacing_m=image.spacing_m, units=units, beam=beam_of(stored.about))
+        if reason:
+            raise DarklungError(f"{stored.about.subject}: {reason}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from darklung.core.resample import reorient
 from darklung.io.documents import Document
-from darklung.io.images import save_image
+from darklung.io.images import is_own_image, save_image
 from darklung.io.names import VOLUME
+from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, open_volume, read_volume
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
 
@@ -20,19 +20,19 @@ class Parameters(Document):
     """Where it lies, and what the file does not say."""
 
     file: str
-    reading: dict[str, Any] = Field({})
+    reading: VolumeOptions = VolumeOptions()
     stamps: tuple[Any, ...] = ()
 
 
-def task(name: str, path: Path, reading: dict[str, Any]) -> Task:
-    """The import of one volume."""
+def task(name: str, path: Path, reading: VolumeOptions = NOTHING_DECLARED) -> Task:
+    """The import of one volume, whose header is looked at now."""
+    if not is_own_image(path):
+        open_volume(path, options=reading)
     parameters = Parameters(file=str(path.resolve()), reading=reading, stamps=(stamp(path),))
     return Task(STAGE, name, "darklung.steps.volume:read", parameters.model_dump(mode="json"))
 
 
 def read(context: Context) -> None:
-    """``volume.ome.zarr`` of a foreign volume."""
-    from darklung.io.volumes import VolumeOptions, read_volume
-
+    """``volume.ome.zarr`` of a foreign volume, its axes in the frame's order and sense."""
     p = Parameters.model_validate(context.parameters)
-    save_image(context.out / VOLUME, read_volume(Path(p.file), options=VolumeOptions.model_validate(p.reading)))
+    save_image(context.out / VOLUME, reorient(read_volume(Path(p.file), options=p.reading)))

@@ -121,6 +121,7 @@ class ProcessingPart(Document):
     alignment: AlignmentPart | None = Field(None, description="none if not given")
     correction: CorrectionPart = CorrectionPart()
     reconstruction: ReconstructionPart = ReconstructionPart()
+    voxel: Length | None = Field(None, gt=0, description="volumes are resampled to it; none if not given")
     channels: ChannelsPart = ChannelsPart()
 
     def retrieval_of(self, own: Retrieval) -> Retrieval:

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError, require
 from darklung.io.description import resolve_path
-from darklung.io.documents import Document, validate
+from darklung.io.documents import Document, Energy, validate
+from darklung.io.volumes import VolumeOptions
 from darklung.study.cohort import BodyPart, CohortPart
 from darklung.study.processing import located
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
@@ -125,6 +126,7 @@ class _Measured(Document):
     use: Use = Field("train", description="train: training and validation folds; test: held out; predict: no labels needed")
     site: str = Field("", description="where it was scanned; results are told by site")
     subjects: dict[str, SubjectFacts] = Field({}, description="scan -> its animal and time point")
+    energy: Energy | None = Field(None, gt=0, description="that values refer to, where nothing else tells it")
     scale: str = Field(
         "own", description="for insertion: own, a protocol file, a ready protocol, or calibration.json: energy and ξ"
     )
@@ -178,7 +180,7 @@ class VolumesSource(_Measured):
 
     origin: Literal["volumes"] = Field(alias="from")
     files: tuple[str, ...] = Field(min_length=1, description="files or folders; * and ? stand for any characters")
-    reading: dict[str, Any] = Field({}, description="what the files do not say: spacing, axes, channel, grey, ...")
+    reading: VolumeOptions = Field(VolumeOptions(), description="what the files do not say: spacing, axes, grey, ...")
     labels: str = Field("", description="lesions of a volume, {name} its name; none: the volume is not labelled")
     region: str = Field("", description="where lung is, {name} the volume's name; found in the volume if not given")
 

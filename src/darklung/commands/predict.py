@@ -1,0 +1,304 @@
+"""``darklung predict``: a trained model on anything its channels can be made from, ending in maps, candidates and a page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darklung.calibrate.file import load_calibration
+from darklung.core.checks import DarklungError, require
+from darklung.core.seams import importable
+from darklung.core.units import parse_quantity
+from darklung.io.case import case_facts, load_case
+from darklung.io.description import read_raw
+from darklung.io.documents import read_yaml, validate
+from darklung.io.images import is_own_image, load_image
+from darklung.io.names import CASE, COMPARISON
+from darklung.io.projections import open_projections
+from darklung.io.tables import load_table
+from darklung.io.volumes import VolumeOptions, header_of
+from darklung.learn.predict import read_description, why_not
+from darklung.pipeline import Task, run_tasks
+from darklung.steps import chain, evaluate, findings, predict, train
+from darklung.steps.members import Member
+from darklung.steps.network_case import beam_of
+from darklung.steps.reconstruct import channel_names
+from darklung.study.processing import ProcessingPart
+from darklung.study.study import Study, read_study
+
+HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
+# How a source is named in the study that a prediction stands for.
+INPUT = "input"
+DERIVED = ("noise", "anisotropy")  # channels that are made of others
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of a source beside its files.
+
+    Parameters
+    ----------
+    reading : mapping
+        Of `VolumeOptions`: what the files of a volume do not say.
+    region : Path, optional
+        Where the lung of a volume is; found in the image if not given.
+    energy : str
+        That its values refer to, such as ``"70 keV"``.
+    calibration : Path, optional
+        Of wedges, for frames and projections.
+    resample : bool
+        Bring the volume to the model's voxel instead of refusing another one.
+    """
+
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    region: Path | None = None
+    energy: str = ""
+    calibration: Path | None = None
+    resample: bool = False
+
+    @property
+    def energy_kev(self) -> float | None:
+        """The energy, or that of the calibration."""
+        if self.calibration is not None:
+            known = load_calibration(self.calibration).knowledge
+            return None if known is None else known.response.reference_energy_kev
+        return parse_quantity(self.energy, "energy") if self.energy else None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The models of one arm: all folds of a run, or one folder."""
+
+    arm: str
+    folders: tuple[Path, ...]
+    threshold: float | None
+    processing: ProcessingPart
+    descriptions: tuple[Mapping[str, Any], ...]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What they see."""
+        return tuple(self.descriptions[0]["channels"])
+
+
+def predict_files(
+    models: Path,
+    source: Path,
+    *,
+    out: Path,
+    arm: str = "",
+    given: Given | None = None,
+    workers: int | None = None,
+    dry_run: bool = False,
+) -> str:
+    """Apply trained models to scans and return a table to print.
+
+    Writes ``out/findings/NAME/``: ``probability.ome.zarr`` and NIfTI files, the table ``candidates`` and ``findings.html``;
+    and what was made on the way, as a run does (``reconstruct``, ``cases``, ``predict``). What is done is not done again.
+
+    Parameters
+    ----------
+    models : Path
+        A folder with ``model.json``, or a run folder, whose folds are averaged; its processing is that of its study.
+    source : Path
+        A description of raw scans (YAML), projections (HDF5), a volume in any format, or a labelled case.
+    out : Path
+    arm : str
+        Of the run; not needed where there is one, or where only one can be made from the source.
+    given : Given, optional
+        What the user says of the source.
+    workers : int, optional
+    dry_run : bool
+
+    Raises
+    ------
+    DarklungError
+        No model there, or a source that no model fits: one line that says what differs, before anything is computed.
+    """
+    require(source.exists(), f"{source}: no such file or folder")
+    with importable(models):
+        known = given or Given()
+        chosen = _chosen(models, arm, source, known)
+        study = _study(source, chosen, known)
+        tasks, found = _tasks(study, chosen)
+        if dry_run:
+            return "\n".join([*(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
+        about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
+        run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
+    return _told(out, found, chosen)
+
+
+def _chosen(models: Path, arm: str, source: Path, given: Given) -> Chosen:
+    """The models that are applied, which fit the source."""
+    if (models / predict.MODEL_FILES[0]).is_file():
+        description = read_description(models)
+        found = [
+            Chosen(description.get("images", {}).get("arm", models.name), (models,), None, ProcessingPart(), (description,))
+        ]
+    else:
+        found = _of_run(models)
+    if arm:
+        names = ", ".join(c.arm for c in found)
+        found = [c for c in found if c.arm == arm]
+        require(bool(found), f"--arm: {arm!r} is not known; known: {names}")
+    reasons = {c.arm: _misfit(c, source, given) for c in found}
+    fitting = [c for c in found if not reasons[c.arm]]
+    if not fitting:
+        told = (
+            "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) if len(reasons) > 1 else reasons[found[0].arm]
+        )
+        raise DarklungError(f"{source}: {told}")
+    require(
+        len(fitting) == 1,
+        f"--arm: wanted one of {', '.join(c.arm for c in fitting)}; the source has channels for all of them",
+    )
+    return fitting[0]
+
+
+def _of_run(folder: Path) -> list[Chosen]:
+    trained = sorted((folder / train.STAGE).glob(f"*.fold*/{predict.MODEL_FILES[0]}"))
+    require(bool(trained), f"{folder}: wanted a folder with model.json, or a finished run with {train.STAGE}/ARM.foldN")
+    arms: dict[str, list[Path]] = {}
+    for path in trained:
+        arms.setdefault(path.parent.name.rpartition(".fold")[0], []).append(path.parent)
+    study = folder / "study.yaml"
+    processing = read_study(study).processing if study.is_file() else ProcessingPart()
+    comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
+    results: dict[str, Any] = json.loads(comparison.read_text())["results"].get("test", {}) if comparison.is_file() else {}
+    return [
+        Chosen(name, tuple(own), results.get(name, {}).get("threshold"), processing, tuple(read_description(f) for f in own))
+        for name, own in arms.items()
+    ]
+
+
+def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
+    """Why the models do not fit what the source's headers tell; empty where they may."""
+    spacing, units, beam = _header(source, given)
+    wanted = chosen.descriptions[0].get("images", {}).get("spacing_m")
+    if given.resample and wanted and len(wanted) == len(spacing):
+        spacing = tuple(wanted)
+    known = {**dict.fromkeys(DERIVED, "1"), **units}
+    reason = why_not(chosen.descriptions[0], spacing_m=spacing, units=known, beam=beam)
+    hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
+    return reason + next((hint for start, hint in hints.items() if reason.startswith(start)), "")
+
+
+def _header(source: Path, given: Given) -> tuple[tuple[float, ...], dict[str, str], tuple[float | None, float | None]]:
+    """Spacing, channels with units, and (energy, ξ) that a source will come to, without reading its data."""
+    kind = _kind(source)
+    if kind == "cases":
+        image = load_case(source).channels
+        return image.spacing_m, dict(zip(image.names, image.units)), beam_of(case_facts(source))
+    beam = (given.energy_kev, None)
+    if kind == "frames":
+        raw, _ = next(iter(read_raw(source)))
+        names = (*channel_names(np.asarray(raw.directions)), "dark_field")
+        return (raw.pixel,) * 3, dict.fromkeys(names, "1/m"), beam
+    if kind == "projections":
+        stored = open_projections(source)
+        every = (*channel_names(stored.directions_rad), "dark_field")
+        names = tuple(n for n in every if n.startswith(stored.present))
+        return (stored.geometry.pixel_m,) * 3, dict.fromkeys(names, "1/m"), beam
+    if is_own_image(source):
+        image = load_image(source)
+        return image.spacing_m, dict(zip(image.names, image.units)), beam
+    options: VolumeOptions = validate(dict(given.reading), VolumeOptions, "reading")
+    spacing, unit = header_of(source, options=options)
+    return spacing, {options.channel: unit}, beam
+
+
+def _kind(source: Path) -> str:
+    """Which source of a study the user's file is."""
+    if (source / CASE).is_file():
+        return "cases"
+    if source.suffix in (".yaml", ".yml"):
+        content = read_yaml(source)
+        require(isinstance(content, dict) and "sample" in content, f"{source}: wanted a description of raw scans")
+        return "frames"
+    return "projections" if source.suffix in HDF5 else "volumes"
+
+
+def _study(source: Path, chosen: Chosen, given: Given) -> Study:
+    """The study that a prediction stands for: one source, no labels."""
+    kind = _kind(source)
+    part: dict[str, Any] = {"from": kind, "files": [str(source.resolve())], "use": "predict"}
+    if kind == "volumes":
+        part |= {"reading": dict(given.reading), "region": str(given.region.resolve()) if given.region else ""}
+    else:
+        require(
+            not given.reading and given.region is None, f"{source}: --set and --region belong to volumes, this is {kind}"
+        )
+    if kind != "cases" and given.energy:
+        part["energy"] = given.energy
+    if given.calibration is not None:
+        require(
+            kind in ("frames", "projections"), f"{source}: --calibration belongs to frames and projections, this is {kind}"
+        )
+        part["calibrations"] = {"wedges": str(given.calibration.resolve())}
+    processing = chosen.processing
+    wanted = chosen.descriptions[0].get("images", {}).get("spacing_m")
+    if given.resample and wanted and kind != "cases":
+        processing = processing.model_copy(update={"voxel": float(wanted[0])})
+    study: Study = validate({"name": "predict", "sources": {INPUT: part}}, Study, str(source))
+    return study.model_copy(update={"processing": processing})
+
+
+def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
+    """All tasks, and those of the findings."""
+    made = chain.build(study)
+    tasks, found = list(made.tasks), []
+    for member in made.members:
+        tasks.append(_prediction(chosen, member))
+        about = findings.Parameters(
+            arm=chosen.arm, threshold=chosen.threshold, models=tuple(f.name for f in chosen.folders), notes=_notes(chosen)
+        )
+        found.append(findings.task(member.item, about, tasks[-1].name, member.task))
+    return [*tasks, *found], found
+
+
+def _prediction(chosen: Chosen, member: Member) -> Task:
+    parameters = predict.Parameters(
+        arm=f"{member.item}.{chosen.arm}",
+        fold=None,
+        role="predict",
+        network=chosen.descriptions[0]["network"],
+        channels=chosen.channels,
+        animals=(member.animal,),
+        overlap=0.25,
+        folders=tuple(str(f.resolve()) for f in chosen.folders),
+    )
+    return predict.task(parameters, (), (member.task,))
+
+
+def _notes(chosen: Chosen) -> tuple[str, ...]:
+    """What a reader must know of the models."""
+    images = chosen.descriptions[0].get("images", {})
+    energies = sorted({f"{b[0]:g}" for b in images.get("beams", []) if b[0] is not None})
+    per = chosen.descriptions[0]["normalisation"].get("per")
+    told = [
+        f"Arm {chosen.arm} sees {', '.join(chosen.channels)}; {len(chosen.folders)} model(s) averaged, trained on "
+        f"{len(chosen.descriptions[0].get('subjects_train', ()))} animals each"
+        + (f" at {', '.join(energies)} keV" if energies else "")
+        + f"; channels normalised by the {per}."
+    ]
+    if chosen.threshold is None:
+        told.append("No threshold is known for these models: nothing is called.")
+    return tuple(told)
+
+
+def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
+    lines = [f"{'image':<26}{'candidates':>11}{'called':>8}{'highest':>9}"]
+    for task in found:
+        place = out / task.name / findings.TABLE
+        rows = load_table(place) if place.with_suffix(".parquet").exists() else []
+        called = "-" if chosen.threshold is None else str(sum(bool(r["called"]) for r in rows))
+        highest = f"{rows[0]['probability']:.3f}" if rows else "-"
+        lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}")
+        shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
+    return "\n".join([*lines, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

@@ -1,0 +1,193 @@
+"""The page of a prediction: each candidate in three planes, the whole image with marks, and the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from darklung.core.types import Image
+from darklung.report.blocks import Block, Bullets, Cell, Figure, Row, Section, Slider, Table, Text, number
+from darklung.report.pictures import picture, window_of
+
+SHOWN, LISTED, SLICES = 8, 40, 40
+REACH_M = 2.5e-3  # around a candidate
+PLANES = ("transverse", "coronal", "sagittal")
+KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
+HONEST = (
+    "Probabilities are what the networks say; nothing calibrates them on animals other than those of the training.",
+    "The map is blank where nothing was searched: outside the region around the lung that was found in the image itself.",
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is shown of one image.
+
+    Parameters
+    ----------
+    name : str
+    image : Image
+        What the networks saw.
+    maps : Image
+        ``probability`` and ``logit_spread`` on the same grid.
+    lung, region : (*spatial) bool
+    lesion : (*spatial) bool
+        Known lesions; empty where nothing is known.
+    candidates : DataFrame
+        Columns of `darklung.steps.findings.COLUMNS`.
+    threshold : float, optional
+        Score from which a candidate is called.
+    """
+
+    name: str
+    image: Image
+    maps: Image
+    lung: NDArray[np.bool_]
+    region: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
+    candidates: pd.DataFrame
+    threshold: float | None = None
+
+
+def findings_sections(found: Findings, *, notes: Sequence[str] = ()) -> list[Section]:
+    """Sections in reading order."""
+    sections = [_closeups(found), _whole(found), _listed(found)]
+    return [Section("What to know", (Bullets((*notes, *HONEST), "note"),)), *sections]
+
+
+def _closeups(found: Findings) -> Section:
+    """The first candidates, each in three planes (one of a radiograph), image above probability."""
+    if not len(found.candidates):
+        return Section("Candidates", (Text("No candidate: nothing in the search region stands out.", "warning"),))
+    blocks: list[Block] = []
+    for row in found.candidates.head(SHOWN).to_dict("records"):
+        at = _voxel(found.image, row)
+        told = (
+            f"Number {row['number']}: score {number(row['score'], 2)} ± {number(row['spread'], 2)}, probability "
+            f"{number(row['probability'], 2)}, {number(row['diameter_mm'], 1)} mm"
+        )
+        known = {
+            "lesion": "; a lesion is known there",
+            "mimic": "; a mimic is known there",
+            "none": "; nothing is known there",
+        }
+        blocks += [Text(f"{told}{known.get(row['hits'], '')}."), Row(tuple(_planes(found, at)))]
+    lead = "The highest candidates. A frame marks the place; the lung found in the image is outlined."
+    return Section("Candidates", tuple(blocks), lead)
+
+
+def _planes(found: Findings, at: tuple[int, ...]) -> list[Figure]:
+    image, flat = found.image, len(found.image.shape) == 2
+    first = image.channel(image.names[0])
+    window = window_of(first, found.region)
+    figures = []
+    for across in range(1 if flat else 3):
+        cut = (slice(None), slice(None)) if flat else tuple(at[a] if a == across else slice(None) for a in range(3))
+        axes = [a for a in range(len(at)) if flat or a != across]
+        box = tuple(_around(at[a], image.shape[a], image.spacing_m[a]) for a in axes)
+        frame = _frame(tuple(at[a] - b.start for a, b in zip(axes, box)), tuple(b.stop - b.start for b in box))
+        shown = [
+            picture(
+                first[cut][box], window=window, outline=found.lung[cut][box], zoom=6, alt=f"{found.name}, {PLANES[across]}"
+            ),
+            picture(
+                found.maps.channel("probability")[cut][box],
+                window=(0, 1),
+                outline=frame,
+                heat=True,
+                zoom=6,
+                alt="probability",
+            ),
+        ]
+        name = "radiograph" if flat else PLANES[across]
+        figures += [Figure(shown[0], f"{name}: {image.names[0].replace('_', ' ')}", name)]
+        figures += [Figure(shown[1], f"{name}: probability", f"{name}, probability")]
+    return figures
+
+
+def _around(place: int, length: int, spacing_m: float) -> slice:
+    reach = max(4, round(REACH_M / spacing_m))
+    return slice(max(place - reach, 0), min(place + reach + 1, length))
+
+
+def _frame(at: tuple[int, ...], shape: tuple[int, ...], half: int = 2) -> NDArray[np.bool_]:
+    """A square around a place."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(slice(max(i - half, 0), i + half + 1) for i in at)] = True
+    return mask
+
+
+def _voxel(image: Image, row: Mapping[Any, Any]) -> tuple[int, ...]:
+    """The voxel of a candidate's place."""
+    keys = ("z_mm", "y_mm", "x_mm") if len(image.shape) == 3 else ("z_mm", "x_mm")
+    place = 1e-3 * np.array([row[k] for k in keys])
+    index = np.linalg.solve(np.asarray(image.direction), place - np.asarray(image.origin_m)) / np.asarray(image.spacing_m)
+    return tuple(int(i) for i in np.rint(index))
+
+
+def _whole(found: Findings) -> Section:
+    """Three sliders through the image, one a plane, with the candidates' frames."""
+    image = found.image
+    first = image.channel(image.names[0])
+    window = window_of(first, found.region)
+    probability = found.maps.channel("probability")
+    marks = np.zeros(image.shape, dtype=bool)
+    for row in _called(found).to_dict("records"):
+        at = _voxel(image, row)
+        marks[tuple(slice(max(i - 3, 0), i + 4) for i in at)] = True
+    if len(image.shape) == 2:
+        shown = [
+            Figure(picture(first, window=window, outline=marks, zoom=4, alt=found.name), image.names[0], found.name),
+            Figure(
+                picture(probability, window=(0, 1), outline=marks, heat=True, zoom=4, alt="probability"),
+                "probability",
+                "map",
+            ),
+        ]
+        return Section("The whole image", (Row(tuple(shown)),), "Candidates are framed.")
+    blocks = [_slider(found, axis, first, probability, marks, window) for axis in range(3)]
+    told = "called candidates are framed" if found.threshold is not None else f"the first {SHOWN} candidates are framed"
+    return Section("The whole image", tuple(blocks), f"Three planes, evenly spread; {told}, the lung is outlined beside.")
+
+
+def _called(found: Findings) -> pd.DataFrame:
+    if found.threshold is None:
+        return found.candidates.head(SHOWN)
+    return found.candidates[found.candidates["called"].astype(bool)]
+
+
+def _slider(
+    found: Findings, axis: int, first: NDArray, probability: NDArray, marks: NDArray[np.bool_], window: tuple[float, float]
+) -> Slider:
+    inside = np.flatnonzero(found.region.any(axis=tuple(a for a in range(3) if a != axis)))
+    chosen = np.unique(np.linspace(inside[0], inside[-1], min(SLICES, len(inside))).round().astype(int))
+    zoom = max(1, round(260 / max(found.image.shape)))
+    frames = []
+    for k in chosen:
+        cut = tuple(int(k) if a == axis else slice(None) for a in range(3))
+        frames.append(
+            (
+                picture(first[cut], window=window, outline=found.lung[cut], zoom=zoom, alt=f"{PLANES[axis]}, lung"),
+                picture(first[cut], window=window, outline=marks[cut], zoom=zoom, alt=f"{PLANES[axis]}, candidates"),
+                picture(probability[cut], window=(0, 1), outline=marks[cut], heat=True, zoom=zoom, alt="probability"),
+            )
+        )
+    titles = ("lung outlined", "candidates framed", "probability")
+    labels = tuple(f"{PLANES[axis]} slice {k + 1} of {found.image.shape[axis]}" for k in chosen)
+    best = np.asarray(marks.any(axis=tuple(a for a in range(3) if a != axis)))[chosen]
+    start = int(np.argmax(best)) if best.any() else len(chosen) // 2
+    return Slider(f"whole-{PLANES[axis]}", tuple(frames), titles, labels, start=start, alt=f"{PLANES[axis]} slices")
+
+
+def _listed(found: Findings) -> Section:
+    columns = ("number", "z_mm", "y_mm", "x_mm", "score", "spread", "probability", "diameter_mm", "called", "hits")
+    rows: list[tuple[Cell, ...]] = []
+    for row in found.candidates.head(LISTED).to_dict("records"):
+        rows.append(tuple("" if row[c] is None else str(row[c]) if c in ("number", "hits") else row[c] for c in columns))
+    lead = f"The first {min(LISTED, len(found.candidates))} of {len(found.candidates)}; all are in candidates.csv."
+    return Section("Table", (Table(tuple(c.replace("_", " ") for c in columns), tuple(rows)),) if rows else (), lead)

@@ -1,0 +1,162 @@
+"""What a prediction says of one image: probability maps, a table of candidates, and a page to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from darklung import __version__
+from darklung.core.checks import require
+from darklung.core.types import Image
+from darklung.evaluate.froc import candidate_table
+from darklung.io.case import LabelledCase, load_case
+from darklung.io.documents import Document
+from darklung.io.images import load_image, save_image
+from darklung.io.names import LOGITS
+from darklung.io.nifti import write_nifti
+from darklung.io.tables import save_table
+from darklung.pipeline import Context, Task
+from darklung.report.findings import Findings, findings_sections
+from darklung.report.html import write_report
+
+STAGE = "findings"
+PAGE, MAPS, TABLE = "findings.html", "probability.ome.zarr", "candidates"
+COLUMNS = {
+    "subject": "name of the image",
+    "number": "rank of the candidate, the highest score first",
+    "z_mm": "place in the image's coordinates (its frame)",
+    "y_mm": "see z_mm",
+    "x_mm": "see z_mm; columns of a radiograph",
+    "score": "largest logit of the candidate: mean of the models",
+    "probability": "1 / (1 + exp(-score)), as the networks say it; not calibrated on animals of this kind",
+    "spread": "standard deviation of the models' logits there",
+    "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability",
+    "called": "whether the score reaches the threshold that the run fixed on its validation animals; empty without a run",
+    "hits": "what is known to be there: lesion, mimic, none, or unknown",
+}
+MM = 1e-3
+
+
+class Parameters(Document):
+    """Of which arm, and the threshold of the run's validation, if there was one."""
+
+    arm: str
+    threshold: float | None = None
+    models: tuple[str, ...] = Field(())
+    notes: tuple[str, ...] = Field(())
+
+
+def task(item: str, parameters: Parameters, prediction: str, case: str) -> Task:
+    """The findings of one case in another task's predictions."""
+    inputs = {"prediction": (prediction,), "case": (case,)}
+    return Task(STAGE, item, "darklung.steps.findings:find", parameters.model_dump(mode="json"), inputs)
+
+
+def find(context: Context) -> None:
+    """``probability.ome.zarr`` and NIfTI files, the table ``candidates``, and ``findings.html``."""
+    p = Parameters.model_validate(context.parameters)
+    folder = context.input("case")
+    case = load_case(folder)
+    image = load_image(context.input("prediction") / f"{folder.name}{LOGITS}")
+    maps = probability_maps(image, case.region)
+    save_image(context.out / MAPS, maps)
+    for name in maps.names:
+        write_nifti(context.out / f"{folder.name}_{name}.nii.gz", maps, name)
+    candidates = candidates_of(case, image, threshold=p.threshold)
+    if len(candidates):
+        rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
+        save_table(context.out / TABLE, rows, COLUMNS)
+    _page(context.out / PAGE, p, case, maps, candidates)
+
+
+def probability_maps(image: Image, region: NDArray[np.bool_]) -> Image:
+    """Probability and the spread of the logits, NaN where nothing was searched."""
+    logit = image.channel("logit").astype(np.float64)
+    probability = np.where(region, 1 / (1 + np.exp(-np.clip(logit, -50, 50))), np.nan)
+    spread = np.where(region, image.channel("logit_spread"), np.nan)
+    return image.with_data(np.stack([probability, spread]).astype(np.float32), ("probability", "logit_spread"), ("1", "1"))
+
+
+def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) -> pd.DataFrame:
+    """One row a candidate, as `COLUMNS`; where nothing is known of the image, ``hits`` says unknown."""
+    logit = image.channel("logit")
+    found = candidate_table(
+        subject=case.about.subject,
+        logits=logit,
+        instances=case.instances,
+        insertions=case.insertions,
+        region=case.region,
+        spacing_m=image.spacing_m,
+    )
+    index = found[[f"axis{a}" for a in range(logit.ndim)]].to_numpy(dtype=np.int64)
+    at = tuple(index.T)
+    places = position_of(image, index)
+    score = found["score"].to_numpy()
+    hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
+    return pd.DataFrame(
+        {
+            "subject": case.about.subject,
+            "number": np.arange(1, len(found) + 1),
+            "z_mm": places[:, 0] / MM,
+            "y_mm": places[:, 1] / MM if logit.ndim == 3 else 0.0,
+            "x_mm": places[:, -1] / MM,
+            "score": score,
+            "probability": 1 / (1 + np.exp(-np.clip(score, -50, 50))),
+            "spread": image.channel("logit_spread")[at],
+            "diameter_mm": [_diameter_m(logit, case.region, i, image.spacing_m) / MM for i in index],
+            "called": [None if threshold is None else bool(s >= threshold) for s in score],
+            "hits": hits,
+        }
+    )
+
+
+def position_of(image: Image, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Places of voxels in the image's frame [m], (voxel, axis)."""
+    steps = index * np.asarray(image.spacing_m)
+    return np.asarray(np.asarray(image.origin_m) + steps @ np.asarray(image.direction).T)
+
+
+def _diameter_m(
+    logit: NDArray[Any], region: NDArray[np.bool_], at: NDArray[np.int64], spacing_m: tuple[float, ...]
+) -> float:
+    """Of the sphere (disc) of the same size as the part around a candidate above half of its probability."""
+    from scipy import ndimage
+
+    reach = [max(1, round(2e-3 / d)) for d in spacing_m]
+    box = tuple(slice(max(i - r, 0), i + r + 1) for i, r in zip(at, reach))
+    probability = 1 / (1 + np.exp(-np.clip(logit[box].astype(np.float64), -50, 50)))
+    inner = tuple(int(i - s.start) for i, s in zip(at, box))
+    parts, _ = ndimage.label((probability >= probability[inner] / 2) & region[box])
+    size = float((parts == parts[inner]).sum()) * float(np.prod(spacing_m))
+    return float(np.cbrt(6 * size / np.pi) if logit.ndim == 3 else np.sqrt(4 * size / np.pi))
+
+
+def _page(path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates: pd.DataFrame) -> None:
+    require(bool(case.region.any()), f"{case.about.subject}: nothing was searched")
+    voxel = float(np.prod(case.channels.spacing_m))
+    volume = float(case.lung.sum()) * voxel
+    called = int(candidates["called"].fillna(False).astype(bool).sum()) if len(candidates) else 0
+    facts: dict[str, Any] = {"Arm": p.arm, "Models": len(p.models) or None}
+    if case.channels.data.ndim == 4:
+        facts["Lung"] = f"{1e6 * volume:.3f} ml"
+    facts["Candidates"] = len(candidates)
+    if p.threshold is not None:
+        facts["Called"] = called
+        if volume > 0 and case.channels.data.ndim == 4:
+            facts["Called per ml"] = f"{called / (1e6 * volume):.1f}"
+    sections = findings_sections(
+        Findings(case.about.subject, case.channels, maps, case.lung, case.region, case.lesion, candidates, p.threshold),
+        notes=p.notes,
+    )
+    write_report(
+        path,
+        title=f"Findings: {case.about.subject}",
+        summary={k: v for k, v in facts.items() if v is not None},
+        sections=sections,
+        footer=f"darklung {__version__}",
+    )
