@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, require
 from darklung.core.orientation import named_direction
 from darklung.core.units import parse_quantity
-from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, one_line
+from darklung.io.volume_file import DEFLATE_RATIO, READ_ERRORS, Place, VolumeFile, one_line, read_packed
 
 # What may unpack the chunks: none of these runs code or reads other files.
 CODECS = {
@@ -20,6 +20,8 @@ CODECS = {
     "vlen-utf8",
 }  # fmt: skip
 _MOST_FILES = 2_000_000
+_BLOSC_HEADER = 16
+_LARGE_BYTES = 2**28
 
 
 def is_zarr(folder: Path) -> bool:
@@ -55,7 +57,9 @@ def open_zarr(folder: Path, *, channel: str = "") -> VolumeFile:
         require(inside, f"{folder}: wanted a path inside the folder, got {path!r}")
         array = group[path]
         require(isinstance(array, zarr.Array), f"{folder}: {path} is no array")
-        return _volume(folder, array, image, level, _channels(attributes), channel)
+        found = _volume(folder, array, image, level, _channels(attributes), channel)
+        _check_chunks(folder / path, array)
+        return found
     except DarklungError:
         raise
     except (*READ_ERRORS, AttributeError) as error:
@@ -119,6 +123,33 @@ def check_codecs(folder: Path, array: Any) -> None:
     require(kind in "uif", f"{folder}: wanted whole or real numbers, got {array.dtype}")
     unknown = sorted(set(_names(array.metadata.to_dict())) - CODECS)
     require(not unknown, f"{folder}: packed with {', '.join(unknown)}, which is not read")
+
+
+def _check_chunks(folder: Path, array: Any) -> None:
+    """Chunk files hold what their own headers say, and unpack to no more than a chunk has room for.
+
+    blosc reads past the end of a chunk that was cut off, and deflate unpacks without bound. Chunks inside of shards are not
+    looked at.
+    """
+    metadata = array.metadata.to_dict()
+    last = list(_names(metadata))[:1] if "compressor" in metadata else [str(metadata["codecs"][-1].get("name"))]
+    most = int(np.prod(array.chunks, dtype=object)) * np.dtype(array.dtype).itemsize
+    kind = last[0].removeprefix("numcodecs.") if last else ""
+    if kind not in ("blosc", "zlib", "gzip"):
+        return
+    for path in (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".json"):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if kind == "blosc":
+                head = file.read(_BLOSC_HEADER)
+                whole = len(head) == _BLOSC_HEADER and int.from_bytes(head[12:16], "little") == size
+                unpacked = int.from_bytes(head[4:8], "little")
+            else:
+                whole, unpacked = True, 0
+                if size * DEFLATE_RATIO > _LARGE_BYTES:
+                    unpacked = len(read_packed(file, most + 1, str(path), short=True))
+        require(whole, f"{path}: truncated")
+        require(unpacked <= most, f"{path}: unpacks to more than its {most} bytes")
 
 
 def _names(metadata: Mapping[str, Any]) -> Iterator[str]:

@@ -338,14 +338,7 @@ def _whole(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """Labels as whole numbers, refused where they are not."""
     if values.dtype == bool or values.dtype.kind in "ui":
         return values.astype(np.uint8) if values.dtype == bool else values
-    fits = (
-        bool(np.isfinite(values).all()) and bool((values == np.round(values)).all()) and float(np.abs(values).max()) < 2**31
-    )
-    require(fits, f"{name}: wanted labels, whole numbers, got values such as {_odd(values)}")
+    wrong = ~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) >= 2**31)
+    if wrong.any():
+        raise DarklungError(f"{name}: wanted labels, whole numbers, got values such as {values[wrong][0]:g}")
     return values.astype(np.int32)
-
-
-def _odd(values: NDArray[Any]) -> str:
-    flat = values.ravel()
-    wrong = ~np.isfinite(flat) | (flat != np.round(flat)) | (np.abs(flat) >= 2**31)
-    return f"{flat[wrong][0]:g}"
