@@ -181,6 +181,20 @@ def test_a_file_of_many_pages(tmp_path, how):
     np.testing.assert_array_equal(image.data[0], values())
 
 
+def test_a_log_tells_of_a_file_of_many_pages_too(tmp_path):
+    folder = skyscan(tmp_path / "a", values())
+    tifffile.imwrite(tmp_path / "a.tif", values(), photometric="minisblack")
+    options = VolumeOptions(log=str(folder / "scan_rec.log"), grey="log")
+    image = read_volume(tmp_path / "a.tif", options=options)
+    assert image.same_grid(read_volume(folder))
+    np.testing.assert_array_equal(image.data, read_volume(folder, options=VolumeOptions(grey="log")).data)
+    tifffile.imwrite(tmp_path / "a.tif", values()[1:], photometric="minisblack")
+    with pytest.raises(DarklungError, match="tells sections 30 to 41, the files are 30 to 40"):
+        read_volume(tmp_path / "a.tif", options=options)
+    with pytest.raises(DarklungError, match="series: a file holds one volume"):
+        read_volume(tmp_path / "a.tif", options=VolumeOptions(series="x"))
+
+
 def test_imagej_tells_the_spacing(tmp_path):
     metadata = {"axes": "ZYX", "spacing": 5.0, "unit": "um"}
     tifffile.imwrite(tmp_path / "a.tif", values(), imagej=True, resolution=(1 / 2, 1 / 3), metadata=metadata)
@@ -299,6 +313,11 @@ def test_a_real_scan_is_upright(tmp_path):
     assert np.median(bone[:, 1]) < 0.5 * grey.shape[1]
     lung = (grey > 9500) & (grey < 13500)
     assert lung[90:200].sum() > 5 * lung[:50].sum()
+    # A mouse's right lung is the larger one: columns run to its left.
+    spine = round(float(np.median(bone[bone[:, 1] < 60][:, 2])))
+    chest = lung[110:170, 45:120]
+    right, left = chest[:, :, spine - 60 : spine].sum(), chest[:, :, spine : spine + 60].sum()
+    assert 1.2 * left < right
     # With the log's range the air around the animal is near 0: the zero of the scale is right.
     scaled = read_volume(DATA, options=VolumeOptions(grey="log", missing=0)).data[0]
     air, tissue = np.nanpercentile(scaled[:, :20], 5), np.nanpercentile(scaled, 60)

@@ -150,11 +150,13 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
     kind = volume_kind(path)
     require(kind != "", f"{path}: wanted a volume ({FORMATS})" if path.exists() else f"{path}: no such file or folder")
     log = Path(options.log) if options.log else None
+    require(not options.series or kind in ("zarr", "dicom", "slices"), f"{path}: series: a file holds one volume")
+    require(log is None or kind in ("slices", "tiff"), f"{path}: log: belongs to TIFF slices")
     openers = {
         "zarr": lambda: foreign_zarr.open_zarr(path, channel=options.series),
         "dicom": lambda: dicom.open_dicom(path, series=options.series),
         "slices": lambda: tiff_stack.open_slices(path, pattern=options.series, log=log),
-        "tiff": lambda: tiff_stack.open_pages(path),
+        "tiff": lambda: tiff_stack.open_pages(path, log=log),
         "nifti": lambda: nifti.open_nifti(path),
         "nrrd": lambda: nrrd.open_nrrd(path),
         "metaimage": lambda: metaimage.open_metaimage(path),
