@@ -1,5 +1,6 @@
 """Foreign volumes land where nibabel and SimpleITK say that they lie, and come out there again."""
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -258,6 +259,13 @@ def test_two_series_are_told_and_chosen(tmp_path):
         np.testing.assert_array_equal(read_volume(folder, options=VolumeOptions(series=name)).data[0], 2.0 * values() - 998)
     with pytest.raises(DarklungError, match="no series '5'; it holds"):
         read_volume(folder, options=VolumeOptions(series="5"))
+
+
+def test_without_pydicom_one_line_says_what_to_install(tmp_path, monkeypatch):
+    folder = dicom_series(tmp_path / "d", values())
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(DarklungError, match=r"^DICOM: wants pydicom: pip install 'darklung\[volumes\]'$"):
+        read_volume(folder)
 
 
 def test_two_materials_give_attenuation(tmp_path):

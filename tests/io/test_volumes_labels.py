@@ -1,6 +1,7 @@
 """Labels on the grid of an image: the same voxels, however they are stored, or one line that says what differs."""
 
 import warnings
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -13,8 +14,9 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import Image
 from darklung.io.documents import read_document
 from darklung.io.images import export_nifti, save_image
+from darklung.io.labels import VolumeDescription, read_described, read_labels, read_region
 from darklung.io.nifti import write_nifti
-from darklung.io.volumes import VolumeDescription, VolumeOptions, read_described, read_labels, read_region, read_volume
+from darklung.io.volumes import VolumeOptions, read_volume
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # SWIG's own types
@@ -155,6 +157,14 @@ def test_a_description_names_volume_labels_and_region(tmp_path):
     path.write_text(yaml.safe_dump({**content, "axis": 1, "spacing": "7 kg"}))
     with pytest.raises(DarklungError, match=r"(?s)spacing: wanted a length.*axis: unknown key|axis.*spacing"):
         read_document(path, VolumeDescription)
+
+
+def test_the_example_of_the_documentation_is_a_description(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/volumes.md").read_text()
+    (tmp_path / "scan.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    described = read_document(tmp_path / "scan.yaml", VolumeDescription)
+    assert described.spacing == pytest.approx(105e-6)
+    assert described.grey.energy == 30
 
 
 def test_the_grid_of_options_is_that_of_the_file(tmp_path):

@@ -221,6 +221,24 @@ def ome_zarr(folder, array, *, version=5, axes="czyx", unit="micrometer", transf
     return folder
 
 
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "blosc", "none"])
+@pytest.mark.parametrize("version", [4, 5])
+def test_ways_of_packing(tmp_path, version, codec):
+    from numcodecs import GZip, Zstd
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+
+    new = {"zstd": ZstdCodec(), "gzip": GzipCodec(), "blosc": BloscCodec(), "none": None}
+    old = {"zstd": Zstd(), "gzip": GZip(), "blosc": "auto", "none": None}
+    packing = {"compressors": (new if version == 5 else old)[codec]}
+    folder = ome_zarr(tmp_path / "a.zarr", values()[None], version=version, **packing)
+    np.testing.assert_array_equal(read_volume(folder).data[0], values())
+    chunk = next(p for p in sorted((folder / "s0").rglob("*")) if p.is_file() and p.suffix != ".json" and p.name[0] != ".")
+    chunk.write_bytes(chunk.read_bytes()[:10])
+    with pytest.raises(DarklungError) as caught:
+        read_volume(folder)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("version", [4, 5])
 def test_ome_zarr_of_others(tmp_path, version):
     folder = ome_zarr(tmp_path / "a.zarr", values()[None], version=version)
