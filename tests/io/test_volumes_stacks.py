@@ -85,6 +85,7 @@ def test_what_is_declared_of_a_stack(tmp_path):
         ({"axes": ("head", "back", "left"), "frame": "scanner"}, "scanner does not go with axes towards head"),
         ({"spacing": "-1 um"}, "spacing: wanted > 0"),
         ({"unit": "1/cm", "grey": "log"}, "unit: is given by grey"),
+        ({"channel": "dark_field_noise_0"}, "noise of which direction"),
     ):
         with pytest.raises(ValueError, match=told):
             VolumeOptions(**wrong)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.grey import ARBITRARY, HOUNSFIELD
 from darklung.core.orientation import ANATOMICAL, named_direction
@@ -84,6 +85,7 @@ class VolumeOptions(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Any:
+        Channel.parse(self.channel)
         if self.axes is not None:
             _, anatomical = named_direction("axes", self.axes)
             if self.frame is not None and anatomical != (self.frame == ANATOMICAL):

@@ -137,7 +137,7 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
 def _of_file(path: Path, reading: dict[str, Any], image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
     """Lesions that somebody drew: each connected part is one."""
     from darklung.features.labels import parts_as_insertions
-    from darklung.io.volumes import read_labels
+    from darklung.io.labels import read_labels
 
     drawn = read_labels(path, like=image)[box]
     labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)

@@ -32,7 +32,10 @@ def task(name: str, path: Path, reading: dict[str, Any]) -> Task:
 
 def read(context: Context) -> None:
     """``volume.ome.zarr`` of a foreign volume."""
+    from darklung.core.resample import reorient
     from darklung.io.volumes import VolumeOptions, read_volume
 
     p = Parameters.model_validate(context.parameters)
-    save_image(context.out / VOLUME, read_volume(Path(p.file), options=VolumeOptions.model_validate(p.reading)))
+    image = read_volume(Path(p.file), options=VolumeOptions.model_validate(p.reading))
+    # All that follows takes z, y and x along the array; each voxel stays where it is.
+    save_image(context.out / VOLUME, reorient(image))
