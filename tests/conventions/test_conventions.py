@@ -202,3 +202,40 @@ def test_c14_a_cone_beam_magnifies_what_is_nearer_to_the_source():
     rows, cols = np.indices(image.shape)
     assert (image * cols).sum() / image.sum() == pytest.approx(18 + 6 * 20 / 24, abs=0.05)
     assert (image * rows).sum() / image.sum() == pytest.approx(14 + 4 * 20 / 24, abs=0.05)
+
+
+def test_c15_where_a_voxel_lies():
+    direction = ((0.0, 0.6, -0.8), (1.0, 0.0, 0.0), (0.0, 0.8, 0.6))
+    image = Image(np.zeros((1, 3, 4, 5)), ("a",), ("1",), (1.0, 2.0, 3.0), (10.0, 20.0, 30.0), "scanner", direction)
+    assert image.position_m([1, 0, 0]) == pytest.approx((10, 21, 30))  # column 0: index 0 grows along y
+    assert image.position_m([0, 1, 0]) == pytest.approx((10 + 1.2, 20, 30 + 1.6))
+    assert image.position_m([0, 0, 1]) == pytest.approx((10 - 2.4, 20, 30 + 1.8))
+    assert Image(np.zeros((1, 3, 4)), ("a",), ("1",), (1.0, 2.0)).direction == ((1, 0), (0, 1))
+
+
+def test_c16_the_frame_of_anatomy():
+    from darklung.core.orientation import ANATOMICAL, named_direction, towards
+
+    assert ANATOMICAL == "LPS"
+    assert named_direction("axes", ("head", "back", "left")) == (((1, 0, 0), (0, 1, 0), (0, 0, 1)), True)
+    image = Image(np.zeros((1, 3, 4, 5)), ("a",), ("1",), (1.0, 1.0, 1.0))
+    assert towards(image.direction, "LPS") == ("head", "back", "left")
+    assert towards(image.direction, image.frame) == ("z", "y", "x")
+
+
+def test_c17_frames_of_files(tmp_path):
+    import nibabel
+
+    from darklung.io.nifti import write_nifti
+    from darklung.io.volumes import VolumeOptions, read_volume
+
+    image = Image(np.zeros((1, 3, 4, 5), np.float32), ("a",), ("1",), (1.0,) * 3, (1.0, 2.0, 3.0), "LPS")
+    write_nifti(tmp_path / "a.nii", image, "a")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "a.nii").affine @ [0, 0, 0, 1], [-3e3, -2e3, 1e3, 1])
+    write_nifti(tmp_path / "b.nii", dataclasses.replace(image, frame="scanner"), "a")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "b.nii").affine @ [0, 0, 0, 1], [3e3, 2e3, 1e3, 1])
+    header = b"ObjectType = Image\nNDims = 3\nDimSize = 1 1 1\nElementType = MET_UCHAR\nOffset = 3 2 1\n"
+    (tmp_path / "c.mha").write_bytes(header + b"ElementDataFile = LOCAL\n\0")
+    assert read_volume(tmp_path / "c.mha").origin_m == pytest.approx((1e-3, 2e-3, 3e-3))
+    turned = read_volume(tmp_path / "c.mha", options=VolumeOptions(frame="scanner"))
+    assert turned.origin_m == pytest.approx((1e-3, -2e-3, -3e-3))

@@ -233,8 +233,8 @@ def simulate(
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF or EDF.")]) -> None:
-    """Tell what is in a file, so that a description of a raw scan can be written."""
+def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or a volume.")]) -> None:
+    """Tell what is in a file or a folder of slices, so that a description can be written."""
     from darklung.io.show import describe_file
 
     typer.echo(describe_file(file))

@@ -188,7 +188,7 @@ def _ordered(folder: Path, slices: Slices) -> tuple[Slices, NDArray[np.float64]]
     places = np.array([_position(header) @ normal for _, header in slices])
     order = np.argsort(places, kind="stable")
     ordered, gaps = [slices[n] for n in order], np.diff(places[order])
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     close = int(np.argmin(gaps))
     twice = f"{ordered[close][0].name} and {ordered[close + 1][0].name}"
     require(gaps[close] > 1e-3 * max(usual, 1e-6), f"{folder}: two slices at one place: {twice}")

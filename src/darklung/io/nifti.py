@@ -165,6 +165,7 @@ def _place(name: str, header: Any) -> tuple[Place, tuple[str, ...]]:
         other = np.asarray(header.get_qform(), dtype=np.float64) if sform and qform else affine
     except (ValueError, np.linalg.LinAlgError) as error:
         raise DarklungError(f"{name}: no valid orientation ({one_line(error)})") from error
+    require(bool(np.isfinite(affine).all()), f"{name}: the orientation is not finite")
     if not np.allclose(affine, other, rtol=1e-3, atol=1e-3 * float(np.abs(affine[:3, :3]).max())):
         notes.append("sform and qform differ: the sform is taken")
     affine[:3] *= _METRES[unit]

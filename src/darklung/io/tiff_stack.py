@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -63,28 +64,31 @@ def open_slices(folder: Path, *, pattern: str = "", log: Path | None = None) -> 
         shape=shape,
         dtype=first[1],
         read=lambda: _read_slices(ordered, shape, first[1]),
-        place=Place((told.pixel_m * told.step, told.pixel_m, told.pixel_m)) if told else None,
+        place=_log_place(told) if told else None,
         notes=_notes(told, first[1]) if told else (),
     )
 
 
-def open_pages(path: Path) -> VolumeFile:
-    """Check a TIFF file of many pages, one a slice. The spacing is read where ImageJ wrote it.
+def open_pages(path: Path, *, log: Path | None = None) -> VolumeFile:
+    """Check a TIFF file of many pages, one a slice. The spacing is the log's, or read where ImageJ wrote it.
 
     Raises
     ------
     DarklungError
-        One page only, pages of different size or type, colours, or a compression that is not read.
+        One page only, pages of different size or type, colours, a compression that is not read, or a log of other slices.
     """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path, is_ome=False) as file:
-            return _pages(path, file)
-    except DarklungError:
-        raise
-    except _errors() as error:
-        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+    with _opened(path) as file:
+        try:
+            found = _pages(path, file)
+        except DarklungError:
+            raise
+        except _errors() as error:
+            raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+    if log is None:
+        return found
+    told = read_log(log)
+    _check_log(told, [told.first, told.first + found.shape[0] - 1], found.shape)
+    return replace(found, place=_log_place(told), notes=_notes(told, found.dtype))
 
 
 def grey_scale(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -262,6 +266,10 @@ def _check_log(log: SkyscanLog, numbers: list[int], shape: tuple[int, ...]) -> N
     found = (numbers[0], numbers[-1])
     same = found == (log.first, log.last)
     require(same, f"{log.path}: tells sections {log.first} to {log.last}, the files are {found[0]} to {found[1]}")
+
+
+def _log_place(log: SkyscanLog) -> Place:
+    return Place((log.pixel_m * log.step, log.pixel_m, log.pixel_m))
 
 
 def _notes(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[str, ...]:

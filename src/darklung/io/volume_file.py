@@ -204,19 +204,29 @@ def read_plain(file: BinaryIO, wanted: int, name: str) -> bytearray:
 def read_packed(file: BinaryIO, wanted: int, name: str, *, short: bool = False) -> bytearray:
     """The first `wanted` bytes of a gzip or zlib stream (one member or several), unpacked no farther than that.
 
-    With `short` fewer are fine.
+    Where the stream ends with them its checksum is verified. With `short` fewer bytes are fine.
     """
-    data, unpacker = bytearray(), zlib.decompressobj(wbits=47)
-    packed = file.read(_PIECE)
+    data, unpacker, packed = bytearray(), zlib.decompressobj(wbits=47), file.read(_PIECE)
     while packed and len(data) < wanted:
         data += unpacker.decompress(packed, min(wanted - len(data), _PIECE))
         packed = unpacker.unconsumed_tail
-        if unpacker.eof:
+        if unpacker.eof and len(data) < wanted:
             packed = unpacker.unused_data.lstrip(b"\0")
             unpacker = zlib.decompressobj(wbits=47)
         packed = packed or file.read(_PIECE)
-    require(short or len(data) == wanted, f"{name}: truncated: {len(data)} of {wanted} bytes of voxels")
+    if not short:
+        whole = len(data) == wanted and _ends_or_goes_on(file, unpacker, packed)
+        require(whole, f"{name}: truncated: {len(data)} of {wanted} bytes of voxels, or no end of the packed stream")
     return data
+
+
+def _ends_or_goes_on(file: BinaryIO, unpacker: Any, packed: bytes) -> bool:
+    """Whether a stream has its end, checksum included, or more data; one byte of them is unpacked."""
+    more = b""
+    while packed and not (unpacker.eof or more):
+        more = unpacker.decompress(packed, 1)
+        packed = unpacker.unconsumed_tail or file.read(_PIECE)
+    return bool(unpacker.eof or more)
 
 
 def as_volume(data: bytearray, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:

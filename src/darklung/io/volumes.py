@@ -1,4 +1,4 @@
-"""Volumes of other programs and scanners, and labels on their grids; which formats: `FORMATS`."""
+"""Volumes of other programs and scanners, in the formats that `FORMATS` tells; labels on them: `darklung.io.labels`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.grey import ARBITRARY, HOUNSFIELD
 from darklung.core.orientation import ANATOMICAL, named_direction
-from darklung.core.resample import reorient_like, resample
 from darklung.core.types import Image
 from darklung.io import dicom, foreign_zarr, metaimage, nifti, nrrd, tiff_stack
-from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Energy, Length
 from darklung.io.images import is_own_image, load_image
 from darklung.io.skyscan import find_log, read_log
@@ -86,6 +85,7 @@ class VolumeOptions(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Any:
+        Channel.parse(self.channel)
         if self.axes is not None:
             _, anatomical = named_direction("axes", self.axes)
             if self.frame is not None and anatomical != (self.frame == ANATOMICAL):
@@ -96,15 +96,6 @@ class VolumeOptions(Document):
         if self.grey is not None and self.unit is not None:
             raise ValueError("unit: is given by grey; leave one out")
         return self
-
-
-class VolumeDescription(VolumeOptions):
-    """A volume with its options, and labels and a region on its grid; paths are relative to the description."""
-
-    volume: str
-    labels: str | None = None
-    region: str | None = None
-    resample_labels: bool = False
 
 
 NOTHING_DECLARED = VolumeOptions()
@@ -127,14 +118,13 @@ def read_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Ima
         In one line: not a volume that is read here, broken or incomplete files, no spacing, a grey scale that does not fit.
     """
     if is_own_image(path):
+        foreign_zarr.check_links(path)
         require(options == NOTHING_DECLARED, f"{path}: an image of darklung says everything itself; options do not apply")
         return load_image(path)
-    found = _placed(open_volume(path, options=options), options)
+    found = placed(open_volume(path, options=options), options)
     slope, intercept, unit = _scale(found, options)
+    place = known_place(found)
     data = _scaled(found.name, found.stored(), slope, intercept, options.missing)
-    place = found.place
-    if place is None:
-        raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
     channel = found.channel if found.channel and options.channel == NOTHING_DECLARED.channel else options.channel
     return Image(data[None], (channel,), (unit,), place.spacing_m, place.origin_m, place.frame, place.direction)
 
@@ -150,11 +140,13 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
     kind = volume_kind(path)
     require(kind != "", f"{path}: wanted a volume ({FORMATS})" if path.exists() else f"{path}: no such file or folder")
     log = Path(options.log) if options.log else None
+    require(not options.series or kind in ("zarr", "dicom", "slices"), f"{path}: series: a file holds one volume")
+    require(log is None or kind in ("slices", "tiff"), f"{path}: log: belongs to TIFF slices")
     openers = {
         "zarr": lambda: foreign_zarr.open_zarr(path, channel=options.series),
         "dicom": lambda: dicom.open_dicom(path, series=options.series),
         "slices": lambda: tiff_stack.open_slices(path, pattern=options.series, log=log),
-        "tiff": lambda: tiff_stack.open_pages(path),
+        "tiff": lambda: tiff_stack.open_pages(path, log=log),
         "nifti": lambda: nifti.open_nifti(path),
         "nrrd": lambda: nrrd.open_nrrd(path),
         "metaimage": lambda: metaimage.open_metaimage(path),
@@ -214,94 +206,23 @@ def _folder_kind(path: Path) -> str:
     return "dicom" if dicoms else "slices" if slices else ""
 
 
-def read_labels(
-    path: Path, *, like: Image, options: VolumeOptions = NOTHING_DECLARED, resample_labels: bool = False
-) -> NDArray[Any]:
-    """Whole numbers of a label volume on the grid of an image.
-
-    Labels whose axes are stored in another order or sense are turned; their voxels must be those of the image. Slices
-    without a spacing of their own have the image's grid where their shape is the same.
-
-    Parameters
-    ----------
-    path : Path
-    like : Image
-    options : VolumeOptions
-    resample_labels : bool
-        Take the nearest label where the grids differ, 0 outside; otherwise other grids are refused.
-
-    Returns
-    -------
-    (*spatial) integer array
-
-    Raises
-    ------
-    DarklungError
-        As `read_volume`; values that are no whole numbers; another grid, in a line that says what differs.
-    """
-    if is_own_image(path):
-        labels = load_image(path)
-        require(len(labels.names) == 1, f"{path}: wanted one channel of labels, got {', '.join(labels.names)}")
-    else:
-        found = open_volume(path, options=options)
-        if found.place is None and options.spacing is None and options.axes is None:
-            require(found.shape == like.shape, f"{path}: labels of shape {found.shape}, the volume has {like.shape}")
-            found = replace(found, place=Place(like.spacing_m, like.origin_m, like.direction, like.frame))
-        framed = options.model_copy(update={"frame": _known_frame(like.frame)}) if options.frame is None else options
-        found = _placed(found, framed if options.axes is None else options)
-        place = found.place
-        if place is None:
-            raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
-        stored = (
-            found.stored() if (found.slope, found.intercept) == (1, 0) else found.slope * found.stored() + found.intercept
-        )
-        labels = Image(stored[None], ("label",), ("1",), place.spacing_m, place.origin_m, place.frame, place.direction)
-        labels = replace(labels, frame=like.frame) if labels.frame != ANATOMICAL != like.frame else labels
-    whole = labels.with_data(_whole(str(path), labels.data), ("label",), ("1",))
-    turned = reorient_like(whole, like)
-    differs = like.grid_difference(turned, tolerance=0.05)
-    if not differs:
-        return turned.data[0]
-    require(resample_labels, f"{path}: labels and volume differ in {differs}; resample them if that is meant")
-    return resample(whole, like=like, method="nearest").data[0]
+def known_place(found: VolumeFile) -> Place:
+    """Where the voxels lie, or one line that asks for the spacing."""
+    if found.place is None:
+        raise DarklungError(f"{found.name}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
+    return found.place
 
 
-def read_region(
-    path: Path, *, like: Image, options: VolumeOptions = NOTHING_DECLARED, resample_labels: bool = False
-) -> NDArray[np.bool_]:
-    """Where a label volume is not 0, on the grid of an image; see `read_labels`."""
-    return np.asarray(read_labels(path, like=like, options=options, resample_labels=resample_labels) != 0)
-
-
-def read_described(
-    description: VolumeDescription, path: Path
-) -> tuple[Image, NDArray[Any] | None, NDArray[np.bool_] | None]:
-    """Image, labels and region of the description that lies in the file `path`."""
-    options = VolumeOptions(**{name: getattr(description, name) for name in VolumeOptions.model_fields})
-    if options.log:
-        options = options.model_copy(update={"log": str(resolve_path(options.log, path))})
-    image = read_volume(resolve_path(description.volume, path), options=options)
-    how: dict[str, Any] = {"like": image, "resample_labels": description.resample_labels}
-    labels = read_labels(resolve_path(description.labels, path), **how) if description.labels else None
-    region = read_region(resolve_path(description.region, path), **how) if description.region else None
-    return image, labels, region
-
-
-def _known_frame(frame: str) -> str:
-    return ANATOMICAL if frame == ANATOMICAL else "scanner"
-
-
-def _placed(found: VolumeFile, options: VolumeOptions) -> VolumeFile:
-    """What is declared of the grid wins over what the file says."""
+def placed(found: VolumeFile, options: VolumeOptions) -> VolumeFile:
+    """The same file where what is declared of its grid wins over what it says."""
     place = found.place
     if options.spacing is not None:
         spacing = options.spacing if isinstance(options.spacing, tuple) else (options.spacing,) * 3
         place = replace(place, spacing_m=spacing, origin_m=()) if place else Place(spacing)
     if options.axes is not None:
-        require(place is not None, f"{found.name}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
         direction, anatomical = named_direction("axes", options.axes)
         frame = ANATOMICAL if anatomical else "scanner"
-        place = replace(place, origin_m=(), direction=direction, frame=frame) if place else None
+        place = replace(place or known_place(found), origin_m=(), direction=direction, frame=frame)
     elif options.frame is not None and place is not None:
         known = place.frame == ANATOMICAL or options.frame != ANATOMICAL
         require(known, f"{found.name}: frame: says nothing of anatomy; declare its axes (axes: [head, back, left])")
@@ -341,20 +262,3 @@ def _scaled(name: str, stored: NDArray[Any], slope: float, intercept: float, mis
         infinite = int(np.isinf(into).sum())
         require(infinite == 0, f"{name}: {infinite} values of a slice are infinite")
     return values
-
-
-def _whole(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Labels as whole numbers, refused where they are not."""
-    if values.dtype == bool or values.dtype.kind in "ui":
-        return values.astype(np.uint8) if values.dtype == bool else values
-    fits = (
-        bool(np.isfinite(values).all()) and bool((values == np.round(values)).all()) and float(np.abs(values).max()) < 2**31
-    )
-    require(fits, f"{name}: wanted labels, whole numbers, got values such as {_odd(values)}")
-    return values.astype(np.int32)
-
-
-def _odd(values: NDArray[Any]) -> str:
-    flat = values.ravel()
-    wrong = ~np.isfinite(flat) | (flat != np.round(flat)) | (np.abs(flat) >= 2**31)
-    return f"{flat[wrong][0]:g}"

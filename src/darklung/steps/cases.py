@@ -134,7 +134,7 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
 
 def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bool_]:
     """Where lung is, of a file of darklung or of any label volume."""
-    from darklung.io.volumes import read_region as read_foreign
+    from darklung.io.labels import read_region as read_foreign
     from darklung.steps.insertion.given import read_region
 
     if path.suffix == ".npy" or is_own_image(path):
@@ -144,7 +144,7 @@ def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bo
 
 def _of_file(path: Path, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
     """Lesions that somebody drew: each connected part is one."""
-    from darklung.io.volumes import read_labels
+    from darklung.io.labels import read_labels
 
     drawn = read_labels(path, like=image, resample_labels=p.resampled)[box]
     labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
