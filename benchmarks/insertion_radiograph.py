@@ -40,7 +40,8 @@ def slab(pixels: int, put: RadiographInsertion | None = None, *, seed: int = 0) 
     shape = (pixels * FINE, round(SLAB_M / voxel), pixels * FINE)
     z, y, x = (centred_axis(n, voxel) for n in shape)
     texture = np.exp(np.float32(0.1) * fractal_noise(Grid(voxel, z, y, x), seed, "slab", (1e-3, 0.5e-3), 0.8))
-    fraction = np.clip(HEALTHY.tissue_fraction * texture, 0.05, 0.9)
+    # somewhat less than healthy lung, so that what is three times denser than its densest part can exist
+    fraction = np.clip(0.9 * HEALTHY.tissue_fraction * texture, 0.05, 0.9)
     surface = np.float32(HEALTHY.interface_density_per_m) * texture**0.4
     if put is not None:
         body = put.body.voxels(SLAB_PIXEL_M)
@@ -63,7 +64,7 @@ def slab(pixels: int, put: RadiographInsertion | None = None, *, seed: int = 0) 
     axis = np.zeros((3, *shape), np.float32)
     axis[0] = 1
     return Phantom(
-        voxel, ("soft_tissue",), (1.05 * fraction[None]).astype(np.float32), fraction.astype(np.float32),
+        voxel, ("soft_tissue",), (HEALTHY.tissue_density * fraction[None]).astype(np.float32), fraction.astype(np.float32),
         surface.astype(np.float32), ones, axis, ones.astype(np.uint8), np.zeros(shape, np.uint16),
     )  # fmt: skip
 
@@ -107,7 +108,8 @@ def radiograph_pulls(seed: int, tissue: str, pixels: int = 52) -> dict[str, Pull
 
 def print_radiograph(lesions: int) -> None:
     """Pulls of the radiograph's route, all classes."""
-    parts = [radiograph_pulls(300 + k, tuple(LESIONS)[k % len(tuple(LESIONS))]) for k in range(lesions)]
+    classes = tuple(LESIONS)
+    parts = [radiograph_pulls(300 + k, classes[k % len(classes)]) for k in range(lesions)]
     print(f"\n{lesions} lesions in radiographs of {SLAB_M * 1e3:g} mm of lung, {SLAB_PIXEL_M * 1e6:g} um pixels")
     for name in parts[0]:
         print(together([p[name] for p in parts]).line(name))

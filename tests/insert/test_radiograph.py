@@ -7,14 +7,18 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
+from darklung.insert.bank import BankLesion, Host, LungThere, lesion_changes
 from darklung.insert.chords import lesion_chords
 from darklung.insert.lobes import RadiographLobe, lobe_quality, lung_thickness, split_usable
 from darklung.insert.radiograph import (
     InsertionSettings,
+    drawn_ratios,
     make_case,
     make_cases,
     padded,
 )
+from darklung.physics.lung import CLASSES, HEALTHY
+from darklung.physics.materials import delta
 
 PIXEL = 7.5e-5
 ATTENUATION, DARK = 0.04, 0.7
@@ -88,6 +92,38 @@ def test_a_lesion_replaces_lung_along_the_ray_in_both_channels():
     np.testing.assert_array_equal(case.target, case.path_m > 1e-4)
     assert put.attenuation_ratio > 2.8
     assert put.dark_field_ratio < 0.06
+
+
+@pytest.mark.parametrize("blur_m", [4.25e-5, 1.2e-4])
+def test_blur_is_a_standard_deviation(blur_m):
+    """A Gaussian adds its variance to that of what it blurs, along rows and columns."""
+    variances = []
+    for blur in (0.0, blur_m):
+        case = make_case(lobe((90, 80)), settings=replace(ONE, blur_m=blur), seed=1, version=0)
+        change = case.changes[0] / case.changes[0].sum()
+        places = np.meshgrid(*(PIXEL * np.arange(n) for n in change.shape), indexing="ij")
+        variances.append([(change * (p - (change * p).sum()) ** 2).sum() for p in places])
+    np.testing.assert_allclose(np.subtract(variances[1], variances[0]), blur_m**2, rtol=0.05)
+
+
+@pytest.mark.parametrize("tissue", ["solid", "filled", "papillary", "lepidic", "atelectasis", "emphysema"])
+def test_radiograph_and_volume_give_one_medium_one_contrast(tissue):
+    kind, rng = CLASSES[tissue].kind, np.random.default_rng(3)
+    ratios = np.array([drawn_ratios(kind, tissue, correlation_length_m=3e-6, rng=rng) for _ in range(200)])
+    one = np.ones((1, 1, 1), np.float32)
+    contrast = float(delta("soft_tissue", HEALTHY.tissue_density, 70.0))
+    host = Host(20.0, HEALTHY.interface_density_per_m, contrast, 70.0, 3e-6)
+    lung = LungThere(20.0 * HEALTHY.tissue_fraction, (90.0,))
+    ends = []
+    for share in (0.0, 1.0):
+        made = CLASSES[tissue].medium(HEALTHY, fraction_share=share, surface_share=share)
+        surface = made.interface_density_per_m / HEALTHY.interface_density_per_m
+        body = BankLesion(tissue, 1e-3, 1e-4, one, one * np.float32(made.tissue_fraction), one * np.float32(surface))
+        mu, epsilon = lesion_changes(body, lung, host)
+        ends.append((1 + mu.item() / lung.attenuation_per_m, 1 + epsilon.item() / 90.0))
+        np.testing.assert_allclose(ends[-1], made.ratios_to(HEALTHY, correlation_length_m=3e-6), rtol=1e-5)
+    np.testing.assert_allclose([ratios[:, 0].min(), ratios[:, 0].max()], [ends[0][0], ends[1][0]], rtol=0.02)
+    assert np.ptp(ratios[:, 1]) > 0
 
 
 def test_blur_keeps_the_total_change():

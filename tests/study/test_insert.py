@@ -268,8 +268,13 @@ def problem(call):
     ("options", "message"),
     [
         ({"classes": ["tumour"]}, "class: 'tumour' is not known"),
-        ({"classes": ["emphysema"]}, "'emphysema' is no lesion"),
-        ({"mimic_classes": ["solid"], "mimics": 1}, "'solid' is no mimic"),
+        ({"classes": ["partly_filled"]}, "'partly_filled' is not known, it is now called 'filled'; known: filled, lepidic"),
+        (
+            {"mimic_classes": ["vessel_cluster"], "mimics": 1},
+            "'vessel_cluster' is vessels and no medium; known: atelectasis",
+        ),
+        ({"classes": ["emphysema"]}, "classes: class: 'emphysema' is a mimic, not a lesion; known: filled"),
+        ({"mimic_classes": ["solid"], "mimics": 1}, "'solid' is a lesion, not a mimic"),
         ({"lesions": 0}, "nothing to put in"),
         ({"diameter": ["2 mm", "1 mm"]}, "diameter: wanted 0 < smallest <= largest"),
         ({"diameter": ["9 mm", "9 mm"]}, "no room in the region for 9 to 9 mm"),

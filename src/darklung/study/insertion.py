@@ -35,7 +35,9 @@ class InsertOptions(Document):
     across_edge: bool = Field(False, description="put them across the lung region's edge, cut by it")
     thickness: Length = Field(3e-3, gt=0, description="thickness of an excised lobe where it attenuates most")
     blur: Length | None = Field(
-        None, description="standard deviation of the scan's blur, given to what is put in; volumes have 0.5 voxel by default"
+        None,
+        ge=0,
+        description="standard deviation of the scan's blur, given to what is put in; volumes have 0.5 voxel by default",
     )
     pixel: Length = Field(7.5e-5, gt=0, description="detector pixel of .npz lobes, which do not say it")
 
