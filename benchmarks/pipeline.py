@@ -14,8 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 from darklung.pipeline import Task, run_tasks
 
+QUICK = Path(__file__).parents[1] / "examples/quick.yaml"
 STEPS = "def step(context):\n    (context.out / 'value').write_text('1')\n"
 CHAIN = 8
 
@@ -32,20 +35,37 @@ def chains(count: int) -> list[Task]:
     return [*tasks, Task("end", "all", "trivial_step:step", {}, {"ends": ends})]
 
 
-def seconds(count: int, workers: int, again: bool = False) -> tuple[float, float]:
-    """(time of the run, time of a second run that finds everything done)."""
+def seconds(count: int, workers: int) -> tuple[float, float, float]:
+    """(time of the run, this process's own share of the processor, time of a second run that finds everything done)."""
     with tempfile.TemporaryDirectory() as folder:
-        tasks, times = chains(count), []
+        tasks, times, used = chains(count), [], []
         for _ in range(2):
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             with contextlib.redirect_stderr(io.StringIO()):
                 run_tasks(tasks, folder=Path(folder), targets=["end/all"], workers=workers, about={})
             times.append(time.perf_counter() - start)
-    return times[0], times[1]
+            used.append(time.process_time() - busy)
+    return times[0], used[0], times[1]
+
+
+def planning(animals: int, held_out: int) -> tuple[int, float, float]:
+    """(tasks, seconds, seconds of processor) to read, plan and key the demo with so many animals."""
+    from darklung.commands.run import list_tasks
+
+    study = yaml.safe_load(QUICK.read_text())
+    study["sources"]["mice"]["cohort"] |= {"animals": animals, "test_animals": held_out}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "large.yaml")
+        path.write_text(yaml.safe_dump(study, sort_keys=False))
+        start, used = time.perf_counter(), time.process_time()
+        told = list_tasks(path, out=Path(folder, "run"))
+        return told.count("\n"), time.perf_counter() - start, time.process_time() - used
 
 
 def main() -> None:
     """Print a table."""
+    tasks, took, used = planning(1000, 250)
+    print(f"1,000 + 250 animals, {tasks} tasks: planned in {took:.1f} s ({used:.1f} s of processor)")
     parser = argparse.ArgumentParser()
     parser.add_argument("--tasks", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=2)
@@ -57,9 +77,9 @@ def main() -> None:
         for workers in (1, given.workers):
             few, many = seconds(small, workers), seconds(given.tasks, workers)
             growth = math.log(many[0] / few[0]) / math.log(given.tasks / small)
-            for count, (first, second) in ((small, few), (given.tasks, many)):
-                told = f"{1e3 * first / count:.2f} ms a task, {1e3 * second / count:.2f} ms when done already"
-                print(f"{workers} worker(s), {count} tasks: {told}")
+            for count, (first, busy, second) in ((small, few), (given.tasks, many)):
+                told = f"{1e3 * first / count:.2f} ms a task ({1e3 * busy / count:.2f} ms of this process's processor)"
+                print(f"{workers} worker(s), {count} tasks: {told}, {1e3 * second / count:.2f} ms when done already")
             print(f"{workers} worker(s): time grows as the number of tasks to the power {growth:.2f}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,14 +127,14 @@ class Scan:
         True where the detector cannot be trusted.
     """
 
-    frames: NDArray
-    flats: NDArray
+    frames: NDArray[Any]
+    flats: NDArray[Any]
     step_phase_rad: NDArray[np.float64]
     directions_rad: NDArray[np.float64]
     geometry: Geometry
     view_time_s: NDArray[np.float64]
     flat_time_s: NDArray[np.float64]
-    dark_frame: NDArray | None = None
+    dark_frame: NDArray[Any] | None = None
     bad_pixels: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
@@ -232,7 +233,7 @@ class Image:
         Orthonormal; column k is the unit vector along which index k grows. By default array axes run along the frame's.
     """
 
-    data: NDArray
+    data: NDArray[Any]
     names: tuple[str, ...]
     units: tuple[str, ...]
     spacing_m: tuple[float, ...]
@@ -262,17 +263,20 @@ class Image:
         """Spatial shape."""
         return self.data.shape[1:]
 
-    def channel(self, name: str) -> NDArray:
+    def channel(self, name: str) -> NDArray[Any]:
         """The array of one channel, (*spatial)."""
         check_one_of("channel", name, self.names)
-        return self.data[self.names.index(name)]
+        found: NDArray[Any] = self.data[self.names.index(name)]
+        return found
 
     def unit(self, name: str) -> str:
         """The unit of one channel."""
         check_one_of("channel", name, self.names)
         return self.units[self.names.index(name)]
 
-    def with_data(self, data: NDArray, names: tuple[str, ...] | None = None, units: tuple[str, ...] | None = None) -> Image:
+    def with_data(
+        self, data: NDArray[Any], names: tuple[str, ...] | None = None, units: tuple[str, ...] | None = None
+    ) -> Image:
         """Other channels on the same grid; names and units stay where they are not given."""
         require(data.shape[1:] == self.shape, f"data: wanted (channel, {self.shape}), got {data.shape}")
         return replace(

@@ -36,13 +36,10 @@ class Owner:
         ``"run"``, ``"cohort"``: commands that share a folder, each with a plan of its own.
     file : Path, optional
         The study file. A folder belongs to one file; None (all from the command line) claims nothing.
-    also : tuple of str
-        Tasks of the study that this call leaves out, such as those of other arms; their outputs stay.
     """
 
     command: str
     file: Path | None = None
-    also: tuple[str, ...] = ()
 
 
 def check_folder(folder: Path, owner: Owner | None = None) -> None:
@@ -97,7 +94,6 @@ def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:
 
     Plans of other commands of the same study count for stages that the present one does not have.
     """
-    names = {*names, *owner.also}
     stages = {n.split("/")[0] for n in names}
     others = [plan for command, plan in _plans(folder).items() if command != owner.command]
     wanted = {*names, *(n for plan in others for n in plan if n.split("/")[0] not in stages)}
@@ -142,7 +138,7 @@ def write_run_record(
     """Sum up the run in ``run.json``: the key and cost of every task that is up to date, and the totals."""
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
-    plans = {**_plans(folder), **({owner.command: sorted({*names, *owner.also})} if owner else {})}
+    plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
     write_json(
         folder / RUN_RECORD,
         {

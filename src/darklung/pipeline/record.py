@@ -28,8 +28,13 @@ SAMPLE_S = 0.1
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=False) + "\n")
+    partial.write_text(json_text(value))
     os.replace(partial, path)
+
+
+def json_text(value: Any) -> str:
+    """As it is written to a file."""
+    return json.dumps(value, indent=1, sort_keys=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

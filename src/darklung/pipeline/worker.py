@@ -15,7 +15,7 @@ from typing import Any
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
 from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, share_lock
-from darklung.pipeline.record import measured, task_record, write_json
+from darklung.pipeline.record import json_text, measured, task_record
 from darklung.pipeline.task import Context, Task
 
 Tell = Callable[[float, str], None]
@@ -110,7 +110,7 @@ def perform(job: Job, progress: Tell) -> None:
     task, flat_name = job.task, job.task.name.replace("/", "__")
     partial = job.folder / PARTIAL / f"{flat_name}.{os.getpid()}"
     scratch = job.folder / SCRATCH / f"{flat_name}.{job.key[:12]}"
-    shutil.rmtree(partial, ignore_errors=True)
+    # Left by nobody: the run cleared the folder when it claimed it, and this process runs a task once.
     partial.mkdir(parents=True)
     scratch.mkdir(parents=True, exist_ok=True)
     function = resolve(f"task {task.name}", task.function, {})
@@ -119,16 +119,27 @@ def perform(job: Job, progress: Tell) -> None:
         function(Context(partial, scratch, job.paths, task.parameters, task.files, progress))
     inputs = {k: list(v) for k, v in task.inputs.items()}
     record = task_record(key=job.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
-    write_json(partial / RECORD, record)
+    (partial / RECORD).write_text(json_text(record))
     publish(partial, job.folder / task.stage / task.item)
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove(scratch)
 
 
 def publish(partial: Path, place: Path) -> None:
     """Move a finished folder to its place, replacing an older one."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    old = partial.with_name(partial.name + ".old")
-    if place.exists():
-        os.replace(place, old)
-    os.replace(partial, place)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.replace(partial, place)
+    except OSError:  # the first of its stage, or not the first of its name; rare, so not looked for before
+        place.parent.mkdir(parents=True, exist_ok=True)
+        old = partial.with_name(partial.name + ".old")
+        if place.exists():
+            os.replace(place, old)
+        os.replace(partial, place)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, most often an empty one."""
+    try:
+        folder.rmdir()
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
