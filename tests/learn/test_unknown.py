@@ -126,9 +126,7 @@ def test_a_case_of_which_nothing_is_known_is_refused_for_training_by_name_and_ca
     blank = replace(cases[2], target=np.full(cases[2].image.shape, UNKNOWN, np.uint8))
     common = {"channels": ("a", "b"), "seed": 1, "scratch": tmp_path / "scratch", "widths": (16, 32), "patch": 8, "steps": 2}
     for kind in ({"cases_train": [*cases[:2], blank], "cases_validation": []}, {"cases_train": cases[:2]}):
-        with pytest.raises(
-            DarklungError, match=r"^m2: nothing is known of its lung; it can be predicted, but"
-        ):
+        with pytest.raises(DarklungError, match=r"^m2: nothing is known of its lung; it can be predicted, but"):
             train(**{"cases_validation": [blank], **kind}, out=tmp_path / "no", **common)
     train(cases_train=cases[:2], cases_validation=[], out=tmp_path / "model", **common)
     found = predict(model_dir=tmp_path / "model", case=blank)
