@@ -3,19 +3,24 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from darklung.core import types
+from darklung.core.channel import Channel, dark_field, dark_field_at, noise_of
 from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
 from darklung.core.random import stream
-from darklung.core.types import Image, Phantom, Projections, Scan
+from darklung.core.types import LESION, UNKNOWN, Image, Phantom, Projections, Scan
 from darklung.core.units import parse_quantity
+from darklung.evaluate.tables import subject_tables
+from darklung.evaluate.truth import Truth
 from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
+from darklung.tomo.tensor import COMPONENTS
 
 SIZE = 25
 PIXEL = 2e-4
@@ -239,3 +244,54 @@ def test_c17_frames_of_files(tmp_path):
     assert read_volume(tmp_path / "c.mha").origin_m == pytest.approx((1e-3, 2e-3, 3e-3))
     turned = read_volume(tmp_path / "c.mha", options=VolumeOptions(frame="scanner"))
     assert turned.origin_m == pytest.approx((1e-3, -2e-3, -3e-3))
+
+
+def test_c20_a_channel_is_a_signal_along_a_direction():
+    assert Channel.parse("attenuation") == Channel("attenuation")
+    assert Channel.parse("dark_field") == Channel("dark_field")
+    assert Channel.parse("dark_field_90") == Channel("dark_field", 90.0)
+    assert Channel.parse("refraction_90") == Channel("refraction", 90.0)
+    for text in ("anisotropy", "energy_60", "my channel 3", "contrast(dark_field, 0.8 mm)"):
+        assert Channel.parse(text) == Channel(text)
+        assert Channel.parse(text).name == text
+
+
+def test_c21_degrees_are_as_they_were_given():
+    given = {0.0: "0", 22.5: "22.5", -45.0: "-45", 1e-4: "0.0001", 180.0: "180"}
+    for degrees, text in given.items():
+        assert dark_field_at(np.radians(degrees)).name == f"dark_field_{text}"
+        assert Channel.parse(f"dark_field_{text}").direction == degrees
+    assert dark_field(0).axis == dark_field(180).axis
+    assert dark_field(-45).axis == dark_field(135).axis
+    assert dark_field(0).name != dark_field(180).name
+
+
+def test_c22_a_standard_error_is_its_channel_with_noise_behind_it():
+    names = ("attenuation", "dark_field_22.5", "attenuation_noise", "dark_field_22.5_noise", "noise")
+    assert [noise_of(name, names) for name in names[:2]] == list(names[2:4])
+    assert Channel.parse("noise").role == "value"
+    assert Channel("dark_field", 22.5, unit="1/m").noise().unit == "1/m"
+
+
+def test_c23_components_of_the_tensor_and_what_is_known_of_them():
+    for part in COMPONENTS:
+        component = Channel.parse(f"tensor_{part}")
+        assert (component.signal, component.part) == ("tensor", part)
+        assert component.known().name == f"known_{part}"
+
+
+def test_c24_what_is_unknown_counts_nowhere():
+    assert (LESION, UNKNOWN) == (1, 255)
+    instances = np.zeros((4, 4, 4), np.uint16)
+    instances[0, 0, 0] = 1
+    lesion = types.Insertion(1, "lesion", "solid", (0.0, 0.0, 0.0), 1e-3)
+    unknown = np.zeros(instances.shape, bool)
+    unknown[2:] = True
+    truth = Truth(instances, (lesion,), unknown)
+    found = []
+    for wild in (-9.0, 9.0):
+        logits = np.where(unknown, wild, -3.0)
+        common = {"subject": "m", "region": np.ones(instances.shape, bool), "spacing_m": (1e-3,) * 3}
+        found.append(subject_tables(logits=logits, truth=truth, **common))
+    for name in ("tiles", "voxels", "candidates", "lesions"):
+        pd.testing.assert_frame_equal(getattr(found[0], name), getattr(found[1], name))

@@ -11,6 +11,7 @@ from darklung.core.types import Insertion
 from darklung.evaluate.comparison import compare
 from darklung.evaluate.roc import auroc
 from darklung.evaluate.tables import ArmTables, join_tables, subject_tables
+from darklung.evaluate.truth import Truth
 
 SHAPE = (20, 24, 20)
 SPACING = (3e-4,) * 3
@@ -35,8 +36,7 @@ def subject(name, seed, skill, lesions=2):
     return subject_tables(
         subject=name,
         logits=logits,
-        instances=instances,
-        insertions=things,
+        truth=Truth(instances, things),
         region=np.ones(SHAPE, bool),
         spacing_m=SPACING,
     )

@@ -11,7 +11,7 @@ from darklung.steps.insertion.given import dark_channels, read_region
 def test_every_direction_is_a_dark_field_and_noise_is_none():
     names = ("attenuation", "dark_field", "dark_field_-45", "dark_field_90", "dark_field_90_noise")
     image = Image(np.zeros((5, 2, 2), np.float32), names, ("1",) * 5, (1e-4, 1e-4))
-    assert dark_channels(image) == ["dark_field", "dark_field_-45", "dark_field_90"]
+    assert dark_channels(image) == ("dark_field", "dark_field_-45", "dark_field_90")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])

@@ -16,8 +16,21 @@ import numpy as np
 from darklung.core.checks import check_one_of, check_range, require
 
 ROLES = ("value", "noise", "known")
-# Signals that a grating direction may follow; elsewhere a number at the end is part of the signal's name.
-DIRECTED = ("dark_field", "refraction")
+# Signals that a grating direction may follow: measured ones, and what `calibrate apply` makes of a dark field. Elsewhere a
+# number at the end is part of the signal's name.
+DIRECTED = (
+    "dark_field",
+    "refraction",
+    "size",
+    "size_error",
+    "size_below_peak",
+    "size_above_peak",
+    "branch",
+    "amount",
+    "valid",
+    "scatter_units",
+    "scatter_units_error",
+)
 FULL_TURN = 360.0
 DECIMALS = 4  # of a direction in degrees: finer than any mount, coarser than what single precision loses
 _NOISE = "_noise"

@@ -59,7 +59,7 @@ def candidate_table(
     -------
     DataFrame
         ``subject``, ``score``, ``kind`` ("lesion", "mimic" or "none"), ``number`` of what was hit (0 for none), ``axis0``
-        ... (voxel index).
+        ... (voxel index). Other kinds, such as "unknown" (`darklung.evaluate.truth`), count neither way in `FrocSums`.
     """
     check_maps(logits=logits, instances=instances, insertions=insertions, region=region, spacing_m=spacing_m)
     check_positive("separation_m", separation_m)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, require
+from darklung.core.types import LESION, UNKNOWN
 from darklung.evaluate.roc import Curve
 
 BINS = 65536
@@ -48,14 +49,15 @@ def logit_histogram(*, logits: NDArray, labels: NDArray) -> LogitHistogram:
     logits : array of any shape
         Finite; beyond ±65504 all share the outermost bin.
     labels : array of the same shape
-        Non-zero is positive.
+        `LESION` is positive, background negative, and `UNKNOWN` is not counted.
     """
     require(logits.shape == labels.shape, f"labels: wanted shape {logits.shape}, got {labels.shape}")
     check_finite("logits", logits)
-    half = np.clip(logits, -LARGEST, LARGEST).astype(np.float16).ravel() + np.float16(0)  # + 0 turns −0 into 0
+    known = labels != UNKNOWN
+    half = np.clip(logits[known], -LARGEST, LARGEST).astype(np.float16) + np.float16(0)  # + 0 turns −0 into 0
     bits = half.view(np.uint16)
     order = np.where(bits & 0x8000, ~bits, bits | 0x8000)  # rising with the value
-    found = labels.ravel() != 0
+    found = labels[known] == LESION
     positive = np.bincount(order[found], minlength=BINS)
     return LogitHistogram(positive, np.bincount(order, minlength=BINS) - positive)
 

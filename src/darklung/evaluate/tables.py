@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from darklung.core.checks import require
-from darklung.core.types import Insertion
 from darklung.evaluate.dice import DICE_COLUMNS, dice_table
-from darklung.evaluate.froc import CANDIDATE_COLUMNS, LESION_COLUMNS, candidate_table, lesion_table
+from darklung.evaluate.froc import CANDIDATE_COLUMNS, LESION_COLUMNS, TOLERANCE_M, candidate_table, lesion_table
 from darklung.evaluate.tiles import TILE_COLUMNS, TILE_M, tile_table
+from darklung.evaluate.truth import Truth, with_unknown_candidates, without_unknown_tiles
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,33 @@ def subject_tables(
     *,
     subject: str,
     logits: NDArray,
-    instances: NDArray,
-    insertions: Sequence[Insertion],
+    truth: Truth,
     region: NDArray[np.bool_],
     spacing_m: Sequence[float],
     tile_m: float = TILE_M,
     origin_m: Sequence[float] | None = None,
 ) -> ArmTables:
-    """All tables of one subject from the logits of one arm; parameters as in `tile_table`."""
-    lesion = np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
+    """All tables of one subject from the logits of one arm; parameters as in `tile_table`.
+
+    What is unknown counts nowhere: a tile with unknown voxels and no known lesion is dropped, a candidate on unknown voxels
+    counts neither way, and neither logits nor labels of unknown voxels enter any number.
+
+    Raises
+    ------
+    DarklungError
+        Maps that do not fit each other, or a subject of whose lung nothing is known.
+    """
+    known, counted = truth.known_in(subject, region)
+    maps: dict[str, Any] = {"instances": known.instances, "insertions": known.insertions, "region": counted}
+    common: dict[str, Any] = {"subject": subject, "logits": logits, "spacing_m": spacing_m, **maps}
+    lesion = np.isin(known.instances, [i.number for i in known.insertions if i.kind == "lesion"])
+    tiles = tile_table(**common, tile_m=tile_m, origin_m=origin_m)
+    candidates = candidate_table(**common)
     return ArmTables(
-        tiles=tile_table(
-            subject=subject,
-            logits=logits,
-            instances=instances,
-            insertions=insertions,
-            region=region,
-            spacing_m=spacing_m,
-            tile_m=tile_m,
-            origin_m=origin_m,
-        ),
-        voxels=dice_table(subject=subject, logits=logits, target=lesion, region=region),
-        candidates=candidate_table(
-            subject=subject, logits=logits, instances=instances, insertions=insertions, region=region, spacing_m=spacing_m
-        ),
-        lesions=lesion_table(subject=subject, insertions=insertions),
+        tiles=without_unknown_tiles(tiles, known.unknown, spacing_m=spacing_m, tile_m=tile_m),
+        voxels=dice_table(subject=subject, logits=logits, target=lesion, region=counted),
+        candidates=with_unknown_candidates(candidates, known.unknown, spacing_m=spacing_m, tolerance_m=TOLERANCE_M),
+        lesions=lesion_table(subject=subject, insertions=known.insertions),
     )
 
 

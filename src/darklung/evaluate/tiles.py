@@ -9,6 +9,8 @@ Rules, none of which looks at a score (docs/decisions/071-detection-unit.md):
 3. A mimic makes one tile a negative of kind "mimic" in the same way; further tiles that it touches are left out. The tile at
    a sham's centre is a negative of kind "sham". Every other tile is a negative of kind "tile".
 4. A lesion outside the region keeps its row, with the lowest score: the region's failure is a miss, not an excuse.
+
+What is unknown is taken away before and after, see `darklung.evaluate.truth`.
 """
 
 from __future__ import annotations

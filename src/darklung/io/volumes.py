@@ -161,7 +161,7 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
 
 def header_of(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> tuple[tuple[float, ...], str]:
     """Spacing [m] and unit that a volume will have, without reading its voxels; its axes in the order of `reorient`."""
-    found = _placed(open_volume(path, options=options), options)
+    found = placed(open_volume(path, options=options), options)
     if found.place is None:
         raise DarklungError(f"{path}: {found.kind} do not say the spacing; declare it (spacing: 100 um)")
     order = np.abs(np.asarray(found.place.direction)).argmax(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_positive, check_range, check_shape, require
-from darklung.core.types import Image
+from darklung.core.types import BACKGROUND, LESION, UNKNOWN, Image
 
 # Beyond this many standard deviations values are compressed smoothly (bone and streaks outside the lung reach 50).
 COMPRESSION_SD = 8.0
@@ -29,7 +29,7 @@ class Case:
     image : Image
         Channels without NaN.
     target : (*spatial) uint8
-        1 where a lesion is, else 0; zeros where the truth is unknown.
+        `LESION` (1), background (0), or `UNKNOWN` (255): what is unknown counts neither in a loss nor in a score.
     region : (*spatial) bool
         Where is searched; loss and evaluation look only here. It must come from the image, not the truth.
     hard : (*spatial) bool, optional
@@ -40,7 +40,7 @@ class Case:
     Raises
     ------
     DarklungError
-        Shapes that differ, values that are not finite, a target other than 0 and 1, or an empty region.
+        Shapes that differ, values that are not finite, a target other than 0, 1 and 255, or an empty region.
     """
 
     subject: str
@@ -57,7 +57,9 @@ class Case:
         check_shape(f"region of {self.subject}", self.region, axes, shape)
         require(self.region.dtype == bool, f"region of {self.subject}: wanted bool, got {self.region.dtype}")
         require(bool(self.region.any()), f"region of {self.subject}: no voxel is inside")
-        require(int(self.target.max()) <= 1, f"target of {self.subject}: wanted 0 and 1, got {int(self.target.max())}")
+        strange = self.target[(self.target != BACKGROUND) & (self.target != LESION) & (self.target != UNKNOWN)]
+        got = next(iter(strange), None)
+        require(got is None, f"target of {self.subject}: wanted 0, 1 and {UNKNOWN} (unknown), got {got}")
         for name in ("hard", "lung"):
             if getattr(self, name) is not None:
                 check_shape(f"{name} of {self.subject}", getattr(self, name), axes, shape)
@@ -66,6 +68,16 @@ class Case:
     def inside(self) -> NDArray[np.bool_]:
         """Where channels are normalised, (*spatial)."""
         return self.region if self.lung is None or not self.lung.any() else self.lung
+
+    @property
+    def lesion(self) -> NDArray[np.bool_]:
+        """Voxels known to be lesion, (*spatial)."""
+        return np.asarray(self.target == LESION)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Voxels of the region of which something is known, (*spatial): losses and scores look only here."""
+        return np.asarray(self.region & (self.target != UNKNOWN))
 
 
 @dataclass(frozen=True)

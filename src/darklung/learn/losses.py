@@ -13,8 +13,10 @@ from torch.nn import functional
 
 from darklung.core.checks import check_positive, check_shape, require
 from darklung.core.seams import resolve
+from darklung.core.types import BACKGROUND, LESION
 
-# Short name -> package.module:function(logits, target, distance, region) -> scalar tensor; all (batch, 1, *spatial).
+# Short name -> package.module:function(logits, target, distance, region) -> scalar tensor; all (batch, 1, *spatial). A loss
+# counts the voxels of `region` alone: lung of which something is known. Elsewhere target and distance mean nothing.
 LOSSES = {
     "dice_focal_boundary": "darklung.learn.losses:dice_focal_boundary",
     "dice_focal": "darklung.learn.losses:dice_focal",
@@ -40,23 +42,25 @@ def signed_distance(
     A volume without any lesion is +1 everywhere. The surface lies halfway between neighbouring voxels of either kind
     (half of the smallest spacing is taken off the distance to the nearest voxel of the other kind).
 
+    What is unknown is neither kind: it has the distance to the nearest known lesion, and no surface is where it begins.
+
     Parameters
     ----------
-    target : (*spatial) array, non-zero inside lesions
+    target : (*spatial) array of background, lesion and unknown
     spacing_m : one a spatial axis [m]
     limit_m : float
         Distance beyond which the map stays at ±1 [m].
     """
     check_positive("limit_m", limit_m)
     require(len(spacing_m) == target.ndim, f"spacing_m: wanted {target.ndim} numbers, got {tuple(spacing_m)}")
-    inside = target > 0
+    inside, outside = target == LESION, target == BACKGROUND
     if not inside.any():
         return np.ones(target.shape, dtype=np.float32)
-    if inside.all():
-        return -np.ones(target.shape, dtype=np.float32)
+    if not outside.any():
+        return np.where(inside, -1, 1).astype(np.float32)
     half = min(spacing_m) / 2
     outer = distance_transform_edt(~inside, sampling=spacing_m) - half
-    inner = distance_transform_edt(inside, sampling=spacing_m) - half
+    inner = distance_transform_edt(~outside, sampling=spacing_m) - half
     return np.clip(np.where(inside, -inner, outer) / limit_m, -1, 1).astype(np.float32)
 
 

@@ -27,11 +27,11 @@ class Source:
     ----------
     data : (channel, *spatial) float32
     truth : (3, *spatial) float32
-        Target, signed distance, region.
+        Lesion, signed distance, and the part of the region that is known.
     lesions : list of (voxel,) int arrays
-        Flat indices of the voxels of each lesion inside the region.
+        Flat indices of the known voxels of each lesion inside the region: a patch is drawn on nothing that may be one.
     anywhere, hard : (voxel,) int arrays
-        Flat indices of the region, and of hard negatives in it.
+        Flat indices of the known part of the region, and of hard negatives in it.
     flips : tuple of tuple of int
         Spatial axes that are flipped together, see `flip_groups`.
     """
@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Batch:
-    """(batch, channel, *patch) data and (batch, 1, *patch) target, distance and region, all float32."""
+    """(batch, channel, *patch) data and (batch, 1, *patch) lesion, distance and region without the unknown, all float32."""
 
     data: NDArray[np.float32]
     target: NDArray[np.float32]
@@ -77,7 +77,7 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
 def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int]) -> Source:
     """Normalise `case`, compute its distance map once, and pad it where it is smaller than the patch.
 
-    Padding repeats the edge in the channels and lies outside the region, so the loss does not see it.
+    Padding repeats the edge in the channels and lies outside the region, so the loss does not see it, nor what is unknown.
     """
     lengths = case.image.shape
     require(len(patch) == len(lengths), f"patch: wanted {len(lengths)} lengths, got {tuple(patch)}")
@@ -85,8 +85,8 @@ def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int
     pad = [(m // 2, m - m // 2) for m in missing]
     data = np.pad(normalisation.apply(case), [(0, 0), *pad], mode="edge")
     distance = signed_distance(target=case.target, spacing_m=case.image.spacing_m)
-    target = np.pad(case.target > 0, pad)
-    region = np.pad(case.region, pad)
+    target = np.pad(case.lesion, pad)
+    region = np.pad(case.counted, pad)
     truth = np.stack([target, np.pad(distance, pad, mode="edge"), region]).astype(np.float32)
     hard = np.zeros(0, dtype=np.int64)
     if case.hard is not None:

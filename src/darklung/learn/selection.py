@@ -13,8 +13,10 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from darklung.core.seams import resolve
+from darklung.core.types import BACKGROUND, LESION
 
-# Short name -> package.module:function(*, logits, targets, regions, spacing_m) -> float (larger is better) or None.
+# Short name -> package.module:function(*, logits, targets, regions, spacing_m) -> float (larger is better) or None. Targets
+# are 0, LESION and UNKNOWN; what is unknown is in no region.
 METRICS = {"tile_auroc": "darklung.learn.selection:tile_auroc", "dice": "darklung.learn.selection:dice"}
 Metric = Callable[..., float | None]
 
@@ -54,6 +56,8 @@ def tile_auroc(
 ) -> float | None:
     """AUROC of lesions against lesion-free lung tiles of 2 mm, each with the largest logit inside it, over all cases.
 
+    A tile with unknown voxels and no lesion is not known to be free of one, and is left out.
+
     Parameters
     ----------
     logits, targets, regions : sequences of (*spatial) arrays
@@ -67,11 +71,12 @@ def tile_auroc(
     positive: list[float] = []
     negative: list[float] = []
     for score, target, region in zip(logits, targets, regions):
-        lesions, count = ndimage.label((target > 0) & region, ndimage.generate_binary_structure(target.ndim, target.ndim))
+        touching = ndimage.generate_binary_structure(target.ndim, target.ndim)
+        lesions, count = ndimage.label((target == LESION) & region, touching)
         if count:
             positive.extend(ndimage.maximum(score, lesions, range(1, count + 1)))
         tiles = _tiles(region.shape, spacing_m)
-        touched = np.bincount(tiles.ravel(), weights=(target > 0).ravel()) > 0
+        touched = np.bincount(tiles.ravel(), weights=(target != BACKGROUND).ravel()) > 0
         inside = np.bincount(tiles.ravel(), weights=region.ravel())
         free = np.flatnonzero(~touched & (inside >= inside.max() / 4))
         negative.extend(ndimage.maximum(np.where(region, score, -np.inf), tiles, free))
@@ -84,7 +89,7 @@ def dice(
     """Dice of logit > 0, voxels of all cases pooled; None without any lesion voxel."""
     overlap = total = lesion = 0
     for score, target, region in zip(logits, targets, regions):
-        found, true = (score > 0) & region, (target > 0) & region
+        found, true = (score > 0) & region, (target == LESION) & region
         overlap += int((found & true).sum())
         total += int(found.sum()) + int(true.sum())
         lesion += int(true.sum())

@@ -194,7 +194,9 @@ def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) 
         require(
             same, f"{case.subject}: spacing {case.image.spacing_m} m, wanted {first.spacing_m} m as {cases_train[0].subject}"
         )
-    found = any(bool((c.target.astype(bool) & c.region).any()) for c in cases_train)
+        known = bool(case.counted.any())
+        require(known, f"{case.subject}: nothing is known of its lung; it can be predicted, but neither train nor validate")
+    found = any(bool((c.lesion & c.region).any()) for c in cases_train)
     require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
 
 
@@ -301,8 +303,8 @@ def _validate(run: _Run, state: State) -> None:
     score, error = score_with_error(
         metric=make_metric(run.plan.metric),
         logits=logits,
-        targets=[c.target for c in cases],
-        regions=[c.region for c in cases],
+        targets=[np.where(c.region, c.target, c.lesion) for c in cases],  # beyond the region nothing can be missed
+        regions=[c.counted for c in cases],
         spacing_m=cases[0].image.spacing_m,
     )
     # The rate falls to zero at the end, which helps much: stopping is for trainings that got worse for half of their time.

@@ -77,12 +77,12 @@ def evaluate(context: Context) -> None:
 def image_tables(file: Path, case: LabelledCase, tile_m: float) -> ArmTables:
     """Units of evaluation of one image."""
     from darklung.evaluate.tables import subject_tables
+    from darklung.evaluate.truth import Truth
 
     return subject_tables(
         subject=file.name.removesuffix(LOGITS),
         logits=load_image(file).channel("logit"),
-        instances=case.instances,
-        insertions=case.insertions,
+        truth=Truth(case.instances, case.insertions, case.unknown),
         region=case.region,
         spacing_m=case.channels.spacing_m,
         tile_m=tile_m,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from darklung.io.case import CaseFacts, LabelledCase, load_case
 from darklung.learn.data import Case
 
@@ -16,7 +14,7 @@ def case_of(folder: Path, animal: str, channels: tuple[str, ...]) -> tuple[Label
     return stored, Case(
         subject=animal,
         image=stored.channels,
-        target=stored.lesion.astype(np.uint8),
+        target=stored.labels,
         region=stored.region,
         hard=stored.hard,
         lung=stored.lung,
