@@ -7,7 +7,6 @@ import textwrap
 import numpy as np
 import pytest
 import yaml
-from darklung.study.config import read_study
 from scipy import ndimage
 
 from darklung.core.checks import DarklungError
@@ -16,10 +15,10 @@ from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks, task_keys
 from darklung.steps.plan import plan
+from darklung.study.study import read_study
 
-STUDY = {
-    "kind": "ct",
-    "name": "one",
+MICE = {
+    "from": "simulation",
     "cohort": {"animals": 3, "test_animals": 0, "lesion_free": 1.0, "mimics": [0, 0]},
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 40, "counts": 5e8},
@@ -34,12 +33,13 @@ CHOICES = {
 
 def tasks_of(folder, scan=None, **part):
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, "scan": {**STUDY["scan"], **(scan or {})}, "reconstruction": part}))
-    return plan(read_study(path), path)
+    mice = {**MICE, "scan": {**MICE["scan"], **(scan or {})}}
+    path.write_text(yaml.safe_dump({"name": "one", "sources": {"mice": mice}, "processing": {"reconstruction": part}}))
+    return plan(read_study(path)).tasks
 
 
 def compute(folder, scan=None, **part):
-    return run_tasks(tasks_of(folder, scan, **part), folder=folder, targets=["features/train-0001"], workers=1, about={})
+    return run_tasks(tasks_of(folder, scan, **part), folder=folder, targets=["cases/train-0001"], workers=1, about={})
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def found(tmp_path_factory):
     images, computed, channels = {}, {}, {}
     for method, options in CHOICES.items():
         computed[method] = compute(folder, method=method, options=options)
-        images[method] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
-        channels[method] = load_image(folder / "features/train-0001/channels.ome.zarr").names
-    notes = json.loads((folder / "reconstruct/train-0001/notes.json").read_text())
+        images[method] = load_image(folder / "reconstruct/train-0001/volume.ome.zarr")
+        channels[method] = load_image(folder / "cases/train-0001/channels.ome.zarr").names
+    notes = json.loads((folder / "reconstruct/train-0001/summary.json").read_text())["slab_notes"]
     compute(folder, {"arc": "360 deg", "source_axis": "150 mm"}, method="fbp")
-    images["fbp, cone beam"] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
+    images["fbp, cone beam"] = load_image(folder / "reconstruct/train-0001/volume.ome.zarr")
     lungs = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes > 0
     return ndimage.binary_erosion(lungs, iterations=2), images, computed, channels, notes
 
@@ -77,7 +77,8 @@ def test_tensor_images_become_channels(found):
     assert channels["tensor"][: len(channels["fbp"])] == channels["fbp"]
     tensor = images["tensor"]
     assert np.array_equal(tensor.channel("tensor_zz"), tensor.channel("dark_field_0"))
-    assert 0.1 < notes["support_share"] < 1
+    assert all(0.1 < slab["support_share"] < 1 for slab in notes)
+    assert notes
 
 
 @pytest.mark.parametrize(
