@@ -70,14 +70,14 @@ def study_file(tmp_path, *, learning=None, processing=None, sources=None, **mice
         ),
         (
             {"learning": {"arms": {"x": ["anisotropy"]}, "bank": {}}},
-            ["learning.bank: lesions change attenuation and dark_field..., not 'anisotropy' of arm 'x'"],
+            ["study.yaml: learning: bank: lesions change attenuation and dark_field..., not 'anisotropy' of arm 'x'"],
         ),
         (
             {
                 "sources": {"lobes": {"from": "lobes", "data": "maps"}},
                 "learning": {"arms": {"x": ["attenuation"]}, "bank": {}},
             },
-            ["learning.bank: puts lesions into simulated volumes; sources.lobes is of lobes"],
+            ["learning.bank: puts lesions into simulated volumes; sources.lobes trains on lobes"],
         ),
         (
             {"instrument": {"visibility": 1.2}, "scan": {"views": 0}},
