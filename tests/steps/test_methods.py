@@ -9,6 +9,7 @@ import pytest
 import yaml
 from scipy import ndimage
 
+from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
@@ -74,7 +75,9 @@ def test_a_method_changes_only_what_comes_after_it(found):
 def test_tensor_images_become_channels(found):
     _, images, _, channels, notes = found
     assert {"tensor_mean", "tensor_zz", "tensor_yx", "tensor_anisotropy", "tensor_in_plane_angle"} <= set(channels["tensor"])
-    assert channels["tensor"][: len(channels["fbp"])] == channels["fbp"]
+    values = tuple(name for name in channels["fbp"] if Channel.parse(name).role == "value")
+    assert set(channels["fbp"]) - set(values) == {f"{n}_noise" for n in ("attenuation", "dark_field_0", "dark_field_90")}
+    assert channels["tensor"][: len(values)] == values
     tensor = images["tensor"]
     assert np.array_equal(tensor.channel("tensor_zz"), tensor.channel("dark_field_0"))
     assert all(0.1 < slab["support_share"] < 1 for slab in notes)
@@ -87,7 +90,7 @@ def test_tensor_images_become_channels(found):
         ({"method": "fbb"}, "'fbb' is not known; known: cgls, fbp, pwls_tv, tensor"),
         (
             {"method": "fbp", "options": {"strength": 1.0}},
-            "'strength' is not known; known: cutoff, filter, noise, padding, phase",
+            "'strength' is not known; known: cutoff, device, filter, noise, padding, phase",
         ),
         ({"method": "fbp", "options": {"cutoff": "low"}}, "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
         ({"method": "pwls_tv", "options": {"subsets": True}}, "option subsets of pwls_tv: wanted a value such as 8"),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from darklung.study.config import read_study
 from numpy.testing import assert_allclose
 
 from darklung.commands.check import check_protocol, parse_sweep
