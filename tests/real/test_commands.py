@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from darklung.study.config import read_study
 
 from darklung.calibrate.file import load_calibration
 from darklung.commands.calibrate_spheres import calibrate_spheres
 from darklung.commands.retrieve import retrieve_described
 from darklung.io.tables import load_table
 from darklung.steps.plan import plan
+from darklung.study.study import read_study
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("DARKLUNG_DATA", ROOT / "../shared/data"))
@@ -54,7 +54,7 @@ def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(t
 
 def test_the_lobe_study_uses_thirty_lobes_of_six_mice_and_keeps_mice_apart():
     path = EXAMPLES / "mouse_lobes.yaml"
-    tasks = plan(read_study(path), path)
+    tasks = plan(read_study(path)).tasks
     cases = [t for t in tasks if t.stage == "lobes"]
     assert len({t.parameters["copy"]["lobe"] for t in cases}) == 30
     assert len({t.parameters["copy"]["animal"] for t in cases}) == 6

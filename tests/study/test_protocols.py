@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from darklung.study.config import read_study
 from numpy.testing import assert_allclose
 
 from darklung.commands.check import check_protocol, parse_sweep
@@ -15,6 +14,7 @@ from darklung.core.checks import DarklungError
 from darklung.pipeline import task_keys
 from darklung.steps.plan import plan
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
+from darklung.study.study import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("dey_2025_radiograph", "microspheres", "mission_ct", "mouse_lobes", "tube_ct")
@@ -144,15 +144,15 @@ def test_the_spectrum_file_of_a_study_is_part_of_its_keys(tmp_path: Path) -> Non
     beam.write_text("energy [keV], photons\n60, 1\n70, 1\n80, 1\n")
     part = "{spectrum: file, file: beam.csv, low: 59 keV, high: 81 keV}"
     path.write_text(
-        "kind: ct\nname: file\ncohort: {animals: 3, test_animals: 1}\n"
-        f"instrument: {part}\nsites: {{a: {{}}, b: {{instrument: {part}}}}}\n"
+        "name: file\nsources:\n  mice:\n    from: simulation\n    cohort: {animals: 3, test_animals: 1}\n"
+        f"    instrument: {part}\n    sites: {{a: {{}}, b: {{instrument: {part}}}}}\n"
     )
 
     def keys() -> dict[str, str]:
-        return task_keys(plan(read_study(path), path))
+        return task_keys(plan(read_study(path)).tasks)
 
     study = read_study(path)
-    assert study.at("b").instrument.instrument().energies_kev.tolist() == [60, 70, 80]
+    assert study.sources["mice"].at("b").instrument.instrument().energies_kev.tolist() == [60, 70, 80]
     before = keys()
     beam.write_text("energy [keV], photons\n60, 1\n70, 2\n80, 1\n")
     after = keys()

@@ -114,16 +114,8 @@ def _training(
 
 
 def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
-    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to.
-
-    Raises
-    ------
-    DarklungError
-        A training animal that is not simulated: its energy, and what a lesion of the cohort would be in it, are not known.
-    """
+    """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to."""
     simulated = study.simulated()
-    for member in training:
-        require(member.row["source"] in simulated, f"learning.bank: {member.item} is not simulated, lesions need its energy")
     part = simulated[training[0].row["source"]].cohort
     sources = [(simulated[m.row["source"]], m.row["site"]) for m in training]
     instruments = [source.at(site if site in source.sites else "").instrument for source, site in sources]

@@ -50,7 +50,7 @@ class LearningPart(Document):
     folds: int = Field(3, ge=2)
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     bank: BankPart | None = Field(
-        None, description="fresh lesions for the training animals; kind ct only, none if not given"
+        None, description="fresh lesions for the training animals, which must be simulated; none if not given"
     )
 
     @model_validator(mode="after")

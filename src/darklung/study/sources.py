@@ -45,13 +45,6 @@ class SitePart(Document):
     effects: dict[str, Any] = Field({}, description="changes to effects")
     calibrations: CalibrationsPart = CalibrationsPart()
 
-    @model_validator(mode="after")
-    def _check(self) -> SitePart:
-        for key in SAME_AT_ALL_SITES:
-            if key in self.scan:
-                raise ValueError(f"scan.{key}: all sites share the source's, so that their images compare")
-        return self
-
 
 class SimulatedSource(Document):
     """Simulated animals, scanned at one or several sites."""
@@ -102,6 +95,9 @@ class SimulatedSource(Document):
                     )
         listed: dict[str, str] = {}
         for name, site in self.sites.items():
+            for key in SAME_AT_ALL_SITES:
+                if key in site.scan:
+                    raise ValueError(f"sites.{name}.scan.{key}: all sites share the source's, so that their images compare")
             for subject in site.subjects:
                 if subject in listed:
                     raise ValueError(f"sites: {subject} is at {listed[subject]} and at {name}; a scan is made at one site")

@@ -43,14 +43,24 @@ class Study(Document):
         )
 
     @model_validator(mode="after")
-    def _check(self) -> Study:
+    def _check_folds(self) -> Study:
         # A learning part whose names cannot be there is refused where the channels are known, darklung.steps.door.
         folds = self.learning.folds if self.learning else 0
-        only = next(iter(self.sources.values()))
-        alone = len(self.sources) == 1 and isinstance(only, SimulatedSource)
-        if alone and isinstance(only, SimulatedSource) and only.cohort.animals < folds:
-            place = f"sources.{next(iter(self.sources))}.cohort.animals"
+        ((name, only), *others) = self.sources.items()
+        if not others and isinstance(only, SimulatedSource) and only.cohort.animals < folds:
+            place = f"sources.{name}.cohort.animals"
             raise ValueError(f"{place}: wanted at least learning.folds = {folds}, got {only.cohort.animals}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_bank(self) -> Study:
+        if self.learning and self.learning.bank:
+            for name, source in self.sources.items():
+                if not isinstance(source, SimulatedSource) and source.use == "train":
+                    # Its energy, and what a lesion of the cohort would be in it, are not known.
+                    raise ValueError(
+                        f"learning.bank: puts lesions into simulated volumes; sources.{name} trains on {source.origin}"
+                    )
         return self
 
 

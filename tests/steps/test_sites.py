@@ -4,23 +4,21 @@ import json
 
 import pytest
 import yaml
-from darklung.study.config import read_study
 
 from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.io.tables import load_table
 from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import plan
+from darklung.study.study import read_study
 
 SITES = {
     "north": {},
     "south": {"instrument": {"visibility": 0.1}, "scan": {"views": 18}},
     "west": {"instrument": {"correlation_length": "2 um"}, "effects": {"electronic_noise": 5.0, "dark_counts": 50.0}},
 }
-STUDY = {
-    "kind": "ct",
-    "name": "sites",
-    "seed": 4,
+MICE = {
+    "from": "simulation",
     "cohort": {
         "animals": 4, "test_animals": 2, "test_variant": "A", "diameter": ["1.6 mm", "2.2 mm"], "lesions": [2, 2],
         "lesion_free": 0.0, "mimics": [0, 0], "sites": ["north", "south"], "test_sites": ["north", "west"],
@@ -28,6 +26,10 @@ STUDY = {
     "sites": SITES,
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
+}  # fmt: skip
+STUDY = {
+    "name": "sites",
+    "seed": 4,
     "learning": {"arms": {"hybrid": ["attenuation", "dark_field"]}, "widths": [16, 32], "patch": 12, "steps": 6, "folds": 2},
     "evaluation": {"replicates": 100},
 }  # fmt: skip
@@ -35,25 +37,30 @@ STUDY = {
 
 def study_file(folder, **parts):
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, **parts}, sort_keys=False))
+    path.write_text(yaml.safe_dump({**STUDY, "sources": {"mice": {**MICE, **parts}}}, sort_keys=False))
     return path
 
 
+def animals_of(path):
+    study = read_study(path)
+    return plan_animals(study.sources["mice"], study.seed)
+
+
 def tasks_of(path):
-    return {t.name: t for t in plan(read_study(path), path)}
+    return {t.name: t for t in plan(read_study(path)).tasks}
 
 
 def test_sites_are_dealt_in_turn_and_may_be_set_for_an_animal(tmp_path):
-    animals = plan_animals(read_study(study_file(tmp_path)))
+    animals = animals_of(study_file(tmp_path))
     assert [a["site"] for a in animals] == ["north", "south", "north", "south", "north", "west"]
     listed = {**SITES, "west": {"subjects": ["train-0001"]}}
-    animals = plan_animals(read_study(study_file(tmp_path, sites=listed)))
+    animals = animals_of(study_file(tmp_path, sites=listed))
     assert [a["site"] for a in animals] == ["west", "south", "north", "south", "north", "west"]
 
 
 def test_a_site_changes_the_scan_and_nothing_of_the_animal(tmp_path):
     with_sites = tasks_of(study_file(tmp_path))
-    without = {k: v for k, v in STUDY["cohort"].items() if "sites" not in k}
+    without = {k: v for k, v in MICE["cohort"].items() if "sites" not in k}
     plain = tasks_of(study_file(tmp_path, sites={}, cohort=without))
     for name in ("train-0001", "train-0002", "test-0002"):
         assert with_sites[f"phantom/{name}"].parameters == plain[f"phantom/{name}"].parameters
@@ -93,6 +100,6 @@ def test_results_are_told_by_site(tmp_path):
 )  # fmt: skip
 def test_mixed_and_unknown_sites_end_in_one_clear_line(tmp_path, parts, message):
     with pytest.raises(DarklungError) as caught:
-        plan_animals(read_study(study_file(tmp_path, **parts)))
+        animals_of(study_file(tmp_path, **parts))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

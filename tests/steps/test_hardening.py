@@ -111,7 +111,7 @@ def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(w
     file = study(tmp_path, hardening="inversion", calibration="calibration.json")
 
     def key():
-        tasks = plan(read_study(file), file)
+        tasks = plan(read_study(file)).tasks
         return task_keys(tasks)["correct/train-0001"], tasks
 
     before, tasks = key()

@@ -7,19 +7,19 @@ import textwrap
 import numpy as np
 import pytest
 import yaml
-from darklung.study.config import read_study
 from scipy import ndimage
 
+from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks, task_keys
 from darklung.steps.plan import plan
+from darklung.study.study import read_study
 
-STUDY = {
-    "kind": "ct",
-    "name": "one",
+MICE = {
+    "from": "simulation",
     "cohort": {"animals": 3, "test_animals": 0, "lesion_free": 1.0, "mimics": [0, 0]},
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 40, "counts": 5e8},
@@ -34,12 +34,13 @@ CHOICES = {
 
 def tasks_of(folder, scan=None, **part):
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, "scan": {**STUDY["scan"], **(scan or {})}, "reconstruction": part}))
-    return plan(read_study(path), path)
+    mice = {**MICE, "scan": {**MICE["scan"], **(scan or {})}}
+    path.write_text(yaml.safe_dump({"name": "one", "sources": {"mice": mice}, "processing": {"reconstruction": part}}))
+    return plan(read_study(path)).tasks
 
 
 def compute(folder, scan=None, **part):
-    return run_tasks(tasks_of(folder, scan, **part), folder=folder, targets=["features/train-0001"], workers=1, about={})
+    return run_tasks(tasks_of(folder, scan, **part), folder=folder, targets=["cases/train-0001"], workers=1, about={})
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,11 @@ def found(tmp_path_factory):
     images, computed, channels = {}, {}, {}
     for method, options in CHOICES.items():
         computed[method] = compute(folder, method=method, options=options)
-        images[method] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
-        channels[method] = load_image(folder / "features/train-0001/channels.ome.zarr").names
-    notes = json.loads((folder / "reconstruct/train-0001/notes.json").read_text())
+        images[method] = load_image(folder / "reconstruct/train-0001/volume.ome.zarr")
+        channels[method] = load_image(folder / "cases/train-0001/channels.ome.zarr").names
+    notes = json.loads((folder / "reconstruct/train-0001/summary.json").read_text())["slab_notes"]
     compute(folder, {"arc": "360 deg", "source_axis": "150 mm"}, method="fbp")
-    images["fbp, cone beam"] = load_image(folder / "reconstruct/train-0001/image.ome.zarr")
+    images["fbp, cone beam"] = load_image(folder / "reconstruct/train-0001/volume.ome.zarr")
     lungs = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes > 0
     return ndimage.binary_erosion(lungs, iterations=2), images, computed, channels, notes
 
@@ -74,10 +75,13 @@ def test_a_method_changes_only_what_comes_after_it(found):
 def test_tensor_images_become_channels(found):
     _, images, _, channels, notes = found
     assert {"tensor_mean", "tensor_zz", "tensor_yx", "tensor_anisotropy", "tensor_in_plane_angle"} <= set(channels["tensor"])
-    assert channels["tensor"][: len(channels["fbp"])] == channels["fbp"]
+    values = tuple(name for name in channels["fbp"] if Channel.parse(name).role == "value")
+    assert set(channels["fbp"]) - set(values) == {f"{n}_noise" for n in ("attenuation", "dark_field_0", "dark_field_90")}
+    assert channels["tensor"][: len(values)] == values
     tensor = images["tensor"]
     assert np.array_equal(tensor.channel("tensor_zz"), tensor.channel("dark_field_0"))
-    assert 0.1 < notes["support_share"] < 1
+    assert all(0.1 < slab["support_share"] < 1 for slab in notes)
+    assert notes
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_tensor_images_become_channels(found):
         ({"method": "fbb"}, "'fbb' is not known; known: cgls, fbp, pwls_tv, tensor"),
         (
             {"method": "fbp", "options": {"strength": 1.0}},
-            "'strength' is not known; known: cutoff, filter, noise, padding, phase",
+            "'strength' is not known; known: cutoff, device, filter, noise, padding, phase",
         ),
         ({"method": "fbp", "options": {"cutoff": "low"}}, "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
         ({"method": "pwls_tv", "options": {"subsets": True}}, "option subsets of pwls_tv: wanted a value such as 8"),

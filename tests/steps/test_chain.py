@@ -125,9 +125,9 @@ def test_adding_an_arm_trains_only_that_arm(study, undisturbed, tmp_path):
     # The report shows one retrieved view, which went with the raw frames and is made again.
     again = ("evaluate", "report", "scan/test-0001", "retrieve/test-0001")
     assert {t for t in todo if not t.startswith(again)} == {
-        *(f"learn/control-fold{k}" for k in range(3)),
-        *(f"predict/control-fold{k}-validation" for k in range(3)),
-        "predict/control-test",
+        *(f"train/control.fold{k}" for k in range(3)),
+        *(f"predict/control.fold{k}.validation" for k in range(3)),
+        "predict/control.test",
     }
 
 

@@ -10,12 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from darklung.commands.cli import app
-from darklung.commands.qc import check_quality, quality_page
+from darklung.commands.qc import check_quality
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
 from darklung.retrieve.stepping import retrieve
+from darklung.steps.quality import quality_page
 
 THETA = 2 * np.pi * np.arange(6) / 6
 SIZE = (60, 80)

@@ -128,9 +128,9 @@ def test_wrong_options_end_in_one_clear_line(tmp_path, changes, message):
 
 def test_only_a_study_of_simulated_mice_makes_a_cohort(tmp_path):
     path = tmp_path / "study.yaml"
-    study = {"kind": "radiographs", "name": "lobes", "data": "here", "learning": {"arms": {"x": ["attenuation"]}}}
+    study = {"name": "lobes", "sources": {"lobes": {"from": "lobes", "data": "here"}}}
     path.write_text(yaml.safe_dump(study))
-    with pytest.raises(DarklungError, match="wanted a study of kind ct, got radiographs"):
+    with pytest.raises(DarklungError, match="wanted a study with one simulated source, got 0"):
         make_cohort(path, out=tmp_path / "out")
 
 
@@ -143,7 +143,8 @@ def write_atlas(folder, table):
     labels[np.hypot(y - 6.5, x) < 1] = 2
     np.savez(folder / "labels.npz", labels=labels)
     atlas = {"file": "labels.npz", "voxel": "300 um", "axes": ["head", "back", "left"], "table": table}
-    study = {"kind": "ct", "name": "atlas", "body": {"voxel": "500 um", "length": "12 mm", "atlas": atlas}}
+    body = {"voxel": "500 um", "length": "12 mm", "atlas": atlas}
+    study = {"name": "atlas", "sources": {"mice": {"from": "simulation", "body": body}}}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     return folder / "study.yaml"
 

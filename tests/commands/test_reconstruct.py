@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from darklung.commands import cli
+from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
@@ -37,8 +38,8 @@ def projections():
 
 
 def run(file, out, **changes):
-    options = {"method": "fbp", "options": (), "axis": "file", "rings": 0, "memory": "1 GiB", "tell": lambda line: None}
-    return command.reconstruct_files(file, out, **{**options, **changes})
+    tell = changes.pop("tell", lambda line: None)
+    return reconstruct_files(file, out, given={"memory": "1 GiB", **changes}, tell=tell)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_retrieved_folder_becomes_volumes_with_noise_maps(file, projections, t
 
 @pytest.mark.parametrize(("method", "error"), [("fbp", 1e-6), ("pwls_tv", 0.05)])
 def test_slabs_give_what_the_whole_gives(file, tmp_path, no_picture, method, error):
-    options = ("iterations=8", "subsets=3") if method == "pwls_tv" else ()
+    options = {"iterations": 8, "subsets": 3} if method == "pwls_tv" else {}
     run(file, tmp_path / "whole", method=method, options=options)
     memory = {"fbp": "0.9 MB", "pwls_tv": "2.3 MB"}[method]
     run(file, tmp_path / "slabs", method=method, options=options, memory=memory)
@@ -133,9 +134,9 @@ def test_a_plain_file_of_another_program_with_an_unknown_axis(projections, tmp_p
         (["--method", "magic"], "reconstruction method: 'magic' is not known; known: cgls, fbp, pwls_tv, tensor"),
         (["--set", "cutoff"], "--set: wanted name=value"),
         (["--set", "cutoff=low"], "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
-        (["--axis", "left"], "--axis: wanted file, estimate or a column, got 'left'"),
+        (["--axis", "left"], "reconstruct: axis: wanted file, estimate or a column, got 'left'"),
         (["--axis", "99"], "axis: wanted a column of the detector, 0 to 19, got 99.00"),
-        (["--memory", "much"], "--memory: wanted a size such as '4 GiB', got 'much'"),
+        (["--memory", "much"], "reconstruct: memory: wanted a size such as '4 GiB', got 'much'"),
         (["--memory", "1 kB"], "memory_bytes: wanted at least"),
         (["--rings", "4"], "wanted an odd number of columns from 5"),
     ],

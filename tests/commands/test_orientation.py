@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from matplotlib import image as pictures
 
+from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.types import Image
 from darklung.io.images import save_image
 from darklung.report import orientation
 from darklung.report.slices import AXES, open_slices
-from darklung.steps.reconstruct import reconstruct_files
 from darklung.tomo.tensor import COMPONENTS
 
 
@@ -38,8 +38,8 @@ def test_the_command_draws_it(tmp_path):
             file[f"{name}_variance"] = np.full((2, 30, 6, 16), 1e-4)
         file["angles_rad"], file["directions_rad"] = np.arange(30) * np.pi / 15, [0.0, np.pi / 2]
         file.attrs["pixel_m"] = 1e-3
-    chosen = {"method": "tensor", "options": ["iterations=2"], "axis": "file", "rings": 0, "memory": "1 GiB"}
-    reconstruct_files(tmp_path / "scan.h5", tmp_path, **chosen, tell=lambda line: None)
+    chosen = {"method": "tensor", "options": {"iterations": 2}, "memory": "1 GiB"}
+    reconstruct_files(tmp_path / "scan.h5", tmp_path, given=chosen, tell=lambda line: None)
     place = tmp_path / "reconstruct/scan"
     assert {"known_zz", "tensor_yx", "tensor_in_plane_angle"} <= set(open_slices(place / "volume.ome.zarr").units)
     picture = pictures.imread(place / "orientation.png")[..., :3]

@@ -11,7 +11,8 @@ import yaml
 
 from darklung.commands import cli
 
-STUDY = {"kind": "ct", "name": "small"}
+MICE = {"from": "simulation"}
+LEARNING = {"arms": {"x": ["attenuation"]}}
 
 
 def darklung(monkeypatch, capsys, *arguments):
@@ -23,29 +24,41 @@ def darklung(monkeypatch, capsys, *arguments):
     return caught.value.code, [line for line in lines if not line.startswith("[")]  # progress lines carry a time
 
 
-def study_file(tmp_path, **parts):
+def study_file(tmp_path, *, learning=None, processing=None, sources=None, **mice):
+    """A study of one simulated source, of which `mice` are parts."""
     path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, **parts}))
+    content = {"name": "small", "sources": sources or {"mice": {**MICE, **mice}}}
+    more = {"learning": learning, "processing": processing}
+    path.write_text(yaml.safe_dump({**content, **{k: v for k, v in more.items() if v is not None}}))
     return path
 
 
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ({"body": {"voxel": "150 kg"}}, ["study.yaml: body.voxel: wanted a length such as '120 um', got '150 kg'"]),
-        ({"body": {"voxel": 0.15}}, ["study.yaml: body.voxel: wanted a length with its unit"]),
-        ({"scan": {"viewz": 3}}, ["study.yaml: scan.viewz: unknown key; known: arc, counts"]),
-        ({"scan": {"steps": 2}}, ["study.yaml: scan.steps: input should be greater than or equal to 3, got 2"]),
-        ({"scan": {"directions": []}}, ["study.yaml: scan: directions: wanted at least one"]),
-        ({"cohort": {"animals": 0, "test_animals": 0}}, ["study.yaml: cohort: animals: the cohort is empty"]),
-        ({"cohort": {"diameter": ["3 mm", "1 mm"]}}, ["study.yaml: cohort: diameter: wanted the smaller number first"]),
+        (
+            {"body": {"voxel": "150 kg"}},
+            ["study.yaml: sources.mice.body.voxel: wanted a length such as '120 um', got '150 kg'"],
+        ),
+        ({"body": {"voxel": 0.15}}, ["study.yaml: sources.mice.body.voxel: wanted a length with its unit"]),
+        ({"scan": {"viewz": 3}}, ["study.yaml: sources.mice.scan.viewz: unknown key; known: arc, counts"]),
+        ({"scan": {"steps": 2}}, ["study.yaml: sources.mice.scan.steps: input should be greater than or equal to 3, got 2"]),
+        ({"scan": {"directions": []}}, ["study.yaml: sources.mice.scan: directions: wanted at least one"]),
+        ({"cohort": {"animals": 0, "test_animals": 0}}, ["study.yaml: sources.mice.cohort: animals: the cohort is empty"]),
+        (
+            {"cohort": {"diameter": ["3 mm", "1 mm"]}},
+            ["study.yaml: sources.mice.cohort: diameter: wanted the smaller number first"],
+        ),
         ({"cohort": {"tissues": ["granite"]}}, ["'granite' is not known; known: "]),
         ({"cohort": {"variant": "Z"}}, ["'Z' is not known; known: A"]),
-        ({"kind": "cinema"}, ["'ct', 'radiographs'"]),
+        (
+            {"sources": {"mice": {"from": "cinema"}}},
+            ["'simulation', 'frames', 'projections', 'volumes', 'cases', 'lobes'"],
+        ),
         ({"learning": {"arms": {"x": []}}}, ["study.yaml: learning: arms: 'x' has no channels"]),
         (
             {"learning": {"folds": 40, "arms": {"x": ["attenuation"]}}},
-            ["cohort.animals: wanted at least learning.folds = 40"],
+            ["sources.mice.cohort.animals: wanted at least learning.folds = 40"],
         ),
         (
             {"learning": {"arms": {"x": ["attenuation"]}, "bank": {"per_case": [2, 1]}}},
@@ -57,13 +70,19 @@ def study_file(tmp_path, **parts):
         ),
         (
             {"learning": {"arms": {"x": ["anisotropy"]}, "bank": {}}},
-            ["learning.bank: lesions change attenuation and dark_field..., not 'anisotropy' of arm 'x'"],
+            ["study.yaml: learning: bank: lesions change attenuation and dark_field..., not 'anisotropy' of arm 'x'"],
         ),
         (
-            {"kind": "radiographs", "data": "maps", "learning": {"arms": {"x": ["attenuation"]}, "bank": {}}},
-            ["learning.bank: puts lesions into volumes, so it belongs to studies of kind ct"],
+            {
+                "sources": {"lobes": {"from": "lobes", "data": "maps"}},
+                "learning": {"arms": {"x": ["attenuation"]}, "bank": {}},
+            },
+            ["learning.bank: puts lesions into simulated volumes; sources.lobes trains on lobes"],
         ),
-        ({"instrument": {"visibility": 1.2}, "scan": {"views": 0}}, ["instrument.visibility: ", "scan.views: "]),
+        (
+            {"instrument": {"visibility": 1.2}, "scan": {"views": 0}},
+            ["sources.mice.instrument.visibility: ", "sources.mice.scan.views: "],
+        ),
     ],
 )
 def test_studies(tmp_path, monkeypatch, capsys, parts, expected):
@@ -86,7 +105,7 @@ def test_studies(tmp_path, monkeypatch, capsys, parts, expected):
 def test_impossible_requests_stop_the_run_in_one_line(tmp_path, monkeypatch, capsys, parts, expected):
     small = {"animals": 3, "test_animals": 1, "lesions": [1, 1]}
     parts = {**parts, "cohort": {**small, **parts.get("cohort", {})}}
-    path = study_file(tmp_path, **parts)
+    path = study_file(tmp_path, learning=LEARNING, **parts)
     code, lines = darklung(monkeypatch, capsys, "run", path, "--out", tmp_path / "run", "--workers", "1")
     assert code == 2
     assert len(lines) == 1

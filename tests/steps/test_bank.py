@@ -2,13 +2,10 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from darklung.steps.learning import learn
-from darklung.study.config import BankPart, CTStudy, read_study
 from safetensors.numpy import load_file
 from scipy import ndimage
 
@@ -21,16 +18,17 @@ from darklung.insert.bank import interface_of
 from darklung.insert.scale import Scale
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.pipeline import Context
-from darklung.steps.bank import bank_facts, make_redraw
-from darklung.steps.plan import CODE, plan
+from darklung.steps.bank import make_redraw
+from darklung.steps.plan import bank_facts, plan
+from darklung.steps.train import train
+from darklung.study.learning import BankPart
+from darklung.study.study import Study, read_study
 
 VOXEL_M, SHAPE = 3e-4, (24, 26, 28)
 NAMES = ("attenuation", "dark_field", "dark_field_0", "dark_field_90", "noise")
 BANK = {"lesions": 4, "per_case": [1, 2], "every": 3}
-STUDY = {
-    "kind": "ct",
-    "name": "tiny",
-    "seed": 3,
+MICE = {
+    "from": "simulation",
     "cohort": {
         "animals": 2,
         "test_animals": 1,
@@ -42,6 +40,11 @@ STUDY = {
     },
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
+}
+STUDY = {
+    "name": "tiny",
+    "seed": 3,
+    "sources": {"mice": MICE},
     "learning": {
         "arms": {"transmission": ["attenuation"], "hybrid": ["attenuation", "dark_field", "dark_field_90"]},
         "widths": [16, 32],
@@ -52,7 +55,12 @@ STUDY = {
     },
     "evaluation": {"replicates": 200},
 }
-STUDY_PART = CTStudy.model_validate(STUDY)
+STUDY_PART = Study.model_validate(STUDY)
+
+
+def facts_of(study):
+    """What the bank of a study is drawn from, with the beams of its training animals."""
+    return bank_facts(study, [m for m in plan(study).members if m.use == "train"])
 
 
 def stored_case(number):
@@ -83,7 +91,7 @@ def folders(tmp_path_factory):
 
 
 def drawn(folders, channels, step, *, seed=5, **changes):
-    facts = {**bank_facts(STUDY_PART, ["", ""]), **changes}
+    facts = {**facts_of(STUDY_PART), **changes}
     part = BankPart.model_validate(BANK)
     animals = [f.name for f in folders[:2]]
     return make_redraw(folders[:2], animals, channels=channels, part=part, facts=facts, seed=seed).cases(step)
@@ -123,15 +131,15 @@ def test_solid_lesions_in_the_lung_change_attenuation_and_all_dark_fields_and_no
 
 def test_a_scanner_says_energy_and_correlation_length():
     sites = {"a": {}, "b": {"instrument": {"correlation_length": "2 um", "reference_energy": "65 keV"}}}
-    study = CTStudy.model_validate({**STUDY, "sites": sites})
-    assert bank_facts(study, ["a", "b"])["beams"] == [[70.0, pytest.approx(3e-6)], [65.0, pytest.approx(2e-6)]]
+    study = Study.model_validate({**STUDY, "sources": {"mice": {**MICE, "sites": sites}}})
+    assert facts_of(study)["beams"] == [[70.0, pytest.approx(3e-6)], [65.0, pytest.approx(2e-6)]]
     instrument = Scale("test", 65.0, 2e-6).host(tissue_per_m=20.0, lung_per_m=6.0, scattering_per_m=40.0)
     assert instrument == interface_of(40.0, 0.3, instrument)
 
 
 def context(folders, tmp_path, name, progress=lambda share, text: None):
     study = read_study(tmp_path / "study.yaml")
-    (task, *_) = [t for t in plan(study, tmp_path / "study.yaml") if t.name == "learn/hybrid-fold0"]
+    (task, *_) = [t for t in plan(study).tasks if t.name == "train/hybrid.fold0"]
     beams = task.parameters["bank"]["beams"] * 2
     parameters = {
         **json.loads(json.dumps(task.parameters)),
@@ -146,7 +154,7 @@ def context(folders, tmp_path, name, progress=lambda share, text: None):
 
 def test_a_killed_training_with_a_bank_goes_on_to_the_same_weights(folders, tmp_path, monkeypatch):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    learn(context(folders, tmp_path, "whole"))
+    train(context(folders, tmp_path, "whole"))
 
     def killing(share, text):
         if text.startswith("step 6/"):
@@ -154,9 +162,9 @@ def test_a_killed_training_with_a_bank_goes_on_to_the_same_weights(folders, tmp_
 
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        learn(context(folders, tmp_path, "killed", killing))
+        train(context(folders, tmp_path, "killed", killing))
     seen = []
-    learn(context(folders, tmp_path, "killed", lambda share, text: seen.append(text)))
+    train(context(folders, tmp_path, "killed", lambda share, text: seen.append(text)))
     assert seen[0].startswith("step 7/8")
     whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(np.array_equal(whole[k], again[k]) for k in whole)
@@ -171,12 +179,12 @@ def test_no_room_at_all_is_said(folders, tmp_path):
         drawn([tmp_path / "full-0", tmp_path / "full-1"], NAMES, 0)
 
 
-def test_only_tasks_that_use_a_bank_depend_on_the_phantoms_code(tmp_path):
-    study = CTStudy.model_validate({**STUDY, "learning": {**STUDY["learning"], "bank": None}})
-    for s, code in ((STUDY_PART, "learn with a bank"), (study, "learn")):
-        tasks = [t for t in plan(s, Path("study.yaml")) if t.stage == "learn"]
-        assert all(t.code == CODE[code] for t in tasks)
-        assert all(("bank" in t.parameters) == (s is STUDY_PART) for t in tasks)
+def test_only_tasks_that_use_a_bank_depend_on_what_it_is_drawn_from():
+    study = Study.model_validate({**STUDY, "learning": {**STUDY["learning"], "bank": None}})
+    for s in (STUDY_PART, study):
+        tasks = [t for t in plan(s).tasks if t.stage == "train"]
+        assert tasks
+        assert all((t.parameters["bank"] is not None) == (s is STUDY_PART) for t in tasks)
 
 
 def test_a_study_with_a_bank_runs_to_its_report(tmp_path):

@@ -2,17 +2,16 @@
 
 import numpy as np
 import yaml
-from darklung.study.config import read_study
 
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
 from darklung.steps.plan import plan
+from darklung.study.study import read_study
 
-STUDY = {
-    "kind": "ct",
-    "name": "one",
+MICE = {
+    "from": "simulation",
     "cohort": {"animals": 3, "test_animals": 0, "lesion_free": 1.0, "mimics": [0, 0]},
     "body": {"voxel": "400 um"},
     "scan": {"supersampling": 1, "views": 40, "counts": 1e10},  # so many that photon noise hides nothing
@@ -20,15 +19,17 @@ STUDY = {
 FLAWS = {"step_error": "10 deg", "dose_jitter": 0.05, "phase_drift": "90 deg", "visibility_drift": -0.2}
 
 
-def lung(folder, **parts):
+def lung(folder, *, effects=None, retrieval=None):
     """Dark field of the lung's core (voxel,), reconstructed."""
     path = folder / "study.yaml"
     folder.mkdir()
-    path.write_text(yaml.safe_dump({**STUDY, **parts}))
-    tasks = plan(read_study(path), path)
+    mice = {**MICE, "effects": effects or {}}
+    study = {"name": "one", "sources": {"mice": mice}, "processing": {"retrieval": retrieval or {}}}
+    path.write_text(yaml.safe_dump(study))
+    tasks = plan(read_study(path)).tasks
     run_tasks(tasks, folder=folder, targets=["reconstruct/train-0001"], workers=1, about={})
     lobes = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes > 0
-    return load_image(folder / "reconstruct/train-0001/image.ome.zarr").channel("dark_field_90")[lobes]
+    return load_image(folder / "reconstruct/train-0001/volume.ome.zarr").channel("dark_field_90")[lobes]
 
 
 def test_flaws_are_mended_by_interpolated_flats_and_estimated_steps(tmp_path):

@@ -9,13 +9,13 @@ import pytest
 from scipy import ndimage
 
 from darklung.commands import cli
+from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ConeGeometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
 from darklung.io.projections import open_projections
-from darklung.steps import reconstruct as command
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 
@@ -49,8 +49,7 @@ def write(path, line, *, source=True, turns=1.0, **attributes):
 
 
 def run(file, out, **changes):
-    options = {"method": "fbp", "options": (), "axis": "file", "rings": 0, "memory": "1 GiB", "tell": lambda line: None}
-    command.reconstruct_files(file, out, **{**options, **changes})
+    reconstruct_files(file, out, given={"memory": "1 GiB", **changes}, tell=lambda line: None)
     place = out / f"reconstruct/{file.stem}"
     return load_image(place / "volume.ome.zarr"), json.loads((place / "summary.json").read_text())
 
@@ -85,7 +84,7 @@ def test_slabs_give_what_the_whole_gives(line, tmp_path):
 
 def test_iterations_take_the_whole_scan_or_refuse(line, tmp_path):
     file = write(tmp_path / "scan.h5", line)
-    image, _ = run(file, tmp_path / "out", method="cgls", options=("iterations=15",))
+    image, _ = run(file, tmp_path / "out", method="cgls", options={"iterations": 15})
     assert inside(image.channel("attenuation")) == pytest.approx(20, rel=0.05)
     with pytest.raises(DarklungError, match="the whole cone-beam scan, which this method needs at once, got 3e"):
         run(file, tmp_path / "small", method="cgls", memory="3 MB")
@@ -106,7 +105,7 @@ def test_the_source_may_be_named_on_the_command_line(line, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], "15"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "--source: wanted a length with its unit" in capsys.readouterr().err
+    assert "reconstruct: source_axis: wanted a length with its unit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("memory", ["1 GiB", "4 MB"])
