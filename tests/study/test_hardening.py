@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from darklung.study.config import CorrectionPart, read_study
 
 from darklung.calibrate.file import load_calibration
-from darklung.commands.calibrate_wedges import calibrate_wedges
+from darklung.commands.calibrate_told import wedges_told
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.ladder import METHODS
 from darklung.correct.response import SpectralResponse
 from darklung.pipeline import task_keys
-from darklung.steps.correct import without_hardening
+from darklung.steps.calibrate.measurements import read_table
+from darklung.steps.calibrate.wedges import calibrate_wedges
+from darklung.steps.hardening import hardening
 from darklung.steps.plan import plan
+from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
+from darklung.study.study import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 TUBE = {"spectrum": "tube", "low": "20 keV", "high": "100 keV", "bins": 12, "design_energy": "60 keV"}
@@ -37,11 +40,17 @@ def slab(instrument, views=30) -> Projections:
     return Projections(**maps, valid=np.ones(shape, bool), directions_rad=np.zeros(1), geometry=geometry)
 
 
-def study(folder, **correction):
+def study(folder, *, calibrations=None, sites=None, instrument=None, **correction):
+    more = {"calibrations": calibrations, "sites": sites, "instrument": instrument}
+    mice = {"from": "simulation", "cohort": {"animals": 3, "test_animals": 0}}
+    mice |= {name: value for name, value in more.items() if value is not None}
     path = folder / "study.yaml"
-    content = {"kind": "ct", "name": "one", "cohort": {"animals": 3, "test_animals": 0}, "correction": correction}
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump({"name": "one", "sources": {"mice": mice}, "processing": {"correction": correction}}))
     return path
+
+
+def without_hardening(projections, instrument, part, calibration=None):
+    return hardening(part, instrument=instrument, calibration=calibration)(projections)
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +58,15 @@ def wedge_file(tmp_path_factory):
     out = tmp_path_factory.mktemp("wedge")
     head, *rows = (EXAMPLES / "wedge.csv").read_text().splitlines()
     (out / "wedge.csv").write_text("\n".join([head, *rows[:13:2], *rows[13:19:2], *rows[19:]]))  # fewer steps are faster
-    text = calibrate_wedges(
-        out / "wedge.csv",
+    made = calibrate_wedges(
+        read_table(out / "wedge.csv"),
         out,
         instrument=EXAMPLES / "instrument.yaml",
         thickness="{water_mm} mm",
         second="{bone_mm} mm",
         foam="foam",
     )
-    return text, out / "calibration.json"
+    return wedges_told(made), out / "calibration.json"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,20 +117,21 @@ def test_the_wedge_command_recommends_the_inversion_and_saves_what_it_needs(wedg
 def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(wedge_file, tmp_path):
     _, path = wedge_file
     (tmp_path / "calibration.json").write_text(path.read_text())
-    file = study(tmp_path, hardening="inversion", calibration="calibration.json")
+    file = study(tmp_path, calibrations={"wedges": "calibration.json"}, instrument={"reference_energy": "45 keV"})
 
     def key():
-        tasks = plan(read_study(file), file)
+        tasks = plan(read_study(file)).tasks
         return task_keys(tasks)["correct/train-0001"], tasks
 
     before, tasks = key()
     correct = next(t for t in tasks if t.name == "correct/train-0001")
-    assert correct.files["calibration"] == (tmp_path / "calibration.json").resolve()
+    assert correct.files["wedges"] == (tmp_path / "calibration.json").resolve()
     (tmp_path / "calibration.json").write_text(path.read_text().replace('"exponent": 3.55', '"exponent": 3.5'))
     assert key()[0] != before
 
-    section = yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"]
-    believed = InstrumentPart.model_validate(section).instrument()
+    believed = make_instrument(
+        InstrumentPart.model_validate(yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"])
+    )
     knowledge = load_calibration(path).knowledge
     wedge = knowledge.wedge
     start = slab(believed)
@@ -132,7 +142,7 @@ def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(w
             "dark_field": start.dark_field * 0 + wedge.dark_field[5],
         }
     )
-    with_file = without_hardening(start, believed, CorrectionPart(calibration=str(path)))
+    with_file = without_hardening(start, believed, CorrectionPart(), path)
     without = without_hardening(start, believed, CorrectionPart())
     assert abs(float(with_file.dark_field[0, 0, 0, 0])) < 0.006
     assert abs(float(without.dark_field[0, 0, 0, 0])) > 0.01
@@ -146,10 +156,6 @@ def test_mistakes_are_told_in_one_line(wedge_file, tmp_path):
         read_study(study(tmp_path, second_material="jam"))
     instrument = InstrumentPart.model_validate(TUBE).instrument()
     with pytest.raises(DarklungError, match=r"nothing\.json: no such file"):
-        without_hardening(slab(instrument), instrument, CorrectionPart(calibration=str(tmp_path / "nothing.json")))
-    file = study(tmp_path, calibration=str(path))
-    content = yaml.safe_load(file.read_text())
-    content["sites"] = {"a": {}, "b": {}}
-    file.write_text(yaml.safe_dump(content))
-    with pytest.raises(DarklungError, match=r"correction\.calibration: belongs to one scanner"):
-        read_study(file)
+        without_hardening(slab(instrument), instrument, CorrectionPart(), tmp_path / "nothing.json")
+    with pytest.raises(DarklungError, match=r"calibrations: belong to one scanner"):
+        read_study(study(tmp_path, calibrations={"wedges": str(path)}, sites={"a": {}, "b": {}}))

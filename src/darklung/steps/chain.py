@@ -28,7 +28,9 @@ from darklung.steps import align, cases, correct, phantom, reconstruct, retrieve
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
-from darklung.study.processing import SIMULATED, CorrectionPart, ProcessingPart
+from darklung.study.calibrations import CalibrationsPart
+from darklung.study.correction import CorrectionPart
+from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.scanner import InstrumentPart
 from darklung.study.sources import (
     CasesSource,
@@ -86,7 +88,7 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         at = source.at(site)
         beam = _beam(at.instrument, study.processing.correction)
         about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
-        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}")
+        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=at.calibrations.unit)
         (row,) = cohort_table([phantom.subject_of(own)])
         chain.members.append(
             Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
@@ -104,7 +106,7 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
         scan.task(at, name, derive_seed(seed, "scan", name)),
         retrieve.task_of_scan(name, processing.retrieval_of(SIMULATED), transient=not keep),
     ]
-    known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
+    known = correct.known_of(processing.correction, at.instrument, at.calibrations)
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 
@@ -154,9 +156,7 @@ def _projections(chain: Chain, study: Study, name: str, source: ProjectionsSourc
 def _projected(
     chain: Chain, study: Study, name: str, source: FramesSource | ProjectionsSource, item: str, projections: str | Path
 ) -> None:
-    known = correct.Parameters(
-        correction=study.processing.correction, instrument=source.instrument, calibrations=source.calibrations
-    )
+    known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
     last = chain.add(*processed(item, projections, study.processing, known))
     _measured(chain, study, name, source, item, last)
 
@@ -177,7 +177,8 @@ def _measured(
     """The cases of a measured volume: with insertions, or as it is."""
     facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
-        case = _case(study, item, about, image, labels=labels, region=region, reading=getattr(source, "reading", {}))
+        reading, unit = getattr(source, "reading", {}), source.calibrations.unit
+        case = _case(study, item, about, image, labels=labels, region=region, reading=reading, unit=unit)
         _member(chain, study, name, source, facts, case)
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
@@ -213,9 +214,10 @@ def _inserted(
         return
     first = sum(t.stage == INSERT for t in chain.tasks)
     for copy in range(options.copies):
-        task = insertion_task(found, copy, first + copy, options=options, scale=source.scale, image=image)
+        task = insertion_task(found, copy, first + copy, options=options, scale=source.scale_text(), image=image)
         own = {**about, "subject": task.item, "synthetic": True}
-        case = _case(study, task.item, own, chain.add(task), region=region)
+        unit = source.calibrations.unit if image else ""
+        case = _case(study, task.item, own, chain.add(task), region=region, unit=unit)
         _member(chain, study, name, source, facts, case, inserted=True)
 
 
@@ -247,6 +249,7 @@ def _case(
     labels: str = "",
     region: str = "",
     reading: Mapping[str, Any] | None = None,
+    unit: str = "",
 ) -> Task:
     parameters = cases.Parameters(
         channels=study.processing.channels,
@@ -255,6 +258,7 @@ def _case(
         labels=labels,
         region=region,
         reading=dict(reading or {}),
+        calibrations=CalibrationsPart(unit=unit),
     )
     return cases.task(item, parameters, image, phantom=phantom_task)
 
