@@ -22,14 +22,15 @@ from darklung.core.random import stream
 from darklung.core.seams import resolve
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import load, save
-from darklung.pipeline import Context
-from darklung.pipeline.task import task_keys
+from darklung.io.names import PROJECTIONS
+from darklung.pipeline import Context, task_keys
+from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.wedges import calibrate_wedges
+from darklung.steps.correct import RECORD
 from darklung.steps.hardening import hardening
 from darklung.steps.plan import plan
-from darklung.study.config import read_study
 from darklung.study.correction import CorrectionPart
-from darklung.study.plugins import plugins_of
+from darklung.study.study import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 INSTRUMENT = yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"]
@@ -43,7 +44,7 @@ def files(tmp_path_factory):
     head, *rows = (EXAMPLES / "wedge.csv").read_text().splitlines()
     (folder / "wedge.csv").write_text("\n".join([head, *rows[:13:2], *rows[13:19:3], *rows[19::2]]))
     calibrate_wedges(
-        folder / "wedge.csv", folder, instrument=EXAMPLES / "instrument.yaml", thickness="{water_mm} mm",
+        read_table(folder / "wedge.csv"), folder, instrument=EXAMPLES / "instrument.yaml", thickness="{water_mm} mm",
         second="{bone_mm} mm", foam="foam",
     )  # fmt: skip
     content = json.loads((folder / CALIBRATION).read_text())
@@ -75,24 +76,28 @@ def projections() -> Projections:
 
 
 def study(folder, *, calibrations=None, correction=None, **parts):
-    content = {
-        "kind": "ct", "name": "one", "cohort": {"animals": 3, "test_animals": 0}, "instrument": INSTRUMENT,
-        "correction": {"flux": False, **(correction or {})}, "calibrations": calibrations or {}, **parts,
+    mice = {
+        "from": "simulation", "cohort": {"animals": 3, "test_animals": 0}, "instrument": INSTRUMENT,
+        "calibrations": calibrations or {}, **parts,
     }  # fmt: skip
     path = folder / "study.yaml"
+    content = {"name": "one", "sources": {"mice": mice}, "processing": {"correction": correction or {}}}
     path.write_text(yaml.safe_dump(content))
     return path
 
 
+def tasks_of(path):
+    return {t.name: t for t in plan(read_study(path)).tasks}
+
+
 def corrected_in_a_study(folder, **parts):
     """What the study's correct step makes of the projections in `folder`, and what it says it used."""
-    path = study(folder, **parts)
-    task = next(t for t in plan(read_study(path), path) if t.stage == "correct")
+    task = tasks_of(study(folder, **parts))["correct/train-0001"]
     out = folder / "corrected"
     out.mkdir(exist_ok=True)
-    inputs = {"retrieve": (folder,)}
+    inputs = {"projections": (folder,)}
     resolve("task", task.function, {})(Context(out, out, inputs, task.parameters, task.files, lambda *_: None))
-    return load(out / "projections.h5", Projections), json.loads((out / "hardening.json").read_text())
+    return load(out / PROJECTIONS, Projections), json.loads((out / RECORD).read_text())
 
 
 def applied(folder, *words):
@@ -127,7 +132,9 @@ def test_a_study_and_the_command_correct_alike(files, tmp_path, kind, said):
     assert f"{expected}: values at 45 keV" in told
     assert record["exponent"] == words.get("exponent", content["exponent"])
     assert record["material"] == words.get("material", content["wedge"]["material"])
-    assert json.loads((tmp_path / "applied" / "record.json").read_text())["options"]["hardening"] == record
+    assert json.loads((tmp_path / "applied" / "record.json").read_text())["options"]["hardening"] == {
+        k: v for k, v in record.items() if k != "told"
+    }
     assert bool(record["overridden"]) == bool(words)
     assert told.count("overridden: ") == len(record["overridden"])
 
@@ -192,24 +199,30 @@ def test_each_site_has_its_own_files_and_each_is_checked_for_its_kind(files, tmp
     (tmp_path / "mine.json").write_text((files / "exponent 2.json").read_text())
     sites = {"north": {"calibrations": {"wedges": "mine.json"}}, "south": {}}
     path = study(tmp_path, sites=sites)
-    tasks = {t.name: t for t in plan(read_study(path), path)}
+    tasks = tasks_of(path)
     north, south = tasks["correct/train-0001"], tasks["correct/train-0002"]
     assert north.files == {"wedges": (tmp_path / "mine.json").resolve()}
     assert south.files == {}
     keys = task_keys(list(tasks.values()))
     (tmp_path / "mine.json").write_text((files / "as it is.json").read_text())
-    changed = task_keys(plan(read_study(path), path))
+    changed = task_keys(tasks_of(path).values())
     assert changed[north.name] != keys[north.name]
     assert changed[south.name] == keys[south.name]
-    assert "hardening at north: inversion: values at 45 keV; beyond the wedge nothing is valid" in list_tasks(path)
     sites = {"north": {"calibrations": {"spheres": "mine.json", "fibres": "none.json"}}}
     with pytest.raises(DarklungError) as error:
         read_study(study(tmp_path, sites=sites))
-    place = "sites.north.calibrations"
+    place = "sources.mice.sites.north.calibrations"
     assert str(error.value).splitlines() == [
         f"{place}.spheres: {tmp_path / 'mine.json'}: wanted a calibration of spheres, got one of wedges",
         f"{place}.fibres: {tmp_path / 'none.json'}: no such file",
     ]
+
+
+def test_a_dry_run_tells_what_is_overridden(files, tmp_path):
+    wedges = {"wedges": str(files / CALIBRATION)}
+    told = list_tasks(study(tmp_path, calibrations=wedges, correction={"exponent": 3.0}))
+    assert "correction: inversion: values at 45 keV; beyond the wedge nothing is valid" in told
+    assert "correction: overridden: exponent: 3 (file: 3.55)" in told
 
 
 PLUGIN = """
@@ -244,12 +257,13 @@ def test_a_function_of_ones_own_counts_in_the_key_and_what_it_returns_is_checked
     part = CorrectionPart(hardening=f"{plugin}:halved")
     start = projections()
     np.testing.assert_array_equal(hardening(part, calibration=files / CALIBRATION)(start).dark_field, start.dark_field / 2)
-    assert plugins_of(part, CorrectionPart()) == (f"{plugin}:halved",)
+    assert part.plugins() == (f"{plugin}:halved",)
+    assert CorrectionPart().plugins() == ()
     path = study(tmp_path, correction={"hardening": f"{plugin}:halved"})
-    before = task_keys(plan(read_study(path), path))
+    before = task_keys(tasks_of(path).values())
     source = tmp_path / "my_hardening.py"
     source.write_text(source.read_text().replace("/ 2", "/ 3"))
-    after = task_keys(plan(read_study(path), path))
+    after = task_keys(tasks_of(path).values())
     stages = {name.split("/")[0] for name in after if after[name] != before[name]}
     assert "correct" in stages
     assert not stages & {"cohort", "phantom", "scan", "retrieve"}

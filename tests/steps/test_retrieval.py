@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from darklung.commands.cohort import _tasks as planned
+from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
@@ -18,14 +18,13 @@ from darklung.core.seams import resolve
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.io.hdf5 import load, save
 from darklung.io.retrieval import Retrieval
-from darklung.pipeline import Context
-from darklung.pipeline.task import task_keys
+from darklung.pipeline import Context, task_keys
 from darklung.retrieve.methods import RETRIEVALS, find_retrieval
 from darklung.simulate.objects import cylinder
-from darklung.steps.ct import plan_animals
+from darklung.steps import radiograph
+from darklung.steps.phantom import plan_animals
 from darklung.steps.plan import plan
-from darklung.steps.retrieve import retrieve_described
-from darklung.study.config import read_study
+from darklung.study.study import read_study
 
 STEPS, VIEWS, ROWS, COLS = 8, 3, 9, 40
 AIR = [[0, 5], [34, 39]]
@@ -127,9 +126,14 @@ def from_description(folder, retrieval, name="out"):
 
 
 def study(folder, retrieval, **parts):
-    content = {"kind": "ct", "name": "one", "cohort": {"animals": 3, "test_animals": 0}, "retrieval": retrieval, **parts}
+    mice = {"from": "simulation", "cohort": {"animals": 3, "test_animals": 0}, **parts}
+    content = {"name": "one", "sources": {"mice": mice}, "processing": {"retrieval": retrieval}}
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
     return folder / "study.yaml"
+
+
+def keys_of(path):
+    return task_keys(plan(read_study(path)).tasks)
 
 
 def from_study(folder, retrieval):
@@ -138,8 +142,8 @@ def from_study(folder, retrieval):
     geometry = ParallelGeometry(np.radians([0.0, 8.0, 16.0]), ROWS, COLS, 75e-6)
     times = {"view_time_s": np.tile([1.0, 3.0, 5.0], (2, 1)), "flat_time_s": np.tile([0.0, 0.2, 8.0, 8.2], (2, 1))}
     save(folder / "scan.h5", Scan(sample, flat, phases, np.radians([0.0, 90.0]), geometry, **times))
-    path = study(folder, retrieval, correction={"flux": False})
-    task = next(t for t in plan(read_study(path), path) if t.stage == "retrieve")
+    path = study(folder, {"normalise": "none", **retrieval})
+    task = next(t for t in plan(read_study(path)).tasks if t.stage == "retrieve")
     out = folder / "retrieved"
     out.mkdir()
     context = Context(out, out, {"scan": (folder,)}, task.parameters, task.files, lambda *_: None)
@@ -195,9 +199,9 @@ def test_a_function_of_ones_own_retrieves_frames_in_memory_and_on_disk(plugin, t
 
 def test_editing_it_makes_what_uses_it_due(plugin, tmp_path):
     path = study(tmp_path, {"method": f"{plugin}:first_harmonic"})
-    before = task_keys(plan(read_study(path), path))
+    before = keys_of(path)
     (tmp_path / "my_retrieval.py").write_text(textwrap.dedent(PLUGIN) + "\n# another thought\n")
-    after = task_keys(plan(read_study(path), path))
+    after = keys_of(path)
     due = {name.split("/")[0] for name in after if after[name] != before[name]}
     assert {"retrieve", "correct", "reconstruct"} <= due
     assert not due & {"cohort", "phantom", "scan"}
@@ -222,7 +226,7 @@ def test_editing_it_makes_what_uses_it_due(plugin, tmp_path):
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(plugin, tmp_path, retrieval, told):
-    for read in (lambda: read_study(study(tmp_path, retrieval)), lambda: from_description(tmp_path, retrieval)):
+    for read in (lambda: plan(read_study(study(tmp_path, retrieval))), lambda: from_description(tmp_path, retrieval)):
         with pytest.raises(DarklungError, match=re.escape(told)) as error:
             read()
         assert len(str(error.value).splitlines()) == 1
@@ -255,13 +259,6 @@ def test_blocks_of_other_views_are_told(plugin, tmp_path, monkeypatch):
         from_description(tmp_path, {"method": f"{plugin}:all_views"})
 
 
-def test_dose_is_taken_out_once(tmp_path):
-    with pytest.raises(
-        DarklungError, match=r"retrieval\.normalise: correction\.flux takes the dose of each view out already"
-    ):
-        read_study(study(tmp_path, {"normalise": "air"}))
-
-
 def test_short_names_are_the_methods_that_fit():
     for name in RETRIEVALS:
         assert find_retrieval(Retrieval(method=name)).__name__ == "retriever"
@@ -273,8 +270,9 @@ def test_radiographs_of_a_cohort_are_retrieved_as_the_study_says(tmp_path):
     spread = {}
     for steps in ("nominal", "estimate"):
         path = study(tmp_path, {"steps": steps}, effects={"step_error": "40 deg"}, scan={"supersampling": 1})
-        tasks, _ = planned(read_study(path), plan_animals(read_study(path)), radiographs=True, ct=False)
-        task = next(t for t in tasks if t.stage == "radiograph")
+        made = read_study(path)
+        source = made.sources["mice"]
+        task = radiograph.task(source, plan_animals(source, made.seed)[0], made.processing, made.seed)
         (tmp_path / steps).mkdir()
         context = Context(tmp_path / steps, tmp_path, {"phantom": (tmp_path,)}, task.parameters, task.files, lambda *_: None)
         resolve("task", task.function, {})(context)

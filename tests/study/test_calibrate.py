@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from darklung.calibrate.file import CALIBRATION, FIGURE, load_calibration
 from darklung.commands.calibrate import app
 from darklung.commands.calibrate_told import applied_told, fibres_told, spheres_told, unit_told, wedges_told
+from darklung.commands.measurements import read_measurements, read_settings
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
@@ -42,16 +43,16 @@ SPHERES = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
 WEDGE = {"instrument": EXAMPLES / "instrument.yaml", "thickness": "{water_mm} mm", "second": "{bone_mm} mm", "foam": "foam"}
 
 
-def calibrate_spheres(*given, **options):
-    return spheres_told(steps_spheres.calibrate_spheres(*given, **options))
+def calibrate_spheres(sources, out, *, workers=1, **options):
+    return spheres_told(steps_spheres.calibrate_spheres(read_settings(sources, out, workers=workers), out, **options))
 
 
-def calibrate_fibres(*given, **options):
-    return fibres_told(steps_fibres.calibrate_fibres(*given, **options))
+def calibrate_fibres(source, out, **options):
+    return fibres_told(steps_fibres.calibrate_fibres(read_measurements(source, out), out, **options))
 
 
-def calibrate_wedges(*given, **options):
-    return wedges_told(steps_wedges.calibrate_wedges(*given, **options))
+def calibrate_wedges(source, out, **options):
+    return wedges_told(steps_wedges.calibrate_wedges(read_measurements(source, out), out, **options))
 
 
 def calibrate_unit(*given, **options):

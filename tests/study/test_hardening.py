@@ -129,9 +129,8 @@ def test_a_study_takes_the_spectra_of_the_file_and_its_key_follows_the_content(w
     (tmp_path / "calibration.json").write_text(path.read_text().replace('"exponent": 3.55', '"exponent": 3.5'))
     assert key()[0] != before
 
-    believed = make_instrument(
-        InstrumentPart.model_validate(yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"])
-    )
+    section = yaml.safe_load((EXAMPLES / "instrument.yaml").read_text())["instrument"]
+    believed = InstrumentPart.model_validate(section).instrument()
     knowledge = load_calibration(path).knowledge
     wedge = knowledge.wedge
     start = slab(believed)

@@ -49,7 +49,7 @@ class Parameters(Document):
 
 def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
     """Retrieval of a simulated scan."""
-    find_retrieval(retrieval)
+    _check(retrieval, None)
     parameters = Parameters(retrieval=retrieval).model_dump(mode="json")
     inputs = {"scan": (f"scan/{name}",)}
     function, plugins = "darklung.steps.retrieve:retrieve", retrieval.plugins()
@@ -59,7 +59,7 @@ def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
 def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrieval: Retrieval) -> Task:
     """Retrieval of a described scan."""
     try:
-        find_retrieval(retrieval)
+        _check(retrieval, raw)
     except DarklungError as error:
         raise DarklungError(f"{description}: {raw.name}: {error}") from error
     parameters = Parameters(
@@ -72,6 +72,14 @@ def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrie
     )
     function, plain = "darklung.steps.retrieve:retrieve", parameters.model_dump(mode="json")
     return Task(STAGE, item_name(raw.name), function, plain, plugins=retrieval.plugins())
+
+
+def _check(retrieval: Retrieval, raw: RawScan | None) -> None:
+    """Refuse what retrieval would refuse, before frames are read."""
+    find_retrieval(retrieval)
+    readings = raw is not None and raw.view_doses is not None and raw.flat_doses is not None
+    told = "retrieval.normalise: monitor needs view_doses and flat_doses of a raw description"
+    require(retrieval.normalise != "monitor" or readings, told)
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
@@ -158,10 +166,9 @@ def _told_on(context: Context, count: int, size: int, run: Block) -> Iterator[tu
 
 def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float64] | None:
     """Monitor's readings during each view over those during its flats, (direction, view); None without a monitor."""
-    if part.normalise != "monitor":
+    _check(part, raw)
+    if part.normalise != "monitor" or raw is None:
         return None
-    if raw is None or raw.view_doses is None or raw.flat_doses is None:
-        raise DarklungError("retrieval.normalise: monitor needs view_doses and flat_doses of a raw description")
     views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
     for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
         require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
