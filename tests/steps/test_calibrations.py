@@ -16,6 +16,7 @@ from darklung.core.types import Image, Phantom
 from darklung.io.case import load_case
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image, save_image
+from darklung.io.names import VOLUME
 from darklung.pipeline import Context, task_keys
 from darklung.steps.calibrate.apply import OUTPUT, apply_calibration
 from darklung.steps.calibrate.measurements import read_table
@@ -61,7 +62,7 @@ def animal(tmp_path_factory):
     lung = phantom.lobes > 0
     data = np.stack([attenuation, 20.0 * lung, 26.0 * lung, 0.5 + 0 * lung]).astype(np.float32)
     names = ("attenuation", "dark_field_0", "dark_field_90", "dark_field_0_noise")
-    save_image(folder / "image.ome.zarr", Image(data, names, ("1/m",) * 4, (4.5e-4,) * 3))
+    save_image(folder / VOLUME, Image(data, names, ("1/m",) * 4, (4.5e-4,) * 3))
     return folder
 
 
@@ -88,14 +89,14 @@ def test_channels_come_in_the_scatter_units_that_the_command_gives(files, animal
     expected = 1000 * (before.channel("dark_field_90").astype(float) - 0.4) / 30.0
     np.testing.assert_allclose(image.channel("dark_field_90"), expected, rtol=1e-6, atol=1e-3)
     np.testing.assert_allclose(image.channel("dark_field_0_noise"), 1000 * 0.5 / 30.0, rtol=1e-6)
-    apply_calibration(files / "unit.json", [animal / "image.ome.zarr"], tmp_path / "out")
+    apply_calibration(files / "unit.json", [animal / VOLUME], tmp_path / "out")
     told = load_image(tmp_path / "out" / OUTPUT).channel("scatter_units_90")
-    own = in_units(load_image(animal / "image.ome.zarr"), UNIT).channel("dark_field_90")
+    own = in_units(load_image(animal / VOLUME), UNIT).channel("dark_field_90")
     np.testing.assert_allclose(own, told, rtol=1e-6)
 
 
 def test_units_want_coefficients_and_no_bank(files, animal, tmp_path):
-    image = in_units(load_image(animal / "image.ome.zarr"), UNIT)
+    image = in_units(load_image(animal / VOLUME), UNIT)
     with pytest.raises(DarklungError, match="dark_field_0: wanted values in 1/m, got 'SU'"):
         in_units(image, UNIT)
     with pytest.raises(DarklungError, match=r"wanted a channel dark_field\.\.\., got attenuation"):
