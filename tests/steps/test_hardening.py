@@ -149,6 +149,13 @@ def test_what_a_file_says_matters(files):
     assert np.median(np.abs(other / usual - 1)) > 0.1
     assert np.abs(results["look_up"].dark_field - results["as it is"].dark_field).max() > 0.01
     assert results["as it is"].valid.all()
+    # What studies made of a file before: its spectra alone, with their own material, energy law and method.
+    dropped = CorrectionPart(hardening="inversion", material="soft_tissue", exponent=3.55)
+    off = hardening(dropped, calibration=files / "exponent 2.json")(start).dark_field[centre] / other - 1
+    print(
+        f"-ln D higher by {100 * off.min():.0f} to {100 * off.max():.0f} % with the file's material and energy law dropped"
+    )
+    assert off.min() > 0.3
     assert not results["a short reach"].valid.all()
 
 
