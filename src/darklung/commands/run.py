@@ -82,7 +82,7 @@ def told_tasks(made: Plan, folder: Path, owner: Owner) -> str:
     needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
     corrected = [t for t in made.tasks if t.stage == correct.STAGE]
-    used = dict.fromkeys(f"correction: {line}" for t in corrected for line in correct.told(json.dumps(t.parameters)))
+    used = dict.fromkeys(f"correction: {line}" for t in corrected for line in correct.ready(json.dumps(t.parameters)).told())
     return "\n".join([*lines, *used, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])
 
 

@@ -31,7 +31,6 @@ from darklung.steps.members import Member
 from darklung.study.calibrations import CalibrationsPart
 from darklung.study.correction import CorrectionPart
 from darklung.study.processing import SIMULATED, ProcessingPart
-from darklung.study.scanner import InstrumentPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -86,7 +85,7 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         made = simulated_tasks(source, own, study.processing, study.seed)
         chain.add(*made)
         at = source.at(site)
-        beam = _beam(at.instrument, study.processing.correction)
+        beam = _beam(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
         about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
         case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=at.calibrations.unit)
         (row,) = cohort_table([phantom.subject_of(own)])
@@ -110,11 +109,13 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 
-def _beam(instrument: InstrumentPart | None, correction: CorrectionPart) -> dict[str, Any]:
-    """Energy and ξ that corrected values refer to; nothing where there is no correction or no instrument."""
-    if instrument is None or correction.hardening == "none":
-        return {}
-    return {"energy_kev": instrument.reference_energy_kev, "correlation_length_m": instrument.correlation_length_m}
+def _beam(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
+    """Energy and ξ that corrected values refer to, as far as they are known; nothing where there is no correction."""
+    energy, xi = correct.energy_kev(known), calibrations.correlation_length_m()
+    if xi is None and known.instrument is not None:
+        xi = known.instrument.correlation_length_m
+    told = {"energy_kev": energy, "correlation_length_m": xi}
+    return {} if energy is None else {name: value for name, value in told.items() if value is not None}
 
 
 def processed(
@@ -235,7 +236,10 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
 def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
     facts = source.facts(item)
     about: dict[str, Any] = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "source": name}
-    about |= {"site": source.site, "provenance": _beam(getattr(source, "instrument", None), correction)}
+    beam = {}
+    if isinstance(source, FramesSource | ProjectionsSource):
+        beam = _beam(correct.known_of(correction, source.instrument, source.calibrations), source.calibrations)
+    about |= {"site": source.site, "provenance": beam}
     return facts, about
 
 

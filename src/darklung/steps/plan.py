@@ -141,8 +141,7 @@ def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
 
 def _beam(scanner: SimulatedSource) -> list[float]:
     """Energy [keV] and ξ [m] of a scanner: ξ as its calibration by spheres found it, else as the instrument has it."""
-    spheres = scanner.calibrations.load("spheres")
-    xi = spheres.curves[0].correlation_length_m if spheres else scanner.instrument.correlation_length_m
+    xi = scanner.calibrations.correlation_length_m() or scanner.instrument.correlation_length_m
     return [scanner.instrument.reference_energy_kev, xi]
 
 
