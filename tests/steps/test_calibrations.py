@@ -19,6 +19,7 @@ from darklung.io.images import load_image, save_image
 from darklung.io.names import VOLUME
 from darklung.pipeline import Context, task_keys
 from darklung.steps.calibrate.apply import OUTPUT, apply_calibration
+from darklung.steps.calibrate.fibres import calibrate_fibres
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.steps.calibrate.unit import in_units
@@ -36,6 +37,7 @@ def files(tmp_path_factory):
     save_calibration(folder / "unit.json", "unit", "foam", {"command": "test"}, unit=plain(UNIT))
     spheres = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
     calibrate_spheres([read_table(EXAMPLES / "spheres_near.csv")], folder / "spheres", **spheres)
+    calibrate_fibres(read_table(EXAMPLES / "fibres.csv"), folder / "fibres", angle="{angle_deg} deg")
     return folder
 
 
@@ -119,8 +121,10 @@ def test_each_file_makes_due_the_step_that_uses_it_and_nothing_before(files, tmp
     assert due(without, given) == {"cases", "train", "predict", "evaluate", "report"}
     (tmp_path / "mine.json").write_text((files / "unit.json").read_text().replace("30.4", "31.4"))
     assert due(given, keys(calibrations={"unit": "mine.json"})) == {"cases", "train", "predict", "evaluate", "report"}
-    fibres = keys(calibrations={"spheres": str(files / "spheres" / CALIBRATION)})
-    assert due(without, fibres) == {"report"}, "no step of a study without a bank looks at sizes; the report tells the study"
+    spheres = keys(calibrations={"spheres": str(files / "spheres" / CALIBRATION)})
+    assert due(without, spheres) == {"cases", "train", "predict", "evaluate", "report"}, "a case tells its scanner's ξ"
+    fibres = keys(calibrations={"fibres": str(files / "fibres" / CALIBRATION)})
+    assert due(without, fibres) == {"report"}, "no step looks at directions; the report tells the study"
 
 
 def test_spheres_give_the_correlation_length_to_bank_and_insertion(files, tmp_path):

@@ -225,11 +225,14 @@ def test_each_site_has_its_own_files_and_each_is_checked_for_its_kind(files, tmp
     ]
 
 
-def test_a_dry_run_tells_what_is_overridden(files, tmp_path):
+def test_what_is_overridden_is_told_and_stays_with_the_case(files, tmp_path):
     wedges = {"wedges": str(files / CALIBRATION)}
     told = list_tasks(study(tmp_path, calibrations=wedges, correction={"exponent": 3.0}))
     assert "correction: inversion: values at 45 keV; beyond the wedge nothing is valid" in told
     assert "correction: overridden: exponent: 3 (file: 3.55)" in told
+    tasks = tasks_of(study(tmp_path, calibrations=wedges, correction={"exponent": 3.0}))
+    kept = tasks["cases/train-0001"].parameters["about"]["provenance"]["correction"]
+    assert (kept["exponent"], kept["overridden"]) == (3.0, ["exponent: 3 (file: 3.55)"])
 
 
 PLUGIN = """

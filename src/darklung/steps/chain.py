@@ -110,11 +110,13 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
 
 
 def _beam(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
-    """Energy and ξ that corrected values refer to, as far as they are known; nothing where there is no correction."""
+    """Energy and ξ that corrected values refer to, and what a calibration's correction used; nothing without a correction."""
     energy, xi = correct.energy_kev(known), calibrations.correlation_length_m()
     if xi is None and known.instrument is not None:
         xi = known.instrument.correlation_length_m
-    told = {"energy_kev": energy, "correlation_length_m": xi}
+    told: dict[str, Any] = {"energy_kev": energy, "correlation_length_m": xi}
+    if known.calibrations.wedges:
+        told["correction"] = correct.ready(known.model_dump_json()).record()
     return {} if energy is None else {name: value for name, value in told.items() if value is not None}
 
 
