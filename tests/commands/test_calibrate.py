@@ -12,16 +12,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from darklung.calibrate.file import load_calibration
+from darklung.calibrate.file import CALIBRATION, FIGURE, load_calibration
 from darklung.commands.calibrate import app
-from darklung.commands.calibrate_apply import OUTPUT, PICTURE, apply_calibration
-from darklung.commands.calibrate_spheres import CALIBRATION, FIGURE, calibrate_fibres, calibrate_spheres
-from darklung.commands.calibrate_unit import calibrate_unit
-from darklung.commands.calibrate_wedges import calibrate_wedges
+from darklung.commands.calibrate_told import applied_told, fibres_told, spheres_told, unit_told, wedges_told
+from darklung.commands.measurements import read_measurements, read_settings
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Image, Projections
+from darklung.io.documents import validate
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.physics.instrument import make_instrument
@@ -30,11 +29,39 @@ from darklung.retrieve.stepping import retrieve
 from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
+from darklung.steps.calibrate import apply as steps_apply
+from darklung.steps.calibrate import fibres as steps_fibres
+from darklung.steps.calibrate import spheres as steps_spheres
+from darklung.steps.calibrate import unit as steps_unit
+from darklung.steps.calibrate import wedges as steps_wedges
+from darklung.steps.calibrate.apply import OUTPUT, PICTURE
+from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 SPHERES = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
 WEDGE = {"instrument": EXAMPLES / "instrument.yaml", "thickness": "{water_mm} mm", "second": "{bone_mm} mm", "foam": "foam"}
+
+
+def calibrate_spheres(sources, out, *, workers=1, **options):
+    return spheres_told(steps_spheres.calibrate_spheres(read_settings(sources, out, workers=workers), out, **options))
+
+
+def calibrate_fibres(source, out, **options):
+    return fibres_told(steps_fibres.calibrate_fibres(read_measurements(source, out), out, **options))
+
+
+def calibrate_wedges(source, out, **options):
+    return wedges_told(steps_wedges.calibrate_wedges(read_measurements(source, out), out, **options))
+
+
+def calibrate_unit(*given, **options):
+    return unit_told(steps_unit.calibrate_unit(*given, **options))
+
+
+def apply_calibration(*given, method="", **options):
+    correction = {"correction": validate({"hardening": method}, CorrectionPart, "--set")} if method else {}
+    return applied_told(steps_apply.apply_calibration(*given, **correction, **options))
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darklung.calibrate.file import load_calibration
-from darklung.commands.calibrate_apply import OUTPUT, apply_calibration, read_scattering
-from darklung.commands.calibrate_spheres import CALIBRATION, calibrate_spheres
+from darklung.calibrate.file import CALIBRATION, load_calibration
 from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.channel import dark_field, values_of
 from darklung.core.checks import DarklungError
@@ -16,6 +14,9 @@ from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Image, Projections
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image, save_image
+from darklung.steps.calibrate.apply import OUTPUT, apply_calibration, read_scattering
+from darklung.steps.calibrate.measurements import read_table
+from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.tomo.projector import Projector
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
@@ -42,7 +43,7 @@ def powder_projections(epsilon, sigma) -> Projections:
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("sizes")
     quantities = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
-    calibrate_spheres([EXAMPLES / "spheres_near.csv"], out / "spheres", **quantities)
+    calibrate_spheres([read_table(EXAMPLES / "spheres_near.csv")], out / "spheres", **quantities)
     (curve,) = load_calibration(out / "spheres" / CALIBRATION).curves
     save(out / "powder.h5", powder_projections(float(curve.structure(np.array([TRUE_M]))[0]), 0.01))
     reconstruct_files(out / "powder.h5", out, given={"method": "fbp"}, tell=str)

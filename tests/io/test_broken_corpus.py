@@ -292,7 +292,7 @@ def retrieve_all(path: Path, limit: int) -> None:
     from darklung.io.description import read_raw
 
     for (described, _), (_, scan, _) in zip(read_raw(path), load_scans(path, eager_bytes=limit)):
-        retrieve(scan, **described.retrieval.options())
+        retrieve(scan, **described.retrieval.arguments())
 
 
 @pytest.mark.parametrize("kind", KINDS)

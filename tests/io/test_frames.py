@@ -209,7 +209,7 @@ def test_retrieval_options(tmp_path, truth):
     write_hdf5(tmp_path, truth)
     path = describe(tmp_path, retrieval={"steps": "estimate", "air_cols": [[0, 1], [5, 5]], "reference": "interpolate"})
     ((raw, _),) = read_raw(path)
-    assert raw.retrieval.options() == {
+    assert raw.retrieval.arguments() == {
         "reference": "interpolate",
         "fit": Fit(),
         "least_strength": 10.0,

@@ -19,7 +19,7 @@ def test_documented_description():
     (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     raw = validate(yaml.safe_load(block), RawScan, "docs/raw-scans.md")
     assert raw.steps.phases_rad().shape == (8,)
-    assert len(raw.retrieval.options()["air_cols"]) == 31 + 34
+    assert len(raw.retrieval.arguments()["air_cols"]) == 31 + 34
 
 
 def test_documented_functions_exist():

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from darklung.calibrate.file import load_calibration
-from darklung.commands.calibrate_spheres import calibrate_spheres
+from darklung.commands.calibrate_told import spheres_told
+from darklung.commands.measurements import read_settings
 from darklung.commands.retrieve import retrieve_described
 from darklung.io.tables import load_table
+from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
@@ -38,8 +40,13 @@ def test_the_grating_radiograph(tmp_path):
 
 
 def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(tmp_path):
-    options = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm", "workers": 1}
-    text = calibrate_spheres([EXAMPLES / "microspheres.yaml"], tmp_path, **options)
+    options = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm"}
+
+    def calibrated():
+        series = read_settings([EXAMPLES / "microspheres.yaml"], tmp_path, workers=1)
+        return spheres_told(calibrate_spheres(series, tmp_path, **options))
+
+    text = calibrated()
     assert text.count(" um   ") >= 11
     saved = load_calibration(tmp_path / "calibration.json")
     (curve,) = saved.curves
@@ -48,7 +55,7 @@ def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(t
     assert curve.range_m == pytest.approx([0.166e-6, 7.75e-6])
     assert sum(name.endswith(".hdf5") for name in saved.provenance["inputs"]) == 11
     before = (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns
-    assert calibrate_spheres([EXAMPLES / "microspheres.yaml"], tmp_path, **options) == text
+    assert calibrated() == text
     assert (tmp_path / "retrieve/7.75_um/projections.h5").stat().st_mtime_ns == before
 
 

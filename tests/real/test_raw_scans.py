@@ -26,7 +26,7 @@ def retrieved(name: str, dtype=np.float64):
     """(name, scan, columns, projections) of each scan of a shipped description, with its own retrieval options."""
     path = EXAMPLES / f"{name}.yaml"
     for (raw, _), (title, scan, columns) in zip(read_raw(path), load_scans(path)):
-        yield title, scan, columns, retrieve(scan, **raw.retrieval.options(), dtype=dtype)
+        yield title, scan, columns, retrieve(scan, **raw.retrieval.arguments(), dtype=dtype)
 
 
 def first_harmonic(curves: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from darklung.io.documents import Document, validate
 from darklung.io.tables import save_json
 
 SCHEMA = 1
+CALIBRATION, FIGURE = "calibration.json", "calibration.png"
 Numbers = tuple[float, ...]
 
 
@@ -166,8 +167,8 @@ def save_calibration(path: Path, kind: str, name: str, origin: Mapping[str, Any]
     save_json(path, document)
 
 
-def load_calibration(path: Path) -> Calibration:
-    """Read and check a calibration; nothing in the file is executed.
+def load_calibration(path: Path, wanted: str = "") -> Calibration:
+    """Read and check a calibration, of the kind `wanted` if one is; nothing in the file is executed.
 
     Raises
     ------
@@ -179,6 +180,8 @@ def load_calibration(path: Path) -> Calibration:
     kind = str(content.get("kind"))
     if kind not in KINDS:
         raise DarklungError(f"{path}: kind: {kind!r} is not known; known: {', '.join(sorted(KINDS))}")
+    if wanted and kind != wanted:
+        raise DarklungError(f"{path}: wanted a calibration of {wanted}, got one of {kind}")
     file: Any = validate(content, KINDS[kind], str(path))
     try:
         return _made(file)

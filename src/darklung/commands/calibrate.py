@@ -15,6 +15,7 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="Folder for calibration.json, its figure and, of raw series, the maps.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")]
+SET = "What is said against a wedge's file, name=value as in a study's correction: material=soft_tissue, exponent=3.5."
 SERIES = "Raw series (YAML) or table of retrieved signals (CSV)"
 
 
@@ -32,10 +33,13 @@ def spheres(
     workers: Workers = None,
 ) -> None:
     """Response to spheres of known diameters: ξ, scale, band, valid range; compares sphere models."""
-    from darklung.commands.calibrate_spheres import calibrate_spheres
+    from darklung.commands.calibrate_told import spheres_told
+    from darklung.commands.measurements import read_settings
+    from darklung.steps.calibrate.spheres import calibrate_spheres
 
     options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material}
-    typer.echo(calibrate_spheres(sources, out, **options, offset=offset, fill=fill, instrument=instrument, workers=workers))
+    series = read_settings(sources, out, workers=workers)
+    typer.echo(spheres_told(calibrate_spheres(series, out, **options, offset=offset, fill=fill, instrument=instrument)))
 
 
 @app.command()
@@ -46,9 +50,11 @@ def fibres(
     workers: Workers = None,
 ) -> None:
     """Directional response to fibre bundles at known angles: turn of the gratings, modulation, angle errors."""
-    from darklung.commands.calibrate_spheres import calibrate_fibres
+    from darklung.commands.calibrate_told import fibres_told
+    from darklung.commands.measurements import read_measurements
+    from darklung.steps.calibrate.fibres import calibrate_fibres
 
-    typer.echo(calibrate_fibres(source, out, angle=angle, workers=workers))
+    typer.echo(fibres_told(calibrate_fibres(read_measurements(source, out, workers=workers), out, angle=angle)))
 
 
 @app.command()
@@ -65,10 +71,12 @@ def wedges(
     workers: Workers = None,
 ) -> None:
     """Judge all hardening corrections on held-out steps, recommend one, and save what they need."""
-    from darklung.commands.calibrate_wedges import calibrate_wedges
+    from darklung.commands.calibrate_told import wedges_told
+    from darklung.commands.measurements import read_measurements
+    from darklung.steps.calibrate.wedges import calibrate_wedges
 
-    text = calibrate_wedges(
-        source,
+    made = calibrate_wedges(
+        read_measurements(source, out, workers=workers),
         out,
         instrument=instrument,
         thickness=thickness,
@@ -77,9 +85,8 @@ def wedges(
         second_material=second_material,
         foam=foam,
         exponent=exponent,
-        workers=workers,
     )
-    typer.echo(text)
+    typer.echo(wedges_told(made))
 
 
 @app.command()
@@ -92,9 +99,10 @@ def unit(
     channel: Annotated[str, typer.Option(help="Which dark field; the first by default.")] = "",
 ) -> None:
     """Scatter unit of a scan: 0 = water or air, 1000 = the reference phantom."""
-    from darklung.commands.calibrate_unit import calibrate_unit
+    from darklung.commands.calibrate_told import unit_told
+    from darklung.steps.calibrate.unit import calibrate_unit
 
-    typer.echo(calibrate_unit(source, out, zero=zero, reference=reference, name=name, channel=channel))
+    typer.echo(unit_told(calibrate_unit(source, out, zero=zero, reference=reference, name=name, channel=channel)))
 
 
 @app.command("apply")
@@ -106,12 +114,20 @@ def apply_(
     amount: Annotated[float, typer.Option(min=0, help="Scatterers of the sample over the calibration's.")] = 1.0,
     prefer: Annotated[str, typer.Option(help="Size to take where two fit: none, small or large.")] = "none",
     method: Annotated[str, typer.Option(help="Hardening correction; the recommended one by default.")] = "",
+    settings: Annotated[list[str], typer.Option("--set", help=SET)] = [],  # noqa: B006  typer makes a new list
     like: Annotated[
         Path | None, typer.Option(help="Calibration of another scanner's wedge: values as its beam shows.")
     ] = None,
 ) -> None:
     """Sizes, orientations, corrected projections or scatter units; outside the calibration flags, never extrapolates."""
-    from darklung.commands.calibrate_apply import apply_calibration
+    from darklung.commands.calibrate_told import applied_told
+    from darklung.commands.words import pairs
+    from darklung.io.documents import validate
+    from darklung.steps.calibrate.apply import apply_calibration
+    from darklung.study.correction import CorrectionPart
 
-    options = {"thickness": thickness, "prefer": prefer, "method": method}
-    typer.echo(apply_calibration(calibration, sources, out, amount=amount, like=like, **options))
+    said = {**pairs(settings), **({"hardening": method} if method else {})}
+    correction = validate(said, CorrectionPart, "--set") if said else None
+    options = {"thickness": thickness, "prefer": prefer}
+    done = apply_calibration(calibration, sources, out, amount=amount, correction=correction, like=like, **options)
+    typer.echo(applied_told(done))

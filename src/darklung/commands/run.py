@@ -16,7 +16,7 @@ from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
-from darklung.steps import evaluate, report
+from darklung.steps import correct, evaluate, report
 from darklung.steps.plan import Plan, plan
 from darklung.study.study import Study, read_study
 
@@ -81,7 +81,9 @@ def told_tasks(made: Plan, folder: Path, owner: Owner) -> str:
     check_folder(folder, owner)
     needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
-    return "\n".join([*lines, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])
+    corrected = [t for t in made.tasks if t.stage == correct.STAGE]
+    used = dict.fromkeys(f"correction: {line}" for t in corrected for line in correct.ready(json.dumps(t.parameters)).told())
+    return "\n".join([*lines, *used, f"{len(needed)} of {len(made.tasks)} tasks to do in {folder}"])
 
 
 def resolved(study: Study) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
-from darklung.core.fitting import Fit
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
+from darklung.io.retrieval import Retrieval
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -148,42 +148,6 @@ class Region(Document):
 
     rows: tuple[int, int] | None = None
     cols: tuple[int, int] | None = None
-
-
-class Retrieval(Document):
-    """What the data ask of retrieval; see `darklung.retrieve.stepping.retrieve`.
-
-    `air_cols` holds ranges of columns without object (first and last, both included), counted in what the region leaves.
-    `find_bad_pixels` looks for dead, hot and unsteady pixels in the flats (`darklung.retrieve.pixels`). `normalise` takes
-    the dose of each view out by its air, by the air of each row, or by the readings `view_doses` and `flat_doses`
-    (`darklung.correct.flux`). `covariance` also writes covariances between the signals.
-    """
-
-    reference: Literal["mean", "interpolate"] = "mean"
-    method: Literal["least_squares", "likelihood"] = "least_squares"
-    harmonics: Annotated[int, Field(ge=1, le=3)] = 1
-    gain: Annotated[float, Field(gt=0)] = 1.0
-    least_strength: float = 10.0
-    most_misfit: Annotated[float, Field(gt=0)] | None = None
-    variance: Literal["pixel", "neighbourhood"] = "neighbourhood"
-    steps: Literal["nominal", "estimate", "ramp"] = "nominal"
-    air_cols: tuple[tuple[int, int], ...] = ()
-    find_bad_pixels: bool = False
-    normalise: Literal["none", "air", "air_rows", "monitor"] = "none"
-    covariance: bool = False
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of `retrieve`."""
-        air = [col for first, last in self.air_cols for col in range(first, last + 1)]
-        return {
-            "reference": self.reference,
-            "fit": Fit(method=self.method, harmonics=self.harmonics, gain=self.gain),
-            "least_strength": self.least_strength,
-            "steps": self.steps,
-            "air_cols": air or None,
-            "most_misfit": float("inf") if self.most_misfit is None else self.most_misfit,
-            "variance": self.variance,
-        }
 
 
 class RawScan(Document):

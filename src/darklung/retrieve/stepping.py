@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from darklung.retrieve.neighbours import restate
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
 
+Block = Callable[[slice], Projections]
 STEPS = ("nominal", "estimate", "ramp")
 VARIANCES = ("pixel", "neighbourhood")
 # N V² above which ln V is nearly unbiased (Monte Carlo: bias +0.016 at 10).
@@ -114,46 +115,58 @@ def retrieve(
     ----------
     F. Pfeiffer et al., Nat. Mater. 7, 134 (2008), doi:10.1038/nmat2096 (not re-read).
     """
-    options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
-    shape = (len(scan.directions_rad), scan.geometry.views, scan.geometry.rows, scan.geometry.cols)
-    maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
-    valid = np.empty(shape, dtype=bool)
-    for direction in range(shape[0]):
-        work = _Direction(scan, direction, options)
-        for view in range(shape[1]):
-            work.view(view, maps[:, direction, view], valid[direction, view])
-    return _projections(scan, maps, valid)
+    options: dict[str, Any] = {"steps": steps, "air_cols": air_cols, "most_misfit": most_misfit, "variance": variance}
+    options |= {"reference": reference, "least_strength": least_strength, "fit": fit, "dtype": dtype}
+    return retriever(scan, **options)(slice(0, scan.geometry.views))
 
 
-def retrieve_blocks(
+def retriever(
     scan: Scan,
     *,
-    views: int = 16,
     reference: str = "mean",
     least_strength: float = LEAST_STRENGTH,
     fit: Fit = LEAST_SQUARES,
+    dtype: DTypeLike = np.float32,
     steps: str = "nominal",
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
     variance: str = "neighbourhood",
-) -> Iterator[tuple[slice, Projections]]:
-    """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
+) -> Block:
+    """`retrieve` for blocks of views: fits the flats, then turns slices of views into `Projections` of them.
 
-    Holds the flats' parameters and one block of `views` views of all directions, whatever the length of the scan.
+    Holds the flats' parameters and one block of views of all directions, whatever the length of the scan. This is the seam
+    that other methods fill, see `darklung.retrieve.methods`.
     """
-    require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
-    options = _options(scan, reference, least_strength, fit, np.float32, steps, air_cols, most_misfit, variance)
+    options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
     work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
-    geometry = scan.geometry
-    for start in range(0, geometry.views, views):
-        block = slice(start, min(start + views, geometry.views))
-        shape = (len(work), block.stop - start, geometry.rows, geometry.cols)
-        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=np.float32)
+
+    def block(views: slice) -> Projections:
+        shape = (len(work), views.stop - views.start, scan.geometry.rows, scan.geometry.cols)
+        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
         valid = np.empty(shape, dtype=bool)
         for direction, one in enumerate(work):
-            for view in range(start, block.stop):
-                one.view(view, maps[:, direction, view - start], valid[direction, view - start])
-        yield block, _projections(scan, maps, valid, block)
+            for view in range(views.start, views.stop):
+                one.view(view, maps[:, direction, view - views.start], valid[direction, view - views.start])
+        return _projections(scan, maps, valid, views)
+
+    return block
+
+
+def retrieve_blocks(scan: Scan, *, views: int = 16, **options: Any) -> Iterator[tuple[slice, Projections]]:
+    """`retrieve` for scans larger than memory: yields (slice of views, Projections of those views) in order.
+
+    Parameters
+    ----------
+    views : int
+        In a block.
+    options
+        Of `retriever`.
+    """
+    require(views >= 1, f"views: wanted at least 1 in a block, got {views}")
+    block = retriever(scan, **options)
+    for start in range(0, scan.geometry.views, views):
+        part = slice(start, min(start + views, scan.geometry.views))
+        yield part, block(part)
 
 
 def steps_of_view(scan: Scan, *, direction: int, view: int, **options: Any) -> StepModel:
@@ -189,10 +202,8 @@ def _options(
     return _Options(reference, float(least_strength), fit, dtype, steps, air, float(most_misfit), variance)
 
 
-def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice | None = None) -> Projections:
-    geometry = scan.geometry
-    if block is not None:
-        geometry = replace(geometry, angles_rad=geometry.angles_rad[block])
+def _projections(scan: Scan, maps: NDArray[Any], valid: NDArray[np.bool_], block: slice) -> Projections:
+    geometry = replace(scan.geometry, angles_rad=scan.geometry.angles_rad[block])
     named = dict(zip(PROJECTION_MAPS[:-1], maps))
     return Projections(**named, valid=valid, directions_rad=scan.directions_rad, geometry=geometry)
 

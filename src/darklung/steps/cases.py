@@ -22,6 +22,8 @@ from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
+from darklung.steps.calibrate.unit import in_units
+from darklung.study.calibrations import CalibrationsPart
 from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
@@ -38,6 +40,7 @@ class Parameters(Document):
     labels: str = Field("", description="lesions of a measured volume")
     resampled: bool = Field(False, description="whether labels and region are on the grid of before a resampling")
     stamps: tuple[Any, ...] = ()
+    calibrations: CalibrationsPart = CalibrationsPart()
 
 
 def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") -> Task:
@@ -47,7 +50,8 @@ def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") ->
         inputs["phantom"] = (phantom,)
     files = [Path(p) for p in (parameters.region, parameters.labels) if p]
     full = parameters.model_copy(update={"stamps": tuple(stamp(p) for p in files)})
-    return Task(STAGE, name, "darklung.steps.cases:make_case", full.model_dump(mode="json"), inputs)
+    unit = parameters.calibrations.files("unit")
+    return Task(STAGE, name, "darklung.steps.cases:make_case", full.model_dump(mode="json"), inputs, files=unit)
 
 
 def task_of_case(folder: Path, name: str, about: dict[str, Any]) -> Task:
@@ -62,6 +66,9 @@ def make_case(context: Context) -> None:
     folder = context.input("image")
     image = load_image(next(folder / n for n in IMAGES if (folder / n).exists()))
     lung, region = _regions(p, image, folder)
+    known = p.calibrations.load("unit")
+    if known is not None and known.unit is not None:
+        image = in_units(image, known.unit)
     channels = _finite(derived_channels(image, seed=p.seed), region)
     crop = crop_to_region(channels, region, margin_m=p.channels.margin)
     labels, instances, insertions = _truth(context, p, image, crop.slices, crop.image)

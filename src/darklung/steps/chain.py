@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darklung.calibrate.file import load_calibration
 from darklung.core.checks import DarklungError, require
 from darklung.core.random import derive_seed
 from darklung.io.case import case_facts
@@ -29,7 +28,9 @@ from darklung.steps import align, cases, correct, phantom, reconstruct, resample
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
-from darklung.study.processing import SIMULATED, CorrectionPart, ProcessingPart
+from darklung.study.calibrations import CalibrationsPart
+from darklung.study.correction import CorrectionPart
+from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -86,9 +87,9 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
             made.append(resample.task(item, study.processing.voxel, made[-1].name))
         chain.add(*made)
         at = source.at(site)
-        beam = _beam(at, study.processing.correction)
+        beam = _beam(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
         about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
-        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}")
+        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=at.calibrations.unit)
         (row,) = cohort_table([phantom.subject_of(own)])
         chain.members.append(
             Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
@@ -106,22 +107,19 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
         scan.task(at, name, derive_seed(seed, "scan", name)),
         retrieve.task_of_scan(name, processing.retrieval_of(SIMULATED), transient=not keep),
     ]
-    known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
+    known = correct.known_of(processing.correction, at.instrument, at.calibrations)
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 
-def _beam(source: Any, correction: CorrectionPart) -> dict[str, Any]:
-    """Energy and ξ that the values of a source refer to, as far as they are known."""
-    told = {"energy_kev": source.energy} if getattr(source, "energy", None) else {}
-    if correction.hardening == "none":
-        return told
-    instrument, calibrations = getattr(source, "instrument", None), getattr(source, "calibrations", None)
-    if calibrations is not None and calibrations.wedges:
-        known = load_calibration(Path(calibrations.wedges)).knowledge
-        told = {"energy_kev": known.response.reference_energy_kev} if known is not None else told
-    elif instrument is not None:
-        told = {"energy_kev": instrument.reference_energy_kev}
-    return {**told, "correlation_length_m": instrument.correlation_length_m} if instrument is not None else told
+def _beam(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
+    """Energy and ξ that corrected values refer to, and what a calibration did; nothing without a correction."""
+    energy, xi = correct.energy_kev(known), calibrations.correlation_length_m()
+    if xi is None and known.instrument is not None:
+        xi = known.instrument.correlation_length_m
+    told: dict[str, Any] = {"energy_kev": energy, "correlation_length_m": xi}
+    if known.calibrations.wedges:
+        told["correction"] = correct.ready(known.model_dump_json()).record()
+    return {} if energy is None else {name: value for name, value in told.items() if value is not None}
 
 
 def processed(
@@ -163,9 +161,7 @@ def _projections(chain: Chain, study: Study, name: str, source: ProjectionsSourc
 def _projected(
     chain: Chain, study: Study, name: str, source: FramesSource | ProjectionsSource, item: str, projections: str | Path
 ) -> None:
-    known = correct.Parameters(
-        correction=study.processing.correction, instrument=source.instrument, calibrations=source.calibrations
-    )
+    known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
     last = chain.add(*processed(item, projections, study.processing, known))
     _measured(chain, study, name, source, item, last)
 
@@ -188,7 +184,8 @@ def _measured(
         image = chain.add(resample.task(item, study.processing.voxel, image))
     facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
-        case = _case(study, item, about, image, labels=labels, region=region)
+        unit = source.calibrations.unit
+        case = _case(study, item, about, image, labels=labels, region=region, unit=unit)
         _member(chain, study, name, source, facts, case)
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
@@ -224,9 +221,10 @@ def _inserted(
         return
     first = sum(t.stage == INSERT for t in chain.tasks)
     for copy in range(options.copies):
-        task = insertion_task(found, copy, first + copy, options=options, scale=source.scale, image=image)
+        task = insertion_task(found, copy, first + copy, options=options, scale=source.scale_text(), image=image)
         own = {**about, "subject": task.item, "synthetic": True}
-        case = _case(study, task.item, own, chain.add(task), region=region)
+        unit = source.calibrations.unit if image else ""
+        case = _case(study, task.item, own, chain.add(task), region=region, unit=unit)
         _member(chain, study, name, source, facts, case, inserted=True)
 
 
@@ -244,7 +242,10 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
 def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
     facts = source.facts(item)
     about: dict[str, Any] = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "source": name}
-    about |= {"site": source.site, "provenance": _beam(source, correction)}
+    beam = {"energy_kev": source.energy} if source.energy else {}
+    if isinstance(source, FramesSource | ProjectionsSource):
+        beam |= _beam(correct.known_of(correction, source.instrument, source.calibrations), source.calibrations)
+    about |= {"site": source.site, "provenance": beam}
     return facts, about
 
 
@@ -257,6 +258,7 @@ def _case(
     phantom_task: str = "",
     labels: str = "",
     region: str = "",
+    unit: str = "",
 ) -> Task:
     parameters = cases.Parameters(
         channels=study.processing.channels,
@@ -265,6 +267,7 @@ def _case(
         labels=labels,
         region=region,
         resampled=study.processing.voxel is not None,
+        calibrations=CalibrationsPart(unit=unit),
     )
     return cases.task(item, parameters, image, phantom=phantom_task)
 

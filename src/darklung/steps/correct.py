@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from darklung.calibrate.file import load_calibration
-from darklung.core.checks import DarklungError
-from darklung.core.types import Projections
-from darklung.correct.ladder import Knowledge, find_correction
-from darklung.correct.response import SpectralResponse
 from darklung.io.names import PROJECTIONS
-from darklung.physics.materials import MATERIALS
 from darklung.pipeline import Context, Task
 from darklung.steps.blocks import change_projections
+from darklung.steps.hardening import Hardening, hardening
 from darklung.steps.projections import ReadsProjections, wired
-from darklung.study.processing import RECOMMENDED, CorrectionPart
+from darklung.study.calibrations import CalibrationsPart
+from darklung.study.correction import RECOMMENDED, CorrectionPart
 from darklung.study.scanner import InstrumentPart
-from darklung.study.sources import CalibrationsPart
 
 STAGE = "correct"
-# Thickness of tissue up to which known spectra correct.
-REACH_M = 0.06
-# Corrections that look at each pixel by itself, so that blocks of views can be corrected one after another.
-BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
-Change = Callable[[Projections], Projections]
+RECORD = "correction.json"
 
 
 class Parameters(ReadsProjections):
@@ -35,24 +26,47 @@ class Parameters(ReadsProjections):
     instrument: InstrumentPart | None = None
     calibrations: CalibrationsPart = CalibrationsPart()
 
+    def files(self) -> dict[str, Path]:
+        """Files from outside that decide the correction."""
+        instrument = {} if self.instrument is None else self.instrument.files()
+        return {**self.calibrations.files("wedges"), **instrument}
+
+
+def known_of(correction: CorrectionPart, instrument: InstrumentPart | None, calibrations: CalibrationsPart) -> Parameters:
+    """The parameters of a scanner; of its calibrations the one by wedges alone decides.
+
+    Raises
+    ------
+    DarklungError
+        What `hardening` would refuse, before anything is computed.
+    """
+    known = Parameters(correction=correction, instrument=instrument, calibrations=calibrations.only("wedges"))
+    energy_kev(known)
+    return known
+
+
+def energy_kev(known: Parameters) -> float | None:
+    """Energy that corrected values refer to; None where nothing is corrected."""
+    if not needed(known):
+        return None
+    if known.instrument is not None and not known.calibrations.wedges:
+        return float(known.instrument.reference_energy_kev)
+    used = ready(known.model_dump_json())
+    return None if used.knowledge is None or used.method == "none" else used.knowledge.response.reference_energy_kev
+
+
+@lru_cache(maxsize=64)
+def ready(parameters: str) -> Hardening:
+    """The correction of these parameters (JSON), made once for planning all animals of a scanner."""
+    return hardening_of(Parameters.model_validate_json(parameters))
+
 
 def task(name: str, parameters: Parameters, projections: str | Path, *, transient: bool = False) -> Task:
     """Correction of another task's projections, or of those in a file."""
-    files = dict(parameters.calibrations.files())
-    if parameters.instrument is not None:
-        files |= parameters.instrument.files()
     fields, inputs = wired(projections)
     p = parameters.model_copy(update=fields)
-    return Task(
-        STAGE,
-        name,
-        "darklung.steps.correct:correct",
-        p.model_dump(mode="json"),
-        inputs,
-        files=files,
-        plugins=(p.correction.hardening,),
-        transient=transient,
-    )
+    function, plain = "darklung.steps.correct:correct", p.model_dump(mode="json")
+    return Task(STAGE, name, function, plain, inputs, p.files(), plugins=p.correction.plugins(), transient=transient)
 
 
 def needed(parameters: Parameters) -> bool:
@@ -61,44 +75,16 @@ def needed(parameters: Parameters) -> bool:
     return parameters.correction.hardening != "none" and (known or parameters.correction.hardening != RECOMMENDED)
 
 
+def hardening_of(p: Parameters) -> Hardening:
+    """The correction, see `darklung.steps.hardening.hardening`."""
+    instrument = None if p.instrument is None else p.instrument.instrument()
+    return hardening(p.correction, instrument=instrument, calibration=p.calibrations.files().get("wedges"))
+
+
 def correct(context: Context) -> None:
-    """``projections.h5`` corrected, and ``correction.json``: the method that was used."""
+    """``projections.h5`` corrected, and ``correction.json``: what was used, and what it did."""
     p = Parameters.model_validate(context.parameters)
-    method, change = hardening(p)
-    lines = change_projections(p.path(context), context.out / PROJECTIONS, change, whole=method not in BY_PIXEL)
-    (context.out / "correction.json").write_text(json.dumps({"method": method, "told": lines}, indent=1))
-
-
-def hardening(p: Parameters) -> tuple[str, Change]:
-    """The method and what it does to projections; spectra are those of a calibration, else of the instrument.
-
-    Raises
-    ------
-    DarklungError
-        A method that needs spectra where none are known, or a calibration of another kind.
-    """
-    knowledge, method = _knowledge(p)
-    correction = find_correction(method)
-    return method, lambda projections: correction(projections, knowledge)
-
-
-def _knowledge(p: Parameters) -> tuple[Knowledge, str]:
-    part, chosen = p.correction, p.correction.hardening
-    if p.calibrations.wedges:
-        found = load_calibration(Path(p.calibrations.wedges))
-        if found.knowledge is None:
-            raise DarklungError(f"{p.calibrations.wedges}: wanted a calibration of wedges, got one of {found.kind}")
-        return found.knowledge, found.method if chosen == RECOMMENDED else chosen
-    if p.instrument is None:
-        raise DarklungError(
-            f"correction.hardening: {chosen} needs spectra; wanted calibrations.wedges or an instrument of the source"
-        )
-    response = SpectralResponse.of(p.instrument.instrument())
-    knowledge = Knowledge(
-        response,
-        material="soft_tissue",
-        second_material=part.second_material,
-        second_m=part.second_path * MATERIALS[part.second_material].density_g_cm3,
-        max_thickness_m=REACH_M,
-    )
-    return knowledge, "inversion" if chosen == RECOMMENDED else chosen
+    correction = hardening_of(p)
+    lines = change_projections(p.path(context), context.out / PROJECTIONS, correction, whole=correction.whole)
+    record = {**correction.record(), "told": [*lines, *correction.told()]}
+    (context.out / RECORD).write_text(json.dumps(record, indent=1))

@@ -13,6 +13,7 @@ from darklung.pipeline import Task
 from darklung.steps import chain, cohort, evaluate, predict, report, train
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
+from darklung.study.sources import SimulatedSource
 from darklung.study.study import Study
 
 Round = tuple[tuple[Member, ...], tuple[Member, ...], tuple[Member, ...]]
@@ -117,14 +118,23 @@ def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
     """What the bank of a study is drawn from, and (energy [keV], ξ [m]) that each training animal's values refer to."""
     simulated = study.simulated()
     part = simulated[training[0].row["source"]].cohort
-    sources = [(simulated[m.row["source"]], m.row["site"]) for m in training]
-    instruments = [source.at(site if site in source.sites else "").instrument for source, site in sources]
+    scanners = {(m.row["source"], m.row["site"]): simulated[m.row["source"]] for m in training}
+    at = {key: source.at(key[1] if key[1] in source.sites else "") for key, source in scanners.items()}
+    told = "learning.bank: lesions are drawn in 1/m, calibrations.unit gives the animals scatter units; wanted one of them"
+    require(not any(scanner.calibrations.unit for scanner in at.values()), told)
+    beams = {key: _beam(scanner) for key, scanner in at.items()}
     return {
         "variant": part.variant,
         "tissues": list(part.tissues),
         "diameter_m": list(part.diameter),
-        "beams": [[i.reference_energy_kev, i.correlation_length_m] for i in instruments],
+        "beams": [beams[m.row["source"], m.row["site"]] for m in training],
     }
+
+
+def _beam(scanner: SimulatedSource) -> list[float]:
+    """Energy [keV] and ξ [m] of a scanner: ξ as its calibration by spheres found it, else as the instrument has it."""
+    xi = scanner.calibrations.correlation_length_m() or scanner.instrument.correlation_length_m
+    return [scanner.instrument.reference_energy_kev, xi]
 
 
 def _prediction(

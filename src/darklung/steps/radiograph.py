@@ -13,15 +13,15 @@ from darklung.core.random import derive_seed
 from darklung.core.types import Image, Phantom, Projections
 from darklung.correct.invalid import fill_invalid
 from darklung.features.channels import derived_channels
-from darklung.io.description import Retrieval
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load, save
 from darklung.io.images import save_image
 from darklung.io.names import PHANTOM, PROJECTIONS
+from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, Task
 from darklung.simulate.scan import simulate_scan
 from darklung.steps import correct
-from darklung.steps.correct import hardening, needed
+from darklung.steps.correct import hardening_of, needed
 from darklung.steps.reconstruct import channel_names
 from darklung.steps.retrieve import retrieved
 from darklung.study.processing import SIMULATED, ProcessingPart
@@ -46,20 +46,20 @@ class Parameters(Document):
 def task(source: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, seed: int) -> Task:
     """The radiograph of one animal."""
     name, at = animal["name"], source.at(animal["site"])
-    known = correct.Parameters(correction=processing.correction, instrument=at.instrument, calibrations=at.calibrations)
+    known = correct.known_of(processing.correction, at.instrument, at.calibrations)
+    retrieval = processing.retrieval_of(SIMULATED)
     parameters = Parameters(
         instrument=at.instrument,
         scan=replace(at.scan, views=1, counts_per_pixel=COUNTS),
         effects=at.effects,
-        retrieval=processing.retrieval_of(SIMULATED),
+        retrieval=retrieval,
         correction=known,
         seed=derive_seed(seed, "radiograph", name),
     )
-    files = {**at.instrument.files(), **at.calibrations.files()}
+    plugins = (*known.correction.plugins(), *retrieval.plugins())
     inputs = {"phantom": (f"phantom/{name}",)}
     plain = parameters.model_dump(mode="json")
-    function, plugins = "darklung.steps.radiograph:radiograph", (known.correction.hardening,)
-    return Task(STAGE, name, function, plain, inputs, files=files, plugins=plugins)
+    return Task(STAGE, name, "darklung.steps.radiograph:radiograph", plain, inputs, known.files(), plugins)
 
 
 def radiograph(context: Context) -> None:
@@ -74,7 +74,7 @@ def radiograph(context: Context) -> None:
     raw = simulate_scan(animal, instrument=instrument, protocol=p.scan, effects=p.effects, seed=p.seed)
     projections = retrieved(raw, p.retrieval)
     if needed(p.correction):
-        projections = hardening(p.correction)[1](projections)
+        projections = hardening_of(p.correction)(projections)
     projections, _ = fill_invalid(projections)
     save(context.out / PROJECTIONS, projections)
     maps = derived_channels(_maps(projections), seed=p.seed)

@@ -17,15 +17,18 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.fitting import Fit
 from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
 from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
-from darklung.io.description import RawScan, Retrieval, read_raw, resolve_path
+from darklung.io.description import RawScan, read_raw, resolve_path
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load, save, save_projections
 from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
+from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
 from darklung.retrieve.covariance import view_covariances
+from darklung.retrieve.methods import find_retrieval, retriever_of
 from darklung.retrieve.reference import group_flats
+from darklung.retrieve.stepping import Block
 
 STAGE = "retrieve"
 # Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
@@ -46,13 +49,19 @@ class Parameters(Document):
 
 def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
     """Retrieval of a simulated scan."""
+    _check(retrieval, None)
     parameters = Parameters(retrieval=retrieval).model_dump(mode="json")
     inputs = {"scan": (f"scan/{name}",)}
-    return Task(STAGE, name, "darklung.steps.retrieve:retrieve", parameters, inputs, transient=transient)
+    function, plugins = "darklung.steps.retrieve:retrieve", retrieval.plugins()
+    return Task(STAGE, name, function, parameters, inputs, plugins=plugins, transient=transient)
 
 
 def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrieval: Retrieval) -> Task:
     """Retrieval of a described scan."""
+    try:
+        _check(retrieval, raw)
+    except DarklungError as error:
+        raise DarklungError(f"{description}: {raw.name}: {error}") from error
     parameters = Parameters(
         retrieval=retrieval,
         description=str(description.resolve()),
@@ -61,7 +70,16 @@ def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrie
         columns=columns,
         stamps=tuple(stamp(p) for p in raw_files(raw, description)),
     )
-    return Task(STAGE, item_name(raw.name), "darklung.steps.retrieve:retrieve", parameters.model_dump(mode="json"))
+    function, plain = "darklung.steps.retrieve:retrieve", parameters.model_dump(mode="json")
+    return Task(STAGE, item_name(raw.name), function, plain, plugins=retrieval.plugins())
+
+
+def _check(retrieval: Retrieval, raw: RawScan | None) -> None:
+    """Refuse what retrieval would refuse, before frames are read."""
+    find_retrieval(retrieval)
+    readings = raw is not None and raw.view_doses is not None and raw.flat_doses is not None
+    told = "retrieval.normalise: monitor needs view_doses and flat_doses of a raw description"
+    require(retrieval.normalise != "monitor" or readings, told)
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
@@ -86,8 +104,8 @@ def retrieve(context: Context) -> None:
 
         scan = replace(scan, bad_pixels=find_bad_pixels(scan))
     context.progress(0.2, "frames are open")
-    options = _options(p.retrieval, scan)
-    projections = _retrieved(context, scan, p.retrieval, options, _doses(raw, scan, p.retrieval))
+    projections = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
+    options = {**p.retrieval.arguments(), "air_cols": _air(p.retrieval, scan)}
     if p.retrieval.covariance:
         _save_covariances(context.out / "covariance.h5", scan, options["fit"])
     context.progress(0.8, "retrieved")
@@ -110,52 +128,47 @@ def _opened(context: Context, p: Parameters) -> tuple[RawScan | None, Scan]:
 
 def retrieved(scan: Scan, part: Retrieval) -> Projections:
     """The projections of a scan in memory, as `retrieve` writes them."""
-    from darklung.retrieve.stepping import retrieve
-
-    options = _options(part, scan)
-    return _normalised(retrieve(scan, **options), part, _doses(None, scan, part), slice(None))
+    views = slice(0, scan.geometry.views)
+    return _normalised(retriever_of(scan, part, air_cols=_air(part, scan))(views), part, _doses(None, scan, part), views)
 
 
-def _options(part: Retrieval, scan: Scan) -> dict[str, Any]:
-    options = part.options()
-    if part.steps != "nominal" and part.normalise == "air" and options["air_cols"] is None:
-        # Air beside the animal settles what the frames alone cannot tell about the dose of a step.
-        options["air_cols"] = outer_columns(scan.geometry.cols)
-    return options
+def _air(part: Retrieval, scan: Scan) -> list[int] | None:
+    """Columns without object: as said, or beside the animal, where the dose is taken from air anyway."""
+    # They settle what the frames alone cannot tell about the dose of a step.
+    beside = part.normalise == "air" and part.steps != "nominal"
+    return list(part.air()) or (outer_columns(scan.geometry.cols).tolist() if beside else None)
 
 
-def _retrieved(
-    context: Context, scan: Scan, part: Retrieval, options: dict[str, Any], dose: NDArray[np.float64] | None
-) -> Projections:
+def _retrieved(context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.float64] | None) -> Projections:
     """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back."""
     from darklung.io.frames import LazyFrames
-    from darklung.retrieve.stepping import retrieve, retrieve_blocks
 
-    place = context.out / PROJECTIONS
+    place, run = context.out / PROJECTIONS, retriever_of(scan, part, air_cols=_air(part, scan))
     if not isinstance(scan.frames, LazyFrames):
-        projections = _normalised(retrieve(scan, **options), part, dose, slice(None))
+        every = slice(0, scan.geometry.views)
+        projections = _normalised(run(every), part, dose, every)
         save(place, projections)
         return projections
     pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
     block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
-    blocks = _told_on(context, retrieve_blocks(scan, views=block, **options), scan.geometry.views)
-    done = ((views, _normalised(maps, part, dose, views)) for views, maps in blocks)
+    done = _told_on(context, scan.geometry.views, block, lambda views: _normalised(run(views), part, dose, views))
     shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
     return save_projections(place, done, geometry=scan.geometry, keep=shown)
 
 
-def _told_on(context: Context, blocks: Any, views: int) -> Iterator[Any]:
-    for part, block in blocks:
-        yield part, block
-        context.progress(0.2 + 0.6 * part.stop / views, f"view {part.stop} of {views}")
+def _told_on(context: Context, count: int, size: int, run: Block) -> Iterator[tuple[slice, Projections]]:
+    """Blocks of `size` views of `count`, in order."""
+    for start in range(0, count, size):
+        views = slice(start, min(start + size, count))
+        yield views, run(views)
+        context.progress(0.2 + 0.6 * views.stop / count, f"view {views.stop} of {count}")
 
 
 def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float64] | None:
     """Monitor's readings during each view over those during its flats, (direction, view); None without a monitor."""
-    if part.normalise != "monitor":
+    _check(part, raw)
+    if part.normalise != "monitor" or raw is None:
         return None
-    if raw is None or raw.view_doses is None or raw.flat_doses is None:
-        raise DarklungError("retrieval.normalise: monitor needs view_doses and flat_doses of a raw description")
     views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
     for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
         require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
@@ -173,8 +186,7 @@ def _normalised(projections: Projections, part: Retrieval, dose: NDArray[np.floa
         return normalise_monitor(projections, view_dose=dose[:, views], flat_dose=np.ones_like(dose[:, views]))
     if part.normalise == "none":
         return projections
-    air = [col for first, last in part.air_cols for col in range(first, last + 1)]
-    return normalise_flux(projections, air_cols=air or None, each_row=part.normalise == "air_rows")
+    return normalise_flux(projections, air_cols=part.air() or None, each_row=part.normalise == "air_rows")
 
 
 def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:

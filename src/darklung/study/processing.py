@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
 from darklung.core.units import parse_quantity
-from darklung.io.description import Retrieval
 from darklung.io.documents import Angle, Document, Length
+from darklung.io.retrieval import Retrieval
+from darklung.retrieve.methods import find_retrieval
+from darklung.study.correction import CorrectionPart
 from darklung.tomo.methods import find_method
 
-RECOMMENDED = "recommended"
 # The dose of each simulated view is as unknown to retrieval as that of a real one: air beside the animal tells it.
 SIMULATED = Retrieval(normalise="air")
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -44,30 +45,6 @@ class AlignmentPart(Document):
     def axis_col(self) -> float | None:
         """The column; None where it is to be found."""
         return None if self.axis == "estimate" else _column(self.axis, "estimate")
-
-
-class CorrectionPart(Document):
-    """Beam and visibility hardening of projections."""
-
-    hardening: str = Field(
-        RECOMMENDED,
-        description="recommended (the calibration's own method; inversion where an instrument is known, else none), none, "
-        "look_up, two_material, segmentation, factor, inversion, inversion_segmented, or package.module:function",
-    )
-    second_material: str = Field("bone", description="what else is in the beam, for two_material and the segmented methods")
-    second_path: Length = Field(0.0, ge=0, description="its path in every ray, such as a container's walls; bone is found")
-
-    @model_validator(mode="after")
-    def _check(self) -> CorrectionPart:
-        from darklung.correct.ladder import find_correction
-        from darklung.physics.materials import MATERIALS
-
-        if self.hardening != RECOMMENDED:
-            find_correction(self.hardening)
-        if self.second_material not in MATERIALS:
-            known = ", ".join(sorted(MATERIALS))
-            raise ValueError(f"second_material: {self.second_material!r} is not known; known: {known}")
-        return self
 
 
 class ReconstructionPart(Document):
@@ -123,6 +100,12 @@ class ProcessingPart(Document):
     reconstruction: ReconstructionPart = ReconstructionPart()
     voxel: Length | None = Field(None, gt=0, description="volumes are resampled to it; none if not given")
     channels: ChannelsPart = ChannelsPart()
+
+    @model_validator(mode="after")
+    def _check(self) -> ProcessingPart:
+        if self.retrieval is not None:
+            find_retrieval(self.retrieval)
+        return self
 
     def retrieval_of(self, own: Retrieval) -> Retrieval:
         """A source's own retrieval with what the study changes of it."""

@@ -11,6 +11,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Energy, validate
 from darklung.io.volumes import VolumeOptions
+from darklung.study.calibrations import CalibrationsPart
 from darklung.study.cohort import BodyPart, CohortPart
 from darklung.study.processing import located
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
@@ -19,21 +20,6 @@ SITE_PARTS = ("instrument", "scan", "effects")
 # The networks take the same channels on the same grid from every site.
 SAME_AT_ALL_SITES = ("directions", "supersampling")
 Use = Literal["train", "test", "predict"]
-
-
-class CalibrationsPart(Document):
-    """Files of darklung calibrate that belong to one scanner."""
-
-    wedges: str = Field("", description="calibration.json of darklung calibrate wedges: spectra and correction of hardening")
-    spheres: str = Field("", description="of darklung calibrate spheres: the autocorrelation length, for insertion")
-
-    def located(self, folder: Path) -> CalibrationsPart:
-        """The same with paths made absolute from `folder`."""
-        return self.model_copy(update={name: located(path, folder) for name, path in self if path})
-
-    def files(self) -> dict[str, Path]:
-        """What is given."""
-        return {f"calibration {name}": Path(path) for name, path in self if path}
 
 
 class SitePart(Document):
@@ -84,7 +70,7 @@ class SimulatedSource(Document):
 
     @model_validator(mode="after")
     def _check(self) -> SimulatedSource:
-        if self.sites and self.calibrations.files():
+        if self.sites and self.calibrations.given():
             raise ValueError("calibrations: belong to one scanner; with sites give them at each site")
         for split in ("sites", "test_sites"):
             for name in getattr(self.cohort, split):
@@ -126,6 +112,11 @@ class _Measured(Document):
     scale: str = Field(
         "own", description="for insertion: own, a protocol file, a ready protocol, or calibration.json: energy and ξ"
     )
+
+    def scale_text(self) -> str:
+        """`scale`, or the scanner's calibration by spheres where nothing is said."""
+        spheres = getattr(getattr(self, "calibrations", None), "spheres", "")
+        return spheres if spheres and self.scale == "own" else self.scale
 
     def facts(self, name: str) -> SubjectFacts:
         """Of one scan."""
@@ -179,10 +170,12 @@ class VolumesSource(_Measured):
     reading: VolumeOptions = Field(VolumeOptions(), description="what the files do not say: spacing, axes, grey, ...")
     labels: str = Field("", description="lesions of a volume, {name} its name; none: the volume is not labelled")
     region: str = Field("", description="where lung is, {name} the volume's name; found in the volume if not given")
+    calibrations: CalibrationsPart = CalibrationsPart()
 
     def located(self, folder: Path) -> Any:
         """The same with paths made absolute from `folder`."""
-        return self._located(folder, "files", "labels", "region")
+        found = self._located(folder, "files", "labels", "region")
+        return found.model_copy(update={"calibrations": self.calibrations.located(folder)})
 
 
 class CasesSource(_Measured):

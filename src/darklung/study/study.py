@@ -32,6 +32,15 @@ class Study(Document):
         """The same with paths that start from `folder` made absolute."""
         return self.model_copy(update={"sources": {n: s.located(folder) for n, s in self.sources.items()}})
 
+    def check_calibrations(self) -> None:
+        """Read the calibration files of every source and site; each that does not fit is told in a line."""
+        for name, source in self.sources.items():
+            scanners = {f"sources.{name}": source}
+            scanners |= {f"sources.{name}.sites.{n}": site for n, site in getattr(source, "sites", {}).items()}
+            for place, scanner in scanners.items():
+                if hasattr(scanner, "calibrations"):
+                    scanner.calibrations.check(f"{place}.calibrations")
+
     def simulated(self) -> dict[str, SimulatedSource]:
         """Its simulated sources."""
         return {n: s for n, s in self.sources.items() if isinstance(s, SimulatedSource)}
@@ -75,5 +84,6 @@ def read_study(path: Path) -> Study:
     content = read_yaml(path)
     if isinstance(content, dict) and "kind" in content and "sources" not in content:
         raise DarklungError(f"{path}: kind: {OLD}")
-    study: Study = validate(content, Study, str(path))
-    return study.located(path.parent)
+    study: Study = validate(content, Study, str(path)).located(path.parent)
+    study.check_calibrations()
+    return study

@@ -26,6 +26,7 @@ from darklung.insert.shadow import Shadow, refraction
 from darklung.insert.volume import volume_changes
 from darklung.io.description import RawScan, read_raw
 from darklung.io.frames import load_scan
+from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context
 from darklung.steps.insertion.maps import finish_radiograph
 from darklung.steps.insertion.parameters import Parameters
@@ -68,15 +69,15 @@ def insert_frames(context: Context) -> None:
 
 
 def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
-    from darklung.retrieve.stepping import retrieve
+    from darklung.retrieve.methods import retriever_of
 
     p = Parameters.of(context)
-    options = given.raw.retrieval.options() if given.raw is not None else {}
-    before = retrieve(given.scan, **options)
+    part, views = given.raw.retrieval if given.raw is not None else Retrieval(), slice(0, given.scan.geometry.views)
+    before = retriever_of(given.scan, part)(views)
     case, image, dark, notes = case_of_projections(p, before)
     shadow = one_view_shadow(case, image, dark, scale)
     frames = write_frames(context, given, shadow, replace(scale, instrument=None))
-    after = retrieve(replace(given.scan, frames=frames), **options)
+    after = retriever_of(replace(given.scan, frames=frames), part)(views)
     earlier = np.stack([image.channel("attenuation"), image.channel(dark[0])])
     finish_radiograph(context, case, seen(after, *dark), before=earlier, notes={**notes, "route": "frames of one view"})
 

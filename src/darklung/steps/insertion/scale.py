@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from darklung.core.checks import DarklungError, check_positive, require
+from darklung.calibrate.file import load_calibration
+from darklung.core.checks import DarklungError
 from darklung.insert.scale import ASSUMED_XI_M, Scale
 from darklung.study.protocols import protocol_path, read_protocol
 
@@ -21,7 +21,7 @@ def scale_files(text: str) -> dict[str, Path]:
 
 
 def read_scale(text: str) -> Scale:
-    """``own``, a protocol or study file, a ready protocol by name, or a ``calibration.json`` of ``darklung calibrate``.
+    """``own``, a protocol or study file, a ready protocol by name, or what ``darklung calibrate spheres`` saved (ξ).
 
     Raises
     ------
@@ -38,9 +38,7 @@ def read_scale(text: str) -> Scale:
 
 
 def _calibrated(path: Path) -> float:
-    require(path.is_file(), f"--scale: no file {path}")
     try:
-        value = json.loads(path.read_text())["correlation_length_m"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DarklungError(f"--scale: {path}: wanted what darklung calibrate writes, with correlation_length_m") from error
-    return check_positive(f"{path}: correlation_length_m", value)
+        return load_calibration(path, "spheres").curves[0].correlation_length_m
+    except DarklungError as error:
+        raise DarklungError(f"--scale: {error}") from error

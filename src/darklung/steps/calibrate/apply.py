@@ -1,4 +1,4 @@
-"""``darklung calibrate apply``: a saved calibration on retrieved projections or reconstructed volumes."""
+"""A saved calibration on retrieved projections or reconstructed volumes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.calibrate.fibres import OrientationMaps
 from darklung.calibrate.figures import maps_png
 from darklung.calibrate.file import Calibration, load_calibration
 from darklung.calibrate.sizes import SizeMaps
+from darklung.calibrate.units import ScatterUnit
 from darklung.core.channel import dark_field_at, noise_of, values_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Projections
@@ -22,13 +24,14 @@ from darklung.io.images import load_image, save_image
 from darklung.pipeline.provenance import provenance
 from darklung.pipeline.record import write_json
 from darklung.steps.blocks import change_projections
+from darklung.steps.hardening import hardening
+from darklung.study.correction import CorrectionPart
 
 T = TypeVar("T")
 
 CHANNEL = "dark_field"
 OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
-# Hardening corrections that look at each pixel by itself, so that blocks of views can be corrected one after another.
-BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
+CORRECTED = "projections.h5"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,47 @@ class Scattering:
     directions_rad: NDArray[np.float64] | None = None
 
 
+@dataclass(frozen=True)
+class Sized:
+    """Sizes by a calibration of spheres."""
+
+    calibration: Calibration
+    read: Scattering
+    found: SizeMaps
+    out: Path
+
+
+@dataclass(frozen=True)
+class Oriented:
+    """Directions by a calibration of fibres."""
+
+    found: OrientationMaps
+    out: Path
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Projections without hardening: `lines` tell how medians and validity changed, `used` what was used."""
+
+    lines: tuple[str, ...]
+    out: Path
+    used: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """(direction or channel, *spatial) scatter units of a volume."""
+
+    unit: ScatterUnit
+    read: Scattering
+    units: NDArray[np.float64]
+    out: Path
+
+
+Applied = Sized | Oriented | Corrected | Scaled
+"""What a calibration gave, by its kind, as it was written to `out`."""
+
+
 def apply_calibration(
     calibration: Path,
     sources: Sequence[Path],
@@ -60,16 +104,16 @@ def apply_calibration(
     thickness: str = "",
     amount: float = 1.0,
     prefer: str = "none",
-    method: str = "",
+    correction: CorrectionPart | None = None,
     like: Path | None = None,
-) -> str:
-    """Do with the sources what the calibration is for, write it to `out`, and return a table to print.
+) -> Applied:
+    """Do with the sources what the calibration is for, and write it to `out`.
 
     - ``spheres``: equivalent diameters of volumes of ε (OME-Zarr), or of projections (HDF5) of a sample of one `thickness`;
       with two settings give the sample's two files in the order of the calibration.
     - ``fibres``: orientation from projections in three or more directions.
-    - ``wedges``: hardening corrected by the recommended method, or by `method`; with `like` (another calibration of
-      wedges) values as that beam would have shown them.
+    - ``wedges``: hardening corrected as `darklung.steps.hardening.hardening` does in a study, by the file but for what
+      `correction` says; with `like` (another calibration of wedges) values as that beam would have shown them.
     - ``unit``: scatter units of a volume.
 
     Parameters
@@ -85,6 +129,8 @@ def apply_calibration(
         f δ² of the sample over that of the calibration powder; not used with two settings, which find it.
     prefer : {"none", "small", "large"}
         Branch to take where two diameters fit.
+    correction : CorrectionPart, optional
+        What is said against the file; nothing by default.
 
     Raises
     ------
@@ -94,22 +140,28 @@ def apply_calibration(
     loaded = load_calibration(calibration)
     wanted = max(len(loaded.curves), 1)
     require(len(sources) == wanted, f"sources: wanted {wanted} for this calibration ({loaded.kind}), got {len(sources)}")
+    unfit = loaded.kind != "wedges" and (correction is not None or like is not None)
+    require(not unfit, f"--method, --set, --like: belong to a calibration of wedges, got one of {loaded.kind}")
     depth = parse_quantity(thickness, "length") if thickness else None
     out.mkdir(parents=True, exist_ok=True)
+    done: Applied
     if loaded.kind == "spheres":
-        lines = _sizes(loaded, sources, out, depth, amount, prefer)
+        done = _sizes(loaded, sources, out, depth, amount, prefer)
     elif loaded.kind == "fibres":
-        lines = _orientations(loaded, sources[0], out)
-    elif loaded.kind == "wedges":
-        lines = _corrected(loaded, sources[0], out, method) if like is None else _like(loaded, like, sources[0], out)
+        done = _orientations(loaded, sources[0], out)
+    elif loaded.kind == "unit":
+        done = _units(loaded, sources[0], out)
+    elif like is not None:
+        done = _like(loaded, like, sources[0], out)
     else:
-        lines = _units(loaded, sources[0], out)
+        done = _corrected(calibration, sources[0], out, correction or CorrectionPart())
     # A volume is a folder of many chunks: its hash would take longer than the work, and its own record names it.
     files = [calibration, *(s for s in sources if s.is_file()), *([like] if like else [])]
-    options = {"thickness": thickness, "amount": amount, "prefer": prefer, "method": method}
+    used = {"hardening": dict(done.used)} if isinstance(done, Corrected) else {}
+    options = {"thickness": thickness, "amount": amount, "prefer": prefer, **used}
     record = {**provenance("darklung calibrate apply", files), "sources": [str(s) for s in sources], "options": options}
     write_json(out / "record.json", record)
-    return "\n".join(lines)
+    return done
 
 
 def _held(value: T | None, where: object, what: str) -> T:
@@ -156,8 +208,8 @@ def _of_projections(maps: Projections, thickness_m: float) -> Scattering:
 
 def _sizes(
     loaded: Calibration, sources: Sequence[Path], out: Path, depth: float | None, amount: float, prefer: str
-) -> list[str]:
-    from darklung.calibrate.sizes import BRANCHES, sizes, sizes_from_two
+) -> Sized:
+    from darklung.calibrate.sizes import sizes, sizes_from_two
 
     read = [read_scattering(s, depth) for s in sources]
     if len(read) == 1:
@@ -171,28 +223,7 @@ def _sizes(
     _write(out, read[0], _size_channels(found))
     shown = {"size [µm]": (1e6 * found.size_m[0], "viridis"), "branch": (found.branch[0], "cividis")}
     maps_png(shown, out / PICTURE)
-    lines = [f"{'channel':<18}{'one size':>10}{'both':>8}{'none':>8}{'median um':>11}{'+- um':>8}{'5 %':>8}{'95 %':>8}"]
-    known = np.isfinite(read[0].epsilon)
-    for number, name in enumerate(read[0].names):
-        inside = known[number]
-        shares = [_share(found.valid[number], inside), _share(found.branch[number] == 3, inside)]
-        none = _share(found.branch[number] == 0, inside)
-        size = 1e6 * found.size_m[number][found.valid[number]]
-        error = 1e6 * found.size_error_m[number][found.valid[number]]
-        told = (
-            f"{np.median(size):11.3f}{np.median(error):8.3f}{np.percentile(size, 5):8.3f}{np.percentile(size, 95):8.3f}"
-            if len(size)
-            else f"{'-':>11}{'-':>8}{'-':>8}{'-':>8}"
-        )
-        lines.append(f"{name:<18}{shares[0]:9.1f}%{shares[1]:7.1f}%{none:7.1f}%{told}")
-    low, high = (1e6 * d for d in loaded.curves[0].range_m)
-    branches = ", ".join(f"{k} {v}" for k, v in BRANCHES.items())
-    return [
-        *lines,
-        f"shares of what has a value; none: no diameter from {low:.3g} to {high:.3g} um gives the signal; both: two do",
-        f"sizes are those of spheres that scatter alike; branch: {branches}",
-        f"saved: {out / OUTPUT}, {out / PICTURE}",
-    ]
+    return Sized(loaded, read[0], found, out)
 
 
 def _size_channels(found: SizeMaps) -> Mapping[str, tuple[str, NDArray[Any]]]:
@@ -207,7 +238,7 @@ def _size_channels(found: SizeMaps) -> Mapping[str, tuple[str, NDArray[Any]]]:
     }
 
 
-def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
+def _orientations(loaded: Calibration, source: Path, out: Path) -> Oriented:
     from darklung.calibrate.fibres import orientations
 
     require(source.suffix.lower() in (".h5", ".hdf5"), f"{source}: wanted projections (HDF5) in three or more directions")
@@ -233,60 +264,37 @@ def _orientations(loaded: Calibration, source: Path, out: Path) -> list[str]:
         {"angle [deg]": (np.degrees(found.angle_rad), "twilight"), "relative modulation": (found.relative, "viridis")},
         out / PICTURE,
     )
-    known = np.isfinite(found.mean)
-    lines = [
-        f"angles for {_share(found.valid, known):.1f} % of the pixels, {_share(found.in_range, known):.1f} % within the "
-        "signals of the calibration"
-    ]
-    if found.valid.any():
-        angle, error = found.angle_rad[found.valid], found.angle_error_rad[found.valid]
-        mean = 0.5 * np.angle(np.exp(2j * angle).mean()) % np.pi
-        lines.append(
-            f"mean angle {np.degrees(mean):.2f} deg from the rotation axis, median error {np.degrees(np.median(error)):.2f} "
-            f"deg, modulation {np.median(found.relative[found.valid]):.2f} of the bundles'"
-        )
-    return [*lines, f"saved: {out / OUTPUT}, {out / PICTURE}"]
+    return Oriented(found, out)
 
 
-def _corrected(loaded: Calibration, source: Path, out: Path, method: str) -> list[str]:
-    from darklung.correct.ladder import find_correction
-
-    knowledge, used = _held(loaded.knowledge, "calibration", "a calibration of wedges"), method or loaded.method
-    correction = find_correction(used)
-    target = out / "projections.h5"
-    # Methods that segment, and a user's own, may look at all views.
-    whole = used not in BY_PIXEL
-    lines = change_projections(source, target, lambda maps: correction(maps, knowledge), whole=whole)
-    energy = knowledge.response.reference_energy_kev
-    return [*lines, f"{used}: values at {energy:g} keV; beyond the wedge nothing is valid", f"saved: {target}"]
+def _corrected(calibration: Path, source: Path, out: Path, part: CorrectionPart) -> Corrected:
+    correction = hardening(part, calibration=calibration)
+    lines = change_projections(source, out / CORRECTED, correction, whole=correction.whole)
+    return Corrected((*lines, *correction.told()), out, correction.record())
 
 
-def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> list[str]:
+def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> Corrected:
     from darklung.calibrate.units import to_reference_spectrum
 
     own = _held(loaded.knowledge, "calibration", "a calibration of wedges")
-    other = _held(load_calibration(like).knowledge, like, "a calibration of wedges")
+    other = _held(load_calibration(like, "wedges").knowledge, like, "a calibration of wedges")
     reference = replace(other.response, reference_energy_kev=own.response.reference_energy_kev)
     options: dict[str, Any] = {"exponent": own.exponent, "material": own.material, "max_thickness_m": own.max_thickness_m}
-    target = out / "projections.h5"
-    lines = change_projections(source, target, lambda maps: to_reference_spectrum(maps, own.response, reference, **options))
-    return [*lines, f"as the beam of {like} shows it; beyond the wedge nothing is valid", f"saved: {target}"]
+    lines = change_projections(
+        source, out / CORRECTED, lambda maps: to_reference_spectrum(maps, own.response, reference, **options)
+    )
+    told = f"as the beam of {like} shows it; beyond the wedge nothing is valid"
+    return Corrected((*lines, told), out, {"like": str(like), "exponent": own.exponent, "material": own.material})
 
 
-def _units(loaded: Calibration, source: Path, out: Path) -> list[str]:
+def _units(loaded: Calibration, source: Path, out: Path) -> Scaled:
     read = read_scattering(source, None)
     unit = _held(loaded.unit, "calibration", "a calibration of units")
     value, variance = unit.units(read.epsilon, read.variance)
     channels = {"scatter_units": ("SU", value), "scatter_units_error": ("SU", np.sqrt(variance))}
     _write(out, read, channels)
     maps_png({f"{read.names[0]} [SU]": (value[0], "magma")}, out / PICTURE)
-    lines = [f"0 SU = {unit.zero_per_m:.4g} /m, 1000 SU = {unit.reference_per_m:.4g} /m ({unit.reference})"]
-    for name, values in zip(read.names, value):
-        inside = values[np.isfinite(values)]
-        numbers = " ".join(f"{v:.0f}" for v in np.percentile(inside, [5, 50, 95])) if len(inside) else "no values"
-        lines.append(f"{name}: 5, 50 and 95 % of the voxels: {numbers} SU")
-    common = float(unit.scale_error(np.array(1000.0)))
-    return [*lines, f"common to all voxels: +- {common:.0f} SU at 1000 SU", f"saved: {out / OUTPUT}, {out / PICTURE}"]
+    return Scaled(unit, read, value, out)
 
 
 def _write(out: Path, read: Scattering, channels: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
@@ -301,7 +309,3 @@ def _write(out: Path, read: Scattering, channels: Mapping[str, tuple[str, NDArra
     grid = read.image
     image = Image(np.stack(data), tuple(names), tuple(units), grid.spacing_m, grid.origin_m, grid.frame)
     save_image(out / OUTPUT, image)
-
-
-def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:
-    return 100 * float((part & whole).sum()) / max(int(whole.sum()), 1)

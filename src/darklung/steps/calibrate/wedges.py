@@ -1,26 +1,46 @@
-"""``darklung calibrate wedges``: steps of known thickness to spectra, a look-up, and a recommended hardening correction."""
+"""Steps of known thickness to spectra, a look-up, and a recommended hardening correction."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from darklung.calibrate.file import plain, save_calibration
+from darklung.calibrate.file import CALIBRATION, FIGURE, plain, save_calibration
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend
-from darklung.commands.calibrate_spheres import CALIBRATION, FIGURE
-from darklung.commands.measurements import Measurements, read_measurements
 from darklung.core.checks import DarklungError, check_positive
-from darklung.correct.ladder import METHODS, TREATS
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 from darklung.correct.wedge import calibrate_response
 from darklung.physics.materials import MATERIALS
 from darklung.pipeline.provenance import provenance
-from darklung.steps.believed import read_response
+from darklung.steps.calibrate.believed import read_response
+from darklung.steps.calibrate.measurements import Measurements
+
+
+@dataclass(frozen=True)
+class WedgesMade:
+    """A calibration by wedges as it was saved in `out`: every method judged, and the recommended one with its reason.
+
+    Parameters
+    ----------
+    best : str
+        Key of `CANDIDATES`.
+    nominal, response : SpectralResponse
+        Believed and calibrated spectra.
+    """
+
+    series: WedgeSeries
+    judged: tuple[Judged, ...]
+    best: str
+    why: str
+    nominal: SpectralResponse
+    response: SpectralResponse
+    out: Path
 
 
 def calibrate_wedges(
-    source: Path,
+    measured: Measurements,
     out: Path,
     *,
     instrument: Path,
@@ -30,14 +50,13 @@ def calibrate_wedges(
     second_material: str = "bone",
     foam: str = "",
     exponent: float = LUNG_EXPONENT,
-    workers: int | None = None,
-) -> str:
-    """Judge every hardening correction on held-out steps, save what they need, and return a table with a recommendation.
+) -> WedgesMade:
+    """Judge every hardening correction on held-out steps, and save what they need with a recommendation.
 
     Parameters
     ----------
-    source : Path
-        A raw series with one scan a step (YAML), or a CSV table of retrieved signals, see `darklung.commands.measurements`.
+    measured : Measurements
+        One row a step.
     out : Path
         Gets ``calibration.json`` and ``calibration.png``.
     instrument : Path
@@ -54,7 +73,6 @@ def calibrate_wedges(
 
     check_positive("exponent", exponent)
     nominal = read_response(instrument)
-    measured = read_measurements(source, out, workers=workers)
     series = _series(measured, thickness, material, second, second_material, foam)
     judged = judge(series, nominal, exponent=exponent)
     response = calibrate_response(series.wedges(), nominal)
@@ -64,7 +82,7 @@ def calibrate_wedges(
     save_calibration(
         out / CALIBRATION,
         "wedges",
-        source.stem,
+        measured.name,
         provenance("darklung calibrate wedges", [*measured.inputs, instrument]),
         method=CANDIDATES[best][0],
         why=why,
@@ -75,7 +93,7 @@ def calibrate_wedges(
         max_thickness_m=float(series.thickness_m[series.plain].max()),
         judged=[plain(row) for row in judged],
     )
-    return "\n".join([*_told(judged, series), f"recommended: {best}: {why}", *_saved(out, best, response, nominal)])
+    return WedgesMade(series, judged, best, why, nominal, response, out)
 
 
 def _series(
@@ -96,40 +114,3 @@ def _series(
         material=material,
         second_material=second_material,
     )
-
-
-def _told(judged: tuple[Judged, ...], series: WedgeSeries) -> list[str]:
-    plain_steps, foam = int(series.plain.sum()), int(series.foam.sum())
-    lines = [
-        f"{plain_steps} steps of {series.material} to {1e3 * series.thickness_m[series.plain].max():.1f} mm (at 1 g/cm3), "
-        f"{int((series.second_m > 0).sum())} with {series.second_material}, {foam} with foam; "
-        "each corrected by a fit without it",
-        f"{'method':<32}{'bias':>9}{'RMS':>9}{'-ln T':>9}{'2 mat.':>9}{'foam':>9}{'noise':>8}   treats",
-    ]
-
-    def number(value: float, form: str = "9.4f") -> str:
-        return format(value, form) if np.isfinite(value) else f"{'-':>9}"
-
-    for row in judged:
-        foam_text = f"{100 * row.foam:8.2f}%" if np.isfinite(row.foam) else f"{'-':>9}"
-        numbers = number(row.bias) + number(row.bias_rms) + number(row.attenuation) + number(row.second)
-        lines.append(f"{row.told:<32}{numbers}{foam_text}{row.noise:8.2f}   {TREATS[CANDIDATES[row.told][0]]}")
-    for method in (m for m in METHODS if m not in {c[0] for c in CANDIDATES.values()}):
-        lines.append(f"{method:<32}{'needs a CT scan':>45}{'':>8}   {TREATS[method]}")
-    return [
-        *lines,
-        "bias: largest false |-ln D| of held-out steps; -ln T: its error at the reference energy; 2 mat.: false |-ln D|",
-        "with the second material; foam: largest deviation of its -ln D from the mean; noise: growth of the error of -ln D",
-    ]
-
-
-def _saved(out: Path, best: str, response: SpectralResponse, nominal: SpectralResponse) -> list[str]:
-    means = [[float((s.energies_kev * w).sum()) for w in (s.weights, s.visible)] for s in (nominal, response)]
-    method = CANDIDATES[best][0]
-    return [
-        f"mean energies of beam and modulation: believed {means[0][0]:.1f} and {means[0][1]:.1f} keV, calibrated "
-        f"{means[1][0]:.1f} and {means[1][1]:.1f} keV",
-        f"in a study: correction: {{hardening: {method}, calibration: {out / CALIBRATION}}}",
-        f"on retrieved projections: darklung calibrate apply {out / CALIBRATION} projections.h5 --out corrected",
-        f"saved: {out / CALIBRATION}, {out / FIGURE}",
-    ]

@@ -1,0 +1,82 @@
+"""How stepping curves become attenuation, dark field and phase: one set of options for raw descriptions and studies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from darklung.core.fitting import METHODS, Fit
+from darklung.io.documents import Document
+
+
+class Retrieval(Document):
+    """What is asked of retrieval, whatever the scan comes from; see `darklung.retrieve.stepping.retrieve`."""
+
+    method: str = Field(
+        "least_squares",
+        description="least_squares, likelihood (visibilities above a half, unequal doses), or package.module:function",
+    )
+    options: dict[str, bool | int | float | str] = Field({}, description="keyword arguments of a function of one's own")
+    reference: Literal["mean", "interpolate"] = Field("mean", description="mean of all flats, or interpolated in time")
+    steps: Literal["nominal", "estimate", "ramp"] = Field(
+        "nominal", description="as set, or phase and dose of each step found from the frames; ramp: also its tilt"
+    )
+    air_cols: tuple[tuple[int, int], ...] = Field(
+        (), description="ranges of columns without object, first and last, counted in what the region leaves"
+    )
+    variance: Literal["pixel", "neighbourhood"] = Field(
+        "neighbourhood", description="whose visibility the dark field's variance and validity come from"
+    )
+    harmonics: int = Field(1, ge=1, le=3, description="harmonics that are fitted along, for uneven steps")
+    gain: float = Field(1.0, gt=0, description="counts per photon")
+    least_strength: float = Field(10.0, description="N V² that a valid pixel exceeds, N the photons of its curve")
+    most_misfit: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="reduced chi square above which a pixel is not valid"
+    )
+    find_bad_pixels: bool = Field(False, description="dead, hot and unsteady pixels found in the flats")
+    normalise: Literal["none", "air", "air_rows", "monitor"] = Field(
+        "none", description="dose of each view by its air, by the air of each row, or by view_doses and flat_doses"
+    )
+    covariance: bool = Field(False, description="covariances between the signals in a file of their own")
+
+    @model_validator(mode="after")
+    def _check(self) -> Retrieval:
+        if ":" not in self.method and self.method not in METHODS:
+            known = ", ".join(METHODS)
+            raise ValueError(f"method: {self.method!r} is not known; known: {known}, or package.module:function")
+        if self.own and self.covariance:
+            raise ValueError(f"covariance: belongs to {' and '.join(METHODS)}, not to {self.method}")
+        if self.options and not self.own:
+            raise ValueError(f"options: belong to a function of one's own; {self.method} takes the keys beside it")
+        return self
+
+    @property
+    def own(self) -> bool:
+        """The method is a function of the user's."""
+        return ":" in self.method
+
+    def plugins(self) -> tuple[str, ...]:
+        """Functions of the user that retrieval runs, as ``package.module:function``."""
+        return (self.method,) if self.own else ()
+
+    def air(self) -> tuple[int, ...]:
+        """Columns of `air_cols`, one by one."""
+        return tuple(col for first, last in self.air_cols for col in range(first, last + 1))
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `retrieve`; a function of one's own may take any of them too (`fit`: gain and harmonics)."""
+        return {
+            "reference": self.reference,
+            "fit": Fit(method=METHODS[0] if self.own else self.method, harmonics=self.harmonics, gain=self.gain),
+            "least_strength": self.least_strength,
+            "steps": self.steps,
+            "air_cols": list(self.air()) or None,
+            "most_misfit": float("inf") if self.most_misfit is None else self.most_misfit,
+            "variance": self.variance,
+        }
+
+    def changed(self) -> tuple[str, ...]:
+        """Names of `arguments` that are not as they are by default."""
+        plain = Retrieval().arguments()
+        return tuple(name for name, value in self.arguments().items() if value != plain[name])
