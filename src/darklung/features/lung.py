@@ -30,7 +30,7 @@ from darklung.features.pleura import pleural_nodules
 CORE_RANGE = (0.15, 0.75)
 GAS = 0.2
 # Where parenchyma ends between its own level and the wall's. Over a half, since it is denser at the pleura than inside.
-EDGE = 0.54
+EDGE = 0.56
 # Air of a trachea: below this share of the parenchyma's level, and by so many of its standard deviations.
 AIRWAY_SHARE, AIRWAY_SPREADS = 0.6, 4.0
 AIRWAY_SMALLEST_M3 = 0.3e-9
@@ -44,10 +44,12 @@ SMALLEST_CORE_M3 = 1.0e-9
 THIN_M, RIM_VOXELS = 4.0e-4, 2.3
 SECOND_LUNG, SMALL_PART = 0.05, 0.03
 # Enclosed in a slice: vessels; on all sides: nodules up to 3.6 mm.
-VESSEL_M2, NODULE_M3 = 1.0e-6, 24.0e-9
+VESSEL_M2, NODULE_M3 = 1.5e-6, 24.0e-9
 # The pleura is smooth at this scale, as far as voxels do not blur it themselves.
 SMOOTH_M = 2.0e-4
 COARSE_M = 2.5e-4
+LONGEST_M = 4.5e-3
+NODULE_RIM_M = 6.1e-4
 
 
 @dataclass(frozen=True)
@@ -78,44 +80,43 @@ class _Thorax:
 
 
 def lung_region(
-    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = 4.5e-3
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
 ) -> Mask:
     """The lungs, lesions in them included, from a reconstructed attenuation volume; see `find_lungs`."""
     return find_lungs(image, channel=channel, tissue_level=tissue_level, longest_nodule_m=longest_nodule_m).lung
 
 
 def search_region(
-    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = 4.5e-3
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
 ) -> Mask:
     """Where to search for lesions: the lungs and what around them may be lung; see `find_lungs`."""
     return find_lungs(image, channel=channel, tissue_level=tissue_level, longest_nodule_m=longest_nodule_m).search
 
 
-def search_around(
-    lung: Mask, *, spacing_m: Spacing, nodules: Mask | None = None, radius_m: float = 2.5e-3, rim_m: float = 4.0e-4
-) -> Mask:
-    """The search region around lungs that are known: closed with a large ball, and a rim around nodules on the pleura.
+def search_around(lung: Mask, *, spacing_m: Spacing, nodules: Mask | None = None, longest_m: float = LONGEST_M) -> Mask:
+    """The search region around lungs that are known, by `find_lungs` or from elsewhere.
+
+    The lung closed with a ball of 2.5 mm, and what may be a nodule on the pleura with a rim of 0.6 mm, as its outer surface
+    is not seen. More is taken for a nodule here than in the lung: a voxel too many costs little, a lesion cut off is lost.
 
     Parameters
     ----------
     lung : (z, y, x) bool
     spacing_m : tuple of float
     nodules : (z, y, x) bool, optional
-        Parts of the lung whose outer surface is not seen, since they are as dense as the wall.
-    radius_m : float
-        Of the ball [m]. Large, since a voxel too many costs little here and a lesion cut off is lost.
-    rim_m : float
-        Around `nodules` [m].
+        Parts of the lung that are known as nodules on the pleura.
+    longest_m : float
+        Of a nodule [m].
     """
     require(lung.ndim == 3 and bool(lung.any()), f"lung: wanted voxels on (z, y, x), got {lung.sum()} in {lung.shape}")
-    region = closed(lung, radius_m=check_positive("radius_m", radius_m), spacing_m=spacing_m)
-    if nodules is not None:
-        region |= distance(nodules, spacing_m) <= rim_m
-    return region
+    known = np.zeros_like(lung) if nodules is None else nodules
+    suspects = pleural_nodules(lung & ~known, spacing_m=spacing_m, radius_m=3.0e-3, longest_m=longest_m, embedded=0.25)
+    region = closed(lung, radius_m=2.5e-3, spacing_m=spacing_m)
+    return np.asarray(region | (distance(suspects | known, spacing_m) <= NODULE_RIM_M))
 
 
 def find_lungs(
-    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = 4.5e-3
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
 ) -> LungRegions:
     """Lung and search region of an attenuation volume of any scale; truth is not used.
 
@@ -155,9 +156,10 @@ def find_lungs(
     calibrated = image.units[image.names.index(channel)] == "1/m"
     thorax, box = _thorax(values, image.spacing_m, tissue_level, calibrated)
     lung = _parenchyma(thorax)
-    nodules = pleural_nodules(lung, spacing_m=image.spacing_m, radius_m=2.0e-3, longest_m=longest_nodule_m)
+    spacing = image.spacing_m
+    nodules = pleural_nodules(lung, spacing_m=spacing, radius_m=2.0e-3, longest_m=longest_nodule_m, embedded=0.4)
     lung |= nodules
-    search = search_around(lung, spacing_m=image.spacing_m, nodules=nodules)
+    search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m)
     out = LungRegions(np.zeros(values.shape, bool), np.zeros(values.shape, bool))
     out.lung[box], out.search[box] = lung, search
     return out

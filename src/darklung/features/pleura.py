@@ -15,11 +15,9 @@ from darklung.features.balls import Mask, Spacing, closed, depth, distance
 # What a mouse lung can be expected to hold: dents thinner than twice this, or smaller, are not told from anatomy.
 THINNEST_M = 3.5e-4
 SMALLEST_M3 = 0.25e-9
-# Share of a nodule's surface that is lung; of a ball cut by the pleura it is a half and more.
-EMBEDDED = 0.4
 
 
-def pleural_nodules(lung: Mask, *, spacing_m: Spacing, radius_m: float, longest_m: float) -> Mask:
+def pleural_nodules(lung: Mask, *, spacing_m: Spacing, radius_m: float, longest_m: float, embedded: float) -> Mask:
     """Dense parts between parenchyma and pleura that are compact enough to be nodules.
 
     Parameters
@@ -31,6 +29,9 @@ def pleural_nodules(lung: Mask, *, spacing_m: Spacing, radius_m: float, longest_
         Of the ball that rolls on the pleura: a dent up to twice as wide is bridged.
     longest_m : float
         A part whose longest axis (four standard deviations) is longer is anatomy.
+    embedded : float
+        Least share of a nodule's surface that touches lung: a half and more for a ball cut by the pleura, less where it
+        fills a thin recess from wall to diaphragm.
 
     Returns
     -------
@@ -45,12 +46,12 @@ def pleural_nodules(lung: Mask, *, spacing_m: Spacing, radius_m: float, longest_
         box = tuple(slice(max(s.start - g, 0), s.stop + g) for s, g in zip(found, grow))
         near = distance(labels[box] == number, spacing_m) <= 1.2 * THINNEST_M
         part = dents[box] & near
-        if _is_nodule(part, lung[box], spacing_m, longest_m):
+        if _is_nodule(part, lung[box], spacing_m, longest_m, embedded):
             out[box] |= part
     return out
 
 
-def _is_nodule(part: Mask, lung: Mask, spacing_m: Spacing, longest_m: float) -> bool:
+def _is_nodule(part: Mask, lung: Mask, spacing_m: Spacing, longest_m: float, embedded: float) -> bool:
     """Whether one part is large enough, compact and embedded."""
     if part.sum() * np.prod(spacing_m) < SMALLEST_M3:
         return False
@@ -58,4 +59,4 @@ def _is_nodule(part: Mask, lung: Mask, spacing_m: Spacing, longest_m: float) -> 
     if 4 * np.sqrt(max(float(np.linalg.eigvalsh(spread)[-1]), 0.0)) > longest_m:
         return False
     touched = ndimage.binary_dilation(part) & ~part
-    return bool((touched & lung).sum() >= EMBEDDED * touched.sum())
+    return bool((touched & lung).sum() >= embedded * touched.sum())
