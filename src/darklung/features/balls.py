@@ -104,7 +104,7 @@ def without_holes(mask: Mask, *, volume_m3: float, area_m2: float, spacing_m: Sp
 def _small_parts(mask: Mask, joined: Mask, most: float) -> Mask:
     """Parts of at most so many voxels that do not reach the grid's sides; `joined` says which neighbours connect."""
     labels, _ = ndimage.label(mask, structure=joined)
-    small = np.bincount(labels.ravel()) <= most
+    small: Mask = np.asarray(np.bincount(labels.ravel()) <= most)
     small[0] = False
     # Along an axis in which nothing is joined, a part at the end is one like any other.
     for axis in range(3):

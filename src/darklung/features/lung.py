@@ -160,8 +160,13 @@ def find_lungs(
     nodules = pleural_nodules(lung, spacing_m=spacing, radius_m=2.0e-3, longest_m=longest_nodule_m, embedded=0.4)
     lung |= nodules
     search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m)
-    out = LungRegions(np.zeros(values.shape, bool), np.zeros(values.shape, bool))
-    out.lung[box], out.search[box] = lung, search
+    return LungRegions(*(_placed(m, box, np.isfinite(values)) for m in (lung, search)))
+
+
+def _placed(part: Mask, box: tuple[slice, ...], known: Mask) -> Mask:
+    """A part on the whole grid, where values are known."""
+    out = np.zeros_like(known)
+    out[box] = part & known[box]
     return out
 
 
