@@ -1,166 +1,246 @@
-"""The lung region, found in the reconstruction itself and never in the truth."""
+"""The lungs and where to search in them, found in the reconstruction itself and never in the truth."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.checks import DarklungError, check_positive, check_range, require
+from darklung.core.checks import DarklungError, check_positive, require
 from darklung.core.types import Image
+from darklung.features.balls import (
+    Mask,
+    Spacing,
+    box_of,
+    closed,
+    depth,
+    distance,
+    large_parts,
+    means,
+    parts_with,
+    repeated,
+    without_holes,
+)
+from darklung.features.grey_levels import find_grey_levels
+from darklung.features.pleura import pleural_nodules
 
-# Fractions of the soft-tissue level. Lung parenchyma lies at 0.15 (emphysema) to 0.5 (dense, ventral); air below 0.08.
-BODY_FRACTION = 0.5
-LUNG_FRACTION = 0.62
-AIR_FRACTION = 0.08
-# A second lung (or a lobe cut off by the field of view) counts if it has this share of the largest one's volume.
-SMALLEST_SHARE = 0.05
+# On a scale of 0 in air and 1 in soft tissue: cores of parenchyma, and middles of the trachea or of gas.
+CORE_RANGE = (0.15, 0.75)
+GAS = 0.2
+# Where parenchyma ends between its own level and the wall's. Over a half, since it is denser at the pleura than inside.
+EDGE = 0.56
+# Air of a trachea: below this share of the parenchyma's level, and by so many of its standard deviations.
+AIRWAY_SHARE, AIRWAY_SPREADS = 0.6, 4.0
+AIRWAY_SMALLEST_M3 = 0.3e-9
+AIRWAY_WALL_M = 4.0e-4
+# Parenchyma is smoothed where its noise exceeds this share of its contrast with the wall.
+NOISY = 0.12
+SKIN_M = 6.0e-4
+CORE_DEPTH_M = 5.0e-4
+SMALLEST_CORE_M3 = 1.0e-9
+# Half the thickness of what counts as lung by itself; its partly filled rim is this many voxels wide.
+THIN_M, RIM_VOXELS = 4.0e-4, 2.3
+SECOND_LUNG, SMALL_PART = 0.05, 0.03
+# Enclosed in a slice: vessels; on all sides: nodules up to 3.6 mm.
+VESSEL_M2, NODULE_M3 = 1.5e-6, 24.0e-9
+# The pleura is smooth at this scale, as far as voxels do not blur it themselves.
+SMOOTH_M = 2.0e-4
+COARSE_M = 2.5e-4
+LONGEST_M = 4.5e-3
+NODULE_RIM_M = 6.1e-4
+
+
+@dataclass(frozen=True)
+class LungRegions:
+    """What is lung, and where to look for lesions.
+
+    Parameters
+    ----------
+    lung : (z, y, x) bool
+        Parenchyma with vessels, airways, nodules and other dense parts inside it or between it and the pleura.
+    search : (z, y, x) bool
+        The lung and its surroundings that may be lung: all that tiles, search and loss should cover.
+    """
+
+    lung: Mask
+    search: Mask
+
+
+@dataclass(frozen=True)
+class _Thorax:
+    """The part of a volume around the lungs, on a scale of 0 in air and 1 in soft tissue."""
+
+    relative: NDArray[np.float32]
+    inner: Mask
+    core: Mask
+    level: float
+    spacing_m: Spacing
 
 
 def lung_region(
-    image: Image,
-    *,
-    channel: str = "attenuation",
-    smoothing_m: float = 2.0e-4,
-    closing_radius_m: float = 1.5e-3,
-    airway_radius_m: float = 2.0e-4,
-    tissue_level: float | None = None,
-) -> NDArray[np.bool_]:
-    """Region of the lungs, lesions in it included, from a reconstructed attenuation volume.
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
+) -> Mask:
+    """The lungs, lesions in them included, from a reconstructed attenuation volume; see `find_lungs`."""
+    return find_lungs(image, channel=channel, tissue_level=tissue_level, longest_nodule_m=longest_nodule_m).lung
 
-    Gaussian smoothing; the body by a threshold, largest connected part, and filled slice by slice; voxels of low but not
-    zero attenuation inside; each lung by itself closed with a ball and its holes filled, so that solid nodules, vessels and
-    airways inside a lung stay in the region.
+
+def search_region(
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
+) -> Mask:
+    """Where to search for lesions: the lungs and what around them may be lung; see `find_lungs`."""
+    return find_lungs(image, channel=channel, tissue_level=tissue_level, longest_nodule_m=longest_nodule_m).search
+
+
+def search_around(lung: Mask, *, spacing_m: Spacing, nodules: Mask | None = None, longest_m: float = LONGEST_M) -> Mask:
+    """The search region around lungs that are known, by `find_lungs` or from elsewhere.
+
+    The lung closed with a ball of 2.5 mm, and what may be a nodule on the pleura with a rim of 0.6 mm, as its outer surface
+    is not seen. More is taken for a nodule here than in the lung: a voxel too many costs little, a lesion cut off is lost.
+
+    Parameters
+    ----------
+    lung : (z, y, x) bool
+    spacing_m : tuple of float
+    nodules : (z, y, x) bool, optional
+        Parts of the lung that are known as nodules on the pleura.
+    longest_m : float
+        Of a nodule [m].
+    """
+    require(lung.ndim == 3 and bool(lung.any()), f"lung: wanted voxels on (z, y, x), got {lung.sum()} in {lung.shape}")
+    known = np.zeros_like(lung) if nodules is None else nodules
+    suspects = pleural_nodules(lung & ~known, spacing_m=spacing_m, radius_m=3.0e-3, longest_m=longest_m, embedded=0.25)
+    region = closed(lung, radius_m=2.5e-3, spacing_m=spacing_m)
+    return np.asarray(region | (distance(suspects | known, spacing_m) <= NODULE_RIM_M))
+
+
+def find_lungs(
+    image: Image, *, channel: str = "attenuation", tissue_level: float | None = None, longest_nodule_m: float = LONGEST_M
+) -> LungRegions:
+    """Lung and search region of an attenuation volume of any scale; truth is not used.
+
+    Grey values of air and soft tissue are found in the volume (`find_grey_levels`). Cores of parenchyma are wide parts of
+    low but not zero attenuation inside the body; their median is the lung's level. Lung is what lies below a little more
+    than half the way from that level to the wall's, joined to a core, without the trachea and main bronchi (wide air with
+    its blurred rim) unless lung surrounds them, with vessels (a small closing) and enclosed dense parts. The pleura is
+    what a ball of 2 mm rolls on: compact dense parts between it and the parenchyma are nodules and belong to the lung.
 
     Parameters
     ----------
     image : Image
-        Three spatial axes (z, y, x), z along the animal; the channel in 1/m. NaN counts as air.
+        Three spatial axes (z, y, x), z along the animal. NaN, or a lowest value that fills what was not reconstructed,
+        counts as outside the field of view. Voxels of 100 to 400 µm; they need not be cubes.
     channel : str
-        Name of the attenuation channel.
-    smoothing_m : float
-        Standard deviation of the Gaussian [m].
-    closing_radius_m : float
-        Radius of the closing ball [m]. A nodule that touches the pleura is kept up to about twice this size.
-    airway_radius_m : float
-        Air-filled parts that hold a ball of this radius (trachea, main bronchi) are no lung, unless a lung encloses them.
+        Name of the attenuation channel, in 1/m or any unit that grows with it linearly.
     tissue_level : float, optional
-        Attenuation of soft tissue [1/m]; by default estimated from the volume (Otsu's threshold, then the median above it).
-
-    Returns
-    -------
-    (z, y, x) bool array
+        Of soft tissue in the channel's unit; found in the volume if not given.
+    longest_nodule_m : float
+        Nodules on the pleura up to this length are lung; what is longer is anatomy.
 
     Raises
     ------
     DarklungError
-        Not a volume, nothing attenuates, or no lung found.
+        Not a volume, nothing attenuates, or no lung.
 
     Notes
     -----
-    Known failures: a nodule on the pleura or mediastinum wider than twice the closing radius is cut off at its flat side; a
-    lobe consolidated as a whole looks like soft tissue and is missed; air in the gut or outside the body but enclosed by a
-    holder is told from lung by its attenuation alone; an animal cut by the sides of the field of view has no closed body.
-    Truth is not used, so the region may be compared with it.
+    Known failures: a dense nodule on the pleura wider than 4 mm, one against aorta, spine or heart whose dent merges with
+    theirs, and a lobe that is consolidated as a whole and not enclosed by air are not in the lung; the search region has
+    most of the first two. Gas in the gut of lung-like attenuation, such as foam, is told from lung by its size alone. A
+    lung that is cut by the sides of the field of view is lost in those slices. Examples and figures: docs/decisions/083.
     """
     require(image.data.ndim == 4, f"lung_region: wanted three spatial axes, got an image of shape {image.shape}")
-    check_positive("closing_radius_m", closing_radius_m)
-    check_range("smoothing_m", smoothing_m, 0.0, 1e-2)
-    values = np.nan_to_num(np.asarray(image.channel(channel), dtype=np.float32), nan=0.0)
-    smooth = ndimage.gaussian_filter(values, [smoothing_m / d for d in image.spacing_m])
-    tissue = _tissue_level(smooth) if tissue_level is None else check_positive("tissue_level", tissue_level)
-    body = _body(smooth > BODY_FRACTION * tissue)
-    box = ndimage.find_objects(body.astype(np.uint8))[0]
-    region = np.zeros_like(body)
-    region[box] = _lungs(
-        smooth[box] / tissue,
-        body[box],
-        spacing_m=image.spacing_m,
-        # Rims of air and of the body are blurred into the range of lung: this wide.
-        blur_m=smoothing_m + max(image.spacing_m),
-        airway_radius_m=airway_radius_m,
-        closing_radius_m=closing_radius_m,
-    )
-    return region
+    check_positive("longest_nodule_m", longest_nodule_m)
+    values = np.asarray(image.channel(channel), dtype=np.float32)
+    calibrated = image.units[image.names.index(channel)] == "1/m"
+    thorax, box = _thorax(values, image.spacing_m, tissue_level, calibrated)
+    lung = _parenchyma(thorax)
+    spacing = image.spacing_m
+    nodules = pleural_nodules(lung, spacing_m=spacing, radius_m=2.0e-3, longest_m=longest_nodule_m, embedded=0.4)
+    lung |= nodules
+    search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m)
+    return LungRegions(*(_placed(m, box, np.isfinite(values)) for m in (lung, search)))
 
 
-def _lungs(
-    relative: NDArray[np.float32],
-    body: NDArray[np.bool_],
-    *,
-    spacing_m: tuple[float, ...],
-    blur_m: float,
-    airway_radius_m: float,
-    closing_radius_m: float,
-) -> NDArray[np.bool_]:
-    """Lungs in the body's box; `relative` is the attenuation in units of soft tissue's."""
-    inside = body & (relative < LUNG_FRACTION)
-    # Middles of large air spaces; they go with their surroundings up to the rim, and an opening takes the body's rim.
-    airways = _depth(relative < AIR_FRACTION, spacing_m) > airway_radius_m
-    if airways.any():
-        inside &= _depth(~airways, spacing_m) > airway_radius_m + 2 * blur_m
-    lungs = _large_parts(_opened(inside, radius_m=blur_m, spacing_m=spacing_m), SMALLEST_SHARE)
-    region = np.zeros_like(body)
-    for number in range(1, lungs.max() + 1):
-        region |= _closed(lungs == number, radius_m=closing_radius_m, spacing_m=spacing_m)
-    return region & body
-
-
-def _tissue_level(values: NDArray[np.float32]) -> float:
-    """Median of what lies above Otsu's threshold; lung falls below it or is outnumbered by soft tissue."""
-    low, high = np.percentile(values, [0.5, 99.5])
-    require(high > max(low, 0.0), "lung_region: nothing attenuates in this volume")
-    counts, edges = np.histogram(values, bins=256, range=(float(low), float(high)))
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    mass = np.cumsum(counts * centres)
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mass / below - (mass[-1] - mass) / above) ** 2 * below * above
-    threshold = centres[int(np.nanargmax(between))]
-    return float(np.median(values[values > threshold]))
-
-
-def _body(dense: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Largest connected part, filled in each transverse slice (the lungs may leave the field of view through z)."""
-    largest = _large_parts(dense, 1.0) == 1
-    return np.stack([ndimage.binary_fill_holes(s) for s in largest])
-
-
-def _large_parts(mask: NDArray[np.bool_], share: float) -> NDArray[np.int32]:
-    """Connected parts with at least `share` of the largest one's volume, numbered from 1, largest first."""
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        raise DarklungError("lung_region: no lung found (wanted low attenuation enclosed by a body)")
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    order = np.argsort(-sizes, kind="stable")[: int(np.sum(sizes >= share * sizes.max()))]
-    renumber = np.zeros(count + 1, dtype=np.int32)
-    renumber[order[:1] if share >= 1 else order] = np.arange(1, (1 if share >= 1 else len(order)) + 1)
-    return np.asarray(renumber[labels], dtype=np.int32)
-
-
-def _depth(mask: NDArray[np.bool_], spacing_m: tuple[float, ...]) -> NDArray[np.float64]:
-    """Distance [m] of each voxel of `mask` to the nearest one outside it; 0 outside."""
-    return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_m))
-
-
-def _opened(mask: NDArray[np.bool_], *, radius_m: float, spacing_m: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Opening with a ball by two distance transforms; what leaves the volume counts as going on."""
-    core = _depth(mask, spacing_m) > radius_m
-    if not core.any():
-        return np.zeros_like(mask)
-    return np.asarray(_depth(~core, spacing_m) <= radius_m) & mask
-
-
-def _closed(mask: NDArray[np.bool_], *, radius_m: float, spacing_m: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Closing with a ball and holes filled, computed in the part's own box; the ends in z are continued."""
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    pad = [int(np.ceil(radius_m / d)) + 2 for d in spacing_m]
-    part = np.pad(np.pad(mask[box], [(pad[0], pad[0]), (0, 0), (0, 0)], mode="edge"), [(0, 0), *[(p, p) for p in pad[1:]]])
-    grown = _depth(~part, spacing_m) <= radius_m
-    closed = _depth(grown, spacing_m) > radius_m
-    closed = ndimage.binary_fill_holes(closed | part)
-    out = np.zeros_like(mask)
-    out[box] = closed[tuple(slice(p, n - p) for p, n in zip(pad, closed.shape))]
+def _placed(part: Mask, box: tuple[slice, ...], known: Mask) -> Mask:
+    """A part on the whole grid, where values are known."""
+    out = np.zeros_like(known)
+    out[box] = part & known[box]
     return out
+
+
+def _thorax(
+    values: NDArray[np.float32], spacing_m: Spacing, tissue_level: float | None, calibrated: bool
+) -> tuple[_Thorax, tuple[slice, ...]]:
+    """Levels, body and cores, found on voxels of 0.2 mm or more; then the lungs' surroundings at full resolution."""
+    step = [max(int(COARSE_M / d + 1e-6), 1) for d in spacing_m]
+    coarse, spacing = means(values, step), tuple(d * s for d, s in zip(spacing_m, step))
+    levels = find_grey_levels(coarse, spacing_m=spacing, tissue_level=tissue_level, zero_is_air=calibrated)
+    inner = depth(levels.body, spacing) > SKIN_M
+    smooth = ndimage.gaussian_filter(levels.relative(coarse), [2.0e-4 / d for d in spacing])
+    gas = depth(inner & (smooth < GAS), spacing) > 2.0e-4
+    inside = inner & (smooth > CORE_RANGE[0]) & (smooth < CORE_RANGE[1]) & (distance(gas, spacing) > 9.0e-4)
+    core = depth(inside, spacing) > CORE_DEPTH_M
+    if core.sum() * np.prod(spacing) < SMALLEST_CORE_M3:
+        raise DarklungError("lung_region: no lung found (wanted low attenuation enclosed by a body)")
+    core = large_parts(core, share=SECOND_LUNG)
+    level = float(np.median(smooth[core]))
+    fine = [repeated(m, step, values.shape) for m in (inner, core)]
+    box = box_of(fine[1], margin_m=3.0e-3, spacing_m=spacing_m)
+    return _Thorax(levels.relative(values[box]), fine[0][box], fine[1][box], level, spacing_m), box
+
+
+def _parenchyma(thorax: _Thorax) -> Mask:
+    """Parenchyma with what it encloses, without nodules on the pleura."""
+    spacing, core = thorax.spacing_m, thorax.core
+    values = _denoised(thorax)
+    low = (values < thorax.level + EDGE * (_wall(thorax) - thorax.level)) & thorax.inner
+    air = _airways(thorax) & low
+    thick = parts_with(depth(low & ~air, spacing) > THIN_M, core)
+    require(bool(thick.any()), "lung_region: no lung found (wanted low attenuation enclosed by a body)")
+    lung = low & ~air & (distance(thick, spacing) <= THIN_M + RIM_VOXELS * max(spacing))
+    lung = large_parts(lung, share=SMALL_PART)
+    if air.any():
+        lung |= air & _surrounded(lung, air, spacing)
+    lung = without_holes(lung, volume_m3=NODULE_M3, area_m2=VESSEL_M2, spacing_m=spacing)
+    blur = [np.sqrt(max(SMOOTH_M**2 - d**2, 0.0)) / d for d in spacing]
+    return np.asarray(ndimage.gaussian_filter(lung.astype(np.float32), blur) > 0.5)
+
+
+def _denoised(thorax: _Thorax) -> NDArray[np.float32]:
+    """The values, smoothed over half a voxel if their noise would fray the surface."""
+    steps = np.abs(np.diff(thorax.relative, axis=0)[thorax.core[1:]])
+    noise = 1.4826 * float(np.median(steps)) / np.sqrt(2) if steps.size else 0.0
+    if noise < NOISY * (1 - thorax.level):
+        return thorax.relative
+    return np.asarray(ndimage.gaussian_filter(thorax.relative, 0.5), dtype=np.float32)
+
+
+def _wall(thorax: _Thorax) -> float:
+    """Level of what surrounds the lungs, bone and air excepted: blur and fat bring it below that of soft tissue."""
+    half = (1 + thorax.level) / 2
+    smooth = ndimage.gaussian_filter(thorax.relative, [2.0e-4 / d for d in thorax.spacing_m])
+    lung = parts_with(depth(thorax.inner & (smooth < half), thorax.spacing_m) > 3.0e-4, thorax.core)
+    away = distance(lung, thorax.spacing_m) - 3.0e-4
+    shell = (away > 5.0e-4) & (away < 1.2e-3) & thorax.inner & (thorax.relative > half) & (thorax.relative < 1.2)
+    return float(np.median(thorax.relative[shell])) if shell.any() else 1.0
+
+
+def _airways(thorax: _Thorax) -> Mask:
+    """Wide air inside the body with its blurred rim, in the lungs and outside them."""
+    smooth = ndimage.gaussian_filter(thorax.relative, 0.67)
+    own = smooth[thorax.core]
+    spread = 1.4826 * float(np.median(np.abs(own - np.median(own))))
+    dark = thorax.inner & (smooth < min(AIRWAY_SHARE * thorax.level, thorax.level - AIRWAY_SPREADS * spread))
+    labels, _ = ndimage.label(dark)
+    sizes = np.bincount(labels.ravel()) * np.prod(thorax.spacing_m)
+    wide = (sizes > AIRWAY_SMALLEST_M3)[labels] & dark
+    return distance(wide, thorax.spacing_m) <= AIRWAY_WALL_M + 0.7 * max(thorax.spacing_m)
+
+
+def _surrounded(lung: Mask, air: Mask, spacing_m: Spacing) -> Mask:
+    """Where more than half of what is not air is lung, within about a millimetre."""
+    sigma = [4.5e-4 / d for d in spacing_m]
+    near = ndimage.gaussian_filter(lung.astype(np.float32), sigma)
+    return np.asarray(near > 0.5 * ndimage.gaussian_filter((~air).astype(np.float32), sigma))

@@ -14,7 +14,7 @@ from darklung.core.checks import require
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
 from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels, parts_as_insertions
-from darklung.features.lung import lung_region
+from darklung.features.lung import find_lungs
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
@@ -104,8 +104,8 @@ def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool
         everywhere = np.isfinite(image.data).all(axis=0)
         return everywhere, everywhere
     require(len(image.shape) == 3, f"{p.about['subject']}: a radiograph does not tell where lung is; wanted a region")
-    lung = lung_region(image)
-    return lung, lung
+    found = find_lungs(image)
+    return found.lung, found.search
 
 
 def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
