@@ -62,7 +62,7 @@ def result(tables):
 
 def test_schema_is_complete_and_json_has_no_nan(result):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert set(result) == {"arms", "splits", "results", "differences", "settings"}
+    assert set(result) == {"arms", "splits", "metrics", "results", "differences", "settings"}
     assert result["splits"] == ["validation", "test"]
     entry = result["results"]["test"]["hybrid"]
     keys = {"n", "metrics", "threshold", "roc", "pr", "reliability", "confusion", "froc", "by_class", "by_size"}

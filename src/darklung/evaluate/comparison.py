@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -15,6 +14,7 @@ from darklung.core.checks import require
 from darklung.evaluate.calibration import Logistic, fit_logistic, reliability
 from darklung.evaluate.dice import pooled_dice, subject_dice
 from darklung.evaluate.froc import FrocSums, froc_curve, sensitivity_at
+from darklung.evaluate.metrics import METRICS, Metric, Scored, auroc, scored
 from darklung.evaluate.roc import Curve, confusion, precision_recall_curve, roc_curve, thin, threshold_at_specificity
 from darklung.evaluate.statistics import (
     LEVEL,
@@ -22,11 +22,9 @@ from darklung.evaluate.statistics import (
     REPLICATES,
     Estimate,
     bootstrap_weights,
-    count_pairs,
     holm,
     interval,
     paired_permutation,
-    ratio_replicates,
 )
 from darklung.evaluate.tables import ArmTables
 
@@ -37,35 +35,6 @@ KINDS = ("tile", "sham", "mimic")
 CURVE_POINTS = 200
 
 
-@dataclass(frozen=True)
-class _View:
-    """One arm on one split, with what was fixed on validation."""
-
-    tables: ArmTables
-    clusters: NDArray[np.int64]  # of each tile row
-    subjects: list[str]
-    weights: NDArray[np.int64]
-    threshold: float
-    logistic: Logistic
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        return self.tables.tiles["score"].to_numpy(dtype=np.float64)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        return self.tables.tiles["label"].to_numpy(dtype=np.int64)
-
-    @property
-    def called(self) -> NDArray[np.bool_]:
-        return self.scores >= self.threshold
-
-    def sums(self, values: NDArray) -> NDArray[np.float64]:
-        """Sum of a value of the tile rows over each subject."""
-        sums = np.bincount(self.clusters, weights=np.asarray(values, dtype=float), minlength=len(self.subjects))
-        return np.asarray(sums, dtype=np.float64)
-
-
 def compare(
     *,
     tables: Mapping[str, Mapping[str, ArmTables]],
@@ -74,8 +43,10 @@ def compare(
     permutations: int = PERMUTATIONS,
     specificity: float = 0.95,
     crossed: bool = False,
+    thresholds: Mapping[str, float | None] | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Any]:
-    """Compare arms on validation and test subjects.
+    """Compare arms on validation and test subjects, or on test subjects alone.
 
     The threshold (given specificity among the negatives) and the logistic curve from score to probability are fixed on
     validation units and applied unchanged to test units. Intervals: bootstrap over animals, the same replicates
@@ -85,13 +56,17 @@ def compare(
     Parameters
     ----------
     tables : mapping split -> arm -> ArmTables
-        Splits ``validation`` and ``test``; within a split all arms have the same units.
+        Splits ``validation`` and ``test``, or ``test``; within a split all arms have the same units.
     seed : int
     replicates, permutations : int
     specificity : float
     crossed : bool
         Animals may be in validation of one fold and in test of another (each tested by a model that did not see it); the
         scores should then be aligned by fold, see `darklung.evaluate.folds.align_fold`.
+    thresholds : mapping arm -> score, optional
+        For the split ``test`` alone: from which score a tile is called. An arm of None has no sensitivity, and without
+        validation there is no probability of a tile.
+    metrics : mapping name -> Metric
 
     Returns
     -------
@@ -103,19 +78,24 @@ def compare(
     DarklungError
         Splits or arms are missing, or the arms' units differ, or validation lacks positives or negatives.
     """
-    arms = _check(tables, crossed)
-    fixed = {arm: _fix(arm, tables["validation"][arm].tiles, specificity) for arm in arms}
-    views = {s: _views(tables[s], fixed, seed, replicates) for s in SPLITS}
+    wanted = SPLITS if thresholds is None else ("test",)
+    arms = _check(tables, wanted, crossed)
+    splits = [s for s in SPLITS if s in tables]
+    given = dict(thresholds or {})
+    if thresholds is None:
+        fixed = {arm: _fix(arm, tables["validation"][arm].tiles, specificity) for arm in arms}
+    else:
+        fixed = {arm: (given.get(arm), None) for arm in arms}
+    views = {s: _views(tables[s], fixed, seed, replicates) for s in splits}
     result = {
         "arms": arms,
-        "splits": list(SPLITS),
-        "results": {s: {arm: _arm(views[s][arm]) for arm in arms} for s in SPLITS},
-        "differences": {s: _differences(views[s], seed, permutations) for s in SPLITS},
+        "splits": splits,
+        "metrics": {name: metric.title for name, metric in metrics.items()},
+        "results": {s: {arm: _arm(views[s][arm], metrics) for arm in arms} for s in splits},
+        "differences": {s: _differences(views[s], seed, permutations) for s in splits},
         "settings": {
             "seed": seed,
-            "specificity": specificity,
-            "threshold_from": "validation",
-            "probability": "logistic curve fitted on validation units",
+            **_origin(specificity, given, validated=thresholds is None),
             "interval": f"{LEVEL:.0%} bootstrap over animals, percentiles expanded for their number",
             "replicates": replicates,
             "permutations": permutations,
@@ -126,21 +106,28 @@ def compare(
     return _plain(result)
 
 
-def _check(tables: Mapping[str, Mapping[str, ArmTables]], crossed: bool) -> list[str]:
-    require(set(tables) == set(SPLITS), f"tables: wanted the splits {', '.join(SPLITS)}, got {', '.join(tables)}")
-    arms = list(tables["validation"])
+def _origin(specificity: float, given: Mapping[str, float | None], *, validated: bool) -> dict[str, Any]:
+    """Where thresholds and probabilities come from."""
+    if validated:
+        known = "logistic curve fitted on validation units"
+        return {"specificity": specificity, "threshold_from": "validation", "probability": known}
+    some = any(t is not None for t in given.values())
+    told = "given" if some else "none: no sensitivity or specificity is claimed"
+    return {"threshold_from": told, "probability": "none: there are no validation units to fit one on"}
+
+
+def _check(tables: Mapping[str, Mapping[str, ArmTables]], splits: Sequence[str], crossed: bool) -> list[str]:
+    require(set(tables) == set(splits), f"tables: wanted the splits {', '.join(splits)}, got {', '.join(tables)}")
+    arms = list(tables["test"])
     require(len(arms) >= 1, "tables: wanted at least one arm, got none")
-    for split in SPLITS:
-        same = set(tables[split]) == set(arms)
-        require(
-            same, f"tables: arms of {split} ({', '.join(tables[split])}) are not those of validation ({', '.join(arms)})"
-        )
-        first = _units(tables[split][arms[0]])
+    for split, own in tables.items():
+        same = set(own) == set(arms)
+        require(same, f"tables: arms of {split} ({', '.join(own)}) are not those of test ({', '.join(arms)})")
+        first = _units(own[arms[0]])
         for arm in arms[1:]:
-            require(
-                _units(tables[split][arm]).equals(first), f"tables: units of {arm} differ from those of {arms[0]} in {split}"
-            )
-    both = set(tables["validation"][arms[0]].voxels["subject"]) & set(tables["test"][arms[0]].voxels["subject"])
+            require(_units(own[arm]).equals(first), f"tables: units of {arm} differ from those of {arms[0]} in {split}")
+    animals = [set(own[arms[0]].voxels["subject"]) for own in tables.values()]
+    both = set.intersection(*animals) if len(animals) > 1 else set()
     require(crossed or not both, f"tables: subjects are in validation and in test: {', '.join(sorted(both))}")
     return arms
 
@@ -150,7 +137,7 @@ def _units(tables: ArmTables) -> pd.DataFrame:
     return units.sort_values(["subject", "tile"]).reset_index(drop=True)
 
 
-def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float, Logistic]:
+def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float | None, Logistic | None]:
     """Threshold and logistic curve from an arm's validation units."""
     scores, labels = tiles["score"].to_numpy(), tiles["label"].to_numpy()
     n, m = int((tiles["reachable"] & (labels == 1)).sum()), int((labels == 0).sum())
@@ -162,73 +149,40 @@ def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float, Logi
 
 
 def _views(
-    arms: Mapping[str, ArmTables], fixed: Mapping[str, tuple[float, Logistic]], seed: int, replicates: int
-) -> dict[str, _View]:
-    subjects = sorted(set(next(iter(arms.values())).voxels["subject"]))
+    arms: Mapping[str, ArmTables], fixed: Mapping[str, tuple[float | None, Logistic | None]], seed: int, replicates: int
+) -> dict[str, Scored]:
+    subjects = set(next(iter(arms.values())).voxels["subject"])
     weights = bootstrap_weights(clusters=len(subjects), seed=seed, replicates=replicates)
-    code = {s: i for i, s in enumerate(subjects)}
-    out = {}
-    for arm, tables in arms.items():
-        ordered = tables.tiles.sort_values(["subject", "tile"], ignore_index=True)
-        clusters = ordered["subject"].map(code).to_numpy(dtype=np.int64)
-        same = ArmTables(ordered, tables.voxels, tables.candidates, tables.lesions)
-        out[arm] = _View(same, clusters, subjects, weights, *fixed[arm])
-    return out
+    return {arm: scored(t, weights, threshold=fixed[arm][0], logistic=fixed[arm][1]) for arm, t in arms.items()}
 
 
-def _arm(view: _View) -> dict[str, Any]:
+def _arm(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     scores, labels = view.scores, view.labels
     curve = thin(roc_curve(scores=scores, labels=labels), points=CURVE_POINTS)
     pr = thin(precision_recall_curve(scores=scores, labels=labels), points=CURVE_POINTS)
-    probability = view.logistic.probability(scores)
+    probability = None if view.logistic is None else view.logistic.probability(scores)
+    called = view.threshold is not None
     return {
         "n": {
             "subjects": len(view.subjects),
             "positives": int((labels == 1).sum()),
             "negatives": int((labels == 0).sum()),
         },
-        "metrics": _metrics(view),
+        "metrics": {name: metric.function(view).estimate(len(view.subjects)) for name, metric in metrics.items()},
         "threshold": view.threshold,
         "roc": {"fpr": curve.x, "tpr": curve.y},
         "pr": {"recall": pr.x, "precision": pr.y},
-        "reliability": reliability(probabilities=probability, labels=labels),
-        "confusion": confusion(scores=scores, labels=labels, threshold=view.threshold),
+        "reliability": None if probability is None else reliability(probabilities=probability, labels=labels),
+        "confusion": confusion(scores=scores, labels=labels, threshold=view.threshold) if called else None,
         "froc": _froc(view),
         "by_class": _by_class(view),
         "by_size": _by_size(view),
-        "false_positive_rate_by_kind": _by_kind(view),
-        "dice_by_subject": _dice_by_subject(view.tables.voxels),
+        "false_positive_rate_by_kind": _by_kind(view) if called else None,
+        "dice_by_subject": _dice_by_subject(view.tables.voxels) if view.tables.outlined else None,
     }
 
 
-def _metrics(view: _View) -> dict[str, Estimate]:
-    positive, negative = view.labels == 1, view.labels == 0
-    probability = view.logistic.probability(view.scores)
-    voxels = view.tables.voxels.set_index("subject").loc[view.subjects]
-    overlap = 2 * voxels["overlap"].to_numpy(dtype=float)
-    size = (voxels["predicted"] + voxels["true"]).to_numpy(dtype=float)
-    ratios = {
-        "sensitivity": (view.sums(positive & view.called), view.sums(positive)),
-        "specificity": (view.sums(negative & ~view.called), view.sums(negative)),
-        "dice": (overlap, size),
-        "brier": (view.sums((probability - view.labels) ** 2), view.sums(np.ones(len(positive)))),
-    }
-    return {"auroc": _auroc(view)} | {name: _ratio(view, *parts) for name, parts in ratios.items()}
-
-
-def _auroc(view: _View) -> Estimate:
-    pairs = count_pairs(scores=view.scores, labels=view.labels, clusters=view.clusters, count=len(view.subjects))
-    value = float(pairs.auroc(np.ones((1, len(view.subjects))))[0])
-    return interval(value=value, replicates=pairs.auroc(view.weights), clusters=len(view.subjects))
-
-
-def _ratio(view: _View, numerator: NDArray, denominator: NDArray) -> Estimate:
-    value = float(numerator.sum() / denominator.sum()) if denominator.sum() else float("nan")
-    replicates = ratio_replicates(numerator=numerator, denominator=denominator, weights=view.weights)
-    return interval(value=value, replicates=replicates, clusters=len(view.subjects))
-
-
-def _froc(view: _View) -> dict[str, Any] | None:
+def _froc(view: Scored) -> dict[str, Any] | None:
     candidates, lesions = view.tables.candidates, view.tables.lesions
     if candidates is None or lesions is None or not (lesions["number"] > 0).any():
         return None
@@ -236,7 +190,7 @@ def _froc(view: _View) -> dict[str, Any] | None:
     return counted | {"mimics_not_counted": _froc_part(view, candidates, lesions, mimics=False)}
 
 
-def _froc_part(view: _View, candidates: pd.DataFrame, lesions: pd.DataFrame, *, mimics: bool) -> dict[str, Any]:
+def _froc_part(view: Scored, candidates: pd.DataFrame, lesions: pd.DataFrame, *, mimics: bool) -> dict[str, Any]:
     curve = froc_curve(candidates=candidates, lesions=lesions, mimics=mimics)
     sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=mimics)
     require(list(sums.subjects) == view.subjects, "lesions: subjects differ from those of the voxel table")
@@ -252,13 +206,13 @@ def _froc_part(view: _View, candidates: pd.DataFrame, lesions: pd.DataFrame, *, 
     return {"fp_per_subject": thinned.x, "sensitivity": thinned.y, "points": points}
 
 
-def _by_class(view: _View) -> dict[str, dict[str, Any]]:
+def _by_class(view: Scored) -> dict[str, dict[str, Any]]:
     tissue = view.tables.tiles["tissue"].to_numpy()
     positive = view.labels == 1
     return {str(name): _share(view.called[positive & (tissue == name)]) for name in sorted(set(tissue[positive]))}
 
 
-def _by_size(view: _View) -> list[dict[str, Any]]:
+def _by_size(view: Scored) -> list[dict[str, Any]]:
     millimetres = view.tables.tiles["diameter_m"].to_numpy(dtype=float) * 1e3
     out = []
     for low, high in pairwise(SIZE_EDGES_MM):
@@ -268,11 +222,11 @@ def _by_size(view: _View) -> list[dict[str, Any]]:
     return out
 
 
-def _share(called: NDArray[np.bool_]) -> dict[str, Any]:
+def _share(called: NDArray[np.float64]) -> dict[str, Any]:
     return {"n": len(called), "sensitivity": float(called.mean())}
 
 
-def _by_kind(view: _View) -> dict[str, float | None]:
+def _by_kind(view: Scored) -> dict[str, float | None]:
     kind = view.tables.tiles["kind"].to_numpy()
     return {k: float(view.called[kind == k].mean()) if (kind == k).any() else None for k in KINDS}
 
@@ -289,17 +243,11 @@ def _dice_by_subject(voxels: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _differences(views: Mapping[str, _View], seed: int, permutations: int) -> list[dict[str, Any]]:
-    pairs = {
-        arm: count_pairs(scores=v.scores, labels=v.labels, clusters=v.clusters, count=len(v.subjects))
-        for arm, v in views.items()
-    }
+def _differences(views: Mapping[str, Scored], seed: int, permutations: int) -> list[dict[str, Any]]:
+    spreads = {arm: auroc(view) for arm, view in views.items()}
     rows: list[dict[str, Any]] = []
     for a, b in combinations(views, 2):
-        one = np.ones((1, len(views[a].subjects)))
-        value = float(pairs[a].auroc(one)[0] - pairs[b].auroc(one)[0])
-        spread = pairs[a].auroc(views[a].weights) - pairs[b].auroc(views[b].weights)
-        estimate = interval(value=value, replicates=spread, clusters=len(views[a].subjects))
+        estimate = (spreads[a] - spreads[b]).estimate(len(views[a].subjects))
         p = paired_permutation(
             first=views[a].scores,
             second=views[b].scores,

@@ -75,4 +75,5 @@ def _animal(name: str, images: Sequence[ArmTables]) -> ArmTables:
     voxels = pd.concat([image.voxels for image in images], ignore_index=True)
     counts = voxels.drop(columns="subject").sum()
     summed = pd.DataFrame([{"subject": name, **{k: int(v) for k, v in counts.items()}}])[list(voxels.columns)]
-    return ArmTables(tiles=pd.concat(tiles, ignore_index=True), voxels=summed)
+    outlined = all(image.outlined for image in images)
+    return ArmTables(tiles=pd.concat(tiles, ignore_index=True), voxels=summed, outlined=outlined)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from darklung.evaluate.metrics import Metric
     from darklung.evaluate.tables import ArmTables
 
 PERMUTATIONS = 100  # differences by site are not reported; this keeps them cheap
@@ -16,7 +17,13 @@ Splits = Mapping[str, Mapping[str, "ArmTables"]]
 
 
 def results_by_site(
-    splits: Splits, sites: Mapping[str, str], *, seed: int, replicates: int, specificity: float
+    splits: Splits,
+    sites: Mapping[str, str],
+    *,
+    seed: int,
+    replicates: int,
+    specificity: float,
+    metrics: Mapping[str, Metric],
 ) -> list[dict]:
     """One entry for each split and site: ``split``, ``site``, ``seen`` and the arms' counts, metrics and FROC.
 
@@ -28,7 +35,7 @@ def results_by_site(
     splits : split -> arm -> ArmTables
     sites : mapping
         Animal -> site.
-    seed, replicates, specificity
+    seed, replicates, specificity, metrics
         As in `darklung.evaluate.comparison.compare`.
     """
     from darklung.evaluate.comparison import compare
@@ -41,7 +48,7 @@ def results_by_site(
             own = {arm: _only(t, {a for a in sites if sites[a] == site}) for arm, t in tables.items()}
             found = compare(
                 tables={"validation": arms, "test": own}, seed=seed, replicates=replicates, permutations=PERMUTATIONS,
-                specificity=specificity, crossed=True,
+                specificity=specificity, crossed=True, metrics=metrics,
             )["results"]["test"]  # fmt: skip
             results = {arm: {k: result[k] for k in KEPT} for arm, result in found.items()}
             entries.append({"split": split, "site": site, "seen": site in seen, "results": results})

@@ -31,12 +31,15 @@ class ArmTables:
         From `darklung.evaluate.froc.candidate_table`; without it there is no FROC.
     lesions : DataFrame, optional
         All lesions, from `darklung.evaluate.froc.lesion_table`; needed with `candidates`.
+    outlined : bool
+        Whether anything outlines lesions voxel by voxel; a table of candidates does not, and has no Dice.
     """
 
     tiles: pd.DataFrame
     voxels: pd.DataFrame
     candidates: pd.DataFrame | None = None
     lesions: pd.DataFrame | None = None
+    outlined: bool = True
 
     def __post_init__(self) -> None:
         require((self.candidates is None) == (self.lesions is None), "candidates, lesions: wanted both or neither")
@@ -87,13 +90,14 @@ def join_tables(parts: Iterable[ArmTables]) -> ArmTables:
     require(len(items) >= 1, "tables: wanted at least one subject, got none")
     subjects = [s for item in items for s in item.voxels["subject"]]
     require(len(set(subjects)) == len(subjects), "tables: a subject comes twice")
+    outlined = all(item.outlined for item in items)
     voxels = _joined([item.voxels for item in items])
     tiles = _joined([item.tiles for item in items])
     if any(item.candidates is None or item.lesions is None for item in items):
-        return ArmTables(tiles=tiles, voxels=voxels)
+        return ArmTables(tiles=tiles, voxels=voxels, outlined=outlined)
     candidates = _joined([item.candidates for item in items if item.candidates is not None])
     lesions = _joined([item.lesions for item in items if item.lesions is not None])
-    return ArmTables(tiles=tiles, voxels=voxels, candidates=candidates, lesions=lesions)
+    return ArmTables(tiles=tiles, voxels=voxels, candidates=candidates, lesions=lesions, outlined=outlined)
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
