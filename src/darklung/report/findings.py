@@ -15,7 +15,8 @@ from darklung.report.blocks import Block, Bullets, Cell, Figure, Row, Section, S
 from darklung.report.pictures import picture, window_of
 
 SHOWN, LISTED, SLICES = 8, 40, 40
-REACH_M = 2.5e-3  # around a candidate
+REACH_M = 4e-3  # around a candidate
+CLOSE_PX = 270  # of a close-up on the screen
 PLANES = ("transverse", "coronal", "sagittal")
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
@@ -76,38 +77,31 @@ def _closeups(found: Findings) -> Section:
             "mimic": "; a mimic is known there",
             "none": "; nothing is known there",
         }
-        blocks += [Text(f"{told}{known.get(row['hits'], '')}."), Row(tuple(_planes(found, at)))]
-    lead = "The highest candidates. A frame marks the place; the lung found in the image is outlined."
+        blocks += [Text(f"{told}{known.get(row['hits'], '')}."), *_planes(found, at)]
+    lead = "The highest candidates, 8 mm around each; a frame marks the place."
     return Section("Candidates", tuple(blocks), lead)
 
 
-def _planes(found: Findings, at: tuple[int, ...]) -> list[Figure]:
+def _planes(found: Findings, at: tuple[int, ...]) -> tuple[Row, Row]:
+    """The image through a place in every plane, and the probability below."""
     image, flat = found.image, len(found.image.shape) == 2
-    first = image.channel(image.names[0])
-    window = window_of(first, found.region)
-    figures = []
+    first, window = image.channel(image.names[0]), window_of(image.channel(image.names[0]), found.region)
+    above, below = [], []
     for across in range(1 if flat else 3):
         cut = (slice(None), slice(None)) if flat else tuple(at[a] if a == across else slice(None) for a in range(3))
         axes = [a for a in range(len(at)) if flat or a != across]
         box = tuple(_around(at[a], image.shape[a], image.spacing_m[a]) for a in axes)
         frame = _frame(tuple(at[a] - b.start for a, b in zip(axes, box)), tuple(b.stop - b.start for b in box))
-        shown = [
-            picture(
-                first[cut][box], window=window, outline=found.lung[cut][box], zoom=6, alt=f"{found.name}, {PLANES[across]}"
-            ),
-            picture(
-                found.maps.channel("probability")[cut][box],
-                window=(0, 1),
-                outline=frame,
-                heat=True,
-                zoom=6,
-                alt="probability",
-            ),
-        ]
+        # z runs towards the head: turned over, the head is on top.
+        up = slice(None, None, -1 if not flat and across > 0 else 1)
         name = "radiograph" if flat else PLANES[across]
-        figures += [Figure(shown[0], f"{name}: {image.names[0].replace('_', ' ')}", name)]
-        figures += [Figure(shown[1], f"{name}: probability", f"{name}, probability")]
-    return figures
+        zoom = max(2, CLOSE_PX // (box[0].stop - box[0].start))
+        shown = picture(first[cut][box][up], window=window, outline=frame[up], zoom=zoom, alt=f"{found.name}, {name}")
+        above.append(Figure(shown, f"{name}: {image.names[0].replace('_', ' ')}", name))
+        values = found.maps.channel("probability")[cut][box][up]
+        shown = picture(values, window=(0, 1), outline=frame[up], heat=True, zoom=zoom, alt="probability")
+        below.append(Figure(shown, f"{name}: probability", f"{name}, probability"))
+    return Row(tuple(above)), Row(tuple(below))
 
 
 def _around(place: int, length: int, spacing_m: float) -> slice:
@@ -168,13 +162,15 @@ def _slider(
     chosen = np.unique(np.linspace(inside[0], inside[-1], min(SLICES, len(inside))).round().astype(int))
     zoom = max(1, round(260 / max(found.image.shape)))
     frames = []
+    up = slice(None, None, -1 if axis > 0 else 1)
     for k in chosen:
         cut = tuple(int(k) if a == axis else slice(None) for a in range(3))
+        plain, framed, lung = first[cut][up], marks[cut][up], found.lung[cut][up]
         frames.append(
             (
-                picture(first[cut], window=window, outline=found.lung[cut], zoom=zoom, alt=f"{PLANES[axis]}, lung"),
-                picture(first[cut], window=window, outline=marks[cut], zoom=zoom, alt=f"{PLANES[axis]}, candidates"),
-                picture(probability[cut], window=(0, 1), outline=marks[cut], heat=True, zoom=zoom, alt="probability"),
+                picture(plain, window=window, outline=lung, zoom=zoom, alt=f"{PLANES[axis]}, lung"),
+                picture(plain, window=window, outline=framed, zoom=zoom, alt=f"{PLANES[axis]}, candidates"),
+                picture(probability[cut][up], window=(0, 1), outline=framed, heat=True, zoom=zoom, alt="probability"),
             )
         )
     titles = ("lung outlined", "candidates framed", "probability")
