@@ -54,9 +54,9 @@ def test_blur_of_an_insertion_is_a_standard_deviation_all_the_way():
     study = read_study(EXAMPLES / "real/mouse_lobes.yaml")
     assert study.insertion is not None
     assert study.insertion.blur == pytest.approx(100e-6 / 2.3548, rel=1e-3)
-    assert InsertionSettings().blur_m == study.insertion.blur
-    parameters = Parameters.__new__(Parameters)
-    object.__setattr__(parameters, "options", validate({"blur": "42.5 um"}, InsertOptions, "options"))
+    assert InsertionSettings().blur_m == pytest.approx(study.insertion.blur)
+    options = validate({"blur": "42.5 um"}, InsertOptions, "options")
+    parameters = Parameters(source="a", animal="b", copy_number=0, wanted=(), options=options)
     assert settings_of(parameters).blur_m == parameters.blur_m == pytest.approx(42.5e-6)
     with pytest.raises(DarklungError, match=r"options: blur: .*got '-1 um'"):
         validate({"blur": "-1 um"}, InsertOptions, "options")
