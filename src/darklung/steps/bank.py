@@ -124,4 +124,5 @@ def case_with(stored: LabelledCase, made: Reused, animal: str, channels: tuple[s
         target=np.where(made.lesions > 0, np.uint8(LESION), stored.labels),
         region=stored.region,
         hard=stored.hard | (made.shams > 0),
+        lung=stored.lung,
     )

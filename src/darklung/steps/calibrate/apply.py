@@ -15,7 +15,7 @@ from darklung.calibrate.figures import maps_png
 from darklung.calibrate.file import Calibration, load_calibration
 from darklung.calibrate.sizes import SizeMaps
 from darklung.calibrate.units import ScatterUnit
-from darklung.core.channel import dark_field_at, noise_of, values_of
+from darklung.core.channel import Channel, dark_field_at, noise_of, values_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_quantity
@@ -300,10 +300,11 @@ def _units(loaded: Calibration, source: Path, out: Path) -> Scaled:
 def _write(out: Path, read: Scattering, channels: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
     """One image: each kind of value for each direction."""
     single = len(read.names) == 1
+    directions = [None if single else Channel.parse(name).direction for name in read.names]
     names, units, data = [], [], []
     for name, (unit, values) in channels.items():
-        for direction, own in zip(read.names, values):
-            names.append(name if single else f"{name}_{direction.removeprefix(CHANNEL).lstrip('_')}")
+        for direction, own in zip(directions, values):
+            names.append(Channel(name, direction).name)
             units.append(unit)
             data.append(np.asarray(own, np.float32))
     grid = read.image
