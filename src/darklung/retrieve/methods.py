@@ -97,7 +97,8 @@ def retriever_of(scan: Scan, part: Asked, *, air_cols: Iterable[int] | None = No
 
 def _taken(function: Callable[..., Block], part: Asked) -> list[str]:
     """Which of the arguments that every method may take this one names."""
-    return [name for name in part.arguments() if name in inspect.signature(function).parameters]
+    known = inspect.signature(function).parameters
+    return [name for name in part.arguments() if name in known]
 
 
 def _checked(name: str, scan: Scan, block: Any) -> Block:

@@ -79,26 +79,33 @@ def build(study: Study) -> Chain:
 def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -> None:
     several = len(study.simulated()) > 1
     seed = derive_seed(study.seed, "source", name) if several else study.seed
-    for animal in phantom.plan_animals(source, seed):
+    animals = phantom.plan_animals(source, seed)
+    scanners = {site: source.at(site) for site in {animal["site"] for animal in animals}}
+    known = {
+        site: correct.known_of(study.processing.correction, at.instrument, at.calibrations) for site, at in scanners.items()
+    }
+    beams = {site: _beam(known[site], at.calibrations) for site, at in scanners.items()}
+    for animal in animals:
         own = {**animal, "name": f"{name}-{animal['name']}"} if several else animal
         item, site = own["name"], own["site"]
-        made = simulated_tasks(source, own, study.processing, study.seed)
+        made = simulated_tasks(scanners[site], own, study.processing, known[site], study.seed)
         if study.processing.voxel is not None:
             made.append(resample.task(item, study.processing.voxel, made[-1].name))
         chain.add(*made)
-        at = source.at(site)
-        beam = _beam(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
-        about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beam}
-        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=at.calibrations.unit)
+        about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beams[site]}
+        unit = scanners[site].calibrations.unit
+        case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=unit)
         (row,) = cohort_table([phantom.subject_of(own)])
         chain.members.append(
             Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
         )
 
 
-def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, seed: int) -> list[Task]:
-    """The chain of one simulated animal, from its seed to its volume."""
-    name, at = animal["name"], source.at(animal["site"])
+def simulated_tasks(
+    at: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, known: correct.Parameters, seed: int
+) -> list[Task]:
+    """The chain of one simulated animal, from its seed to its volume; `at` is the source as the animal's site has it."""
+    name = animal["name"]
     method = processing.reconstruction
     check_device(method.method, method.options, cone=at.scan.source_axis_m < math.inf)
     keep = at.scan.keep_frames
@@ -107,7 +114,6 @@ def simulated_tasks(source: SimulatedSource, animal: Mapping[str, Any], processi
         scan.task(at, name, derive_seed(seed, "scan", name)),
         retrieve.task_of_scan(name, processing.retrieval_of(SIMULATED), transient=not keep),
     ]
-    known = correct.known_of(processing.correction, at.instrument, at.calibrations)
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 

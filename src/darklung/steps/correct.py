@@ -77,8 +77,11 @@ def needed(parameters: Parameters) -> bool:
 
 def hardening_of(p: Parameters) -> Hardening:
     """The correction, see `darklung.steps.hardening.hardening`."""
-    instrument = None if p.instrument is None else p.instrument.instrument()
-    return hardening(p.correction, instrument=instrument, calibration=p.calibrations.files().get("wedges"))
+    calibration = p.calibrations.files().get("wedges")
+    if calibration is None:
+        return hardening(p.correction, instrument=None if p.instrument is None else p.instrument.instrument())
+    energy = None if p.instrument is None else p.instrument.reference_energy_kev
+    return hardening(p.correction, calibration=calibration, energy_kev=energy)
 
 
 def correct(context: Context) -> None:

@@ -94,7 +94,13 @@ class Hardening:
         ]
 
 
-def hardening(part: CorrectionPart, *, instrument: Instrument | None = None, calibration: Path | None = None) -> Hardening:
+def hardening(
+    part: CorrectionPart,
+    *,
+    instrument: Instrument | None = None,
+    calibration: Path | None = None,
+    energy_kev: float | None = None,
+) -> Hardening:
     """The correction that `part` asks for, with what is known of the beam.
 
     A calibration of wedges is used whole: spectra, measured look-up, materials, energy law, reach and recommended method.
@@ -112,6 +118,8 @@ def hardening(part: CorrectionPart, *, instrument: Instrument | None = None, cal
         Of a simulated or well-known scanner.
     calibration : Path, optional
         ``calibration.json`` of ``darklung calibrate wedges``.
+    energy_kev : float, optional
+        Reference energy of the scanner, where a calibration makes the rest of its instrument needless.
 
     Raises
     ------
@@ -122,10 +130,11 @@ def hardening(part: CorrectionPart, *, instrument: Instrument | None = None, cal
         told = f"correction.hardening: {part.hardening} needs spectra: a calibration of wedges or an instrument, got neither"
         require(part.hardening in (RECOMMENDED, "none"), told)
         return Hardening("none", None, "no spectra are known")
-    known = _known(calibration, instrument)
+    known = _known(calibration)
     method = known.method if part.hardening == RECOMMENDED else part.hardening
     base = known.knowledge or Knowledge(SpectralResponse.of(instrument), **BELIEVED)  # type: ignore[arg-type]
-    response = replace(base.response, reference_energy_kev=_energy(part, method, base, instrument, calibration))
+    wanted = energy_kev if instrument is None else instrument.reference_energy_kev
+    response = replace(base.response, reference_energy_kev=_energy(part, method, base, wanted, calibration))
     said = {"material": part.material, "second_material": part.second_material, "exponent": part.exponent}
     changed: dict[str, Any] = {k: v for k, v in said.items() if v is not None and v != getattr(base, k)}
     if "material" in changed:
@@ -142,21 +151,18 @@ def hardening(part: CorrectionPart, *, instrument: Instrument | None = None, cal
     return Hardening(method, replace(base, response=response, second_m=second, **changed), source, overridden)
 
 
-def _known(calibration: Path | None, instrument: Instrument | None) -> Calibration:
+def _known(calibration: Path | None) -> Calibration:
     if calibration is not None:
         return load_calibration(calibration, "wedges")
     return Calibration("wedges", "the instrument", {}, method="inversion")
 
 
-def _energy(
-    part: CorrectionPart, method: str, base: Knowledge, instrument: Instrument | None, calibration: Path | None
-) -> float:
+def _energy(part: CorrectionPart, method: str, base: Knowledge, wanted: float | None, calibration: Path | None) -> float:
     """The energy that values refer to; raises where file, instrument and `part` do not agree."""
     own = base.response.reference_energy_kev
     energy = own if part.energy is None else part.energy
-    if method == "none" or instrument is None or abs(energy - instrument.reference_energy_kev) <= SAME_ENERGY_KEV:
+    if method == "none" or wanted is None or abs(energy - wanted) <= SAME_ENERGY_KEV:
         return energy
-    wanted = instrument.reference_energy_kev
     if part.energy is not None:
         raise DarklungError(
             f"correction.energy: wanted the instrument's reference energy, {wanted:g} keV, got {energy:g} keV"

@@ -49,7 +49,7 @@ class Parameters(Document):
 
 def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
     """Retrieval of a simulated scan."""
-    _check(retrieval, None)
+    _check_readings(retrieval, None)
     parameters = Parameters(retrieval=retrieval).model_dump(mode="json")
     inputs = {"scan": (f"scan/{name}",)}
     function, plugins = "darklung.steps.retrieve:retrieve", retrieval.plugins()
@@ -59,7 +59,8 @@ def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
 def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrieval: Retrieval) -> Task:
     """Retrieval of a described scan."""
     try:
-        _check(retrieval, raw)
+        find_retrieval(retrieval)
+        _check_readings(retrieval, raw)
     except DarklungError as error:
         raise DarklungError(f"{description}: {raw.name}: {error}") from error
     parameters = Parameters(
@@ -74,9 +75,8 @@ def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrie
     return Task(STAGE, item_name(raw.name), function, plain, plugins=retrieval.plugins())
 
 
-def _check(retrieval: Retrieval, raw: RawScan | None) -> None:
-    """Refuse what retrieval would refuse, before frames are read."""
-    find_retrieval(retrieval)
+def _check_readings(retrieval: Retrieval, raw: RawScan | None) -> None:
+    """Refuse a monitor that nobody read, before frames are read."""
     readings = raw is not None and raw.view_doses is not None and raw.flat_doses is not None
     told = "retrieval.normalise: monitor needs view_doses and flat_doses of a raw description"
     require(retrieval.normalise != "monitor" or readings, told)
@@ -166,7 +166,7 @@ def _told_on(context: Context, count: int, size: int, run: Block) -> Iterator[tu
 
 def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float64] | None:
     """Monitor's readings during each view over those during its flats, (direction, view); None without a monitor."""
-    _check(part, raw)
+    _check_readings(part, raw)
     if part.normalise != "monitor" or raw is None:
         return None
     views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
