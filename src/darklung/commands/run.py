@@ -98,7 +98,7 @@ def write_resolved(study: Study, path: Path) -> None:
 
 def comparison_table(comparison: dict) -> str:
     """The arms' metrics with their intervals, as text."""
-    names = ("auroc", "sensitivity", "specificity", "dice", "brier")
+    names = comparison["metrics"]
     lines = []
     for split in comparison["splits"]:
         results = comparison["results"].get(split)

@@ -161,7 +161,7 @@ def _arm(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     curve = thin(roc_curve(scores=scores, labels=labels), points=CURVE_POINTS)
     pr = thin(precision_recall_curve(scores=scores, labels=labels), points=CURVE_POINTS)
     probability = None if view.logistic is None else view.logistic.probability(scores)
-    called = view.threshold is not None
+    threshold = view.threshold
     return {
         "n": {
             "subjects": len(view.subjects),
@@ -169,15 +169,15 @@ def _arm(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Any]:
             "negatives": int((labels == 0).sum()),
         },
         "metrics": {name: metric.function(view).estimate(len(view.subjects)) for name, metric in metrics.items()},
-        "threshold": view.threshold,
+        "threshold": threshold,
         "roc": {"fpr": curve.x, "tpr": curve.y},
         "pr": {"recall": pr.x, "precision": pr.y},
         "reliability": None if probability is None else reliability(probabilities=probability, labels=labels),
-        "confusion": confusion(scores=scores, labels=labels, threshold=view.threshold) if called else None,
+        "confusion": None if threshold is None else confusion(scores=scores, labels=labels, threshold=threshold),
         "froc": _froc(view),
         "by_class": _by_class(view),
         "by_size": _by_size(view),
-        "false_positive_rate_by_kind": _by_kind(view) if called else None,
+        "false_positive_rate_by_kind": None if threshold is None else _by_kind(view),
         "dice_by_subject": _dice_by_subject(view.tables.voxels) if view.tables.outlined else None,
     }
 

@@ -65,6 +65,28 @@ def candidate_table(
     check_positive("separation_m", separation_m)
     check_positive("tolerance_m", tolerance_m)
     places = _maxima(logits, region, spacing_m, separation_m)
+    return matched_candidates(
+        subject=subject,
+        places=places,
+        scores=np.asarray(logits, dtype=np.float64)[tuple(places.T)],
+        instances=instances,
+        insertions=insertions,
+        spacing_m=spacing_m,
+        tolerance_m=tolerance_m,
+    )
+
+
+def matched_candidates(
+    *,
+    subject: str,
+    places: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    instances: NDArray,
+    insertions: Sequence[Insertion],
+    spacing_m: Sequence[float],
+    tolerance_m: float = TOLERANCE_M,
+) -> pd.DataFrame:
+    """What given candidates, voxels (candidate, axis), hit; a row each as in `candidate_table`."""
     reach = max(tolerance_m, *spacing_m) * (1 + 1e-6)
     number = np.zeros(len(places), dtype=np.int64)
     kind = np.full(len(places), "none", dtype=object)
@@ -76,9 +98,8 @@ def candidate_table(
             hit = distance[at] <= reach
             number[hit] = instances[tuple(n[at] for n in nearest)][hit]
             kind[hit] = name
-    scores = np.asarray(logits, dtype=np.float64)[tuple(places.T)]
     frame = pd.DataFrame({"subject": subject, "score": scores, "kind": kind, "number": number})
-    return frame.assign(**{f"axis{a}": places[:, a] for a in range(logits.ndim)})
+    return frame.assign(**{f"axis{a}": places[:, a] for a in range(instances.ndim)})
 
 
 def lesion_table(*, subject: str, insertions: Sequence[Insertion]) -> pd.DataFrame:

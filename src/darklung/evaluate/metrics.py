@@ -231,7 +231,8 @@ _TABLES = ("tiles", "voxels", "candidates", "lesions")
 
 def _copied(tables: ArmTables) -> ArmTables:
     """A user's function may change its tables; those of the comparison stay."""
-    return replace(tables, **{n: t.copy() for n, t in _present(tables).items()})
+    copies: dict[str, Any] = {n: t.copy() for n, t in _present(tables).items()}
+    return replace(tables, **copies)
 
 
 def _present(tables: ArmTables) -> dict[str, pd.DataFrame]:
@@ -244,10 +245,11 @@ def _resampled(view: Scored, count: int) -> Iterator[ArmTables]:
     rows = {n: table.groupby("subject").indices for n, table in present.items()}
     for weights in view.weights[:count]:
         drawn = [(s, k) for s, times in zip(view.subjects, weights) for k in range(int(times))]
-        yield replace(view.tables, **{n: _drawn(table, rows[n], drawn) for n, table in present.items()})
+        chosen: dict[str, Any] = {n: _drawn(table, rows[n], drawn) for n, table in present.items()}
+        yield replace(view.tables, **chosen)
 
 
-def _drawn(table: pd.DataFrame, rows: Mapping[Any, NDArray[np.int64]], drawn: list[tuple[str, int]]) -> pd.DataFrame:
+def _drawn(table: pd.DataFrame, rows: Mapping[Any, Any], drawn: list[tuple[str, int]]) -> pd.DataFrame:
     """The rows of each subject drawn; one drawn again has another name."""
     parts = [rows.get(subject, np.zeros(0, np.int64)) for subject, _ in drawn]
     names = np.repeat([s if k == 0 else f"{s} ({k + 1})" for s, k in drawn], [len(p) for p in parts])

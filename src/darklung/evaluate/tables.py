@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import require
 from darklung.evaluate.dice import DICE_COLUMNS, dice_table
-from darklung.evaluate.froc import CANDIDATE_COLUMNS, LESION_COLUMNS, TOLERANCE_M, candidate_table, lesion_table
-from darklung.evaluate.tiles import TILE_COLUMNS, TILE_M, tile_table
+from darklung.evaluate.froc import (
+    CANDIDATE_COLUMNS,
+    LESION_COLUMNS,
+    TOLERANCE_M,
+    candidate_table,
+    lesion_table,
+    matched_candidates,
+)
+from darklung.evaluate.tiles import LOWEST_SCORE, TILE_COLUMNS, TILE_M, tile_table
 from darklung.evaluate.truth import Truth, with_unknown_candidates, without_unknown_tiles
 
 
@@ -81,6 +88,55 @@ def subject_tables(
         voxels=dice_table(subject=subject, logits=logits, target=lesion, region=counted),
         candidates=with_unknown_candidates(candidates, known.unknown, spacing_m=spacing_m, tolerance_m=TOLERANCE_M),
         lesions=lesion_table(subject=subject, insertions=known.insertions),
+    )
+
+
+def listed_tables(
+    *,
+    subject: str,
+    places: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    truth: Truth,
+    region: NDArray[np.bool_],
+    spacing_m: Sequence[float],
+    tile_m: float = TILE_M,
+    origin_m: Sequence[float] | None = None,
+) -> ArmTables:
+    """All tables of one subject from a list of candidates; other parameters as in `subject_tables`.
+
+    A tile's score is that of its best candidate; tiles without any share the lowest. Candidates outside the known part of
+    the region count neither way, as logits there do. Nothing is outlined, so that there is no Dice.
+
+    Parameters
+    ----------
+    places : (candidate, axis) int64
+        Voxels.
+    scores : (candidate,) float64
+
+    Raises
+    ------
+    DarklungError
+        Scores that are not finite or below the lowest, voxels off the grid.
+    """
+    known, counted = truth.known_in(subject, region)
+    on = bool(((places >= 0) & (places < region.shape)).all())
+    require(on, f"{subject}: candidates: wanted voxels of a grid of shape {region.shape}")
+    fits = bool((np.isfinite(scores) & (scores > LOWEST_SCORE)).all())
+    require(fits, f"{subject}: candidates: wanted finite scores above {LOWEST_SCORE:g}")
+    best = np.full(region.shape, LOWEST_SCORE)
+    np.maximum.at(best, tuple(places.T), scores)
+    maps: dict[str, Any] = {"instances": known.instances, "insertions": known.insertions, "spacing_m": spacing_m}
+    tiles = tile_table(subject=subject, logits=best, region=counted, **maps, tile_m=tile_m, origin_m=origin_m, robust_m=0.0)
+    inside = counted[tuple(places.T)]
+    candidates = matched_candidates(subject=subject, places=places[inside], scores=scores[inside], **maps)
+    lesion = np.isin(known.instances, [i.number for i in known.insertions if i.kind == "lesion"])
+    nothing = np.full(region.shape, -1.0)
+    return ArmTables(
+        tiles=without_unknown_tiles(tiles, known.unknown, spacing_m=spacing_m, tile_m=tile_m),
+        voxels=dice_table(subject=subject, logits=nothing, target=lesion, region=counted),
+        candidates=with_unknown_candidates(candidates, known.unknown, spacing_m=spacing_m, tolerance_m=TOLERANCE_M),
+        lesions=lesion_table(subject=subject, insertions=known.insertions),
+        outlined=False,
     )
 
 

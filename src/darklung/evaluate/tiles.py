@@ -52,6 +52,7 @@ def tile_table(
     spacing_m: Sequence[float],
     tile_m: float = TILE_M,
     origin_m: Sequence[float] | None = None,
+    robust_m: float = ROBUST_M,
 ) -> pd.DataFrame:
     """Rows of the detection units of one subject (see the module for the rules).
 
@@ -71,6 +72,8 @@ def tile_table(
         Side of a tile [m].
     origin_m : one a spatial axis, optional
         Centre of the first voxel, to find the shams [m]; a grid centred on zero by default.
+    robust_m : float
+        A tile's score is the mean of its largest logits over a cube (square) of this side; 0 for the largest alone [m].
 
     Returns
     -------
@@ -88,7 +91,7 @@ def tile_table(
         if insertion.kind == "sham":
             homes[insertion.number] = _sham_home(grid, insertion, region, spacing_m, origin_m)
     owner = _owners(grid, instances, insertions, homes)
-    top = max(1, round(float(np.prod([ROBUST_M / d for d in spacing_m]))))
+    top = max(1, round(float(np.prod([robust_m / d for d in spacing_m]))))
     scores = _robust_maximum(grid.tiles[region], np.asarray(logits)[region], top, len(counts))
     rows = [_row(subject, tile, owner[tile], scores) for tile in sorted(owner)]
     lost = [i for i in insertions if i.kind == "lesion" and homes[i.number] is None]

@@ -18,13 +18,6 @@ from darklung.report.verdicts import (
     verdicts,
 )
 
-METRICS = (
-    ("auroc", "AUROC"),
-    ("sensitivity", "Sensitivity"),
-    ("specificity", "Specificity"),
-    ("dice", "Dice"),
-    ("brier", "Brier (lower is better)"),
-)
 SPLIT_TITLES = {"test": "Held-out test", "validation": "Validation"}
 
 
@@ -93,24 +86,33 @@ def _results(comparison: Comparison, split: str | None) -> Section:
 
 def _arms_table(comparison: Comparison, split: str) -> Table:
     arms = comparison.get("arms") or ()
+    titles = _metric_titles(comparison, split)
     rows: list[tuple[Cell, ...]] = []
     for arm in arms:
         n = result(comparison, split, arm).get("n") or {}
-        cells = [_interval(metric(comparison, split, arm, m)) for m, _ in METRICS]
+        cells = [_interval(metric(comparison, split, arm, m)) for m in titles]
         points = (result(comparison, split, arm).get("froc") or {}).get("points") or {}
         froc = [_interval(points.get(k) or {}) for k in _froc_keys(comparison, split)]
         size = f"{_count(n.get('subjects'))}: {_count(n.get('positives'))} / {_count(n.get('negatives'))}"
         rows.append((_name(arm), size, *cells, *froc))
     froc_heads = [f"Lesions found at {k} FP" for k in _froc_keys(comparison, split)]
-    header = ("Arm", "Subjects: pos. / neg.", *(label for _, label in METRICS), *froc_heads)
+    header = ("Arm", "Subjects: pos. / neg.", *titles.values(), *froc_heads)
     caption = (
-        f"{_split_title(split)}. Small: 95 % intervals. Sensitivity, specificity: at the threshold from validation. "
+        f"{_split_title(split)}. Small: 95 % intervals. {_threshold(comparison, 'Sensitivity, specificity: at {}. ')}"
         f"{_unit(comparison)}"
     )
     values = [metric(comparison, split, a, "auroc").get("value") for a in arms]
     known = [v for v in values if v is not None]
     best = tuple(i for i, v in enumerate(values) if known and v == max(known))
     return Table(header, tuple(rows), caption, best)
+
+
+def _metric_titles(comparison: Comparison, split: str) -> dict[str, str]:
+    """Name -> title of all metrics that any arm has."""
+    arms = comparison.get("arms") or ()
+    known = dict.fromkeys(m for arm in arms for m in result(comparison, split, arm).get("metrics") or {})
+    titles = comparison.get("metrics") or {}
+    return {m: titles.get(m, _name(m)) for m in known}
 
 
 def _froc_keys(comparison: Comparison, split: str) -> list[str]:
@@ -276,7 +278,7 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
     blocks: list[Block] = []
     if known:
         svg = figures.confusion(known, name=f"confusion {split}")
-        blocks.append(Figure(svg, "At the threshold fixed on validation; % of the true class", "Confusion matrices"))
+        blocks.append(Figure(svg, _threshold(comparison, "At {}; % of the true class"), "Confusion matrices"))
     rates = {a: result(comparison, split, a).get("false_positive_rate_by_kind") or {} for a in arms}
     kinds = list(dict.fromkeys(k for r in rates.values() for k in r))
     if kinds:
@@ -293,6 +295,13 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
 
 def _interval(m: Mapping[str, Any]) -> Interval:
     return Interval(m.get("value"), m.get("low"), m.get("high"))
+
+
+def _threshold(comparison: Comparison, text: str) -> str:
+    """A text with the threshold's origin in it; empty where there is no threshold."""
+    origin = str((comparison.get("settings") or {}).get("threshold_from") or "validation")
+    known = {"validation": "the threshold fixed on validation", "given": "the threshold given"}
+    return text.format(known[origin]) if origin in known else ""
 
 
 def _unit(comparison: Comparison) -> str:

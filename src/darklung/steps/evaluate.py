@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from darklung.evaluate.sites import results_by_site
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
@@ -16,6 +18,7 @@ from darklung.pipeline import Context, Task
 from darklung.study.learning import EvaluationPart
 
 if TYPE_CHECKING:
+    from darklung.evaluate.metrics import Metric
     from darklung.evaluate.tables import ArmTables
 
 STAGE = "evaluate"
@@ -43,51 +46,87 @@ class Parameters(Document):
 
 
 def task(parameters: Parameters, cases: tuple[str, ...], predictions: tuple[str, ...]) -> Task:
-    """The comparison; `predictions` in the order of the parameters'."""
+    """The comparison; `predictions` in the order of the parameters'.
+
+    Raises
+    ------
+    DarklungError
+        A metric of the user that cannot be used.
+    """
+    metrics_of(parameters.evaluation)
     inputs = {"cases": cases, "predictions": predictions}
-    return Task(STAGE, ITEM, "darklung.steps.evaluate:evaluate", parameters.model_dump(mode="json"), inputs)
+    plugins = tuple(m.function for m in parameters.evaluation.metrics.values())
+    plain = parameters.model_dump(mode="json")
+    return Task(STAGE, ITEM, "darklung.steps.evaluate:evaluate", plain, inputs, plugins=plugins)
+
+
+def metrics_of(part: EvaluationPart) -> dict[str, Metric]:
+    """Darklung's metrics and the study's own, by name."""
+    from darklung.evaluate.metrics import METRICS, own_metric
+
+    own = {
+        name: own_metric(name, m.function, options=m.options, title=m.title, replicates=m.replicates)
+        for name, m in part.metrics.items()
+    }
+    return {**METRICS, **own}
 
 
 def evaluate(context: Context) -> None:
-    """``comparison.json`` and the table ``units``: every tile with its score in every arm."""
-    from darklung.evaluate.comparison import compare
-
+    """``comparison.json`` and the tables ``units`` (every tile with its score in every arm) and ``overlap``."""
     p = Parameters.model_validate(context.parameters)
     part = p.evaluation
     cases = {path.name: load_case(path) for path in context.inputs["cases"]}
     images: dict[str, dict[str, dict[int | None, list[ArmTables]]]] = {}
     for i, (what, path) in enumerate(zip(p.predictions, context.inputs["predictions"])):
         context.progress(i / len(p.predictions), path.name)
-        files = sorted(path.glob(f"*{LOGITS}"))
-        tables = [image_tables(file, cases[file.name.removesuffix(LOGITS)], part.tile) for file in files]
+        files = {file.name.removesuffix(LOGITS): file for file in sorted(path.glob(f"*{LOGITS}"))}
+        tables = [map_tables(n, load_image(f).channel("logit"), cases[n], part.tile) for n, f in files.items()]
         images.setdefault(what.arm, {}).setdefault(what.role, {})[what.fold] = tables
     splits: dict[str, dict[str, ArmTables]] = {role: {} for role in SPLITS}
     for arm in p.arms:
         for role, pooled in zip(SPLITS, pooled_tables(images[arm], p.animals, part.specificity)):
             splits[role][arm] = pooled
     crossed = tested_by_fold(images[p.arms[0]])
-    options: dict[str, Any] = {"seed": p.seed, "replicates": part.replicates, "specificity": part.specificity}
-    result = compare(tables=splits, crossed=crossed, **options)
-    if p.sites:
-        result["by_site"] = results_by_site(splits, p.sites, **options)
-    save_json(context.out / COMPARISON, result)
-    _save_units(context.out, splits)
+    save_comparison(context.out, compared(splits, part, seed=p.seed, sites=p.sites, crossed=crossed), splits)
 
 
-def image_tables(file: Path, case: LabelledCase, tile_m: float) -> ArmTables:
-    """Units of evaluation of one image."""
+def compared(
+    splits: Mapping[str, Mapping[str, ArmTables]],
+    part: EvaluationPart,
+    *,
+    seed: int,
+    sites: Mapping[str, str] | None = None,
+    crossed: bool = False,
+    thresholds: Mapping[str, float | None] | None = None,
+) -> dict[str, Any]:
+    """The comparison of tables, however they were made; see `darklung.evaluate.comparison.compare`."""
+    from darklung.evaluate.comparison import compare
+
+    options: dict[str, Any] = {"seed": seed, "replicates": part.replicates, "specificity": part.specificity}
+    options["metrics"] = metrics_of(part)
+    result = compare(tables=splits, crossed=crossed, thresholds=thresholds, **options)
+    if sites:
+        result["by_site"] = results_by_site(splits, sites, **options)
+    return result
+
+
+def map_tables(name: str, logits: NDArray, case: LabelledCase, tile_m: float) -> ArmTables:
+    """Units of evaluation of the logits of one image."""
     from darklung.evaluate.tables import subject_tables
+
+    return subject_tables(subject=name, logits=logits, **known_of(case), tile_m=tile_m)
+
+
+def known_of(case: LabelledCase) -> dict[str, Any]:
+    """What is known of an image, as the tables of `darklung.evaluate.tables` take it."""
     from darklung.evaluate.truth import Truth
 
-    return subject_tables(
-        subject=file.name.removesuffix(LOGITS),
-        logits=load_image(file).channel("logit"),
-        truth=Truth(case.instances, case.insertions, case.unknown),
-        region=case.region,
-        spacing_m=case.channels.spacing_m,
-        tile_m=tile_m,
-        origin_m=case.channels.origin_m,
-    )
+    return {
+        "truth": Truth(case.instances, case.insertions, case.unknown),
+        "region": case.region,
+        "spacing_m": case.channels.spacing_m,
+        "origin_m": case.channels.origin_m,
+    }
 
 
 def tested_by_fold(images: Mapping[str, Mapping[Any, Any]]) -> bool:
@@ -112,15 +151,19 @@ def pooled_tables(
     return join_tables(validation), join_tables(test)
 
 
-def _save_units(out: Path, splits: Mapping[str, Mapping[str, ArmTables]]) -> None:
-    """Every unit with its score in every arm, so that any other metric can be computed elsewhere."""
-    rows: list[dict[str, Any]] = [
-        {"split": split, "arm": arm, **{str(k): v for k, v in row.items()}}
-        for split, arms in splits.items()
-        for arm, tables in arms.items()
-        for row in tables.tiles.to_dict("records")
-    ]
-    save_table(out / "units", rows, UNIT_MEANINGS)
+def save_comparison(out: Path, result: Mapping[str, Any], splits: Mapping[str, Mapping[str, ArmTables]]) -> None:
+    """The comparison, and every unit and subject in every arm, so that any other metric can be computed elsewhere."""
+    save_json(out / COMPARISON, result)
+    for name, part, meanings in (("units", "tiles", UNIT_MEANINGS), ("overlap", "voxels", OVERLAP_MEANINGS)):
+        rows: list[dict[str, Any]] = [
+            {"split": split, "arm": arm, **{str(k): v for k, v in row.items()}}
+            for split, arms in splits.items()
+            for arm, tables in arms.items()
+            if part == "tiles" or tables.outlined
+            for row in getattr(tables, part).to_dict("records")
+        ]
+        if rows:
+            save_table(out / name, rows, meanings)
 
 
 UNIT_MEANINGS = {
@@ -135,4 +178,12 @@ UNIT_MEANINGS = {
     "tissue": "class of the insertion",
     "diameter_m": "diameter of the insertion [m]",
     "reachable": "whether the lesion meets the lung region found in the image",
+}
+OVERLAP_MEANINGS = {
+    "split": "validation or test",
+    "arm": "which channels the network saw",
+    "subject": "animal",
+    "predicted": "voxels of the search region with a logit above 0",
+    "true": "voxels of lesions",
+    "overlap": "voxels of both",
 }

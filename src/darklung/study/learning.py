@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -72,9 +72,28 @@ class LearningPart(Document):
         return self
 
 
+class MetricPart(Document):
+    """A metric of the user beside darklung's own."""
+
+    function: str = Field(pattern=r"^[^:\s]+:[^:\s]+$", description="package.module:function of the arm's tables")
+    options: dict[str, Any] = Field({}, description="what the function takes by name")
+    title: str = Field("", description="head of its column; the name by default")
+    replicates: int = Field(
+        200, ge=0, le=100_000, description="bootstrap replicates that it is computed for; 0: no interval"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function_alone(cls, given: Any) -> Any:
+        return {"function": given} if isinstance(given, str) else given
+
+
 class EvaluationPart(Document):
     """How the arms are compared."""
 
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
     replicates: int = Field(2000, ge=100, description="bootstrap replicates over animals")
+    metrics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MetricPart] = Field(
+        {}, description="further metrics: name -> package.module:function, or its function, options, title and replicates"
+    )
