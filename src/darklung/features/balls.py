@@ -108,7 +108,7 @@ def _small_parts(mask: Mask, joined: Mask, most: float) -> Mask:
     small[0] = False
     # Along an axis in which nothing is joined, a part at the end is one like any other.
     for axis in range(3):
-        if joined.any(axis=tuple(a for a in range(3) if a != axis))[0]:
+        if np.asarray(joined.any(axis=tuple(a for a in range(3) if a != axis)))[0]:
             for end in (0, -1):
                 small[np.unique(np.take(labels, end, axis=axis))] = False
     return np.asarray(small[labels])
