@@ -163,15 +163,17 @@ def insert(
     scale: Annotated[str, typer.Option(help="own, a protocol or study file, a ready protocol, calibration.json.")] = "own",
     across_edge: Annotated[bool, typer.Option("--across-edge", help="Put them across the lung region's edge.")] = False,
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value: growth, thickness, blur, ...")] = None,
+    read: Annotated[list[str] | None, typer.Option("--read", help="name=value of a foreign volume: axes, grey, ...")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the copies.")] = False,
 ) -> None:
     """Put synthetic lesions, mimics and shams into real scans: the same one in all channels, with labels and noise."""
     from darklung.commands.insert import insert_files, parse_options
+    from darklung.commands.words import pairs
 
     given = {"lesions": lesions, "shams": shams, "mimics": mimics, "copies": copies, "seed": seed}
     given |= parse_options(options or (), classes=classes, diameter=diameter, across_edge=across_edge or None)
-    files: Any = {"region": region, "volume": volume, "scale": scale}
+    files: Any = {"region": region, "volume": volume, "scale": scale, "reading": pairs(read)}
     typer.echo(insert_files(source, out, options=given, **files, workers=workers, dry_run=dry_run))
 
 
@@ -182,7 +184,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for maps, candidates and pages.")],
     arm: Annotated[str, typer.Option(help="Of the run; needed where several fit.")] = "",
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value a volume's files do not say: spacing, axes, grey, ...")
+        list[str] | None, typer.Option("--read", help="name=value a volume's files do not say: spacing, axes, grey, ...")
     ] = None,
     region: Annotated[Path | None, typer.Option(help="Where lung is; found in the image by default.")] = None,
     energy: Annotated[str, typer.Option(help="That its values refer to, such as '70 keV'.")] = "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from darklung.commands.words import pairs
 from darklung.core.checks import require
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
+from darklung.io.volumes import VolumeOptions
 from darklung.pipeline import Task, run_tasks
 from darklung.steps import cases
 from darklung.steps.insertion import collect
@@ -27,6 +28,7 @@ def insert_files(
     region: Path | None = None,
     volume: Path | None = None,
     scale: str = "own",
+    reading: Mapping[str, Any] | None = None,
     workers: int | None = None,
     dry_run: bool = False,
 ) -> str:
@@ -39,7 +41,7 @@ def insert_files(
     Parameters
     ----------
     source : Path
-        A folder of lobes with ``index.csv`` or one lobe (.npz); an image (OME-Zarr) of a radiograph or a volume; projections
+        A folder of lobes with ``index.csv`` or one lobe (.npz); a radiograph (OME-Zarr); a volume of any format; projections
         (HDF5); raw frames: a description (YAML) or a darklung scan (HDF5).
     out : Path
     options : mapping
@@ -49,6 +51,8 @@ def insert_files(
         other than a lobe needs one; in a volume the lungs are found if it is not given.
     volume : Path, optional
         The reconstruction (OME-Zarr) of projections or frames of a CT: lesions get their places and their host in it.
+    reading : mapping, optional
+        Of `VolumeOptions`: what the files of another program's volume do not say.
     scale : str
         ``own``: from the lung's own local ε and μ; or an instrument that tells energy and ξ: a protocol or study file, a
         ready protocol, or ``calibration.json`` (ξ only).
@@ -61,7 +65,9 @@ def insert_files(
         A mistake in the options, files that cannot be used, or lesions that do not fit.
     """
     chosen: InsertOptions = validate({k: v for k, v in options.items() if v is not None}, InsertOptions, "options")
-    tasks = _tasks(source, chosen, region, volume, scale)
+    known: VolumeOptions = validate(dict(reading or {}), VolumeOptions, "--read")
+    sources = find_sources(source, region=region, volume=volume, pixel_m=chosen.pixel, reading=known)
+    tasks = _tasks(source, sources, chosen, region, scale)
     copies = [t.name for t in tasks if t.stage == STAGE]
     if dry_run:
         return "\n".join([*copies, f"{len(copies)} copies in {out}"])
@@ -83,8 +89,7 @@ def parse_options(given: Sequence[str], **named: str | bool | None) -> dict[str,
     return options
 
 
-def _tasks(source: Path, options: InsertOptions, region: Path | None, volume: Path | None, scale: str) -> list[Task]:
-    sources = find_sources(source, region=region, volume=volume, pixel_m=options.pixel)
+def _tasks(source: Path, sources: Sequence[Found], options: InsertOptions, region: Path | None, scale: str) -> list[Task]:
     copies, made = [], []
     for index, found in enumerate(sources):
         for copy in range(options.copies):
@@ -93,7 +98,8 @@ def _tasks(source: Path, options: InsertOptions, region: Path | None, volume: Pa
             if found.route in ("lobe", "radiograph", "volume"):
                 made.append(_case(found, copies[-1], region, options.seed))
     require(len({t.name for t in copies}) == len(copies), f"{source}: two scans have the same name, wanted each once")
-    return [*copies, *made, collect.task(tuple(t.name for t in copies))]
+    before = [found.before for found in sources if found.before]
+    return [*before, *copies, *made, collect.task(tuple(t.name for t in copies))]
 
 
 def _case(found: Found, copy: Task, region: Path | None, seed: int) -> Task:

@@ -27,7 +27,11 @@ def require_unit(image: Image, channel: str, unit: str, *, origin: str) -> None:
     DarklungError
         One line that says what came and how grey values are given a unit.
     """
-    came = image.unit(channel)
+    require_same_unit(image.unit(channel), channel, unit, origin=origin)
+
+
+def require_same_unit(came: str, channel: str, unit: str, *, origin: str) -> None:
+    """The same for a unit that is known before the image is read."""
     if came != unit:
         hint = "; tell two materials in it (grey: materials, energy)" if came in (ARBITRARY, HOUNSFIELD) else ""
         raise DarklungError(f"{origin}: wanted {channel} in {unit}, got {came}{hint}")

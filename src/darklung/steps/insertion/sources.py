@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.grey import require_same_unit
+from darklung.io.images import is_own_image
 from darklung.io.names import PROJECTIONS, item_name
+from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, header_of, volume_kind
 from darklung.pipeline import Task
 from darklung.pipeline.provenance import stamp
 from darklung.steps.insertion.parameters import Parameters, Paths
 from darklung.steps.insertion.scale import scale_files
+from darklung.steps.volume import task as read_task
 from darklung.study.insertion import InsertOptions
 
 STAGE = "insert"
@@ -31,6 +35,8 @@ class Found:
         Fields of `Parameters`: paths, stamps of large files (a changed file is noticed without reading it), ...
     files : dict
         Small files, hashed.
+    before : Task, optional
+        That brings the volume in, where its format is another program's.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Found:
     route: str
     known: dict[str, Any]
     files: dict[str, Path] = field(default_factory=dict)
+    before: Task | None = None
 
 
 ROUTES = {
@@ -61,13 +68,21 @@ def insertion_task(found: Found, copy: int, number: int, *, options: InsertOptio
         scale=scale,
         **found.known,
     )
+    image = found.before.name if found.before else image
     inputs = {"image": (image,)} if image else {}
     files = {**found.files, **scale_files(scale)}
     plain = parameters.model_dump(mode="json")
     return Task(STAGE, f"{item_name(found.name)}-{copy:03d}", ROUTES[found.route], plain, inputs, files=files)
 
 
-def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixel_m: float) -> list[Found]:
+def find_sources(
+    source: Path,
+    *,
+    region: Path | None,
+    volume: Path | None,
+    pixel_m: float,
+    reading: VolumeOptions = NOTHING_DECLARED,
+) -> list[Found]:
     """The scans of `source`, each with its route.
 
     Raises
@@ -84,6 +99,14 @@ def find_sources(source: Path, *, region: Path | None, volume: Path | None, pixe
     retrieved = sorted(source.glob(f"retrieve/*/{PROJECTIONS}")) if source.is_dir() else []
     if retrieved:
         return [f for p in retrieved for f in find_sources(p, region=region, volume=volume, pixel_m=pixel_m)]
+    if not is_own_image(source) and source.suffix not in (*HDF5, ".yaml", ".yml") and volume_kind(source):
+        require(volume is None, "--volume: an image is inserted into itself")
+        # Insertion needs attenuation as such; the header tells before anything is read.
+        require_same_unit(header_of(source, options=reading)[1], reading.channel, "1/m", origin=str(source))
+        name = _stem(source)
+        paths = Paths(region=str(region.resolve()) if region else "")
+        return [Found(name, "unknown", "volume", {"paths": paths}, before=read_task(item_name(name), source, reading))]
+    require(reading == NOTHING_DECLARED, f"{source}: what --read says is for volumes of other programs")
     given = {"source": source, "region": region, "volume": volume}
     paths = Paths(**{k: str(p.resolve()) for k, p in given.items() if p})
     known: dict[str, Any] = {"paths": paths, "stamps": tuple(stamp(p) for p in given.values() if p)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from darklung.core.channel import noise_of
 from darklung.core.checks import require
+from darklung.core.grey import require_unit
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
 from darklung.insert.planned import Planned
@@ -49,6 +50,7 @@ def plan_volume(
     options = p.options
     image = load_image(volume)
     dark = dark_channels(image)
+    require_unit(image, "attenuation", "1/m", origin=str(volume))
     if directions is not None:
         dark = tuple(d if d in dark else "dark_field" for d in directions)
         for name in dark:
