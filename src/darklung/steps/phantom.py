@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darklung.core.checks import check_one_of
 from darklung.io.documents import Document
@@ -13,7 +13,9 @@ from darklung.io.hdf5 import save
 from darklung.io.names import PHANTOM
 from darklung.pipeline import Context, Task
 from darklung.study.cohort import AtlasPart, BodyPart
-from darklung.study.sources import SimulatedSource
+
+if TYPE_CHECKING:  # what a study may say of sources must not decide the step's key
+    from darklung.study.sources import SimulatedSource
 
 STAGE = "phantom"
 

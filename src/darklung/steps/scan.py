@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter as clock
+from typing import TYPE_CHECKING
 
 from darklung.core.types import Phantom
 from darklung.io.documents import Document
@@ -11,7 +12,9 @@ from darklung.io.names import PHANTOM, SCAN
 from darklung.pipeline import Context, Task
 from darklung.pipeline.bar import time_left
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
-from darklung.study.sources import SimulatedSource
+
+if TYPE_CHECKING:  # what a study may say of sources must not decide the step's key
+    from darklung.study.sources import SimulatedSource
 
 STAGE = "scan"
 
