@@ -202,6 +202,31 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    predictions: Annotated[
+        Path, typer.Argument(help="Maps (a volume, or a folder with one a case), or a table of candidates.")
+    ],
+    labels: Annotated[Path, typer.Argument(help="A run folder, labelled cases, or label volumes of any format.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page, comparison.json and the tables.")],
+    name: Annotated[str, typer.Option(help="Of this arm; that of its file or folder by default.")] = "",
+    also: Annotated[list[str] | None, typer.Option(help="A further arm to compare with, NAME=FOLDER.")] = None,
+    region: Annotated[Path | None, typer.Option(help="Where to search, for label volumes: one, or a folder.")] = None,
+    kind: Annotated[str, typer.Option(help="What maps hold: probability or logit; by their values by default.")] = "",
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="From which a tile is called: a number, NAME=number, or none (default).")
+    ] = None,
+    tile: Annotated[str, typer.Option(help="Edge of a tile, such as '2 mm' (the run's, of a run's labels).")] = "",
+    animals: Annotated[Path | None, typer.Option(help="Table of case and animal, by which intervals go.")] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Bring maps and regions to the labels' grid.")] = False,
+) -> None:
+    """Score the maps or candidates of any program with the statistics of a study: AUROC, Dice, FROC, with intervals."""
+    from darklung.commands.evaluate import Wanted, evaluate_files
+
+    wanted = Wanted(name, also or (), region, kind, threshold or (), tile, animals, resample)
+    typer.echo(evaluate_files(predictions, labels, out=out, wanted=wanted))
+
+
+@app.command()
 def check(
     protocol: Annotated[
         str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +48,7 @@ def by_animal(parts: Sequence[ArmTables], animals: Mapping[str, str]) -> list[Ar
     """Tables of images joined to tables of animals, so that intervals resample animals and not images.
 
     Tile and insertion numbers of different images are kept apart. An animal with several images has no FROC, since its
-    false positives are counted an image.
+    false positives are counted an image; one with a single image keeps it under its own name.
 
     Parameters
     ----------
@@ -62,9 +63,18 @@ def by_animal(parts: Sequence[ArmTables], animals: Mapping[str, str]) -> list[Ar
     return [_animal(name, images) for name, images in grouped.items()]
 
 
+def _named(image: ArmTables, name: str) -> ArmTables:
+    """The tables of one image under its animal's name."""
+    if image.voxels["subject"].iloc[0] == name:
+        return image
+    tables = {n: getattr(image, n) for n in ("tiles", "voxels", "candidates", "lesions")}
+    renamed: dict[str, Any] = {n: t.assign(subject=name) for n, t in tables.items() if t is not None}
+    return replace(image, **renamed)
+
+
 def _animal(name: str, images: Sequence[ArmTables]) -> ArmTables:
-    if len(images) == 1 and images[0].voxels["subject"].iloc[0] == name:
-        return images[0]
+    if len(images) == 1:
+        return _named(images[0], name)
     tiles = []
     for i, image in enumerate(images):
         shift = image.tiles["number"].gt(0) * (i * NUMBERS_AN_IMAGE)

@@ -64,13 +64,21 @@ def parts_as_insertions(mask: NDArray[np.bool_], grid: Image) -> tuple[NDArray[n
     """Connected parts of a drawn mask as lesions of class ``"unknown"``: instances (*spatial), and one entry a part."""
     from scipy import ndimage
 
-    parts, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    parts, _ = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    return np.asarray(parts, dtype=np.uint16), numbered_as_insertions(parts, grid)
+
+
+def numbered_as_insertions(instances: NDArray[np.integer], grid: Image) -> tuple[Insertion, ...]:
+    """Numbered regions, 0 for none, as lesions of class ``"unknown"``: one entry a number."""
+    from scipy import ndimage
+
     voxel = float(np.prod(grid.spacing_m))
+    numbers, sizes = np.unique(instances[instances > 0], return_counts=True)
     found = []
-    for number, centre in enumerate(ndimage.center_of_mass(mask, parts, range(1, count + 1)), start=1):
+    for number, count, centre in zip(numbers, sizes, ndimage.center_of_mass(instances > 0, instances, numbers)):
         place = grid.position_m(centre)
-        size = float((parts == number).sum()) * voxel
-        diameter = np.cbrt(6 * size / np.pi) if mask.ndim == 3 else np.sqrt(4 * size / np.pi)
-        z, y, x = place if mask.ndim == 3 else (place[0], 0.0, place[1])
-        found.append(Insertion(number, "lesion", "unknown", (z, y, x), float(diameter)))
-    return np.asarray(parts, dtype=np.uint16), tuple(found)
+        size = float(count) * voxel
+        diameter = np.cbrt(6 * size / np.pi) if instances.ndim == 3 else np.sqrt(4 * size / np.pi)
+        z, y, x = place if instances.ndim == 3 else (place[0], 0.0, place[1])
+        found.append(Insertion(int(number), "lesion", "unknown", (z, y, x), float(diameter)))
+    return tuple(found)

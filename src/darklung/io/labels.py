@@ -56,7 +56,7 @@ def read_labels(
     DarklungError
         As `read_volume`; values that are no whole numbers; another grid, in a line that says what differs.
     """
-    found = read_volume(path) if is_own_image(path) else _stored_labels(path, like, options)
+    found = read_volume(path) if is_own_image(path) else stored_in_frame(path, like, options)
     require(len(found.names) == 1, f"{path}: wanted one channel of labels, got {', '.join(found.names)}")
     labels = found.with_data(_whole(str(path), found.data), ("label",), ("1",))
     turned = reorient_like(labels, like)
@@ -88,11 +88,14 @@ def read_described(
     return image, labels, region
 
 
-def _stored_labels(path: Path, like: Image, options: VolumeOptions) -> Image:
-    """The label file as it is stored, its coordinates told in the frame of `like` unless something else is declared."""
+def stored_in_frame(path: Path, like: Image, options: VolumeOptions = NOTHING_DECLARED) -> Image:
+    """A file's values in the type they are stored in, its place told in the frame of `like` unless another is declared.
+
+    Slices without a spacing of their own have the grid of `like`, whose shape must then be theirs.
+    """
     found = open_volume(path, options=options)
     if found.place is None and options.spacing is None:
-        require(found.shape == like.shape, f"{path}: labels of shape {found.shape}, the volume has {like.shape}")
+        require(found.shape == like.shape, f"{path}: shape {found.shape}, the other volume has {like.shape}")
         found = replace(found, place=Place(like.spacing_m, like.origin_m, like.direction, like.frame))
     elif options.frame is None and options.axes is None:
         options = options.model_copy(update={"frame": ANATOMICAL if like.frame == ANATOMICAL else "scanner"})

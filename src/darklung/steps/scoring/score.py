@@ -1,0 +1,198 @@
+"""Arms of any origin scored against labels: the statistics of a run without its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.evaluate.folds import by_animal
+from darklung.evaluate.logits import logits_of
+from darklung.evaluate.tables import ArmTables, join_tables, listed_tables
+from darklung.io.case import LabelledCase
+from darklung.steps.evaluate import compared, known_of, map_tables
+from darklung.steps.scoring.candidates import CASES, is_table, read_candidates, voxels_of
+from darklung.steps.scoring.labels import Labelled
+from darklung.steps.scoring.maps import KINDS, PROBABILITY, find_maps, read_logits
+from darklung.study.learning import EvaluationPart
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How predictions are scored.
+
+    Parameters
+    ----------
+    evaluation : EvaluationPart
+        Tile and replicates; there is no validation, and its specificity is not used.
+    seed : int
+        Of bootstrap and permutations.
+    thresholds : mapping arm -> number
+        From which a tile is called: a probability for maps of probabilities, else a logit or score. Without one nothing is
+        called, and no sensitivity is told.
+    kind : {"", "probability", "logit"}
+        What maps hold; told apart by their values by default.
+    resample : bool
+        Bring maps to the labels' grid.
+    animals : mapping case -> animal
+        Where the labels do not say it, or otherwise.
+    """
+
+    evaluation: EvaluationPart
+    seed: int = 1
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
+    resample: bool = False
+    animals: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind:
+            check_one_of("--kind", self.kind, KINDS)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What came of it: the comparison with its tables, the cases and files that count, and what there is to say of them."""
+
+    comparison: dict[str, Any]
+    splits: dict[str, dict[str, ArmTables]]
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def score(arms: Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Scoring) -> Scores:
+    """Score the predictions of each arm against the labels.
+
+    Parameters
+    ----------
+    arms : mapping name -> Path
+        A map or a folder with one a case; or a table of candidates.
+    labels : mapping case -> Labelled
+        Those without a prediction are left out, the same for all arms.
+    scoring : Scoring
+
+    Raises
+    ------
+    DarklungError
+        Predictions of no case, arms with other cases, maps that do not fit the labels, or nothing that is known.
+    """
+    found = {name: _Arm.of(name, path, labels, scoring) for name, path in arms.items()}
+    unknown = sorted(set(scoring.thresholds) - set(arms))
+    require(not unknown, f"--threshold: {', '.join(unknown)} is no arm; these are {', '.join(arms)}")
+    names = _cases(found, labels)
+    animals = {n: scoring.animals.get(n, labels[n].animal) for n in names}
+    parts: dict[str, list[ArmTables]] = {name: [] for name in arms}
+    blank = []
+    for name in names:
+        case = labels[name].read()
+        if not (case.region & ~case.unknown).any():
+            blank.append(name)
+            continue
+        for arm in found.values():
+            parts[arm.name].append(arm.tables(name, case))
+    require(len(blank) < len(names), f"nothing is known of {', '.join(blank)}: there is nothing to score against")
+    splits = {"test": {name: join_tables(by_animal(tables, animals)) for name, tables in parts.items()}}
+    thresholds = {name: arm.threshold() for name, arm in found.items()}
+    result = compared(splits, scoring.evaluation, seed=scoring.seed, thresholds=thresholds)
+    notes = [f"nothing is known of {', '.join(blank)}: left out"] if blank else []
+    left = sorted(set(labels) - set(names))
+    notes += [f"{len(left)} labelled case(s) without a prediction left out: {', '.join(left)}"] if left else []
+    notes += [note for arm in found.values() for note in arm.notes()]
+    result["settings"] |= {"scored": {arm.name: arm.told() for arm in found.values()}, "left_out": notes}
+    counted = tuple(n for n in names if n not in blank)
+    return Scores(result, splits, counted, tuple(f for arm in found.values() for f in arm.files(counted)), tuple(notes))
+
+
+def _cases(arms: Mapping[str, _Arm], labels: Mapping[str, Labelled]) -> list[str]:
+    """Cases that are scored. A map says that its case was looked at; a table says it only of cases with candidates."""
+    mapped = {name: set(arm.maps) for name, arm in arms.items() if not arm.listed}
+    if not mapped:
+        return sorted(labels)
+    (first, names), *others = mapped.items()
+    for other, own in others:
+        differ = sorted(names ^ own)
+        require(not differ, f"{first} and {other}: wanted maps of the same cases, {', '.join(differ[:5])} is in one alone")
+    for arm in arms.values():
+        strange = sorted(set(arm.candidates) - names)
+        require(not strange, f"{arm.name}: candidates in {', '.join(strange[:5])}, of which {first} has no map")
+    return sorted(names)
+
+
+@dataclass
+class _Arm:
+    """The predictions of one arm."""
+
+    name: str
+    path: Path
+    scoring: Scoring
+    maps: dict[str, Path] = field(default_factory=dict)
+    candidates: dict[str, pd.DataFrame] = field(default_factory=dict)
+    listed: bool = False
+    kinds: dict[str, str] = field(default_factory=dict)
+    outside: int = 0
+
+    @classmethod
+    def of(cls, name: str, path: Path, labels: Mapping[str, Labelled], scoring: Scoring) -> _Arm:
+        require(path.exists(), f"{path}: no such file or folder")
+        if not is_table(path):
+            maps = find_maps(path, list(labels))
+            require(bool(maps), f"{path}: wanted maps, one a case, or a table of candidates; found none")
+            return cls(name, path, scoring, maps=maps)
+        candidates = read_candidates(path)
+        strange = sorted(set(candidates) - set(labels))
+        require(not strange, f"{path}: {', '.join(strange[:5])} is no labelled case")
+        return cls(name, path, scoring, candidates=candidates, listed=True)
+
+    def tables(self, name: str, case: LabelledCase) -> ArmTables:
+        tile_m = self.scoring.evaluation.tile
+        if not self.listed:
+            how: dict[str, Any] = {"kind": self.scoring.kind, "resampled": self.scoring.resample}
+            logits, self.kinds[name] = read_logits(self.maps[name], case, **how)
+            mixed = sorted(set(self.kinds.values()))
+            told = f"{self.path}: some maps are inside 0 to 1 and some are not; say which they are by --kind"
+            require(len(mixed) == 1, told)
+            return map_tables(name, logits, case, tile_m)
+        none = pd.DataFrame({c: np.zeros(0) for c in ("z_mm", "y_mm", "x_mm", "score")})
+        places, scores, off = voxels_of(self.candidates.get(name, none), case.channels)
+        self.outside += off + int((~case.region[tuple(places.T)]).sum())
+        return listed_tables(subject=name, places=places, scores=scores, **known_of(case), tile_m=tile_m)
+
+    def threshold(self) -> float | None:
+        given = self.scoring.thresholds.get(self.name)
+        if given is None or self.listed or PROBABILITY not in self.kinds.values():
+            return given
+        require(0 < given < 1, f"--threshold: wanted a probability between 0 and 1 for {self.name}, got {given:g}")
+        return float(logits_of(np.array([given]))[0])
+
+    def told(self) -> str:
+        if self.listed:
+            return f"{sum(map(len, self.candidates.values()))} candidates of {self.path.name}"
+        return f"{len(self.kinds)} maps of {self.path.name}, {next(iter(self.kinds.values()), 'nothing')}"
+
+    def notes(self) -> list[str]:
+        if not self.outside:
+            return []
+        return [f"{self.name}: {self.outside} candidate(s) outside the search region count neither way"]
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        return [self.path] if self.listed else [self.maps[n] for n in names]
+
+
+def read_animals(path: Path) -> dict[str, str]:
+    """Case -> animal, of a table with the columns ``case`` (or ``subject``) and ``animal``."""
+    try:
+        table = pd.read_csv(path, dtype=str) if path.suffix.lower() == ".csv" else pd.read_parquet(path).astype(str)
+    except Exception as error:  # readers of tables raise many kinds of error
+        raise DarklungError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:200]})") from error
+    name = next((c for c in CASES if c in table.columns), "")
+    wanted = name != "" and "animal" in table.columns
+    require(wanted, f"{path}: wanted the columns case and animal, got {', '.join(map(str, table.columns))}")
+    empty = table[[name, "animal"]].isna().any(axis=None)
+    require(not empty and table[name].is_unique, f"{path}: wanted each case once, with its animal")
+    return dict(zip(table[name], table["animal"]))
