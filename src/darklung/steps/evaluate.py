@@ -110,7 +110,7 @@ def compared(
     return result
 
 
-def map_tables(name: str, logits: NDArray, case: LabelledCase, tile_m: float) -> ArmTables:
+def map_tables(name: str, logits: NDArray[Any], case: LabelledCase, tile_m: float) -> ArmTables:
     """Units of evaluation of the logits of one image."""
     from darklung.evaluate.tables import subject_tables
 

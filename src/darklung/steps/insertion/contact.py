@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def contact_sheets(copies: Sequence[Path], out: Path) -> list[Path]:
     Each insertion is four pictures of 3.6 mm (two without dark field): each signal before and after, the two of a signal
     with the same grey levels; lines are the outline of the label.
     """
-    found: dict[str, list[tuple[float, NDArray, NDArray]]] = {}
+    found: dict[str, list[tuple[float, NDArray[Any], NDArray[Any]]]] = {}
     for place in copies:
         with np.load(place / TILES, allow_pickle=False) as archive:
             parts = (archive["what"], archive["diameter_m"], archive["pictures"], archive["label"])
@@ -82,7 +83,7 @@ def contact_sheets(copies: Sequence[Path], out: Path) -> list[Path]:
     return paths
 
 
-def _strip(pictures: NDArray, label: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _strip(pictures: NDArray[Any], label: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Grey pictures side by side as RGB (row, col, 3)."""
     edge = label & ~ndimage.binary_erosion(label)
     parts = []
@@ -97,7 +98,7 @@ def _strip(pictures: NDArray, label: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.pad(np.concatenate(parts, axis=1), [(2, 2), (4, 4), (0, 0)], constant_values=1.0)
 
 
-def _mosaic(strips: Sequence[NDArray]) -> NDArray[np.float64]:
+def _mosaic(strips: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     empty = np.ones_like(strips[0])
     rows = [list(strips[i : i + ACROSS]) for i in range(0, len(strips), ACROSS)]
     full = [np.concatenate(r + [empty] * (min(ACROSS, len(strips)) - len(r)), axis=1) for r in rows]

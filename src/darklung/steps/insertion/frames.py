@@ -146,7 +146,7 @@ def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale
 
 def changed_views(
     given: RawInput, shadow_in: ViewShadow, scale: Scale, seed: int, *, whole: bool
-) -> Iterator[tuple[int, int, NDArray]]:
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
     """(direction, view, curves) of all views that change, or of all views if `whole`.
 
     Raises
@@ -197,7 +197,7 @@ class _Direction:
             given.gain, scale.phase_per_tissue, hardening,
         )  # fmt: skip
 
-    def change(self, curves: NDArray, shadow: Shadow, rng: np.random.Generator) -> None:
+    def change(self, curves: NDArray[Any], shadow: Shadow, rng: np.random.Generator) -> None:
         """Change the curves (step, row, col) of one view in place."""
         window, part = shadow.window, (slice(None), *shadow.window)
         counts = curves[part].astype(np.float64) - self.dark[window]
@@ -221,7 +221,7 @@ class _Direction:
         curves[part] = _stored(np.where(touched, new + self.dark[window], curves[part]), curves.dtype)
 
 
-def _stored(values: NDArray, dtype: np.dtype) -> NDArray:
+def _stored(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Counts in the type of the frames."""
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype)
@@ -229,7 +229,7 @@ def _stored(values: NDArray, dtype: np.dtype) -> NDArray:
     require(
         bool(values.max() <= most), f"frames: an insertion raises a pixel to {values.max():.0f} counts, {dtype} holds {most}"
     )
-    return np.rint(np.maximum(values, np.iinfo(dtype).min)).astype(dtype)
+    return np.asarray(np.rint(np.maximum(values, np.iinfo(dtype).min)), dtype=dtype)
 
 
 def _flat(

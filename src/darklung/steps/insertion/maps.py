@@ -41,7 +41,7 @@ def settings_of(parameters: Parameters, **changes: Any) -> Any:
     )
 
 
-def streak_pixels(dark_field: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def streak_pixels(dark_field: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of streaked columns, which nothing is put on; none where the map is too small to tell."""
     from darklung.core.checks import DarklungError
     from darklung.core.streaks import find_streaks
@@ -78,7 +78,7 @@ def insert_lobe(context: Context) -> None:
     finish_radiograph(context, case, image, before=measured, notes=notes)
 
 
-def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDArray, notes: dict[str, Any]) -> None:
+def finish_radiograph(context: Context, case: Any, image: Image, *, before: NDArray[Any], notes: dict[str, Any]) -> None:
     """The labelled case, rows and pictures of a radiograph; `before` and `image` begin with attenuation and a dark field."""
     pixel = image.spacing_m[0]
     made, tiles = [], []
@@ -154,7 +154,7 @@ def changed_radiograph(
     return case, new, notes
 
 
-def _variance(values: NDArray, mask: NDArray[np.bool_]) -> float:
+def _variance(values: NDArray[Any], mask: NDArray[np.bool_]) -> float:
     """Of one pixel's noise, from second differences along rows."""
     known = np.where(mask, values, np.nan).astype(np.float64)
     second = known[1:-1] - (known[:-2] + known[2:]) / 2

@@ -80,9 +80,9 @@ def save_copy(
     image: Image,
     insertions: Sequence[Insertion],
     *,
-    instances: NDArray,
+    instances: NDArray[Any],
     region: NDArray[np.bool_],
-    extent: tuple[str, str, NDArray],
+    extent: tuple[str, str, NDArray[Any]],
 ) -> None:
     """One copy as a labelled case, and beside it ``extent.ome.zarr``: how much of each voxel, or ray, is lesion or mimic.
 

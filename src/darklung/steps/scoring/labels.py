@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def _of_volume(name: str, path: Path, region: Path | None, resample: bool) -> La
     )
 
 
-def _instances(path: Path, numbers: NDArray, grid: Image) -> tuple[NDArray[np.uint16], tuple[Insertion, ...]]:
+def _instances(path: Path, numbers: NDArray[Any], grid: Image) -> tuple[NDArray[np.uint16], tuple[Insertion, ...]]:
     low, high = int(numbers.min()), int(numbers.max())
     require(low >= 0 and high < 2**16, f"{path}: wanted labels from 0 to 65535, got {low} to {high}")
     if high == LESION:
