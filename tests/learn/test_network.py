@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from darklung.core.checks import DarklungError
 from darklung.learn.losses import boundary, dice_focal_boundary, focal, make_loss, signed_distance, soft_dice
-from darklung.learn.network import OUTPUT_PRIOR, make_network, residual_attention_unet, size_multiple
+from darklung.learn.network import OUTPUT_PRIOR, make_network, residual_attention_unet
+from darklung.learn.seams import size_multiple
 from darklung.learn.selection import dice, score_with_error, tile_auroc
 
 

@@ -50,6 +50,7 @@ STAGES = (
     "correct",
     "reconstruct",
     "cases",
+    "preview",
     "train",
     "predict",
     "evaluate",
@@ -122,9 +123,10 @@ def test_adding_an_arm_trains_only_that_arm(study, undisturbed, tmp_path):
     path = tmp_path / "more.yaml"
     path.write_text(yaml.safe_dump(more, sort_keys=False))
     todo = {line.split()[-1] for line in list_tasks(path, out=undisturbed).splitlines() if line.startswith("to do")}
-    # The report shows one retrieved view, which went with the raw frames and is made again.
-    again = ("evaluate", "report", "scan/test-0001", "retrieve/test-0001")
-    assert {t for t in todo if not t.startswith(again)} == {
+    # The view that the report shows has stayed, though the raw frames and projections have gone: no mouse is scanned again.
+    assert todo == {
+        "evaluate/all",
+        "report/all",
         *(f"train/control.fold{k}" for k in range(3)),
         *(f"predict/control.fold{k}.validation" for k in range(3)),
         "predict/control.test",
@@ -148,6 +150,7 @@ def killed_when(folder: Path, stage: str, study: Path) -> bool:
 @pytest.mark.slow
 def test_killed_in_every_stage_it_goes_on_to_the_same_metrics(study, undisturbed, tmp_path):
     folder = tmp_path / "run"
-    assert all(killed_when(folder, stage, study) for stage in STAGES[1:])
+    long = [stage for stage in STAGES[1:] if stage != "preview"]  # it is over too soon to be met
+    assert all(killed_when(folder, stage, study) for stage in long)
     run_study(study, out=folder, workers=2)
     assert comparison(folder) == comparison(undisturbed)

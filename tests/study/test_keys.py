@@ -21,6 +21,7 @@ STEPS = (
     "correct",
     "reconstruct",
     "cases",
+    "preview",
     "train",
     "predict",
     "evaluate",

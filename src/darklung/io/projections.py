@@ -48,6 +48,11 @@ class ProjectionsFile:
     directions_rad: NDArray[np.float64]
     present: tuple[str, ...]
 
+    @property
+    def variances(self) -> bool:
+        """Whether the file knows how uncertain both signals are."""
+        return all(f"{name}_variance" in self.present for name in ("attenuation", "dark_field"))
+
     def read(self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ) -> Projections:
         """Some rows. Maps that are not asked for or not there are 0, variances NaN, and `valid` true: look at `present`.
 

@@ -43,6 +43,8 @@ class Plan:
     subjects_train: tuple[str, ...]
     subjects_validation: tuple[str, ...]
     redraw_every: int = 0  # steps between draws of the training cases; 0: they stay
+    network_options: Mapping[str, Any] = field(default_factory=dict)
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

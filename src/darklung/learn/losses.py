@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +13,10 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
-from darklung.core.checks import check_positive, check_shape, require
-from darklung.core.seams import resolve
+from darklung.core.checks import DarklungError, check_positive, check_shape, require
 from darklung.core.types import BACKGROUND, LESION
+from darklung.learn.seams import LOSSES, find
 
-# Short name -> package.module:function(logits, target, distance, region) -> scalar tensor; all (batch, 1, *spatial). A loss
-# counts the voxels of `region` alone: lung of which something is known. Elsewhere target and distance mean nothing.
-LOSSES = {
-    "dice_focal_boundary": "darklung.learn.losses:dice_focal_boundary",
-    "dice_focal": "darklung.learn.losses:dice_focal",
-}
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 DISTANCE_LIMIT_M = 2e-3
@@ -28,9 +24,33 @@ FOCUS = 2.0  # focal exponent
 BOUNDARY_WEIGHT = 0.5
 
 
-def make_loss(name: str) -> Loss:
-    """The loss called `name` (a key of `LOSSES` or ``package.module:function``)."""
-    return resolve("loss", name, LOSSES)
+def make_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
+    """The loss called `name` (a key of `LOSSES` or ``package.module:function``) with its options; its value is checked.
+
+    Raises
+    ------
+    DarklungError
+        What `darklung.learn.seams.find` raises; and, whenever it is called, a value that is no tensor of one real number
+        that depends on the logits.
+    """
+    function = partial(find("loss", name, options), **(options or {}))
+    if name in LOSSES:
+        return function
+
+    def checked(logits: Tensor, target: Tensor, distance: Tensor, region: Tensor) -> Tensor:
+        return _value(name, function(logits, target, distance, region))
+
+    return checked
+
+
+def _value(name: str, found: Any) -> Tensor:
+    if not isinstance(found, Tensor):
+        raise DarklungError(f"loss {name}: wanted a tensor of one number, got {type(found).__name__}")
+    shape = tuple(found.shape)
+    require(found.numel() == 1, f"loss {name}: wanted a tensor of one number, got shape {shape}")
+    require(found.is_floating_point(), f"loss {name}: wanted a real number, got {found.dtype}")
+    require(found.requires_grad, f"loss {name}: its value does not depend on the logits; nothing can be learned from it")
+    return found.reshape(())
 
 
 def signed_distance(

@@ -1,21 +1,19 @@
-"""Residual U-Net with additive attention gates, one code for 2-D and 3-D; and the table of network names."""
+"""Residual U-Net with additive attention gates, one code for 2-D and 3-D; and networks by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from darklung.core.checks import check_range, require
-from darklung.core.seams import resolve
+from darklung.core.checks import DarklungError, check_range, require
+from darklung.learn.seams import NETWORKS, WIDTH_MULTIPLE, check_widths, find
 
-# Short name -> package.module:function(*, channels, dims, widths) -> module from (batch, channel, *spatial) to one channel.
-NETWORKS = {"residual_attention_unet": "darklung.learn.network:residual_attention_unet"}
-
-WIDTH_MULTIPLE = 16  # fewer channels a block of the convolution kernels leave vector lanes idle
+# Voxels of a patch that a network is tried on before anything is computed; a larger one takes too long.
+TRIED_VOXELS = 32**3
 OUTPUT_PRIOR = -5.0  # logit of the expected lesion share; starting at 0.5 instead, small lesions were never learned
 
 
@@ -50,21 +48,71 @@ def residual_attention_unet(*, channels: int, dims: int, widths: Sequence[int] =
     """
     check_range("channels", channels, 1, 1024)
     require(dims in (2, 3), f"dims: wanted 2 or 3, got {dims!r}")
-    fits = len(widths) >= 1 and all(isinstance(w, int) and w > 0 and w % WIDTH_MULTIPLE == 0 for w in widths)
-    require(fits, f"widths: wanted multiples of {WIDTH_MULTIPLE}, got {tuple(widths)}")
+    check_widths(widths)
     return ResidualAttentionUNet(channels, dims, tuple(widths))
 
 
-def make_network(name: str, *, channels: int, dims: int, widths: Sequence[int]) -> nn.Module:
-    """The network called `name` (a key of `NETWORKS` or ``package.module:function``)."""
-    network = resolve("network", name, NETWORKS)(channels=channels, dims=dims, widths=tuple(widths))
+def make_network(
+    name: str, *, channels: int, dims: int, widths: Sequence[int], options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The network called `name` (a key of `NETWORKS` or ``package.module:function``); what it returns is checked.
+
+    Raises
+    ------
+    DarklungError
+        What `darklung.learn.seams.find` raises; something else than a torch module; and, whenever it is applied, an output
+        that is not the logits of one channel (`logits_of`).
+    """
+    function = find("network", name, options)
+    network = function(channels=channels, dims=dims, widths=tuple(widths), **(options or {}))
     require(isinstance(network, nn.Module), f"network: {name!r} returned {type(network).__name__}, wanted a torch module")
-    return network
+    if name not in NETWORKS:
+        # A hook changes neither the module's type nor the names of its weights.
+        network.register_forward_hook(lambda _, given, found: logits_of(name, found, given[0]))
+    return network  # type: ignore[no-any-return]
 
 
-def size_multiple(widths: Sequence[int]) -> int:
-    """What every spatial length that enters a network of these levels must be divisible by."""
-    return int(2 ** (len(widths) - 1))
+def logits_of(name: str, found: Any, data: Tensor) -> Tensor:
+    """The logits in what the network `name` made of `data` (batch, channel, *spatial).
+
+    Raises
+    ------
+    DarklungError
+        No tensor (or mapping with one under ``logits``) of real numbers and of the shape (batch, 1, *spatial).
+    """
+    wanted = (data.shape[0], 1, *data.shape[2:])
+    if isinstance(found, Mapping):
+        heads = ", ".join(str(key) for key in found) or "none"
+        require("logits" in found, f"network {name}: wanted logits among its heads, got {heads}")
+        found = found["logits"]
+    if not isinstance(found, Tensor):
+        raise DarklungError(f"network {name}: wanted a tensor of logits of shape {wanted}, got {type(found).__name__}")
+    shape = tuple(found.shape)
+    require(shape == wanted, f"network {name}: wanted logits of shape {wanted} for {tuple(data.shape)}, got {shape}")
+    require(found.is_floating_point(), f"network {name}: wanted logits as real numbers, got {found.dtype}")
+    return found
+
+
+def try_network(name: str, *, channels: int, dims: int, widths: Sequence[int], patch: int, options: Mapping[str, Any]) -> None:
+    """Build a network and apply it to one patch of zeros, where that is fast.
+
+    Raises
+    ------
+    DarklungError
+        What `make_network` raises, and in one line whatever the network itself raises.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            network = make_network(name, channels=channels, dims=dims, widths=widths, options=options).eval()
+            if patch**dims <= TRIED_VOXELS:
+                found = network(torch.zeros(2, channels, *(patch,) * dims))
+                bad = int((~torch.isfinite(found)).sum())
+                require(bad == 0, f"network {name}: {bad} logits of a patch of zeros are not finite")
+    except DarklungError:
+        raise
+    except Exception as error:  # a user's network may raise anything
+        told = " ".join(str(error).split())[:200]
+        raise DarklungError(f"network {name}: {type(error).__name__} on a patch of {patch}: {told}") from error
 
 
 def _convolution(dims: int, inputs: int, outputs: int, size: int, *, bias: bool = True, stride: int = 1) -> Any:

@@ -18,7 +18,8 @@ from torch import nn
 from darklung.core.checks import DarklungError, check_range, require
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
-from darklung.learn.network import make_network, size_multiple
+from darklung.learn.network import make_network
+from darklung.learn.seams import size_multiple
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIBED = ("network", "channels", "normalisation", "dims", "widths", "patch")
@@ -65,7 +66,13 @@ def load_model(model_dir: Path) -> Model:
     norm = description["normalisation"]
     normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"])
     dims, widths = int(description["dims"]), description["widths"]
-    network = make_network(description["network"], channels=len(normalisation.channels), dims=dims, widths=widths)
+    network = make_network(
+        description["network"],
+        channels=len(normalisation.channels),
+        dims=dims,
+        widths=widths,
+        options=description.get("network_options", {}),
+    )
     try:
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
     except (RuntimeError, ValueError) as error:

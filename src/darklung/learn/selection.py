@@ -6,26 +6,51 @@ A voxel AUROC is near 1 for almost any model (most voxels are easy), so it canno
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.stats import rankdata
 
-from darklung.core.seams import resolve
+from darklung.core.checks import DarklungError, require
 from darklung.core.types import BACKGROUND, LESION
+from darklung.learn.seams import METRICS, find
 
-# Short name -> package.module:function(*, logits, targets, regions, spacing_m) -> float (larger is better) or None. Targets
-# are 0, LESION and UNKNOWN; what is unknown is in no region.
-METRICS = {"tile_auroc": "darklung.learn.selection:tile_auroc", "dice": "darklung.learn.selection:dice"}
 Metric = Callable[..., float | None]
 
 TILE_M = 2e-3
 
 
 def make_metric(name: str) -> Metric:
-    """The selection metric called `name` (a key of `METRICS` or ``package.module:function``)."""
-    return resolve("metric", name, METRICS)
+    """The selection metric called `name` (a key of `METRICS` or ``package.module:function``); its value is checked.
+
+    Any type of one finite number is taken: of Python, of numpy, of torch, and an array or tensor without axes.
+
+    Raises
+    ------
+    DarklungError
+        What `darklung.learn.seams.find` raises; and, whenever it is called, a value that is neither a finite number nor None.
+    """
+    function = find("metric", name)
+
+    def checked(**given: Any) -> float | None:
+        found = function(**given)
+        return None if found is None else _number(name, found)
+
+    return checked if name not in METRICS else function
+
+
+def _number(name: str, found: Any) -> float:
+    came = type(found).__name__
+    try:
+        value = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found)
+    except (TypeError, ValueError, RuntimeError):
+        raise DarklungError(f"metric {name}: wanted a number or None, got {came}") from None
+    plain = value.ndim == 0 and value.dtype.kind in "biuf"
+    require(plain, f"metric {name}: wanted a number or None, got {came}" + (f" of shape {value.shape}" if value.ndim else ""))
+    require(bool(np.isfinite(value)), f"metric {name}: wanted a finite number, or None where it is not defined, got {value}")
+    return float(value)
 
 
 def score_with_error(

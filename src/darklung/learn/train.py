@@ -27,9 +27,10 @@ from darklung.learn.checkpoint import (
 from darklung.learn.data import Case, Redraw, fit_normalisation
 from darklung.learn.device import choose_device, choose_precision, one_thread, place
 from darklung.learn.losses import Loss, make_loss
-from darklung.learn.network import make_network, size_multiple
+from darklung.learn.network import make_network
 from darklung.learn.patches import Source, draw_batch, make_source
 from darklung.learn.predict import apply_network, window_of
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, size_multiple
 from darklung.learn.selection import make_metric, score_with_error
 
 # How often the validation cases are scored (each costs as much as about 20 steps): every so many steps, within these bounds.
@@ -97,6 +98,8 @@ def train(
     steps: int = 300,
     learning_rate: float = 4e-3,
     normalisation: str = "cohort",
+    network_options: Mapping[str, Any] | None = None,
+    loss_options: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -132,6 +135,8 @@ def train(
         Peak of a warm-up and cosine schedule (AdamW).
     normalisation : {"cohort", "volume"}
         Of the channels, as in `Normalisation`.
+    network_options, loss_options : mapping, optional
+        Further arguments of network and loss, by name.
     facts : mapping, optional
         JSON values that model.json keeps, such as the energy that the training images refer to.
     progress : callable, optional
@@ -149,7 +154,7 @@ def train(
     """
     check_range("steps", steps, 1, 10_000_000)
     check_range("batch", batch, 1, 4096)
-    check_range("patch", patch, 4, 1024)
+    check_range("patch", patch, LEAST_PATCH, MOST_PATCH)
     check_positive("learning_rate", learning_rate)
     _check_cases(cases_train, cases_validation)
     device = choose_device()
@@ -170,6 +175,8 @@ def train(
         subjects_train=tuple(c.subject for c in cases_train),
         subjects_validation=tuple(c.subject for c in cases_validation),
         redraw_every=redraw.every if redraw else 0,
+        network_options=dict(network_options or {}),
+        loss_options=dict(loss_options or {}),
     )
     with one_thread():
         state = _train(plan, _Cases(cases_train, cases_validation, redraw), scratch, progress or _silent)
@@ -228,11 +235,17 @@ def _make_run(plan: Plan, validation_cases: Sequence[Case]) -> _Run:
     device = choose_device()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.seed, "weights"))
-        network = make_network(plan.network, channels=len(plan.normalisation.channels), dims=plan.dims, widths=plan.widths)
+        network = make_network(
+            plan.network,
+            channels=len(plan.normalisation.channels),
+            dims=plan.dims,
+            widths=plan.widths,
+            options=plan.network_options,
+        )
     place(network, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
     validation = [(plan.normalisation.apply(c), c) for c in validation_cases]
-    return _Run(plan, validation, network, optimizer, make_loss(plan.loss), device)
+    return _Run(plan, validation, network, optimizer, make_loss(plan.loss, plan.loss_options), device)
 
 
 def _make_sources(plan: Plan, cases: Sequence[Case]) -> list[Source]:
@@ -267,7 +280,7 @@ def _step(run: _Run, sources: Sequence[Source], step: int) -> float:
     norm = nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
     if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
         raise DarklungError(
-            f"training: loss {value.item():g} and gradient norm {norm.item():g} at step {step + 1} are not both finite; "
+            f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} are not both finite; "
             f"a learning_rate below {plan.learning_rate:g} or another loss may help"
         )
     run.optimizer.step()

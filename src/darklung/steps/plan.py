@@ -10,7 +10,7 @@ from darklung.core.checks import require
 from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.pipeline import Task
-from darklung.steps import chain, cohort, evaluate, predict, report, train
+from darklung.steps import chain, cohort, evaluate, predict, preview, report, retrieve, train
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.sources import SimulatedSource
@@ -59,7 +59,8 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     by_use = {use: [m for m in members if m.use == use] for use in ("train", "test", "predict")}
     rounds = _rounds(by_use["train"], folds=learning.folds, seed=study.seed, separate_test=bool(by_use["test"]))
     judged: list[tuple[evaluate.Prediction, str]] = []
-    tasks: list[Task] = []
+    # The report shows one view of the last scan.
+    tasks = [preview.task(name.partition("/")[2], name) for name in before if name.startswith(f"{retrieve.STAGE}/")][-1:]
     for arm in learning.arms:
         models = []
         for fold, (training, validation, tested) in enumerate(rounds):

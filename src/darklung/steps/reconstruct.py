@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import ReconstructionPart
 from darklung.tomo.beams import field_shape
-from darklung.tomo.methods import Volumes, check_device, find_method
+from darklung.tomo.methods import METHODS, Volumes, apply_method, check_device
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 from darklung.tomo.tensor import COMPONENTS
 
@@ -32,6 +32,7 @@ STAGE = "reconstruct"
 # Slices on either side that iterative methods need, since their penalties couple slices; fbp and cgls treat each by itself.
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
+DERIVED = ("mean", "anisotropy", "in_plane_anisotropy", "in_plane_angle")  # of a tensor, beside its components
 # Channels that orientation.png shows better.
 UNDRAWN = {"in_plane_angle", *COMPONENTS}  # of the tensor
 MAPS = 7  # float32 projections of each direction in memory: the five that are read, their copies with invalid pixels filled
@@ -55,21 +56,47 @@ def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictur
 
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
-    """The file in the beam that the user says, and the part with what belongs to a result unless the user says no.
-
-    That is the noise of filtered back-projection, and what is known of a tensor.
-    """
+    """The file in the beam that the user says, and the part `with_default_options`."""
     stored = _in_beam(stored, part)
     check_device(part.method, part.options, cone=isinstance(stored.geometry, ConeGeometry))
-    variances = all(f"{n}_variance" in stored.present for n in ("attenuation", "dark_field"))
-    more: dict[str, dict[str, Any]] = {"fbp": {"noise": True} if variances else {}, "tensor": {"probes": 2}}
-    options = {**more.get(part.method, {}), **part.options}
-    return stored, part.model_copy(update={"options": options})
+    return stored, with_default_options(part, variances=stored.variances)
 
 
 def channel_names(directions_rad: NDArray[np.float64]) -> tuple[str, ...]:
     """Names of the channels that every method makes: attenuation, and the dark field of each direction."""
     return ("attenuation", *(dark_field_at(float(a)).name for a in directions_rad))
+
+
+def expected_names(
+    directions_rad: NDArray[np.float64], part: ReconstructionPart, *, present: Sequence[str] = ("attenuation", "dark_field")
+) -> tuple[str, ...] | None:
+    """Names of all channels that reconstruction will make of projections; None of a method of the user's, which may add some.
+
+    Parameters
+    ----------
+    directions_rad : (direction,) array
+    part : ReconstructionPart
+        With the options that `resolved` gives.
+    present : sequence of str
+        Signals that the projections have.
+    """
+    if part.method not in METHODS:
+        return None
+    names = list(channel_names(directions_rad))
+    if part.options.get("noise"):
+        names += [Channel.parse(name).noise().name for name in names]
+    if part.options.get("phase"):
+        names += [Channel("refraction", float(np.degrees(a))).name for a in directions_rad if abs(np.sin(a)) > 0.999]
+    if part.method == "tensor":
+        names += [tensor(t).name for t in (*DERIVED, *COMPONENTS)]
+        names += [tensor(t).known().name for t in COMPONENTS if part.options.get("probes")]
+    return tuple(n for n in names if (s := Channel.parse(n).signal) not in ("attenuation", "dark_field") or s in present)
+
+
+def with_default_options(part: ReconstructionPart, *, variances: bool) -> ReconstructionPart:
+    """The part with what belongs to a result unless the user says no: noise maps of fbp, and what is known of a tensor."""
+    more: dict[str, dict[str, Any]] = {"fbp": {"noise": True} if variances else {}, "tensor": {"probes": 2}}
+    return part.model_copy(update={"options": {**more.get(part.method, {}), **part.options}})
 
 
 def _in_beam(stored: ProjectionsFile, choices: ReconstructionPart) -> ProjectionsFile:
@@ -187,8 +214,8 @@ def _slab(stored: ProjectionsFile, rows: slice, choices: ReconstructionPart, ste
 
         g = stored.geometry
         part = upright(part, tilt_rad=choices.tilt, middle=((g.rows - 1) / 2 - rows.start, g.axis_col))
-    found: Volumes = find_method(choices.method, choices.options)(part, **choices.options, progress=step)
-    return found
+    shape = field_shape(part.geometry)
+    return apply_method(choices.method, choices.options, part, shape=shape, progress=step)
 
 
 def _kept(found: Volumes, stored: ProjectionsFile) -> list[tuple[str, str, NDArray[np.float32]]]:

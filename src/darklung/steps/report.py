@@ -88,9 +88,9 @@ def task(
     )
     cases = tuple(m.task for m in members)
     inputs = {"cohort": ("cohort/all",), "evaluate": (evaluation,), "cases": cases, "test": tuple(n for _, n in tests)}
-    retrieved = [name for name in tasks if name.startswith("retrieve/")]
-    if retrieved:
-        inputs["retrieve"] = (retrieved[-1],)
+    shown = [name for name in tasks if name.startswith("preview/")]
+    if shown:
+        inputs["preview"] = (shown[-1],)
     return Task(STAGE, ITEM, "darklung.steps.report:report", parameters.model_dump(mode="json"), inputs)
 
 
@@ -128,7 +128,7 @@ def report(context: Context) -> None:
         sections.append(sites_section(comparison["by_site"]))
     sections.append(published_section(comparison, kind=flat))
     sections.append(slices_section(examples, channels=_channels(p.study)))
-    if "retrieve" in context.inputs:
+    if "preview" in context.inputs:
         sections.append(_projections(context))
     sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
     if p.sources:
@@ -212,7 +212,7 @@ def _told(case: LabelledCase) -> str:
 
 def _projections(context: Context) -> Section:
     """One view of a test animal, raw and retrieved."""
-    image = load_image(context.input("retrieve") / PREVIEW)
+    image = load_image(context.input("preview") / PREVIEW)
     names = dict(zip(image.names, image.units))
     # z runs towards the head and with the rows; turned over, the head is on top.
     maps = {name.replace("_", " "): image.channel(name)[::-1] for name in names}

@@ -76,6 +76,8 @@ def train(context: Context) -> None:
         steps=part.steps,
         learning_rate=part.learning_rate,
         normalisation=part.normalisation,
+        network_options=part.network_options,
+        loss_options=part.loss_options,
         facts={"arm": p.arm, "beams": [list(b) for b in dict.fromkeys(beams)]},
         seed=p.seed,
         scratch=context.scratch,

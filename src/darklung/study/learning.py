@@ -13,6 +13,8 @@ from darklung.study.scanner import Count, Fraction
 
 # Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
 ChannelName = Annotated[str, AfterValidator(lambda name: Channel.parse(name).name)]
+Option = bool | int | float | str
+Options = dict[str, Option | tuple[Option, ...]]
 # Signals that lesions of a bank change, or that stay as they are by their nature; others would contradict them.
 BANK_SIGNALS = ("attenuation", "dark_field", "noise")
 
@@ -37,7 +39,9 @@ class LearningPart(Document):
 
     arms: dict[str, tuple[ChannelName, ...]] = Field(description="arm -> channels")
     network: str = Field("residual_attention_unet", description="short name or package.module:function")
+    network_options: Options = Field({}, description="further arguments of the network, by name")
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
+    loss_options: Options = Field({}, description="further arguments of the loss, by name")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
     widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
     patch: Count = Field(16, description="edge of a training patch in voxels")

@@ -72,6 +72,51 @@ def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]
     return method
 
 
+def apply_method(
+    name: str, options: Mapping[str, Any], projections: Projections, *, shape: tuple[int, ...], progress: Tell
+) -> Volumes:
+    """What the method gives for these projections.
+
+    Parameters
+    ----------
+    name, options
+        As in `find_method`.
+    projections : Projections
+    shape : (z, y, x)
+        Of the grid that belongs to them.
+    progress : callable
+
+    Raises
+    ------
+    DarklungError
+        What the method raises; of a function of the user also a result that is not `Volumes` of finite real numbers, one
+        dark field a direction, on the grid.
+    """
+    method = find_method(name, options)
+    if name in METHODS:
+        return method(projections, **options, progress=progress)
+    try:
+        found = method(projections, **options, progress=progress)
+    except DarklungError as error:
+        raise DarklungError(f"{name}: {error}") from error
+    return _checked(name, found, (len(projections.directions_rad), *shape))
+
+
+def _checked(name: str, found: Any, wanted: tuple[int, ...]) -> Volumes:
+    if not isinstance(found, Volumes):
+        raise DarklungError(f"{name}: wanted Volumes to be returned, got {type(found).__name__}")
+    extras = {key: (volume, wanted[1:]) for key, (_, volume) in found.extras.items()}
+    every = {"attenuation": (found.attenuation, wanted[1:]), "dark_field": (found.dark_field, wanted), **extras}
+    for key, (volume, shape) in every.items():
+        if not isinstance(volume, np.ndarray):
+            raise DarklungError(f"{name}: {key}: wanted a numpy array, got {type(volume).__name__}")
+        require(volume.shape == shape, f"{name}: {key}: wanted shape {shape}, got {volume.shape}")
+        require(volume.dtype.kind == "f", f"{name}: {key}: wanted real numbers, got {volume.dtype}")
+        bad = int((~np.isfinite(volume)).sum())
+        require(bad == 0, f"{name}: {key}: {bad} values are not finite")
+    return found
+
+
 def check_device(name: str, options: Mapping[str, Any], *, cone: bool) -> None:
     """Raise if a method of darklung is asked to compute where it cannot on this machine: to be called before any work."""
     if name in METHODS and "device" in options:
