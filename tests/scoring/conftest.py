@@ -79,7 +79,7 @@ def make_run(folder, *, seed=1, skills=None, metrics=None, study=None, part=None
     inputs = {"cases": tuple(folder / "cases" / n for n in cases), "predictions": tuple(places)}
     evaluate.evaluate(Context(out, folder, inputs, parameters, {}, lambda *_: None))
     write_json(out / "record.json", {"key": f"evaluate-{seed}", "parameters": parameters, "environment": environment()})
-    rows = [{"name": n, "seed": seed, "split": n.split("-")[0]} for n in cases]
+    rows = [{"subject": n, "seed": seed, "split": n.split("-")[0]} for n in cases]
     (folder / "cohort" / "all").mkdir(parents=True)
     save_table(folder / "cohort" / "all" / "cohort", rows, dict.fromkeys(rows[0], "a column"))
     tasks = [{"task": f"cases/{n}", "key": f"{n}-{seed}"} for n in cases]

@@ -71,8 +71,8 @@ def test_arms_are_compared_as_in_the_run(run, truth, tmp_path):
     also = [f"hybrid={run / 'predict/hybrid.test'}"]
     found, _ = scored(run / "predict/transmission.test", run, tmp_path / "out", name="transmission", also=also)
     assert found["differences"]["test"] == truth["differences"]["test"]
-    with pytest.raises(DarklungError, match="no arm"):
-        scored(run / "predict/hybrid.test", run, tmp_path / "x", thresholds=["other=1"])
+    with pytest.raises(DarklungError, match="--threshold: other is no arm; these are hybrid"):
+        scored(run / "predict/hybrid.test", run, tmp_path / "x", name="hybrid", thresholds=["other=1"])
 
 
 def test_without_a_threshold_no_sensitivity_is_claimed_and_with_the_runs_it_is_the_runs(run, truth, tmp_path):
@@ -190,6 +190,22 @@ def test_candidates_of_a_table_give_the_froc_of_their_maps(run, truth, maps, tmp
     assert not (tmp_path / "out/overlap.parquet").exists()
 
 
+def test_the_findings_of_predict_are_tables_of_the_cases_they_name(run, truth, tmp_path):
+    for name in ("test-0001", "test-0002"):
+        folder = tmp_path / "findings" / name
+        folder.mkdir(parents=True)
+        (folder / "findings.html").write_text("<html></html>")
+    (lesion, _, _, _) = load_case(run / "cases/test-0001", ()).insertions
+    place = dict(zip(("z_mm", "y_mm", "x_mm"), 1e3 * np.array(lesion.center_m)))
+    pd.DataFrame([{"subject": "test-0001", **place, "score": 2.0}]).to_parquet(
+        tmp_path / "findings/test-0001/candidates.parquet"
+    )
+    found, _ = scored(tmp_path / "findings", run, tmp_path / "out", name="a")
+    entry = found["results"]["test"]["a"]
+    assert entry["n"]["subjects"] == 2
+    assert entry["froc"]["points"]["1"]["value"] == pytest.approx(1 / 3)  # of 2 + 1 known lesions
+
+
 def test_other_grids_are_refused_in_a_line_and_resampled_only_when_asked(run, truth, maps, tmp_path):
     fine = {}
     for name, image in maps.items():
@@ -253,7 +269,7 @@ def test_files_of_no_case_and_missing_ones_are_told(run, maps, tmp_path):
     with pytest.raises(DarklungError, match=r"mouse-9\.nii\.gz: belongs to no labelled case; these are test-0001"):
         scored(strange, run, tmp_path / "out")
     fewer = write_maps(tmp_path / "fewer", {n: i for n, i in maps.items() if n != "test-0003"})
-    with pytest.raises(DarklungError, match="maps of the same cases, test-0003"):
+    with pytest.raises(DarklungError, match="predictions of the same cases, test-0003"):
         scored(run / "predict/hybrid.test", run, tmp_path / "out", also=[f"fewer={fewer}"])
     twice = write_maps(tmp_path / "twice", maps)
     write_nifti(twice / "test-0001_pred.nii.gz", maps["test-0001"], "logit")

@@ -227,6 +227,18 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for compare.json and a page.")] = None,
+) -> None:
+    """Say what two runs differ in: settings, keys, versions, and results over the animals that both have."""
+    from darklung.commands.compare import compare_folders
+
+    typer.echo(compare_folders(first, second, out=out))
+
+
+@app.command()
 def check(
     protocol: Annotated[
         str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")

@@ -240,17 +240,18 @@ def _present(tables: ArmTables) -> dict[str, pd.DataFrame]:
 
 
 def _resampled(view: Scored, count: int) -> Iterator[ArmTables]:
-    """The tables of the animals that each of the first replicates drew."""
+    """The tables of the animals that each of the first replicates drew; one drawn again has another name."""
     present = _present(view.tables)
     rows = {n: table.groupby("subject").indices for n, table in present.items()}
+    columns = {n: {str(c): table[c].to_numpy() for c in table} for n, table in present.items()}
     for weights in view.weights[:count]:
         drawn = [(s, k) for s, times in zip(view.subjects, weights) for k in range(int(times))]
-        chosen: dict[str, Any] = {n: _drawn(table, rows[n], drawn) for n, table in present.items()}
+        names = np.array([s if k == 0 else f"{s} ({k + 1})" for s, k in drawn], dtype=object)
+        chosen: dict[str, Any] = {}
+        for n, own in columns.items():
+            parts = [rows[n].get(s, np.zeros(0, np.int64)) for s, _ in drawn]
+            index = np.concatenate(parts)
+            taken = {c: values[index] for c, values in own.items()}
+            # From arrays, since pandas' own ways to take rows cost far more than most metrics.
+            chosen[n] = pd.DataFrame(taken | {"subject": np.repeat(names, [len(p) for p in parts])}, copy=False)
         yield replace(view.tables, **chosen)
-
-
-def _drawn(table: pd.DataFrame, rows: Mapping[Any, Any], drawn: list[tuple[str, int]]) -> pd.DataFrame:
-    """The rows of each subject drawn; one drawn again has another name."""
-    parts = [rows.get(subject, np.zeros(0, np.int64)) for subject, _ in drawn]
-    names = np.repeat([s if k == 0 else f"{s} ({k + 1})" for s, k in drawn], [len(p) for p in parts])
-    return table.iloc[np.concatenate(parts)].assign(subject=names).reset_index(drop=True)

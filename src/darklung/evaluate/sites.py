@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,13 +38,14 @@ def results_by_site(
         As in `darklung.evaluate.comparison.compare`.
     """
     from darklung.evaluate.comparison import compare
+    from darklung.evaluate.paired import only
 
     arms = splits["validation"]
     seen = {sites[a] for a in _animals(next(iter(arms.values())))}
     entries = []
     for split, tables in splits.items():
         for site in sorted({sites[a] for a in _animals(next(iter(tables.values())))}):
-            own = {arm: _only(t, {a for a in sites if sites[a] == site}) for arm, t in tables.items()}
+            own = {arm: only(t, {a for a in sites if sites[a] == site}) for arm, t in tables.items()}
             found = compare(
                 tables={"validation": arms, "test": own}, seed=seed, replicates=replicates, permutations=PERMUTATIONS,
                 specificity=specificity, crossed=True, metrics=metrics,
@@ -57,15 +57,6 @@ def results_by_site(
 
 def _animals(tables: ArmTables) -> set[str]:
     return set(tables.voxels["subject"])
-
-
-def _only(tables: ArmTables, animals: set[str]) -> ArmTables:
-    """The rows of some animals."""
-    parts: dict[str, Any] = {}
-    for name in ("tiles", "voxels", "candidates", "lesions"):
-        table = getattr(tables, name)
-        parts[name] = None if table is None else table[table["subject"].isin(animals)].reset_index(drop=True)
-    return replace(tables, **parts)
 
 
 def site_lines(comparison: Mapping[str, Any]) -> list[str]:

@@ -185,6 +185,11 @@ def case_facts(folder: Path) -> CaseFacts:
     return _facts(_read(folder))
 
 
+def case_insertions(folder: Path) -> tuple[Insertion, ...]:
+    """What was put into a case or drawn in it, without its arrays."""
+    return _read(folder).insertions
+
+
 def _facts(stored: _Stored) -> CaseFacts:
     return CaseFacts(**{f.name: getattr(stored, f.name) for f in fields(CaseFacts)})
 

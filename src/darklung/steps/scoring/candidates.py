@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image
+from darklung.steps.findings import PAGE, TABLE
 
 TABLES = (".csv", ".parquet")
 CASES = ("case", "subject")
@@ -46,6 +47,17 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
         f"{path}: row {int(np.argmax(bad)) + 1}: wanted finite numbers, got {table.iloc[int(np.argmax(bad))].to_dict()}",
     )
     return {str(case): rows.reset_index(drop=True) for case, rows in numbers.groupby(table[name].astype(str))}
+
+
+def read_findings(folder: Path) -> tuple[dict[str, pd.DataFrame], set[str]]:
+    """Candidates and cases of the folders that ``darklung predict`` writes, one a case, also where it found nothing."""
+    if not folder.is_dir():
+        return {}, set()
+    places = [page.parent for page in sorted(folder.glob(f"*/{PAGE}"))]
+    found: dict[str, pd.DataFrame] = {}
+    for table in (place / f"{TABLE}.parquet" for place in places):
+        found |= read_candidates(table) if table.is_file() else {}
+    return found, {place.name for place in places}
 
 
 def voxels_of(candidates: pd.DataFrame, grid: Image) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:

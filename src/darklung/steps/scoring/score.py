@@ -16,7 +16,7 @@ from darklung.evaluate.logits import logits_of
 from darklung.evaluate.tables import ArmTables, join_tables, listed_tables
 from darklung.io.case import LabelledCase
 from darklung.steps.evaluate import compared, known_of, map_tables
-from darklung.steps.scoring.candidates import CASES, is_table, read_candidates, voxels_of
+from darklung.steps.scoring.candidates import CASES, is_table, read_candidates, read_findings, voxels_of
 from darklung.steps.scoring.labels import Labelled
 from darklung.steps.scoring.maps import KINDS, PROBABILITY, find_maps, read_logits
 from darklung.study.learning import EvaluationPart
@@ -110,17 +110,18 @@ def score(arms: Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Sco
 
 
 def _cases(arms: Mapping[str, _Arm], labels: Mapping[str, Labelled]) -> list[str]:
-    """Cases that are scored. A map says that its case was looked at; a table says it only of cases with candidates."""
-    mapped = {name: set(arm.maps) for name, arm in arms.items() if not arm.listed}
-    if not mapped:
+    """Cases that are scored: those that were looked at, which a single table does not say of cases without candidates."""
+    looked = {name: arm.cases for name, arm in arms.items() if arm.cases is not None}
+    if not looked:
         return sorted(labels)
-    (first, names), *others = mapped.items()
+    (first, names), *others = looked.items()
     for other, own in others:
         differ = sorted(names ^ own)
-        require(not differ, f"{first} and {other}: wanted maps of the same cases, {', '.join(differ[:5])} is in one alone")
+        told = f"{first} and {other}: wanted predictions of the same cases, {', '.join(differ[:5])} is in one alone"
+        require(not differ, told)
     for arm in arms.values():
         strange = sorted(set(arm.candidates) - names)
-        require(not strange, f"{arm.name}: candidates in {', '.join(strange[:5])}, of which {first} has no map")
+        require(not strange, f"{arm.name}: candidates in {', '.join(strange[:5])}, of which {first} says nothing")
     return sorted(names)
 
 
@@ -132,7 +133,8 @@ class _Arm:
     path: Path
     scoring: Scoring
     maps: dict[str, Path] = field(default_factory=dict)
-    candidates: dict[str, pd.DataFrame] = field(default_factory=dict)
+    candidates: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    cases: set[str] | None = None
     listed: bool = False
     kinds: dict[str, str] = field(default_factory=dict)
     outside: int = 0
@@ -140,14 +142,17 @@ class _Arm:
     @classmethod
     def of(cls, name: str, path: Path, labels: Mapping[str, Labelled], scoring: Scoring) -> _Arm:
         require(path.exists(), f"{path}: no such file or folder")
-        if not is_table(path):
+        if is_table(path):
+            candidates, cases = read_candidates(path), None
+        else:
             maps = find_maps(path, list(labels))
-            require(bool(maps), f"{path}: wanted maps, one a case, or a table of candidates; found none")
-            return cls(name, path, scoring, maps=maps)
-        candidates = read_candidates(path)
-        strange = sorted(set(candidates) - set(labels))
+            if maps:
+                return cls(name, path, scoring, maps=maps, cases=set(maps))
+            candidates, cases = read_findings(path)
+            require(bool(cases), f"{path}: wanted maps, one a case, or a table of candidates; found none")
+        strange = sorted({*candidates, *(cases or ())} - set(labels))
         require(not strange, f"{path}: {', '.join(strange[:5])} is no labelled case")
-        return cls(name, path, scoring, candidates=candidates, listed=True)
+        return cls(name, path, scoring, candidates=candidates, cases=cases, listed=True)
 
     def tables(self, name: str, case: LabelledCase) -> ArmTables:
         tile_m = self.scoring.evaluation.tile

@@ -1,0 +1,88 @@
+"""Two evaluations of the same animals, such as of two runs: differences with paired intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from darklung.core.checks import require
+from darklung.evaluate.metrics import METRICS, scored
+from darklung.evaluate.statistics import PERMUTATIONS, REPLICATES, bootstrap_weights, paired_permutation
+from darklung.evaluate.tables import ArmTables
+
+PAIRED = ("auroc", "sensitivity", "specificity", "dice")
+UNITS = ["subject", "tile", "kind", "label"]
+
+
+def only(tables: ArmTables, animals: set[str]) -> ArmTables:
+    """The rows of some animals."""
+    parts: dict[str, Any] = {}
+    for name in ("tiles", "voxels", "candidates", "lesions"):
+        table = getattr(tables, name)
+        parts[name] = None if table is None else table[table["subject"].isin(animals)].reset_index(drop=True)
+    return replace(tables, **parts)
+
+
+def paired_differences(
+    first: ArmTables,
+    second: ArmTables,
+    *,
+    thresholds: tuple[float | None, float | None],
+    seed: int,
+    replicates: int = REPLICATES,
+    permutations: int = PERMUTATIONS,
+) -> dict[str, dict[str, Any]]:
+    """First minus second in each metric of `PAIRED`, over the same animals.
+
+    Both are drawn with the same animals in every bootstrap replicate, so that what makes an animal easy or hard for both
+    leaves the difference. Their units need not be the same: lung regions found in other images give other tiles. Only where
+    they are, arms can be swapped tile by tile, and AUROC has a p.
+
+    Parameters
+    ----------
+    first, second : ArmTables
+        Of the same subjects.
+    thresholds : (number or None, number or None)
+        Each evaluation's own.
+    seed, replicates, permutations
+
+    Returns
+    -------
+    mapping metric -> mapping
+        ``first``, ``second``, ``value``, ``low``, ``high`` and ``p``; None where not defined.
+
+    Raises
+    ------
+    DarklungError
+        Other subjects in the two.
+    """
+    names = [set(t.voxels["subject"]) for t in (first, second)]
+    require(names[0] == names[1] and bool(names[0]), "paired: wanted the same animals in both")
+    weights = bootstrap_weights(clusters=len(names[0]), seed=seed, replicates=replicates)
+    views = [scored(t, weights, threshold=threshold) for t, threshold in zip((first, second), thresholds)]
+    found: dict[str, dict[str, Any]] = {}
+    for name in PAIRED:
+        one, other = (METRICS[name].function(view) for view in views)
+        estimate = (one - other).estimate(len(names[0]))
+        numbers = {"first": one.value, "second": other.value, **vars(estimate)}
+        found[name] = {k: float(v) if np.isfinite(v) else None for k, v in numbers.items()} | {"p": None}
+    tiles = [view.tables.tiles for view in views]
+    if tiles[0][UNITS].equals(tiles[1][UNITS]):
+        p = paired_permutation(
+            first=views[0].scores,
+            second=views[1].scores,
+            labels=views[0].labels,
+            clusters=views[0].clusters,
+            seed=seed,
+            permutations=permutations,
+        )
+        found["auroc"]["p"] = float(p) if np.isfinite(p) else None
+    return found
+
+
+def units_differ(first: ArmTables, second: ArmTables) -> bool:
+    """Whether two evaluations of the same animals cut them into other tiles, or call them otherwise."""
+    sorted_units = [t.tiles[UNITS].sort_values(["subject", "tile"], ignore_index=True) for t in (first, second)]
+    return not sorted_units[0].equals(sorted_units[1])
