@@ -73,10 +73,21 @@ def test_anisotropy_is_zero_without_signal_and_refuses_one_direction():
             anisotropy(np.ones((len(directions), 3)), directions_rad=directions)
 
 
+def test_attenuation_alone_is_an_image_of_channels():
+    attenuation, _, _ = pair()
+    made = stack_channels(attenuation=attenuation, dark_field=[], directions_rad=(), extras=("noise",))
+    assert made.names == ("attenuation", "noise")
+    mu, noise = made.channel("attenuation"), made.channel("noise")
+    np.testing.assert_array_equal(mu, attenuation.channel("attenuation"))
+    assert noise.mean() == pytest.approx(mu.mean(), abs=4 * mu.std() / np.sqrt(mu.size))
+
+
 def test_refusals():
     attenuation, dark, _ = pair()
-    with pytest.raises(DarklungError, match="at least one direction"):
-        stack_channels(attenuation=attenuation, dark_field=[], directions_rad=())
+    with pytest.raises(DarklungError, match="wanted 0, got 1"):
+        stack_channels(attenuation=attenuation, dark_field=[], directions_rad=(0.0,))
+    with pytest.raises(DarklungError, match="at least two different grating directions"):
+        stack_channels(attenuation=attenuation, dark_field=[], directions_rad=(), extras=("anisotropy",))
     with pytest.raises(DarklungError, match="wanted 2, got 1"):
         stack_channels(attenuation=attenuation, dark_field=dark, directions_rad=(0.0,))
     with pytest.raises(DarklungError, match="each once"):

@@ -36,7 +36,7 @@ def test_the_grating_radiograph(tmp_path):
     assert row["flat_visibility"] == pytest.approx(0.209, abs=0.005)
     assert "grating_radiograph" in text
     record = json.loads((tmp_path / "retrieve/grating_radiograph/record.json").read_text())
-    assert len(record["parameters"]["files"]) == 22
+    assert len(record["parameters"]["stamps"]) == 22
 
 
 def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(tmp_path):
@@ -62,10 +62,12 @@ def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(t
 def test_the_lobe_study_uses_thirty_lobes_of_six_mice_and_keeps_mice_apart():
     path = EXAMPLES / "mouse_lobes.yaml"
     tasks = plan(read_study(path)).tasks
-    cases = [t for t in tasks if t.stage == "lobes"]
-    assert len({t.parameters["copy"]["lobe"] for t in cases}) == 30
-    assert len({t.parameters["copy"]["animal"] for t in cases}) == 6
-    for task in (t for t in tasks if t.stage == "learn"):
+    copies = [t for t in tasks if t.stage == "insert"]
+    assert len({t.parameters["source"] for t in copies}) == 30
+    assert len({t.parameters["animal"] for t in copies}) == 6
+    trainings = [t for t in tasks if t.stage == "train"]
+    assert trainings
+    for task in trainings:
         training, validation = (set(task.parameters[f"{s}_animals"]) for s in ("training", "validation"))
         assert len(training) == 4
         assert len(validation) == 1

@@ -118,11 +118,18 @@ def test_another_run_with_one_worker_gives_the_same_metrics(study, undisturbed, 
     assert comparison(tmp_path / "run") == comparison(undisturbed)
 
 
-def test_adding_an_arm_trains_only_that_arm(study, undisturbed, tmp_path):
+@pytest.fixture
+def one_more_arm(study):
+    """The study's own file with a further arm, for as long as a test lasts: a run folder belongs to one file."""
+    before = study.read_text()
     more = {**TINY, "learning": {**TINY["learning"], "arms": {**TINY["learning"]["arms"], "control": ["noise"]}}}
-    path = tmp_path / "more.yaml"
-    path.write_text(yaml.safe_dump(more, sort_keys=False))
-    todo = {line.split()[-1] for line in list_tasks(path, out=undisturbed).splitlines() if line.startswith("to do")}
+    study.write_text(yaml.safe_dump(more, sort_keys=False))
+    yield study
+    study.write_text(before)
+
+
+def test_adding_an_arm_trains_only_that_arm(one_more_arm, undisturbed):
+    todo = {line.split()[-1] for line in list_tasks(one_more_arm, out=undisturbed).splitlines() if line.startswith("to do")}
     # The view that the report shows has stayed, though the raw frames and projections have gone: no mouse is scanned again.
     assert todo == {
         "evaluate/all",

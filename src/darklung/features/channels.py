@@ -129,14 +129,13 @@ def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fr
         At least two different ones modulo π.
     floor_fraction : float
     """
+    require(len(directions_rad) >= 2, "anisotropy: wanted at least two different grating directions")
     relative = 2 * (np.asarray(directions_rad, dtype=np.float64) - directions_rad[0])
     design = np.stack([np.ones_like(relative), np.cos(relative), np.sin(relative)], axis=1)
     if np.linalg.matrix_rank(design, tol=1e-6) < 3:
         design = design[:, :2]
-    require(
-        len(relative) >= 2 and np.linalg.matrix_rank(design, tol=1e-6) == design.shape[1],
-        "anisotropy: wanted at least two different grating directions",
-    )
+    ranked = np.linalg.matrix_rank(design, tol=1e-6) == design.shape[1]
+    require(bool(ranked), "anisotropy: wanted at least two different grating directions")
     check_range("floor_fraction", floor_fraction, 1e-6, 10)
     mean, second = np.tensordot(np.linalg.pinv(design)[:2], np.asarray(dark_field, dtype=np.float64), axes=1)
     floor = floor_fraction * np.nanpercentile(np.abs(mean), 95)

@@ -13,6 +13,9 @@ from darklung.core.checks import DarklungError, check_one_of, check_shape, requi
 from darklung.core.streaks import STREAKED, find_streaks
 from darklung.core.types import Image
 
+# A lobe of an animal that nobody knows may be of the same animal as another one.
+UNKNOWN_ANIMAL = "unknown"
+
 
 @dataclass(frozen=True)
 class RadiographLobe:
@@ -151,7 +154,7 @@ def smooth_inside(values: NDArray, mask: NDArray[np.bool_], *, sigma_px: float) 
 
 
 def split_usable(
-    lobes: Sequence[RadiographLobe], *, unknown: str = "unknown"
+    lobes: Sequence[RadiographLobe], *, unknown: str = UNKNOWN_ANIMAL
 ) -> tuple[tuple[RadiographLobe, ...], Mapping[str, str]]:
     """Lobes to use, and for the others why not: a bad dark field, or an animal that is not known.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.random import derive_seed
+from darklung.insert.lobes import UNKNOWN_ANIMAL
 from darklung.io.case import case_facts
 from darklung.io.description import read_raw
 from darklung.io.names import item_name
@@ -204,8 +205,9 @@ def _lobes(chain: Chain, study: Study, name: str, source: LobesSource) -> None:
     if study.insertion is None:
         raise DarklungError(f"sources.{name}: measured lobes have no labels; wanted a section insertion")
     for found in find_lobes(Path(source.data), study.insertion.pixel):
-        own = source.subjects.get(found.name)
-        facts = own if own and own.animal else SubjectFacts(animal=found.animal)
+        facts = source.facts(found.name, found.animal)
+        if facts.animal == UNKNOWN_ANIMAL:
+            continue  # it may be of an animal that is in another fold; the report's table of sources tells it
         about = {"subject": found.name, "animal": facts.animal, "site": source.site, "source": name}
         _inserted(chain, study, name, source, found, facts, about)
 

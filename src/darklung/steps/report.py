@@ -103,13 +103,14 @@ def _sources(study: Study) -> Iterator[dict[str, Any]]:
         if not isinstance(source, LobesSource) or study.insertion is None:
             continue
         files = read_lobes(Path(source.data), pixel_m=study.insertion.pixel)
-        lobes = {f.name: RadiographLobe(f.name, f.mouse, f.maps) for f in files}
+        animals = {f.name: source.facts(f.name, f.mouse).animal for f in files}
+        lobes = {f.name: RadiographLobe(f.name, animals[f.name], f.maps) for f in files}
         _, refused = split_usable(list(lobes.values()))
         for f in files:
             quality = lobe_quality(lobes[f.name])
             yield {
                 "lobe": f.name,
-                "animal": f.mouse,
+                "animal": animals[f.name],
                 "exposure": f.exposure,
                 "used": "no: " + refused[f.name] if f.name in refused else "yes",
                 "flat visibility": round(quality.flat_visibility, 3),

@@ -118,10 +118,10 @@ class _Measured(Document):
         spheres = getattr(getattr(self, "calibrations", None), "spheres", "")
         return spheres if spheres and self.scale == "own" else self.scale
 
-    def facts(self, name: str) -> SubjectFacts:
-        """Of one scan."""
+    def facts(self, name: str, animal: str = "") -> SubjectFacts:
+        """Of one scan, whose animal is `animal` where the study does not say it, or the scan alone."""
         found = self.subjects.get(name, SubjectFacts())
-        return found if found.animal else found.model_copy(update={"animal": name})
+        return found if found.animal else found.model_copy(update={"animal": animal or name})
 
     def _located(self, folder: Path, *names: str) -> Any:
         changes: dict[str, Any] = {}
