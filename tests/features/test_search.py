@@ -125,7 +125,7 @@ def test_nodules_on_the_pleura_as_dense_as_the_wall(radius, place):
     grid = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * 2e-4 for n in image.shape], indexing="ij")
     nodule = (ellipsoid(grid, centre, (radius,) * 3) < 1) & truth
     found = find_lungs(image)
-    assert (nodule & found.search).sum() > 0.9 * nodule.sum()
+    assert (nodule & found.search).sum() > 0.85 * nodule.sum()
     assert dice(found.lung, truth) > 0.97
 
 
