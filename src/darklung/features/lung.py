@@ -31,6 +31,8 @@ CORE_RANGE = (0.15, 0.75)
 GAS = 0.2
 # Where parenchyma ends between its own level and the wall's. Over a half, since it is denser at the pleura than inside.
 EDGE = 0.56
+# What is darker than this, on the same scale, may be lung.
+RIM_EDGE = 0.8
 # Air of a trachea: below this share of the parenchyma's level, and by so many of its standard deviations.
 AIRWAY_SHARE, AIRWAY_SPREADS = 0.6, 4.0
 AIRWAY_SMALLEST_M3 = 0.3e-9
@@ -96,7 +98,7 @@ def search_region(
 def search_around(lung: Mask, *, spacing_m: Spacing, nodules: Mask | None = None, longest_m: float = LONGEST_M) -> Mask:
     """The search region around lungs that are known, by `find_lungs` or from elsewhere.
 
-    The lung closed with a ball of 2.5 mm, and what may be a nodule on the pleura with a rim of 0.6 mm, as its outer surface
+    The lung closed with a ball of 2 mm, and what may be a nodule on the pleura with a rim of 0.6 mm, as its outer surface
     is not seen. More is taken for a nodule here than in the lung: a voxel too many costs little, a lesion cut off is lost.
 
     Parameters
@@ -111,7 +113,7 @@ def search_around(lung: Mask, *, spacing_m: Spacing, nodules: Mask | None = None
     require(lung.ndim == 3 and bool(lung.any()), f"lung: wanted voxels on (z, y, x), got {lung.sum()} in {lung.shape}")
     known = np.zeros_like(lung) if nodules is None else nodules
     suspects = pleural_nodules(lung & ~known, spacing_m=spacing_m, radius_m=3.0e-3, longest_m=longest_m, embedded=0.25)
-    region = closed(lung, radius_m=2.5e-3, spacing_m=spacing_m)
+    region = closed(lung, radius_m=2.0e-3, spacing_m=spacing_m)
     return np.asarray(region | (distance(suspects | known, spacing_m) <= NODULE_RIM_M))
 
 
@@ -123,8 +125,9 @@ def find_lungs(
     Grey values of air and soft tissue are found in the volume (`find_grey_levels`). Cores of parenchyma are wide parts of
     low but not zero attenuation inside the body; their median is the lung's level. Lung is what lies below a little more
     than half the way from that level to the wall's, joined to a core, without the trachea and main bronchi (wide air with
-    its blurred rim) unless lung surrounds them, with vessels (a small closing) and enclosed dense parts. The pleura is
-    what a ball of 2 mm rolls on: compact dense parts between it and the parenchyma are nodules and belong to the lung.
+    its blurred rim) unless lung surrounds them, with vessels (small holes in slices) and enclosed dense parts. The pleura is
+    what a ball of 2 mm rolls on: compact dense parts between it and the parenchyma are nodules and belong to the lung. The
+    search region is that of `search_around`, and the next voxels where they are not all wall.
 
     Parameters
     ----------
@@ -154,12 +157,13 @@ def find_lungs(
     check_positive("longest_nodule_m", longest_nodule_m)
     values = np.asarray(image.channel(channel), dtype=np.float32)
     calibrated = image.units[image.names.index(channel)] == "1/m"
-    thorax, box = _thorax(values, image.spacing_m, tissue_level, calibrated)
-    lung = _parenchyma(thorax)
     spacing = image.spacing_m
+    thorax, box = _thorax(values, spacing, tissue_level, calibrated)
+    wall = _wall(thorax)
+    lung = _parenchyma(thorax, wall)
     nodules = pleural_nodules(lung, spacing_m=spacing, radius_m=2.0e-3, longest_m=longest_nodule_m, embedded=0.4)
     lung |= nodules
-    search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m)
+    search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m) | _rim(thorax, wall, lung)
     return LungRegions(*(_placed(m, box, np.isfinite(values)) for m in (lung, search)))
 
 
@@ -191,11 +195,11 @@ def _thorax(
     return _Thorax(levels.relative(values[box]), fine[0][box], fine[1][box], level, spacing_m), box
 
 
-def _parenchyma(thorax: _Thorax) -> Mask:
+def _parenchyma(thorax: _Thorax, wall: float) -> Mask:
     """Parenchyma with what it encloses, without nodules on the pleura."""
     spacing, core = thorax.spacing_m, thorax.core
     values = _denoised(thorax)
-    low = (values < thorax.level + EDGE * (_wall(thorax) - thorax.level)) & thorax.inner
+    low = (values < thorax.level + EDGE * (wall - thorax.level)) & thorax.inner
     air = _airways(thorax) & low
     thick = parts_with(depth(low & ~air, spacing) > THIN_M, core)
     require(bool(thick.any()), "lung_region: no lung found (wanted low attenuation enclosed by a body)")
@@ -237,6 +241,12 @@ def _airways(thorax: _Thorax) -> Mask:
     sizes = np.bincount(labels.ravel()) * np.prod(thorax.spacing_m)
     wide = (sizes > AIRWAY_SMALLEST_M3)[labels] & dark
     return distance(wide, thorax.spacing_m) <= AIRWAY_WALL_M + 0.7 * max(thorax.spacing_m)
+
+
+def _rim(thorax: _Thorax, wall: float, lung: Mask) -> Mask:
+    """The next voxels around the lung that are not all wall: partly lung, or a small lesion in the outermost layer."""
+    faint = ndimage.gaussian_filter(thorax.relative, 0.67) < thorax.level + RIM_EDGE * (wall - thorax.level)
+    return np.asarray(faint & (distance(lung, thorax.spacing_m) <= 1.01 * max(thorax.spacing_m)))
 
 
 def _surrounded(lung: Mask, air: Mask, spacing_m: Spacing) -> Mask:
