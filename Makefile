@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

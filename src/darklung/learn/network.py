@@ -93,7 +93,9 @@ def logits_of(name: str, found: Any, data: Tensor) -> Tensor:
     return found
 
 
-def try_network(name: str, *, channels: int, dims: int, widths: Sequence[int], patch: int, options: Mapping[str, Any]) -> None:
+def try_network(
+    name: str, *, channels: int, dims: int, widths: Sequence[int], patch: int, options: Mapping[str, Any]
+) -> None:
     """Build a network and apply it to one patch of zeros, where that is fast.
 
     Raises

@@ -48,7 +48,9 @@ def _number(name: str, found: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         raise DarklungError(f"metric {name}: wanted a number or None, got {came}") from None
     plain = value.ndim == 0 and value.dtype.kind in "biuf"
-    require(plain, f"metric {name}: wanted a number or None, got {came}" + (f" of shape {value.shape}" if value.ndim else ""))
+    require(
+        plain, f"metric {name}: wanted a number or None, got {came}" + (f" of shape {value.shape}" if value.ndim else "")
+    )
     require(bool(np.isfinite(value)), f"metric {name}: wanted a finite number, or None where it is not defined, got {value}")
     return float(value)
 
