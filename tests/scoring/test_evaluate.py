@@ -86,6 +86,7 @@ def test_without_a_threshold_no_sensitivity_is_claimed_and_with_the_runs_it_is_t
     page = (tmp_path / "plain/report.html").read_text()
     assert "no sensitivity or specificity is claimed" in page
     assert "Sensitivity, specificity: at" not in page
+    assert "Sensitivity by" not in page  # no empty figures
     its = truth["results"]["test"][arm]
     given, _ = scored(run / "predict/hybrid.test", run, tmp_path / "given", name=arm, thresholds=[repr(its["threshold"])])
     mine = given["results"]["test"][arm]
