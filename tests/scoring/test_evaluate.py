@@ -9,9 +9,10 @@ import SimpleITK as sitk
 
 from darklung.commands.evaluate import Wanted, evaluate_files
 from darklung.core.checks import DarklungError
+from darklung.core.types import Image
 from darklung.evaluate.froc import candidate_table
 from darklung.evaluate.logits import logits_of
-from darklung.io.case import load_case, save_case
+from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.images import load_image, save_image
 from darklung.io.nifti import write_nifti
 from darklung.io.tables import load_table
@@ -85,6 +86,7 @@ def test_without_a_threshold_no_sensitivity_is_claimed_and_with_the_runs_it_is_t
     page = (tmp_path / "plain/report.html").read_text()
     assert "no sensitivity or specificity is claimed" in page
     assert "Sensitivity, specificity: at" not in page
+    assert "Sensitivity by" not in page  # no empty figures
     its = truth["results"]["test"][arm]
     given, _ = scored(run / "predict/hybrid.test", run, tmp_path / "given", name=arm, thresholds=[repr(its["threshold"])])
     mine = given["results"]["test"][arm]
@@ -279,6 +281,57 @@ def test_files_of_no_case_and_missing_ones_are_told(run, maps, tmp_path):
     (tmp_path / "full/mine.txt").write_text("keep")
     with pytest.raises(DarklungError, match="holds something else"):
         scored(run / "predict/hybrid.test", run, tmp_path / "full")
+
+
+def test_of_a_prediction_of_darklung_the_logits_are_taken(run, truth, maps, tmp_path):
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name, image in maps.items():
+        both = image.with_data(np.concatenate([image.data, 0 * image.data]), ("logit", "logit_spread"), ("1", "1"))
+        save_image(folder / f"{name}.logits.ome.zarr", both)
+        write_nifti(folder / f"{name}_probability.nii.gz", probabilities(image).with_data(0 * image.data), "probability")
+        write_nifti(folder / f"{name}_logit_spread.nii.gz", both, "logit_spread")
+    found, _ = scored(folder, run, tmp_path / "out", name="hybrid")
+    assert found["results"]["test"]["hybrid"]["metrics"]["auroc"] == truth["results"]["test"]["hybrid"]["metrics"]["auroc"]
+
+
+def test_a_case_of_which_nothing_is_known_is_left_out_and_told(run, maps, tmp_path):
+    labels = {n: label_image(load_case(run / "cases" / n, ())) for n in maps}
+    labels["test-0004"] = labels["test-0004"].with_data(np.full_like(labels["test-0004"].data, 255))
+    predictions = write_maps(tmp_path / "maps", maps)
+    found, told = scored(predictions, write_maps(tmp_path / "labels", labels), tmp_path / "out", name="a")
+    assert found["results"]["test"]["a"]["n"]["subjects"] == 4
+    assert "nothing is known of test-0004: left out" in told
+    alone = write_maps(tmp_path / "alone", {"test-0004": labels["test-0004"]})
+    one = write_maps(tmp_path / "one", {"test-0004": maps["test-0004"]})
+    with pytest.raises(DarklungError, match="nothing is known of test-0004: there is nothing to score against"):
+        scored(one, alone, tmp_path / "none")
+
+
+def test_radiographs_are_scored_from_their_own_images_and_from_single_slices(run, tmp_path):
+    """A slice of a case as a radiograph: NIfTI has no images of two axes, and stores one slice."""
+    results = []
+    for ending in (".ome.zarr", ".nii.gz"):
+        folder = tmp_path / f"maps{ending}"
+        folder.mkdir()
+        for i in (1, 3, 4):
+            case = load_case(run / f"cases/test-{i:04d}")
+            at = int(np.argmax((case.instances == 1).sum((1, 2))))
+            flat = Image(case.channels.data[:, at], ("attenuation",), ("1",), case.channels.spacing_m[1:], frame="detector")
+            own = np.where(case.instances[at] == 1, 1, 0).astype(np.uint16)
+            lesion, region = own > 0, case.region[at]
+            things = tuple(t for t in case.insertions if t.number == 1)
+            facts = CaseFacts(f"flat-{i}", f"flat-{i}")
+            arrays = (lesion.astype(np.uint8), region, region, own, np.zeros_like(region))
+            save_case(tmp_path / f"cases/flat-{i}", LabelledCase(flat, *arrays, things, facts))
+            values = (np.random.default_rng(i).normal(-2, 1, flat.shape) + 3 * lesion)[None].astype(np.float32)
+            image = flat.with_data(values, ("logit",), ("1",))
+            path = folder / f"flat-{i}{ending}"
+            save_image(path, image) if ending == ".ome.zarr" else write_nifti(path, image, "logit")
+        found, _ = scored(folder, tmp_path / "cases", tmp_path / f"out{ending}", name="a")
+        results.append(found["results"]["test"]["a"])
+    assert results[0] == results[1]
+    assert results[0]["n"] == {**results[0]["n"], "subjects": 3, "positives": 3}
 
 
 def test_a_mask_of_zeros_and_ones_is_outlined_where_it_is_one(run, truth, maps, tmp_path):

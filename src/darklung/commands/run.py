@@ -106,10 +106,11 @@ def comparison_table(comparison: dict) -> str:
             continue
         n = next(iter(results.values()))["n"]
         lines += ["", f"{split}: {n['subjects']} animals, {n['positives']} positive and {n['negatives']} negative tiles"]
-        lines.append(f"{'arm':<16}" + "".join(f"{name:>22}" for name in names))
+        width = max(16, *(len(arm) + 1 for arm in comparison["arms"]))
+        lines.append(f"{'arm':<{width}}" + "".join(f"{name:>24}" for name in names))
         for arm in comparison["arms"]:
             metrics = results[arm]["metrics"]
-            lines.append(f"{arm:<16}" + "".join(f"{_interval(metrics[name]):>22}" for name in names))
+            lines.append(f"{arm:<{width}}" + "".join(f"{_interval(metrics[name]):>24}" for name in names))
     return "\n".join([*lines, *site_lines(comparison)]).strip()
 
 

@@ -244,7 +244,7 @@ def _dice_table(comparison: Comparison, split: str) -> Table | None:
 def _by_class(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
     found: dict[str, Mapping[str, Any]] = {a: result(comparison, split, a).get("by_class") or {} for a in colours}
     names = list(dict.fromkeys(n for v in found.values() for n in v))
-    if not names:
+    if not any((v.get(n) or {}).get("sensitivity") is not None for v in found.values() for n in names):
         return None
     groups = [f"{n}\nn = {_count(_first(found, n))}" for n in names]
     values = {a: [(v.get(n) or {}).get("sensitivity") for n in names] for a, v in found.items()}
@@ -259,7 +259,7 @@ def _first(found: Mapping[str, Mapping[str, Any]], name: str) -> Any:
 def _by_size(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
     found = {a: result(comparison, split, a).get("by_size") or [] for a in colours}
     longest = max(found.values(), key=len, default=[])
-    if not longest:
+    if not any(b.get("sensitivity") is not None for bins in found.values() for b in bins):
         return None
     groups = [f"{b.get('low_mm'):g} to {b.get('high_mm'):g} mm\nn = {_count(b.get('n'))}" for b in longest]
     keys = [(b.get("low_mm"), b.get("high_mm")) for b in longest]

@@ -53,7 +53,8 @@ def task(parameters: Parameters, cases: tuple[str, ...], predictions: tuple[str,
     DarklungError
         A metric of the user that cannot be used.
     """
-    metrics_of(parameters.evaluation)
+    if parameters.evaluation.metrics:
+        metrics_of(parameters.evaluation)
     inputs = {"cases": cases, "predictions": predictions}
     plugins = tuple(m.function for m in parameters.evaluation.metrics.values())
     plain = parameters.model_dump(mode="json")

@@ -37,7 +37,7 @@ class FinishedRun:
     def settings(self) -> dict[str, Any]:
         """Every setting of the study by its dotted name."""
         study = {k: v for k, v in self.about.get("study", {}).items() if k not in NOT_COMPARED}
-        return dict(flatten(study))
+        return {name: value for name, value in flatten(study) if value != {}}
 
     @property
     def environment(self) -> dict[str, Any]:
