@@ -25,6 +25,7 @@ from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.physics.instrument import make_instrument
 from darklung.physics.scattering import sphere
+from darklung.retrieve import overview
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.objects import cylinder, fibres, step_wedge
 from darklung.simulate.protocol import Protocol
@@ -415,7 +416,7 @@ def raw_series(folder, depth=0.01, xi=0.9e-6):
 
 def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, monkeypatch):
     monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)  # drawing takes longer than all else
-    monkeypatch.setattr("darklung.retrieve.overview.overview_png", lambda *_, **__: None)
+    monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
     description = raw_series(tmp_path)
     text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)
     saved = load_calibration(tmp_path / "out" / CALIBRATION)

@@ -14,12 +14,13 @@ from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import load
+from darklung.retrieve import overview
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """The maps alone: drawing takes most of the time, and is tested elsewhere."""
-    monkeypatch.setattr("darklung.retrieve.overview.overview_png", lambda *_, **__: None)
+    monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
     monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)
 
 

@@ -10,9 +10,9 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import UNKNOWN
 from darklung.learn.data import Normalisation, fit_normalisation
 from darklung.learn.losses import boundary, focal, make_loss, signed_distance, soft_dice
-from darklung.learn.seams import LOSSES
 from darklung.learn.patches import draw_batch, make_source
 from darklung.learn.predict import predict
+from darklung.learn.seams import LOSSES
 from darklung.learn.selection import dice, score_with_error, tile_auroc
 from darklung.learn.train import train
 

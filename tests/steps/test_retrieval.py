@@ -19,6 +19,7 @@ from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.io.hdf5 import load, save
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, task_keys
+from darklung.retrieve import overview
 from darklung.retrieve.methods import RETRIEVALS, find_retrieval
 from darklung.simulate.objects import cylinder
 from darklung.steps import radiograph
@@ -76,7 +77,7 @@ PLUGIN = """
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("darklung.retrieve.overview.overview_png", lambda *_, **__: None)
+    monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
     monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)
 
 

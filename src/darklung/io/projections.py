@@ -79,6 +79,23 @@ class ProjectionsFile:
         return Projections(**values, directions_rad=self.directions_rad, geometry=_rows_of(g, rows))
 
 
+@dataclass(frozen=True)
+class HeldProjections(ProjectionsFile):
+    """Projections in memory where a file is read."""
+
+    projections: Projections
+
+    def read(self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ) -> Projections:
+        """Some rows of all maps."""
+        values = {name: getattr(self.projections, name)[:, :, rows] for name in PROJECTION_MAPS}
+        return Projections(**values, directions_rad=self.directions_rad, geometry=_rows_of(self.geometry, rows))
+
+
+def hold(projections: Projections) -> HeldProjections:
+    """Projections in memory as what reads a file would take."""
+    return HeldProjections(Path("memory"), projections.geometry, projections.directions_rad, READ, projections)
+
+
 def open_projections(path: Path) -> ProjectionsFile:
     """Look at a file without reading its maps.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
 IMAGES = (VOLUME, CHANNELS)
+# Labels, instances and insertions.
+Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
 
 
 class Parameters(Document):
@@ -69,20 +72,44 @@ def make_case(context: Context) -> None:
     known = p.calibrations.load("unit")
     if known is not None and known.unit is not None:
         image = in_units(image, known.unit)
-    channels = _finite(derived_channels(image, seed=p.seed), region)
-    crop = crop_to_region(channels, region, margin_m=p.channels.margin)
-    labels, instances, insertions = _truth(context, p, image, crop.slices, crop.image)
-    case = LabelledCase(
-        channels=crop.image,
-        labels=labels,
-        lung=lung[crop.slices],
-        region=crop.region,
-        instances=instances,
-        hard=hard_negatives(insertions, instances, crop.image),
-        insertions=insertions,
-        about=CaseFacts(**p.about),
-    )
-    save_case(context.out, case)
+
+    def truth(box: tuple[slice, ...], grid: Image) -> Truth:
+        return _truth(context, p, image, box, grid)
+
+    facts, margin = CaseFacts(**p.about), p.channels.margin
+    save_case(context.out, labelled(image, lung, region, truth, about=facts, margin_m=margin, seed=p.seed))
+
+
+def labelled(
+    image: Image,
+    lung: NDArray[np.bool_],
+    region: NDArray[np.bool_],
+    truth: Callable[[tuple[slice, ...], Image], Truth],
+    *,
+    about: CaseFacts,
+    margin_m: float,
+    seed: int,
+) -> LabelledCase:
+    """The case of an image: its channels with those made of them, cropped to the search region.
+
+    Parameters
+    ----------
+    image : Image
+    lung, region : (*spatial) bool
+        Lung, and where is searched.
+    truth : callable
+        Called with the box of the crop and the cropped image; gives labels, instances and insertions there.
+    about : CaseFacts
+    margin_m : float
+        Kept around the search region.
+    seed : int
+        Of the channel ``noise``.
+    """
+    channels = _finite(derived_channels(image, seed=seed), region)
+    crop = crop_to_region(channels, region, margin_m=margin_m)
+    labels, instances, insertions = truth(crop.slices, crop.image)
+    hard, inside = hard_negatives(insertions, instances, crop.image), lung[crop.slices]
+    return LabelledCase(crop.image, labels, inside, crop.region, instances, hard, insertions, about)
 
 
 def adopt(context: Context) -> None:
@@ -121,21 +148,36 @@ def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
     return replace(image, data=data)
 
 
-Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
-
-
 def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
     """Labels, instances and insertions on the cropped grid."""
     folder = context.input("image")
     if "phantom" in context.inputs:
-        animal = load(context.input("phantom") / PHANTOM, Phantom)
-        instances = instances_on_grid(animal, grid)
-        return lesion_labels(instances, animal.insertions), instances, animal.insertions
+        return truth_of_phantom(load(context.input("phantom") / PHANTOM, Phantom), grid)
     if (folder / CASE).exists():
         inserted = load_case(folder, ())
         return inserted.labels[box], inserted.instances[box], inserted.insertions
     if p.labels:
-        return _of_file(Path(p.labels), p, image, box, grid)
+        from darklung.io.labels import read_labels
+
+        return truth_of_labels(read_labels(Path(p.labels), like=image, resample_labels=p.resampled)[box], grid)
+    return no_truth(grid)
+
+
+def truth_of_phantom(animal: Phantom, grid: Image) -> Truth:
+    """What is true of a simulated animal, on another grid in its coordinates."""
+    instances = instances_on_grid(animal, grid)
+    return lesion_labels(instances, animal.insertions), instances, animal.insertions
+
+
+def truth_of_labels(drawn: NDArray[Any], grid: Image) -> Truth:
+    """Lesions that somebody drew: each connected part is one; `UNKNOWN` stays unknown."""
+    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
+    instances, insertions = parts_as_insertions(labels == LESION, grid)
+    return labels, instances, insertions
+
+
+def no_truth(grid: Image) -> Truth:
+    """Nothing is known."""
     return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
 
 
@@ -147,13 +189,3 @@ def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bo
     if path.suffix == ".npy" or is_own_image(path):
         return read_region(path, image.shape)[0]
     return read_foreign(path, like=image, resample_labels=resampled)
-
-
-def _of_file(path: Path, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:
-    """Lesions that somebody drew: each connected part is one."""
-    from darklung.io.labels import read_labels
-
-    drawn = read_labels(path, like=image, resample_labels=p.resampled)[box]
-    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
-    instances, insertions = parts_as_insertions(labels == LESION, grid)
-    return labels, instances, insertions

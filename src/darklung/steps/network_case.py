@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from darklung.io.case import CaseFacts, LabelledCase, load_case
+from darklung.io.case import CaseFacts, LabelledCase
 from darklung.learn.data import Case
 
 
-def case_of(folder: Path, animal: str, channels: tuple[str, ...]) -> tuple[LabelledCase, Case]:
-    """A stored case and the same as the networks take it; its subject is the animal, by which folds and intervals go."""
-    stored = load_case(folder, channels)
-    return stored, Case(
-        subject=animal,
+def network_case(stored: LabelledCase) -> Case:
+    """The same as the networks take it; its subject is the animal, by which folds and intervals go."""
+    return Case(
+        subject=stored.about.animal,
         image=stored.channels,
         target=stored.labels,
         region=stored.region,

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from darklung.core.checks import DarklungError
-from darklung.io.case import LabelledCase
+from darklung.core.types import Image
+from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS
@@ -47,18 +48,27 @@ def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str]) ->
 
 def predict(context: Context) -> None:
     """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, and their standard deviation."""
-    from darklung.learn.predict import predict
-    from darklung.steps.network_case import case_of
-
     p = Parameters.model_validate(context.parameters)
     models = [Path(f) for f in p.folders] or list(context.inputs["models"])
-    for i, (path, animal) in enumerate(zip(context.inputs["cases"], p.animals)):
+    for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
-        stored, case = case_of(path, animal, p.channels)
-        _check(models, stored)
-        found = predict(model_dir=models, case=case, overlap=p.overlap)
-        image = stored.channels.with_data(np.stack([found.logits, found.spread]), ("logit", "logit_spread"), ("1", "1"))
-        save_image(context.out / f"{path.name}{LOGITS}", image)
+        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, load_case(path, p.channels), p.overlap))
+
+
+def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> Image:
+    """Mean logits of the models and their standard deviation, channels ``logit`` and ``logit_spread``.
+
+    Raises
+    ------
+    DarklungError
+        An image that one of the models was not made for, in one line.
+    """
+    from darklung.learn.predict import predict
+    from darklung.steps.network_case import network_case
+
+    _check(models, stored)
+    found = predict(model_dir=models, case=network_case(stored), overlap=overlap)
+    return stored.channels.with_data(np.stack([found.logits, found.spread]), ("logit", "logit_spread"), ("1", "1"))
 
 
 def _check(models: Sequence[Path], stored: LabelledCase) -> None:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from darklung.core.channel import Channel, dark_field_at, tensor
 from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry
-from darklung.core.types import Projections
+from darklung.core.types import Image, Projections
 from darklung.io.images import create_image, open_array
 from darklung.io.names import SUMMARY, VOLUME
-from darklung.io.projections import ProjectionsFile, open_projections
+from darklung.io.projections import ProjectionsFile, hold, open_projections
 from darklung.pipeline import Context, Task
 from darklung.pipeline.record import read_json, write_json
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import ReconstructionPart
 from darklung.tomo.beams import field_shape
-from darklung.tomo.methods import METHODS, Volumes, apply_method, check_device
+from darklung.tomo.methods import METHODS, Volumes, apply_method, check_device, silent
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 from darklung.tomo.tensor import COMPONENTS
 
@@ -165,6 +165,15 @@ def reconstruct(context: Context) -> None:
     (context.out / SUMMARY).write_text(json.dumps(summary, indent=1))
     if p.pictures:
         _draw(context.out, f"{p.name}, {choices.method}")
+
+
+def reconstructed(projections: Projections, part: ReconstructionPart) -> Image:
+    """The volumes of projections in memory, as `reconstruct` writes them; all slices at once, whatever the memory."""
+    stored, choices = resolved(hold(projections), part)
+    stored = replace(stored, geometry=_with_axis(stored, choices))
+    found = _slab(stored, slice(0, stored.geometry.rows), choices, silent)
+    names, units, volumes = zip(*_kept(found, stored))
+    return Image(np.stack(volumes), names, units, (stored.geometry.pixel_m,) * 3)
 
 
 def _draw(out: Path, title: str) -> None:

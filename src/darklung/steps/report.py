@@ -219,7 +219,7 @@ def _projections(context: Context) -> Section:
     maps = {name.replace("_", " "): image.channel(name)[::-1] for name in names}
     units = {name.replace("_", " "): unit for name, unit in names.items()}
     lead = (
-        f"One view of {context.input('retrieve').name}, first grating direction, head up: a raw frame and what is retrieved."
+        f"One view of {context.input('preview').name}, first grating direction, head up: a raw frame and what is retrieved."
     )
     return projections_section(maps, units=units, lead=lead)
 

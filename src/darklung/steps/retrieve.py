@@ -99,10 +99,7 @@ def retrieve(context: Context) -> None:
     """``projections.h5``, one view as ``preview.ome.zarr``, ``summary.json``; of raw scans also an overview and a page."""
     p = Parameters.model_validate(context.parameters)
     raw, scan = _opened(context, p)
-    if p.retrieval.find_bad_pixels:
-        from darklung.retrieve.pixels import find_bad_pixels
-
-        scan = replace(scan, bad_pixels=find_bad_pixels(scan))
+    scan = _marked(scan, p.retrieval)
     context.progress(0.2, "frames are open")
     projections = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
     options = {**p.retrieval.arguments(), "air_cols": _air(p.retrieval, scan)}
@@ -126,10 +123,19 @@ def _opened(context: Context, p: Parameters) -> tuple[RawScan | None, Scan]:
     return raw, load_scan(raw, description)
 
 
-def retrieved(scan: Scan, part: Retrieval) -> Projections:
-    """The projections of a scan in memory, as `retrieve` writes them."""
-    views = slice(0, scan.geometry.views)
-    return _normalised(retriever_of(scan, part, air_cols=_air(part, scan))(views), part, _doses(None, scan, part), views)
+def retrieved(scan: Scan, part: Retrieval, raw: RawScan | None = None) -> Projections:
+    """The projections of a scan in memory, as `retrieve` writes them; `raw` is its description, if it has one."""
+    scan, views = _marked(scan, part), slice(0, scan.geometry.views)
+    return _normalised(retriever_of(scan, part, air_cols=_air(part, scan))(views), part, _doses(raw, scan, part), views)
+
+
+def _marked(scan: Scan, part: Retrieval) -> Scan:
+    """The scan with its bad pixels found, where that is asked for."""
+    if not part.find_bad_pixels:
+        return scan
+    from darklung.retrieve.pixels import find_bad_pixels
+
+    return replace(scan, bad_pixels=find_bad_pixels(scan))
 
 
 def _air(part: Retrieval, scan: Scan) -> list[int] | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from darklung.io.case import case_facts
+from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
 from darklung.study.learning import LearningPart
+
+if TYPE_CHECKING:
+    from darklung.learn.data import Redraw
 
 STAGE = "train"
 
@@ -40,17 +45,10 @@ def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[st
 
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
-    from darklung.learn.train import train
-    from darklung.steps.network_case import beam_of, case_of
-
     p = Parameters.model_validate(context.parameters)
     part = p.learning
     channels = part.arms[p.arm]
 
-    def cases(name: str, animals: tuple[str, ...]) -> list[Any]:
-        return [case_of(path, animal, channels)[1] for path, animal in zip(context.inputs.get(name, ()), animals)]
-
-    beams = [beam_of(case_facts(path)) for path in context.inputs["training"]]
     redraw = None
     if part.bank and p.bank:
         from darklung.steps.bank import make_redraw
@@ -63,10 +61,42 @@ def train(context: Context) -> None:
             facts=p.bank,
             seed=p.seed,
         )
-    train(
-        cases_train=cases("training", p.training_animals),
-        cases_validation=cases("validation", p.validation_animals),
-        channels=channels,
+
+    training, validation = ([load_case(f, channels) for f in context.inputs.get(n, ())] for n in ("training", "validation"))
+    fit(
+        part,
+        p.arm,
+        training,
+        validation,
+        seed=p.seed,
+        scratch=context.scratch,
+        out=context.out,
+        redraw=redraw,
+        progress=context.progress,
+    )
+
+
+def fit(
+    part: LearningPart,
+    arm: str,
+    training: Sequence[LabelledCase],
+    validation: Sequence[LabelledCase],
+    *,
+    seed: int,
+    scratch: Path,
+    out: Path,
+    redraw: Redraw | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Path:
+    """Train the network of one arm on cases, whose animals tell them apart; see `darklung.learn.train.train`."""
+    from darklung.learn.train import train
+    from darklung.steps.network_case import beam_of, network_case
+
+    beams = dict.fromkeys(beam_of(case.about) for case in training)
+    return train(
+        cases_train=[network_case(c) for c in training],
+        cases_validation=[network_case(c) for c in validation],
+        channels=part.arms[arm],
         network=part.network,
         loss=part.loss,
         metric=part.metric,
@@ -78,10 +108,10 @@ def train(context: Context) -> None:
         normalisation=part.normalisation,
         network_options=part.network_options,
         loss_options=part.loss_options,
-        facts={"arm": p.arm, "beams": [list(b) for b in dict.fromkeys(beams)]},
-        seed=p.seed,
-        scratch=context.scratch,
-        out=context.out,
+        facts={"arm": arm, "beams": [list(b) for b in beams]},
+        seed=seed,
+        scratch=scratch,
+        out=out,
         redraw=redraw,
-        progress=context.progress,
+        progress=progress,
     )

@@ -95,10 +95,18 @@ def save_copy(
     instances, region : (*spatial)
     extent : (name, unit, (*spatial) array)
     """
-    p = Parameters.of(context)
+    save_case(context.out, copy_case(Parameters.of(context), image, insertions, instances=instances, region=region))
+    name, unit, values = extent
+    save_image(context.out / EXTENT, image.with_data(np.asarray(values, dtype=np.float32)[None], (name,), (unit,)))
+
+
+def copy_case(
+    p: Parameters, image: Image, insertions: Sequence[Insertion], *, instances: NDArray[Any], region: NDArray[np.bool_]
+) -> LabelledCase:
+    """A changed scan with the labels of what was put in; lung and search region are `region`."""
     subject, own = f"{p.source}-{p.copy_number:03d}", np.asarray(instances, dtype=np.uint16)
     about: dict[str, Any] = {"copy": p.copy_number, "scale": p.scale, "options": p.options.model_dump(mode="json")}
-    case = LabelledCase(
+    return LabelledCase(
         channels=image.with_data(image.data.astype(np.float32)),
         labels=lesion_labels(own, insertions),
         lung=region,
@@ -108,9 +116,6 @@ def save_copy(
         insertions=tuple(insertions),
         about=CaseFacts(subject, p.animal, source=p.source, synthetic=True, provenance=about),
     )
-    save_case(context.out, case)
-    name, unit, values = extent
-    save_image(context.out / EXTENT, image.with_data(np.asarray(values, dtype=np.float32)[None], (name,), (unit,)))
 
 
 def without_channels(image: Image) -> Image:

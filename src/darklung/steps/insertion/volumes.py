@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darklung.core.channel import noise_of
 from darklung.core.checks import require
@@ -47,22 +48,34 @@ def plan_volume(
     DarklungError
         Channels that are missing, no lung, or insertions that do not fit.
     """
-    options = p.options
     image = load_image(volume)
-    dark = dark_channels(image)
-    require_unit(image, "attenuation", "1/m", origin=str(volume))
-    if directions is not None:
-        dark = tuple(d if d in dark else "dark_field" for d in directions)
-        for name in dark:
-            image.channel(name)
     given = p.paths.region
     region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
+    return plan_image(p, image, region, directions=directions, height_m=height_m, name=str(volume))
+
+
+def plan_image(
+    p: Parameters,
+    image: Image,
+    region: NDArray[np.bool_],
+    *,
+    directions: Sequence[str] | None = None,
+    height_m: float = np.inf,
+    name: str = "image",
+) -> Planned:
+    """`plan_volume` of an image in memory whose lung is known; `name` is told in errors."""
+    options, dark = p.options, dark_channels(image)
+    require_unit(image, "attenuation", "1/m", origin=name)
+    if directions is not None:
+        dark = tuple(d if d in dark else "dark_field" for d in directions)
+        for channel in dark:
+            image.channel(channel)
     grid, scale = volume_grid(image), read_scale(p.scale)
     region = region & (np.abs(grid.z_m) < height_m / 2)[:, None, None]
-    require(bool(region.any()), f"{volume}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
+    require(bool(region.any()), f"{name}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
     attenuation = image.channel("attenuation")
     tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
-    scattering = [image.channel(name) for name in dark]
+    scattering = [image.channel(channel) for channel in dark]
     lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
     host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])) if dark else None)
     placed = place_insertions(

@@ -1,0 +1,165 @@
+"""From labelled cases to a model, to its predictions, to what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darklung.api.cases import make_case
+from darklung.api.images import NOTHING, Settings
+from darklung.core.checks import require
+from darklung.core.types import Image
+from darklung.io.case import LabelledCase
+from darklung.io.documents import validate
+
+ARM = "model"
+
+
+def train(
+    cases: Sequence[LabelledCase],
+    *,
+    channels: Sequence[str],
+    out: str | Path,
+    validation: Sequence[LabelledCase] = (),
+    network: str = "residual_attention_unet",
+    steps: int = 200,
+    seed: int = 1,
+    settings: Settings = NOTHING,
+) -> Path:
+    """Train one network to find lesions; what was done is resumed if it is stopped.
+
+    Parameters
+    ----------
+    cases, validation : sequences of LabelledCase
+        No animal in both. The state that scores best on `validation` is kept; without it the last one.
+    channels : sequence of str
+        What the network sees, in this order.
+    out : path
+        Folder for ``model.safetensors``, ``model.json`` and ``metrics.jsonl``.
+    network : str
+        Short name, or ``package.module:function`` (docs/learning.md).
+    steps : int
+    seed : int
+    settings : mapping
+        Further keys of ``learning``, such as ``{"patch": 16, "widths": [16, 32], "loss": "dice_focal"}``.
+
+    Returns
+    -------
+    Path
+        `out`, as `predict` takes it.
+
+    Raises
+    ------
+    DarklungError
+        Cases that do not fit each other, an unknown channel or name, or nothing to learn from.
+
+    Examples
+    --------
+    >>> import darklung, tempfile
+    >>> mouse = darklung.make_mouse(voxel_m=600e-6, lesions=[("solid", 3e-3)])
+    >>> values = 20 * mouse.density.sum(axis=0, keepdims=True)
+    >>> image = darklung.Image(values, ("attenuation",), ("1/m",), (mouse.voxel_m,) * 3)
+    >>> case = darklung.make_case(image, mouse, region=mouse.lobes > 0)
+    >>> small = {"widths": [16, 16], "patch": 8, "batch": 1}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = darklung.train([case], channels=["attenuation"], out=folder, steps=2, settings=small)
+    ...     found = darklung.predict(model, case)
+    >>> found.names
+    ('probability', 'logit', 'logit_spread')
+    >>> sorted(darklung.evaluate([found], [case])["metrics"])
+    ['auroc', 'brier', 'dice', 'sensitivity', 'specificity']
+    """
+    from darklung.steps.train import fit
+    from darklung.study.learning import LearningPart
+
+    said = {**settings, "arms": {ARM: list(channels)}, "network": network, "steps": steps}
+    part: LearningPart = validate(said, LearningPart, "train")
+    require(part.bank is None, "train: bank: belongs to studies, which know how their animals were simulated")
+    return fit(part, ARM, cases, validation, seed=seed, scratch=Path(out), out=Path(out))
+
+
+def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Image, *, overlap: float = 0.25) -> Image:
+    """What a model, or the mean of several, says of an image.
+
+    Parameters
+    ----------
+    models : path or paths
+        Folders that training wrote, such as ``run/train/ARM.fold0``.
+    case : LabelledCase or Image
+        An image is made a case as `make_case` does; its search region alone is predicted.
+    overlap : float
+        Share of a window that the next one covers.
+
+    Returns
+    -------
+    Image
+        ``probability`` (NaN where nothing is searched), ``logit`` and ``logit_spread`` (standard deviation of the models),
+        on the grid of the case's channels.
+
+    Raises
+    ------
+    DarklungError
+        Another voxel, unit, energy or channel than the model's, in one line.
+    """
+    from darklung.steps.predict import logits_of
+
+    given = make_case(case) if isinstance(case, Image) else case
+    folders = [Path(models)] if isinstance(models, str | Path) else [Path(m) for m in models]
+    found = logits_of(folders, given, overlap)
+    logit = found.channel("logit")
+    probability = np.where(given.region, 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -50, 50))), np.nan)
+    data = np.stack([probability.astype(np.float32), logit, found.channel("logit_spread")])
+    return found.with_data(data, ("probability", "logit", "logit_spread"), ("1", "1", "1"))
+
+
+def evaluate(
+    predictions: Sequence[Image],
+    cases: Sequence[LabelledCase],
+    *,
+    threshold: float | None = None,
+    settings: Settings = NOTHING,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """How well predictions find the lesions of cases, with intervals over animals.
+
+    Parameters
+    ----------
+    predictions : sequence of Image
+        With a channel ``logit``, on the grids of the cases, in their order.
+    cases : sequence of LabelledCase
+        What is unknown of them counts nowhere. Several of one animal count as one cluster.
+    threshold : float, optional
+        Logit from which a tile is called, fixed on other animals. Without one sensitivity and specificity are not defined.
+    settings : mapping
+        Keys of ``evaluation``, such as ``{"tile": "2 mm"}``.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        One arm of a comparison file (docs/decisions/073): ``metrics`` (name -> value, low, high), curves, counts.
+
+    Raises
+    ------
+    DarklungError
+        Grids that differ, or cases without lesions or without anything else.
+    """
+    from darklung.evaluate.folds import by_animal
+    from darklung.evaluate.tables import join_tables
+    from darklung.steps.evaluate import compared, map_tables
+    from darklung.study.learning import EvaluationPart
+
+    part: EvaluationPart = validate(dict(settings), EvaluationPart, "evaluate")
+    require(len(predictions) == len(cases), f"evaluate: wanted a prediction a case, got {len(predictions)} and {len(cases)}")
+    for image, case in zip(predictions, cases):
+        differs = image.grid_difference(case.channels)
+        require(not differs, f"{case.about.subject}: prediction and case are not on one grid: {differs}")
+    tables = [map_tables(c.about.subject, p.channel("logit"), c, part.tile) for p, c in zip(predictions, cases)]
+    joined = join_tables(by_animal(tables, {c.about.subject: c.about.animal for c in cases}))
+    result = compared({"test": {ARM: joined}}, part, seed=seed, thresholds={ARM: threshold})
+    found: dict[str, Any] = result["results"]["test"][ARM]
+    return found
