@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import require
-from darklung.core.types import Projections
 from darklung.io.documents import validate
-from darklung.io.hdf5 import load, save
-from darklung.steps.align import aligned
+from darklung.steps.align import align_stored
 from darklung.study.processing import AlignmentPart
 
 
@@ -22,7 +20,7 @@ def align_file(source: Path, out: Path, **options: Any) -> str:
     Parameters
     ----------
     source : Path
-        Projections of ``darklung retrieve`` (HDF5); they are read whole.
+        Projections (HDF5, `darklung.io.projections`); they are read whole.
     out : Path
         The new file; ``OUT.json`` beside it holds the numbers.
     options
@@ -30,9 +28,8 @@ def align_file(source: Path, out: Path, **options: Any) -> str:
     """
     require(out.suffix in (".h5", ".hdf5"), f"{out}: wanted a file ending in .h5")
     part: AlignmentPart = validate(options, AlignmentPart, "align")
-    result, numbers = aligned(load(source, Projections), part, source=source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save(out, result)
+    numbers = align_stored(source, out, part)
     told = {k: v for k, v in numbers.items() if k != "axis_of_file"}
     out.with_name(f"{out.name}.json").write_text(json.dumps(told, indent=1))
     axis, tilt, tilt_error = (numbers[name] for name in ("axis_col", "tilt_rad", "tilt_error_rad"))

@@ -14,6 +14,11 @@ Spacing = tuple[float, ...]
 BALL_VOXELS = 8
 
 
+def plain(spacing_m: Spacing) -> Spacing:
+    """Spacing to six digits: files in single precision tell 400.00001 µm, and sizes of whole voxels must not hang on it."""
+    return tuple(float(f"{d:.6g}") for d in spacing_m)
+
+
 def depth(mask: Mask, spacing_m: Spacing) -> NDArray[np.float32]:
     """Distance [m] of each voxel of `mask` to the nearest one outside it; 0 outside."""
     return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_m), dtype=np.float32)

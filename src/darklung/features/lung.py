@@ -20,6 +20,7 @@ from darklung.features.balls import (
     large_parts,
     means,
     parts_with,
+    plain,
     repeated,
     without_holes,
 )
@@ -157,7 +158,7 @@ def find_lungs(
     check_positive("longest_nodule_m", longest_nodule_m)
     values = np.asarray(image.channel(channel), dtype=np.float32)
     calibrated = image.units[image.names.index(channel)] == "1/m"
-    spacing = image.spacing_m
+    spacing = plain(image.spacing_m)
     thorax, box = _thorax(values, spacing, tissue_level, calibrated)
     wall = _wall(thorax)
     lung = _parenchyma(thorax, wall)

@@ -49,7 +49,12 @@ def save(path: Path, value: Any) -> None:
 
 
 def save_projections(
-    path: Path, blocks: Iterable[tuple[slice, Projections]], *, geometry: Geometry, keep: Collection[int] = ()
+    path: Path,
+    blocks: Iterable[tuple[slice, Projections]],
+    *,
+    geometry: Geometry,
+    keep: Collection[int] = (),
+    maps: Collection[str] = PROJECTION_MAPS,
 ) -> Projections | None:
     """Write `Projections` that come in blocks of views, so that no more than one block is held.
 
@@ -60,6 +65,8 @@ def save_projections(
         Of the whole scan.
     keep : collection of int
         Views to give back as well, to look at.
+    maps : collection of str
+        Which of `PROJECTION_MAPS` to write; without some of them the file is read by `darklung.io.projections` alone.
 
     Returns
     -------
@@ -70,7 +77,7 @@ def save_projections(
         file.attrs["darklung_schema"], file.attrs["darklung_type"] = SCHEMA, "Projections"
         _write(file.create_group("geometry"), geometry)
         for views, block in blocks:
-            for name in PROJECTION_MAPS:
+            for name in maps:
                 values = getattr(block, name)
                 directions, _, rows, cols = values.shape
                 if name not in file:

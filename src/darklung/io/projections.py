@@ -40,7 +40,7 @@ class ProjectionsFile:
     directions_rad : (direction,) float64
         π/2 where a file of one direction does not say.
     present : tuple of str
-        Which of `READ` the file holds.
+        Which of `PROJECTION_MAPS` the file holds; of those that are not in `READ` only what has the others' shape.
     """
 
     path: Path
@@ -53,8 +53,17 @@ class ProjectionsFile:
         """Whether the file knows how uncertain both signals are."""
         return all(f"{name}_variance" in self.present for name in ("attenuation", "dark_field"))
 
-    def read(self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ) -> Projections:
-        """Some rows. Maps that are not asked for or not there are 0, variances NaN, and `valid` true: look at `present`.
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Maps of a file that is made of this one: what it holds, and validity; what it does not hold is not made up."""
+        return (*(name for name in self.present if name != "valid"), "valid")
+
+    def read(
+        self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ, *, views: slice = slice(None)
+    ) -> Projections:
+        """Some rows, of all views or a range of them.
+
+        Maps that are not asked for or not there are 0, variances NaN, and `valid` true: look at `present`.
 
         Raises
         ------
@@ -62,14 +71,14 @@ class ProjectionsFile:
             Values that are not finite where they are said to be valid.
         """
         count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        g = self.geometry
+        g = replace(self.geometry, angles_rad=self.geometry.angles_rad[views])
         shape = (len(self.directions_rad), g.views, count, g.cols)
         values: dict[str, NDArray[Any]] = {}
         with h5py.File(self.path, "r") as file:
             for name in PROJECTION_MAPS:
                 if name in maps and name in self.present:
                     stored = file[name]
-                    part = stored[:, :, rows] if stored.ndim == 4 else stored[:, rows][None]
+                    part = stored[:, views, rows] if stored.ndim == 4 else stored[views, rows][None]
                     values[name] = np.asarray(part, bool if name == "valid" else np.float32)
                 else:
                     values[name] = np.broadcast_to(_missing(name), shape)
@@ -137,7 +146,8 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
     pixel = check_positive(f"{path}: pixel_m", float(place.attrs["pixel_m"]))
-    return ProjectionsFile(path, _geometry(place, angles, rows, cols, pixel), alpha, present)
+    more = (n for n in PROJECTION_MAPS if n not in READ and isinstance(file.get(n), h5py.Dataset) and file[n].shape == first)
+    return ProjectionsFile(path, _geometry(place, angles, rows, cols, pixel), alpha, (*present, *more))
 
 
 def _geometry(place: h5py.Group, angles: NDArray[np.float64], rows: int, cols: int, pixel_m: float) -> Geometry:

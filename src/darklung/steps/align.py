@@ -10,11 +10,12 @@ import numpy as np
 
 from darklung.core.checks import require
 from darklung.core.geometry import ParallelGeometry
-from darklung.core.types import Projections
+from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.geometry import Alignment, align, estimate_shifts, estimate_tilt
 from darklung.correct.invalid import fill_invalid
-from darklung.io.hdf5 import load, save
+from darklung.io.hdf5 import save_projections
 from darklung.io.names import PROJECTIONS
+from darklung.io.projections import open_projections
 from darklung.pipeline import Context, Task
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.processing import AlignmentPart
@@ -39,12 +40,22 @@ def task(name: str, alignment: AlignmentPart, projections: str | Path) -> Task:
 def align_projections(context: Context) -> None:
     """``projections.h5`` resampled once, and ``alignment.json``."""
     p = Parameters.model_validate(context.parameters)
-    result, numbers = aligned(load(p.path(context), Projections), p.alignment)
-    save(context.out / PROJECTIONS, result)
+    numbers = align_stored(p.path(context), context.out / PROJECTIONS, p.alignment)
     (context.out / FOUND).write_text(json.dumps(numbers, indent=1))
 
 
-def aligned(projections: Projections, part: AlignmentPart, *, source: Path | str = "projections") -> tuple[Projections, Any]:
+def align_stored(source: Path, target: Path, part: AlignmentPart) -> dict[str, Any]:
+    """Align a file of projections, of darklung or not, read whole; `target` holds the same maps. Returns the numbers."""
+    stored = open_projections(source)
+    result, numbers = aligned(stored.read(slice(0, stored.geometry.rows), PROJECTION_MAPS), part, source=source)
+    views = slice(0, result.geometry.views)
+    save_projections(target, [(views, result)], geometry=result.geometry, maps=stored.written)
+    return numbers
+
+
+def aligned(
+    projections: Projections, part: AlignmentPart, *, source: Path | str = "projections"
+) -> tuple[Projections, dict[str, Any]]:
     """Find axis, tilt and (if wanted) each view's shift, resample once; also the numbers, with their errors."""
     filled, report = fill_invalid(projections)
     geometry = projections.geometry

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from darklung.core.checks import require
@@ -35,40 +33,37 @@ def change_projections(
     Raises
     ------
     DarklungError
-        No projections of darklung, or what `change` raises.
+        No projections with attenuation, or what `change` raises.
     """
     opened = open_projections(source)
-    g = opened.geometry
-    with h5py.File(source, "r") as file:
-        missing = [name for name in PROJECTION_MAPS if name not in file]
-        require(not missing, f"{source}: wanted what darklung retrieve writes, {', '.join(missing)} is missing")
-        size = len(opened.directions_rad) * g.rows * g.cols * 4 * len(PROJECTION_MAPS)
+    g, maps = opened.geometry, opened.written
+    # Both signals are corrected by how much was attenuated.
+    require("attenuation" in maps, f"{source}: a correction needs attenuation, the file has {', '.join(opened.present)}")
+    told = {name: sign for name, sign in TOLD.items() if name in maps}
+    size = len(opened.directions_rad) * g.rows * g.cols * 4 * len(PROJECTION_MAPS)
     step = g.views if whole else max(1, BLOCK_BYTES // size)
-    samples: dict[str, list[np.ndarray]] = {f"{name} {when}": [] for name in TOLD for when in ("before", "after")}
+    samples: dict[str, list[np.ndarray]] = {f"{name} {when}": [] for name in told for when in ("before", "after")}
     valid = {"before": 0, "after": 0}
 
-    def note(maps: Projections, when: str) -> None:
-        valid[when] += int(maps.valid.sum())
-        for name in TOLD:
-            values = getattr(maps, name)[maps.valid]
+    def note(part: Projections, when: str) -> None:
+        valid[when] += int(part.valid.sum())
+        for name in told:
+            values = getattr(part, name)[part.valid]
             samples[f"{name} {when}"].append(values[:: max(1, len(values) // SAMPLE)])
 
     def blocks() -> Iterator[tuple[slice, Projections]]:
         for start in range(0, g.views, step):
             views = slice(start, min(start + step, g.views))
-            with h5py.File(source, "r") as file:
-                maps = {name: file[name][:, views] for name in PROJECTION_MAPS}
-            part = replace(g, angles_rad=g.angles_rad[views])
-            before = Projections(**maps, directions_rad=opened.directions_rad, geometry=part)
+            before = opened.read(slice(0, g.rows), PROJECTION_MAPS, views=views)
             after = change(before)
             note(before, "before")
             note(after, "after")
             yield views, after
 
-    save_projections(target, blocks(), geometry=g)
+    save_projections(target, blocks(), geometry=g, maps=maps)
     total = len(opened.directions_rad) * g.views * g.rows * g.cols
     lines = [f"{'median of valid pixels':<26}{'before':>10}{'after':>10}"]
-    for name, sign in TOLD.items():
+    for name, sign in told.items():
         values = [np.concatenate(samples[f"{name} {when}"]) for when in valid]
         numbers = [f"{np.median(v):10.4f}" if len(v) else f"{'-':>10}" for v in values]
         lines.append(f"{sign:<26}{''.join(numbers)}")
