@@ -18,12 +18,12 @@ import h5py
 import numpy as np
 from scipy import ndimage
 
+from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.channel import tensor as component
 from darklung.core.geometry import ParallelGeometry, centred_axis
 from darklung.core.random import stream
 from darklung.io.images import load_image
 from darklung.physics.scattering import ellipsoidal, shape_tensor
-from darklung.steps.reconstruct import reconstruct_files
 from darklung.tomo.fbp import fbp
 from darklung.tomo.projector import Projector, project_columns
 
@@ -87,17 +87,8 @@ def main(options):
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         store(place / "fibres.h5", g, attenuation, data, variance)
-        chosen = [f"smoothness={options.smoothness}", f"isotropy={options.isotropy}", "iterations=60", "probes=4"]
-        reconstruct_files(
-            place / "fibres.h5",
-            place,
-            method="tensor",
-            options=chosen,
-            axis="file",
-            rings=0,
-            memory="4 GiB",
-            tell=print,
-        )
+        chosen = {"smoothness": options.smoothness, "isotropy": options.isotropy, "iterations": 60, "probes": 4}
+        reconstruct_files(place / "fibres.h5", place, given={"method": "tensor", "options": chosen}, tell=print)
         made = place / "reconstruct/fibres"
         image = load_image(made / "volume.ome.zarr")
         if options.figure:

@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import yaml
-from darklung.study.config import read_study
 from scipy import ndimage
 
 from darklung.core.types import Phantom
@@ -19,12 +17,12 @@ from darklung.io.hdf5 import load
 from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
 from darklung.steps.plan import plan
+from darklung.study.study import Study
 from darklung.tomo.methods import fbp_method
 from darklung.tomo.tensor_method import tensor_method
 
-STUDY = {
-    "kind": "ct",
-    "name": "one",
+MICE = {
+    "from": "simulation",
     "cohort": {"animals": 3, "test_animals": 0, "lesion_free": 1.0, "mimics": [0, 0]},
     "body": {"voxel": "300 um"},
     "scan": {"supersampling": 1, "views": 90, "directions": ["0 deg", "45 deg", "90 deg"], "keep_frames": True},
@@ -35,8 +33,7 @@ ROWS = slice(24, 36)
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
-        tasks = plan(read_study(folder / "study.yaml"), folder / "study.yaml")
+        tasks = plan(Study.model_validate({"name": "one", "sources": {"mice": MICE}})).tasks
         run_tasks(tasks, folder=folder, targets=["correct/train-0001"], workers=1, about={})
         projections = open_projections(folder / "correct/train-0001/projections.h5").read(ROWS)
         lobes = load(folder / "phantom/train-0001/phantom.h5", Phantom).lobes

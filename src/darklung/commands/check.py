@@ -26,7 +26,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     Parameters
     ----------
     target : str
-        A protocol file, a study file of kind ct, or the name of a ready protocol (examples/protocols).
+        A protocol file, a study file with one simulated source, or the name of a ready protocol (examples/protocols).
     sweep : str, optional
         ``key=first:last:count``: plan once for each value, evenly spaced, and draw the trade-off. The key is one of the
         file's, the values may have units: ``correlation_length=1 um:5 um:5``.

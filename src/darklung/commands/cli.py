@@ -54,7 +54,7 @@ def run(
 
 @app.command()
 def cohort(
-    study: Annotated[Path | None, typer.Argument(help="A study file of kind ct; all defaults without one.")] = None,
+    study: Annotated[Path | None, typer.Argument(help="A study file with a simulated source; all defaults without.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the animals and their tables.")] = Path("cohort"),
     animals: Annotated[str | None, typer.Option(help="Animals, or training,held-out, such as 150,50.")] = None,
     voxel: Annotated[str | None, typer.Option(help="Voxel of the phantoms, such as '300 um'.")] = None,
@@ -241,7 +241,7 @@ def compare(
 @app.command()
 def check(
     protocol: Annotated[
-        str, typer.Argument(help="A protocol file, a study of kind ct, or a ready protocol such as mission_ct.")
+        str, typer.Argument(help="A protocol file, a study with a simulated source, or a ready protocol such as mission_ct.")
     ],
     sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,

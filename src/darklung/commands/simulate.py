@@ -69,7 +69,7 @@ def simulate_files(
     Parameters
     ----------
     target : str
-        A protocol file, a study of kind ct, or a ready protocol.
+        A protocol file, a study with one simulated source, or a ready protocol.
     what : str
         A key of `OBJECTS`.
     out : Path
