@@ -12,7 +12,8 @@ from darklung.io.documents import read_yaml
 from darklung.io.hdf5 import load
 from darklung.io.names import PROJECTIONS, item_name
 from darklung.io.tables import save_table
-from darklung.steps.quality import MEANINGS, lobe_page, quality_page
+from darklung.report.quality import MEANINGS
+from darklung.steps.quality import lobe_page, quality_page
 
 
 def check_quality(source: Path, out: Path) -> str:

@@ -129,6 +129,11 @@ class ConeGeometry:
 Geometry = ParallelGeometry | ConeGeometry
 
 
+def sphere_diameter_m(size: float, spatial: int = 3) -> float:
+    """Diameter of the sphere of a volume [m³], or of the disc of an area [m²] where `spatial` is 2."""
+    return float(np.cbrt(6 * size / np.pi) if spatial == 3 else np.sqrt(4 * size / np.pi))
+
+
 def parallel_only(geometry: Geometry) -> ParallelGeometry:
     """The geometry, for what is right in a parallel beam only; raises in a cone beam."""
     if not isinstance(geometry, ParallelGeometry):

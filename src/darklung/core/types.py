@@ -303,6 +303,11 @@ class Image:
         along = np.asarray(self.direction).T @ (np.asarray(position_m, dtype=np.float64) - self.origin_m)
         return tuple(float(v) for v in along / self.spacing_m)
 
+    def distance_m(self, position_m: Sequence[float]) -> NDArray[np.float64]:
+        """How far each voxel's centre lies from a point of the frame, (*spatial)."""
+        away = [d * (np.arange(n) - c) for n, d, c in zip(self.shape, self.spacing_m, self.index_of(position_m))]
+        return np.asarray(np.sqrt(sum(o**2 for o in np.meshgrid(*away, indexing="ij", sparse=True))))
+
     def axes_m(self) -> tuple[NDArray[np.float64], ...]:
         """Coordinates of the voxels along each axis; raises where array axes do not run along the frame's."""
         aligned = self.direction == identity(len(self.shape))

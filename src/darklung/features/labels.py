@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.geometry import centred_axis
+from darklung.core.geometry import centred_axis, sphere_diameter_m
 from darklung.core.types import LESION, Image, Insertion, Phantom
 
 # Sums of equal shares may miss a half by rounding.
@@ -35,11 +35,9 @@ def instances_on_grid(phantom: Phantom, grid: Image) -> NDArray[np.uint16]:
 def _filled(voxels: NDArray[np.int64], phantom: Phantom, grid: Image) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices on the grid, on and beyond the image, (index, 3), and how many of the phantom's voxels lie in each."""
     axes = [centred_axis(n, phantom.voxel_m) for n in phantom.instances.shape]
-    columns = [
-        np.rint((axis[v] - origin) / spacing).astype(np.int64)
-        for axis, v, origin, spacing in zip(axes, voxels.T, grid.origin_m, grid.spacing_m)
-    ]
-    index, count = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
+    places = np.stack([axis[v] for axis, v in zip(axes, voxels.T)], axis=1) - grid.origin_m
+    found = np.rint(places @ np.asarray(grid.direction) / grid.spacing_m).astype(np.int64)
+    index, count = np.unique(found, axis=0, return_counts=True)
     return index, count
 
 
@@ -78,7 +76,7 @@ def numbered_as_insertions(instances: NDArray[np.integer], grid: Image) -> tuple
     for number, count, centre in zip(numbers, sizes, ndimage.center_of_mass(instances > 0, instances, numbers)):
         place = grid.position_m(centre)
         size = float(count) * voxel
-        diameter = np.cbrt(6 * size / np.pi) if instances.ndim == 3 else np.sqrt(4 * size / np.pi)
+        diameter = sphere_diameter_m(size, instances.ndim)
         z, y, x = place if instances.ndim == 3 else (place[0], 0.0, place[1])
-        found.append(Insertion(int(number), "lesion", "unknown", (z, y, x), float(diameter)))
+        found.append(Insertion(int(number), "lesion", "unknown", (z, y, x), diameter))
     return tuple(found)

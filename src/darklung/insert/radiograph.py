@@ -273,7 +273,7 @@ def _insert(
         canvas.instances[chord > LABEL_CHORD_M] = number
         canvas.path_m += chord
     canvas.free[chord > 0] = False
-    row, col = (o + (p + f) * lobe.pixel_m for o, p, f in zip(lobe.maps.origin_m, place, body.offset_px))
+    row, col = lobe.maps.position_m([p + f for p, f in zip(place, body.offset_px)])
     record = Insertion(number, kind, tissue, (row, 0.0, col), diameter)
     return RadiographInsertion(record, *ratios, float(chord.max()), body, place)
 
@@ -314,15 +314,7 @@ def _filled(lobe: RadiographLobe, canvas: _Canvas, noise: str, rng: np.random.Ge
     if noise == "photons":
         values = _with_photon_noise(lobe, canvas, lobe_quality(lobe), rng)
     data = [np.where(mask, v, np.median(v[mask])) for v in values]
-    maps = lobe.maps
-    return Image(
-        np.stack(data).astype(np.float32),
-        ("attenuation", "dark_field"),
-        ("1", "1"),
-        maps.spacing_m,
-        maps.origin_m,
-        maps.frame,
-    )
+    return lobe.maps.with_data(np.stack(data).astype(np.float32), ("attenuation", "dark_field"), ("1", "1"))
 
 
 def _with_photon_noise(lobe: RadiographLobe, canvas: _Canvas, seen: LobeQuality, rng: np.random.Generator) -> list[NDArray]:
@@ -370,11 +362,9 @@ def padded(case: RadiographCase, *, smallest_px: int) -> RadiographCase:
     image = case.image
     medians = [float(np.median(channel[case.region])) for channel in image.data]
     data = np.stack([np.pad(c, widths, constant_values=m) for c, m in zip(image.data, medians)])
-    origin = tuple(o - w[0] * d for o, w, d in zip(image.origin_m, widths, image.spacing_m))
-    grown = Image(data, image.names, image.units, image.spacing_m, origin, image.frame)
     return replace(
         case,
-        image=grown,
+        image=replace(image, data=data, origin_m=image.position_m([-before for before, _ in widths])),
         target=np.asarray(np.pad(case.target, widths), dtype=bool),
         region=np.asarray(np.pad(case.region, widths), dtype=bool),
         instances=np.asarray(np.pad(case.instances, widths), dtype=np.uint16),

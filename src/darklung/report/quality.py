@@ -16,6 +16,20 @@ from darklung.report.blocks import Block, Bullets, Cell, Figure, Section, Table,
 from darklung.report.html import write_report
 
 Array = NDArray[Any]
+NAMES = {"attenuation": "attenuation −ln T", "dark_field": "dark field −ln D", "phase": "phase [rad]"}
+MEANINGS = {
+    "name": "name of the map",
+    "page": "its page",
+    "valid_share": "share of pixels that can be trusted",
+    "flat_visibility": "median visibility without sample",
+    "attenuation": "median -ln T",
+    "dark_field": "median -ln(V/V0)",
+    "streak_index": "root mean square of the columns' excess in standard errors; about 1 without streaks",
+    "streaked_share": "share of pixels in columns beyond 5 standard errors",
+    "noise_ratio": "measured noise of -ln D over the stated one",
+    "misfit": "mean reduced chi square of the fits",
+    "findings": "what speaks against the map",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,25 @@ class QualityPage:
     profiles: Mapping[str, tuple[str, Array, Array, float | None]] = field(default_factory=dict)
     misfit: Array | None = None
     table: tuple[tuple[str, Cell], ...] = ()
+
+
+def quality_facts(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers under the title."""
+    facts = {
+        "Valid": f"{100 * numbers['valid_share']:.1f} %",
+        "V0": round(numbers["flat_visibility"], 4),
+        "−ln T": round(numbers["attenuation"], 4),
+        "−ln D": round(numbers["dark_field"], 4),
+    }
+    for key, name in (("streak_index", "Streak index"), ("noise_ratio", "Noise / stated"), ("misfit", "χ²")):
+        if numbers[key] is not None:
+            facts[name] = round(numbers[key], 3)
+    return facts
+
+
+def quality_table(numbers: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """All numbers, each with what it means."""
+    return tuple((MEANINGS.get(key, key.replace("_", " ")), value) for key, value in numbers.items())
 
 
 def write_quality(path: Path, page: QualityPage) -> Path:

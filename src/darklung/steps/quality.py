@@ -2,244 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from darklung.core.checks import DarklungError
-from darklung.core.streaks import STREAKED, find_streaks
-from darklung.core.types import Projections, Scan
+from darklung.core.types import Image, Projections, Scan
 from darklung.io.hdf5 import whole_file
-from darklung.report.quality import QualityPage, write_quality
-
-LEAST_VALID, LEAST_VISIBILITY = 0.9, 0.10
-# Mean χ² and measured over stated noise outside these speak against the declared steps, doses, or counts per photon.
-MISFIT, NOISE = (0.9, 1.1), (0.85, 1.15)
-MOST_SECOND = 0.05
-SIGNALS = ("attenuation", "dark_field", "phase")
-NAMES = {"attenuation": "attenuation −ln T", "dark_field": "dark field −ln D", "phase": "phase [rad]"}
-_LEAST_ROWS = 8
-MEANINGS = {
-    "name": "name of the map",
-    "page": "its page",
-    "valid_share": "share of pixels that can be trusted",
-    "flat_visibility": "median visibility without sample",
-    "attenuation": "median -ln T",
-    "dark_field": "median -ln(V/V0)",
-    "streak_index": "root mean square of the columns' excess in standard errors; about 1 without streaks",
-    "streaked_share": "share of pixels in columns beyond 5 standard errors",
-    "noise_ratio": "measured noise of -ln D over the stated one",
-    "misfit": "mean reduced chi square of the fits",
-    "findings": "what speaks against the map",
-}
+from darklung.report.quality import NAMES, QualityPage, quality_facts, quality_table, write_quality
+from darklung.retrieve.quality import Quality, is_line, lobe_maps_quality, projections_quality
 
 
-def lobe_page(name: str, image: Any, out: Path) -> dict[str, Any]:
+def lobe_page(name: str, image: Image, out: Path) -> dict[str, Any]:
     """Page and validity of measured maps, which have no stated errors and no frames."""
-    mask = np.isfinite(image.data).all(axis=0)
-    maps = {
-        "attenuation": -np.log(np.where(mask, image.channel("transmission"), np.nan), dtype=np.float64),
-        "dark_field": -np.log(np.where(mask, image.channel("visibility_ratio"), np.nan), dtype=np.float64),
-    }
-    shown = {NAMES[key]: values for key, values in maps.items()}
-    if "phase" in image.names:
-        shown[NAMES["phase"]] = image.channel("phase")
-    visibility = image.channel("flat_visibility")
-    shown["flat visibility V0"] = visibility
-    streaks = _streaks(maps["dark_field"], mask)
-    valid = mask & ~streaks["flagged"]
-    numbers = {
-        "valid_share": float(valid.sum() / mask.sum()),
-        "flat_visibility": float(np.median(visibility[mask])),
-        **{key: float(np.median(values[mask])) for key, values in maps.items()},
-        "streak_index": streaks["index"],
-        "streaked_share": float(streaks["flagged"].sum() / mask.sum()),
-        "noise_ratio": None,
-        "misfit": None,
-    }
-    findings = _findings(numbers)
+    found = lobe_maps_quality(image)
     with whole_file(out / f"{name}.h5") as file:
-        for key, values in (*maps.items(), ("valid", valid), ("streaked", streaks["flagged"])):
-            file[key] = values
+        for key in ("attenuation", "dark_field"):
+            file[key] = found.maps[key]
+        file["valid"], file["streaked"] = found.valid, found.flagged
         file.attrs["pixel_m"] = image.spacing_m[0]
-    page = QualityPage(
-        title=name,
-        subtitle="measured maps; pixels outside the mask are left out",
-        facts=_facts(numbers),
-        findings=findings,
-        maps=shown,
-        valid=valid,
-        flagged=streaks["flagged"],
-        profiles=_streak_profile(streaks),
-        table=_table(numbers),
-    )
-    write_quality(out / f"{name}.html", page)
-    return {"name": name, "page": f"{name}.html", **numbers, "findings": "; ".join(findings)}
+    return _written(out / f"{name}.html", name, "measured maps; pixels outside the mask are left out", found)
 
 
 def quality_page(
-    projections: Projections, path: Path, *, title: str, scan: Scan | None = None, options: dict[str, Any] | None = None
+    projections: Projections,
+    path: Path,
+    *,
+    title: str,
+    scan: Scan | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the page of a scan's first direction and view and return its numbers; with `scan`, residuals are shown too."""
-    line = projections.geometry.rows < _LEAST_ROWS
-    pick: Any = (0, slice(None), 0) if line else (0, 0)
-    valid = projections.valid[pick]
-    maps = {key: np.asarray(getattr(projections, key)[pick], dtype=np.float64) for key in SIGNALS}
-    shown = {NAMES[key]: values for key, values in maps.items()}
-    shown["flat visibility V0"] = projections.flat_visibility[pick]
-    shown["visibility V"] = projections.visibility[pick]
-    errors = {key: np.sqrt(getattr(projections, f"{key}_variance")[pick][valid]) for key in SIGNALS}
-    streaks = None if line or not valid.any() else _streaks(maps["dark_field"], valid)
-    everywhere = projections.valid
-    numbers: dict[str, Any] = {
-        "valid_share": float(everywhere.mean()),
-        "flat_visibility": _median(projections.flat_visibility, everywhere),
-        **{key: _median(getattr(projections, key), everywhere) for key in ("attenuation", "dark_field")},
-        "streak_index": None if streaks is None else streaks["index"],
-        "streaked_share": None if streaks is None else float(streaks["flagged"].sum() / max(valid.sum(), 1)),
-        "noise_ratio": _noise_ratio(maps["dark_field"], np.sqrt(projections.dark_field_variance[pick]), valid),
-        "misfit": None,
-    }
-    profiles = {} if streaks is None else _streak_profile(streaks)
-    profiles |= _by_view(projections)
-    misfit: NDArray[Any] | None = None
-    extra: dict[str, Any] = {}
-    if scan is not None:
-        misfit, more, extra = _frames(scan, options or {})
-        profiles |= more
-        numbers["misfit"] = extra.pop("misfit")
-    findings = _findings({**numbers, **extra})
+    line = is_line(projections)
+    subtitle = "all views of a line detector" if line else "first direction and view; numbers of all"
+    return _written(path, title, subtitle, projections_quality(projections, scan, options))
+
+
+def _written(path: Path, title: str, subtitle: str, found: Quality) -> dict[str, Any]:
     page = QualityPage(
         title=title,
-        subtitle="all views of a line detector" if line else "first direction and view; numbers of all",
-        facts=_facts(numbers),
-        findings=findings,
-        maps=shown,
-        valid=valid,
-        flagged=None if streaks is None else streaks["flagged"],
-        errors=errors,
-        profiles=profiles,
-        misfit=misfit,
-        table=_table({**numbers, **extra}),
+        subtitle=subtitle,
+        facts=quality_facts(found.numbers),
+        findings=found.findings,
+        maps={NAMES.get(key, key): values for key, values in found.maps.items()},
+        valid=found.valid,
+        flagged=found.flagged,
+        errors=found.errors,
+        profiles=found.profiles,
+        misfit=found.misfit,
+        table=quality_table({**found.numbers, **found.extra}),
     )
     write_quality(path, page)
-    return {"name": title, "page": path.name, **numbers, "findings": "; ".join(findings)}
-
-
-def _frames(scan: Scan, options: dict[str, Any]) -> tuple[NDArray[Any], dict[str, Any], dict[str, Any]]:
-    """Misfit map of the first view, profiles over the steps, and numbers that only frames tell."""
-    from darklung.core.fitting import LEAST_SQUARES
-    from darklung.retrieve.covariance import signal_covariance
-    from darklung.retrieve.residuals import curve_residuals, harmonic_content
-    from darklung.retrieve.stepping import steps_of_view
-
-    fit = options.get("fit", LEAST_SQUARES)
-    model = steps_of_view(scan, direction=0, view=0, **options)
-    found = curve_residuals(scan, model, direction=0, view=0, fit=fit)
-    number = np.arange(1, len(model.dose) + 1)
-    alone = float(np.sqrt(max(len(number) - 3, 0) / len(number)))
-    profiles: dict[str, Any] = {
-        "residual of each step, mean over pixels [σ]": ("step", number, found.by_step, 0.0),
-        "residual of each step, rms [σ]; dashed: photon noise": ("step", number, found.spread_by_step, alone),
-    }
-    if options.get("steps", "nominal") != "nominal":
-        nominal = np.asarray(scan.step_phase_rad[0])
-        profiles["estimated phase − nominal [rad]"] = ("step", number, model.phases_rad - nominal, 0.0)
-        profiles["estimated dose"] = ("step", number, model.dose, 1.0)
-    known = found.misfit[np.isfinite(found.misfit)]
-    extra: dict[str, Any] = {"misfit": float(known.mean()) if known.size else None}
-    for name, (ratio, error) in harmonic_content(scan).items():
-        extra[f"{name}_harmonic"], extra[f"{name}_harmonic_error"] = ratio, error
-    extra["largest_correlation"] = signal_covariance(scan, fit=fit).largest_correlation
-    return found.misfit, profiles, extra
-
-
-def _streaks(values: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
-    try:
-        found = find_streaks(values, valid)
-    except DarklungError:  # too small, or without noise
-        return {"index": None, "flagged": np.zeros(valid.shape, bool), "excess": None}
-    return {"index": found.index, "flagged": found.flagged, "excess": found.excess}
-
-
-def _streak_profile(streaks: dict[str, Any]) -> dict[str, Any]:
-    if streaks["excess"] is None:
-        return {}
-    cols = np.arange(len(streaks["excess"]))
-    return {"dark field of each column beyond its neighbours [standard errors]": ("column", cols, streaks["excess"], 5.0)}
-
-
-def _by_view(projections: Projections) -> dict[str, Any]:
-    views = projections.geometry.views
-    if views < 3:
-        return {}
-    valid, number = projections.valid[0], np.arange(views)
-    result = {}
-    for name, label in (("flat_visibility", "flat visibility"), ("visibility", "visibility"), ("dark_field", "dark field")):
-        values = np.array([_median(getattr(projections, name)[0, v], valid[v]) for v in range(views)])
-        result[f"median {label} of each view"] = ("view", number, values, None)
-    result["valid share of each view"] = ("view", number, valid.mean(axis=(1, 2)), None)
-    return result
-
-
-def _median(values: NDArray[Any], valid: NDArray[np.bool_]) -> float:
-    return float(np.median(values[valid])) if valid.any() else float("nan")
-
-
-def _noise_ratio(values: NDArray[Any], errors: NDArray[Any], valid: NDArray[np.bool_]) -> float | None:
-    """Noise measured by second differences along columns of the detector, over the stated errors; robust."""
-    good = valid[:, 1:-1] & valid[:, :-2] & valid[:, 2:]
-    if good.sum() < 100:
-        return None
-    second = values[:, 1:-1] - (values[:, :-2] + values[:, 2:]) / 2
-    square = errors**2
-    expected = np.sqrt(square[:, 1:-1] + (square[:, :-2] + square[:, 2:]) / 4)
-    return float(1.4826 * np.median(np.abs(second[good] / expected[good])))
-
-
-def _findings(numbers: dict[str, Any]) -> tuple[str, ...]:
-    found = []
-    if numbers["valid_share"] < LEAST_VALID:
-        found.append(f"only {100 * numbers['valid_share']:.1f} % of the pixels are valid")
-    if numbers["flat_visibility"] < LEAST_VISIBILITY:
-        found.append(f"low flat visibility: {numbers['flat_visibility']:.3f}, below {LEAST_VISIBILITY:g}")
-    index = numbers["streak_index"]
-    if index is not None and index > STREAKED:
-        share = 100 * numbers["streaked_share"]
-        found.append(
-            f"streaked: index {index:.1f} is above {STREAKED:g}, {share:.0f} % of the pixels are flagged; gratings drifted"
-            " since the flat, do not take numbers from the dark field"
-        )
-    for key, (low, high), text in (
-        (
-            "misfit",
-            MISFIT,
-            "mean reduced χ² of the fits is {:.2f}, not 1: try steps: estimate, or look at gain and harmonics",
-        ),
-        ("noise_ratio", NOISE, "the dark field's noise is {:.2f} times the stated one"),
-    ):
-        value = numbers[key]
-        if value is not None and not low <= value <= high:
-            found.append(text.format(value))
-    if numbers.get("second_harmonic", 0) > MOST_SECOND:
-        found.append(f"the flats' second harmonic is {100 * numbers['second_harmonic']:.1f} % of the first: see harmonics")
-    return tuple(found)
-
-
-def _facts(numbers: dict[str, Any]) -> dict[str, Any]:
-    facts = {
-        "Valid": f"{100 * numbers['valid_share']:.1f} %",
-        "V0": round(numbers["flat_visibility"], 4),
-        "−ln T": round(numbers["attenuation"], 4),
-        "−ln D": round(numbers["dark_field"], 4),
-    }
-    for key, name in (("streak_index", "Streak index"), ("noise_ratio", "Noise / stated"), ("misfit", "χ²")):
-        if numbers[key] is not None:
-            facts[name] = round(numbers[key], 3)
-    return facts
-
-
-def _table(numbers: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((MEANINGS.get(key, key.replace("_", " ")), value) for key, value in numbers.items())
+    return {"name": title, "page": path.name, **found.numbers, "findings": "; ".join(found.findings)}

@@ -7,7 +7,7 @@ import json
 from darklung.core.checks import require
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
-from darklung.steps.insertion.contact import contact_sheets
+from darklung.report.contact import contact_sheets
 
 TABLE = "tables/insertions"
 COLUMNS = {

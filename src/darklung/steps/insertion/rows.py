@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from darklung.core.types import Image, Insertion
 from darklung.features.labels import hard_negatives, lesion_labels
+from darklung.insert.measured import Made
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.images import save_image
 from darklung.io.names import EXTENT
@@ -19,26 +20,6 @@ from darklung.pipeline import Context
 from darklung.steps.insertion.parameters import Parameters
 
 MM = 1e-3
-
-
-@dataclass(frozen=True)
-class Made:
-    """One insertion and what was measured on it.
-
-    Parameters
-    ----------
-    insertion : Insertion
-    place : str
-    measured_diameter_m : float, optional
-        None for a sham.
-    ratios : (attenuation, scattering), optional
-        Over the lung that was replaced.
-    """
-
-    insertion: Insertion
-    place: str
-    measured_diameter_m: float | None
-    ratios: tuple[float | None, float | None]
 
 
 def save_rows(context: Context, made: Sequence[Made], notes: Mapping[str, Any]) -> None:
@@ -68,11 +49,6 @@ def _row(made: Made) -> dict[str, Any]:
         "epsilon_ratio": made.ratios[1],
         "synthetic_flag": True,
     }
-
-
-def sphere_diameter_m(volume_m3: float) -> float:
-    """Diameter of the sphere of a volume."""
-    return float(np.cbrt(6 * volume_m3 / np.pi))
 
 
 def save_copy(

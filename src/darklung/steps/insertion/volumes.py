@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.channel import noise_of
 from darklung.core.checks import require
 from darklung.core.grey import require_unit
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
-from darklung.insert.planned import Planned
-from darklung.insert.residual import fine_texture, tissue_noise
+from darklung.insert.measured import made_in_volume
+from darklung.insert.planned import Planned, changed_image, drawn_changes, volume_noise
 from darklung.insert.scale import own_tissue_per_m
-from darklung.insert.volume import PlacedLesion, VolumeChanges, contrast_of, place_insertions, volume_changes, volume_grid
+from darklung.insert.volume import VolumeChanges, place_insertions, volume_grid
 from darklung.io.images import load_image
 from darklung.pipeline import Context
-from darklung.steps.insertion.contact import make_tile, save_tiles
+from darklung.report.contact import make_tile, save_tiles
 from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
-from darklung.steps.insertion.rows import Made, save_copy, save_rows, sphere_diameter_m, without_channels
+from darklung.steps.insertion.rows import save_copy, save_rows, without_channels
 from darklung.steps.insertion.scale import read_scale
 
 
@@ -96,39 +95,12 @@ def insert_volume(context: Context) -> None:
     finish_volume(context, plan, changes, {"route": "volume", "fine_texture": told}, image=changed_image(plan, changes))
 
 
-def volume_noise(plan: Planned) -> float | None:
-    """Noise of attenuation [1/m]: of the reconstruction's noise map, or seen in soft tissue; None where there is neither."""
-    noise = noise_of("attenuation", plan.image.names)
-    if noise is not None:
-        return float(np.nanmedian(plan.image.channel(noise)[plan.region]))
-    attenuation, voxel = plan.image.channel("attenuation"), plan.grid.voxel_m
-    return tissue_noise(attenuation, plan.region, tissue_per_m=plan.host.tissue_per_m, voxel_m=voxel)
-
-
-def drawn_changes(plan: Planned, blur_m: tuple[float, float, float], noise_per_m: float | None) -> VolumeChanges:
-    """The plan on the volume's voxels; fine texture goes with the lung where the noise is known, which stays."""
-    attenuation, texture = plan.image.channel("attenuation"), None
-    if noise_per_m is not None:
-        texture = fine_texture(attenuation, plan.region, noise_per_m=noise_per_m, voxel_m=plan.grid.voxel_m)
-    return volume_changes(plan.placed, plan.grid, plan.region, host=plan.host, blur_m=blur_m, texture=texture)
-
-
 def volume_blur(p: Parameters, voxel_m: float) -> tuple[float, float, float]:
     """Blur of a reconstruction along z, y, x [m]: as given, or half a voxel across the rotation axis."""
     given = p.options.blur
     if given is None:
         return 0.0, 0.5 * voxel_m, 0.5 * voxel_m
     return (p.blur_m,) * 3
-
-
-def changed_image(plan: Planned, changes: VolumeChanges) -> Image:
-    """The reconstruction with the changes added."""
-    image = plan.image
-    data = np.array(image.data, dtype=np.float32)
-    data[image.names.index("attenuation")] += changes.attenuation
-    for name, change in zip(plan.dark, changes.scattering):
-        data[image.names.index(name)] += change
-    return image.with_data(data)
 
 
 def finish_volume(
@@ -141,8 +113,8 @@ def finish_volume(
     made, tiles = [], []
     voxel = plan.grid.voxel_m
     for one in plan.placed:
-        made.append(_measured(one, plan))
-        centre = [(c - axis[0]) / voxel for c, axis in zip(one.insertion.center_m, plan.grid.axes)]
+        made.append(made_in_volume(one, plan))
+        centre = plan.image.index_of(one.insertion.center_m)
         z = int(np.clip(round(centre[0]), 0, plan.grid.shape[0] - 1))
         mu = plan.image.channel("attenuation")[z]
         planes = [mu, mu + changes.attenuation[z]]
@@ -162,11 +134,3 @@ def finish_volume(
     }
     save_rows(context, made, {**notes, **told})
     save_tiles(context.out, tiles)
-
-
-def _measured(one: PlacedLesion, plan: Planned) -> Made:
-    if one.sham:
-        return Made(one.insertion, one.place, None, (None, None))
-    only = volume_changes([one], plan.grid, plan.region, host=plan.host).share
-    size = sphere_diameter_m(float(only.sum()) * plan.grid.voxel_m**3)
-    return Made(one.insertion, one.place, size, contrast_of(one, plan.host))
