@@ -125,9 +125,10 @@ def insert(
     [('lesion', 'solid')]
     """
     from darklung.features.lung import lung_region
+    from darklung.insert.planned import changed_image, drawn_changes, volume_noise
     from darklung.steps.insertion.parameters import Parameters
     from darklung.steps.insertion.rows import copy_case
-    from darklung.steps.insertion.volumes import changed_image, drawn_changes, plan_image, volume_blur, volume_noise
+    from darklung.steps.insertion.volumes import plan_image, volume_blur
     from darklung.study.insertion import InsertOptions
 
     said = {**settings, "lesions": lesions, "shams": shams, "mimics": mimics, "seed": seed}

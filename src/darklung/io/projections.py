@@ -94,10 +94,13 @@ class HeldProjections(ProjectionsFile):
 
     projections: Projections
 
-    def read(self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ) -> Projections:
+    def read(
+        self, rows: slice | NDArray[np.int64], maps: tuple[str, ...] = READ, *, views: slice = slice(None)
+    ) -> Projections:
         """Some rows of all maps."""
-        values = {name: getattr(self.projections, name)[:, :, rows] for name in PROJECTION_MAPS}
-        return Projections(**values, directions_rad=self.directions_rad, geometry=_rows_of(self.geometry, rows))
+        g = replace(self.geometry, angles_rad=self.geometry.angles_rad[views])
+        values = {name: getattr(self.projections, name)[:, views, rows] for name in PROJECTION_MAPS}
+        return Projections(**values, directions_rad=self.directions_rad, geometry=_rows_of(g, rows))
 
 
 def hold(projections: Projections) -> HeldProjections:

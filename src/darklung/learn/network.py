@@ -69,7 +69,7 @@ def make_network(
     if name not in NETWORKS:
         # A hook changes neither the module's type nor the names of its weights.
         network.register_forward_hook(lambda _, given, found: logits_of(name, found, given[0]))
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def logits_of(name: str, found: Any, data: Tensor) -> Tensor:
