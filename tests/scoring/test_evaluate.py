@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from typer.testing import CliRunner
 
+from darklung.commands.cli import app
 from darklung.commands.evaluate import Wanted, evaluate_files
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
@@ -176,6 +178,7 @@ def test_candidates_of_a_table_give_the_froc_of_their_maps(run, truth, maps, tmp
                 {"subject": name, **dict(zip(("z_mm", "y_mm", "x_mm"), 1e3 * np.array(place))), "score": row["score"]}
             )
     rows.append({"subject": name, "z_mm": 900.0, "y_mm": 0.0, "x_mm": 0.0, "score": 99.0})
+    evaluate_files(run / "predict/hybrid.test", run, out=tmp_path / "out")  # its overlap must not stay
     table = tmp_path / "found.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
     own = tmp_path / "cases"
@@ -357,3 +360,19 @@ def test_probabilities_become_logits_exactly_and_keep_their_order():
     np.testing.assert_allclose(logits_of(np.array([0.0, 1.0]), resolution=1.0), [-np.log(3), np.log(3)])
     with pytest.raises(DarklungError, match=r"wanted probabilities from 0 to 1, got -0\.5 to 1"):
         logits_of(np.array([-0.5, 1.0]))
+
+
+def test_both_commands_from_the_command_line(run, run_maker, tmp_path):
+    other = run_maker(tmp_path / "other", skills={"hybrid": 1.0})
+    words = ["evaluate", run / "predict/hybrid.test", run, "--out", tmp_path / "out", "--name", "ours", "--kind", "logit"]
+    words += ["--also", f"plain={run / 'predict/transmission.test'}", "--threshold", "plain=0", "--threshold", "ours=1"]
+    first = CliRunner().invoke(app, [str(w) for w in words])
+    assert first.exit_code == 0, first.output
+    record = json.loads((tmp_path / "out/record.json").read_text())
+    assert record["settings"]["thresholds"] == {"plain": 0.0, "ours": 1.0}
+    assert len(record["inputs"]) == 15  # five maps of each arm, five cases
+    assert comparison(tmp_path / "out")["arms"] == ["ours", "plain"]
+    second = CliRunner().invoke(app, ["compare", str(run), str(other), "--out", str(tmp_path / "compared")])
+    assert second.exit_code == 0, second.output
+    assert "hybrid (5 animals in both)" in second.output
+    assert (tmp_path / "compared/compare.html").is_file()

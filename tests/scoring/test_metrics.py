@@ -103,7 +103,7 @@ def test_any_kind_of_number_is_taken(run_maker, plugins, tmp_path, monkeypatch, 
      (1 + 2j, "metric mine: wanted a number or None, got complex (1+2j)"),
      (True, "metric mine: wanted a number or None, got bool True"),
      ({"value": 1}, "metric mine: wanted a number or None, got dict {'value': 1}"),
-     (np.inf, "metric mine: wanted a finite number or None, got float inf")],
+     (np.inf, "metric mine: wanted a finite number or None, got inf")],
 )  # fmt: skip
 def test_anything_else_ends_in_one_line_that_names_it(run_maker, plugins, tmp_path, monkeypatch, value, line):
     import user_metrics

@@ -19,7 +19,7 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.report.blocks import Bullets, Section, Table
 from darklung.report.comparison import comparison_sections
 from darklung.report.html import write_report
-from darklung.steps.evaluate import ITEM, STAGE, save_comparison
+from darklung.steps.evaluate import ITEM, STAGE, TABLES, save_comparison
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scores, Scoring, read_animals, score
 from darklung.study.learning import EvaluationPart
@@ -91,6 +91,8 @@ def evaluate_files(predictions: Path, labels: Path, *, out: Path, wanted: Wanted
     started = time.time()
     found = score(arms, cases, scoring)
     out.mkdir(parents=True, exist_ok=True)
+    for file in (f for table in TABLES for f in out.glob(f"{table}.*")):  # of an earlier evaluation in this folder
+        file.unlink()
     save_comparison(out, found.comparison, found.splits)
     used = [cases[name].path for name in sorted(cases) if name in found.names]
     more = [p for p in (w.region, w.animals) if p is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,25 @@ def check_projections(name: str, found: Any, directions_rad: NDArray[np.float64]
         least = float(values.min(initial=0))
         require(not field.endswith("_variance") or least >= 0, f"{name}: {field}: wanted variances >= 0, got {least:g}")
     return found
+
+
+def check_number(name: str, found: Any) -> float | None:
+    """`found`, what the function `name` returned, as a float if it is one real number of any kind; None stays None.
+
+    Numbers of Python, numpy and torch are taken, and an array or tensor without axes. True and False are not numbers here.
+    Whether NaN and infinity are fine is for the caller to say.
+
+    Raises
+    ------
+    DarklungError
+        Anything else.
+    """
+    if found is None:
+        return None
+    shape = getattr(found, "shape", None)
+    # A number of numpy or torch tells itself as one of Python.
+    value = found.item() if shape == () and hasattr(found, "item") else found
+    came = f"an array of shape {tuple(shape)}" if shape else f"{type(value).__name__} {value!r}"
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    require(real, f"{name}: wanted a number or None, got {came[:80]}")
+    return float(value)

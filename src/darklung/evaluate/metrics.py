@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.contracts import check_number
 from darklung.core.seams import check_options, resolve
 from darklung.evaluate.calibration import Logistic
 from darklung.evaluate.statistics import Estimate, count_pairs, interval, ratio_replicates
@@ -213,17 +213,11 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
         return {}
 
 
-def _number(name: str, value: Any) -> float:
-    """What a metric gave as a float: any real number, also of numpy or in an array without axes; None and NaN as NaN."""
-    if value is None:
-        return math.nan
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
-    told = f"an array of shape {value.shape}" if getattr(value, "shape", None) else f"{type(value).__name__} {value!r}"
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    require(real, f"metric {name}: wanted a number or None, got {told[:80]}")
-    require(not math.isinf(value), f"metric {name}: wanted a finite number or None, got {told}")
-    return float(value)
+def _number(name: str, found: Any) -> float:
+    """What a metric gave as a float, None as NaN."""
+    value = check_number(f"metric {name}", found)
+    require(value is None or not math.isinf(value), f"metric {name}: wanted a finite number or None, got {value}")
+    return math.nan if value is None else value
 
 
 _TABLES = ("tiles", "voxels", "candidates", "lesions")

@@ -155,7 +155,7 @@ def pooled_tables(
 def save_comparison(out: Path, result: Mapping[str, Any], splits: Mapping[str, Mapping[str, ArmTables]]) -> None:
     """The comparison, and every unit and subject in every arm, so that any other metric can be computed elsewhere."""
     save_json(out / COMPARISON, result)
-    for name, part, meanings in (("units", "tiles", UNIT_MEANINGS), ("overlap", "voxels", OVERLAP_MEANINGS)):
+    for name, (part, meanings) in TABLES.items():
         rows: list[dict[str, Any]] = [
             {"split": split, "arm": arm, **{str(k): v for k, v in row.items()}}
             for split, arms in splits.items()
@@ -188,3 +188,5 @@ OVERLAP_MEANINGS = {
     "true": "voxels of lesions",
     "overlap": "voxels of both",
 }
+# Table -> what of `ArmTables` is in it, and what its columns mean.
+TABLES = {"units": ("tiles", UNIT_MEANINGS), "overlap": ("voxels", OVERLAP_MEANINGS)}
