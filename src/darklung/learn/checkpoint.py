@@ -49,10 +49,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Earlier:
-    """A finished training that another may go on from: its folder, and the key it is told by."""
+    """A finished training that another may go on from: its folder, and the key that its record has, if any."""
 
     folder: Path
-    key: str
+    key: str = ""
 
 
 @dataclass
@@ -131,9 +131,9 @@ class State:
 
 
 def lineage(plan: Plan, cases: Sequence[Case]) -> str:
-    """SHA-256 of the plan but for its number of steps, and of the cases' content: of trainings that may go on from each other.
+    """SHA-256 of the plan but for its number of steps, and of the cases' content.
 
-    A checkpoint of anything else is not gone on from.
+    It is the same of trainings that may go on from each other. A checkpoint of anything else is not gone on from.
     """
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(dataclasses.replace(plan, steps=0)), sort_keys=True).encode())
     digest.update(torch.__version__.encode())
@@ -162,8 +162,13 @@ def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
     part.replace(folder / CHECKPOINT_FILE)
 
 
-def load_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
-    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training."""
+def load_checkpoint(
+    folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int
+) -> State | None:
+    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training.
+
+    `steps` are those of the training; a checkpoint of a longer one is none for it.
+    """
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
@@ -173,9 +178,11 @@ def load_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
         return None  # a file that is not ours or broken: start over
     if content.get("key") != key:
         return None
+    state = State(**json.loads(content["state"]))
+    if state.end > steps:
+        return None
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
-    state = State(**json.loads(content["state"]))
     state.best_weights = content["best"] or None
     return state
 

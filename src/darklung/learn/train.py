@@ -192,14 +192,18 @@ def train(
         run = _make_run(plan, cases_validation)
         line = lineage(plan, (*cases.training(0), *cases_validation))
         key = f"{line} {steps} steps"
-        state = load_checkpoint(scratch, key, run.network, run.optimizer) or _started(run, line, earlier)
-        _train(run, cases, state, lambda: save_checkpoint(scratch, key, run.network, run.optimizer, state), progress or _silent)
+        state = load_checkpoint(scratch, key, run.network, run.optimizer, steps=steps) or _started(run, line, earlier)
+
+        def save() -> None:
+            save_checkpoint(scratch, key, run.network, run.optimizer, state)
+
+        _train(run, cases, state, save, progress or _silent)
     first = cases_train[0].image
     units = {name: first.unit(name) for name in channels}
     write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})})
+    clear_checkpoint(scratch)
     if keep_state:
         save_checkpoint(out, line, run.network, run.optimizer, state)
-    clear_checkpoint(scratch)
     return out
 
 
@@ -246,11 +250,11 @@ def _train(run: _Run, cases: _Cases, state: State, save: Callable[[], None], pro
 
 
 def _started(run: _Run, line: str, earlier: Earlier | None) -> State:
-    """The state that an earlier training ended in, with more steps before it; a new one where there is none to go on from."""
-    found = load_checkpoint(earlier.folder, line, run.network, run.optimizer) if earlier else None
-    state, steps = found or State(), run.plan.steps
-    require(state.end <= steps, f"earlier: wanted a training of at most {steps} steps, got one of {state.end}")
-    state.until(steps, earlier.key if earlier else "")
+    """The state that an earlier training ended in, to be given more steps; a new one where there is none to go on from."""
+    steps = run.plan.steps
+    found = load_checkpoint(earlier.folder, line, run.network, run.optimizer, steps=steps) if earlier else None
+    state = found or State()
+    state.until(steps, (earlier.key if earlier else "") or line)
     return state
 
 

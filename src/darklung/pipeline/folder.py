@@ -128,9 +128,9 @@ def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, .
     for path in (place, *aside.parent.glob(f"{escape(aside.name)}.*")):
         record = read_json(path / RECORD)
         # The key is made of surroundings and parameters, so that it tells whether the first are the same.
-        if isinstance(record, dict) and not record.get("removed") and "parameters" in record:
-            if key_of(surroundings, record["parameters"]) == record["key"]:
-                found.append((record["started"], path))
+        whole = isinstance(record, dict) and "parameters" in record and not record.get("removed")
+        if whole and key_of(surroundings, record["parameters"]) == record["key"]:
+            found.append((record["started"], path))
     return tuple(path for _, path in sorted(found))
 
 

@@ -46,7 +46,7 @@ def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, st
 
 
 def task_identities(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, Identity]:
-    """Identity of every task: SHA-256 over its function, parameters, source, plug-ins, outside files and the keys of its inputs.
+    """Identity of every task: SHA-256 over function, parameters, source, plug-ins, outside files and the keys of its inputs.
 
     Source is that of the step's own module and of what it imports (`darklung.pipeline.imports`). `tasks` must be in an order
     in which inputs come first. Output contents are not hashed, so that all keys are known before anything runs; library
