@@ -102,7 +102,7 @@ def test_one_arm_is_trained_and_nothing_of_the_others_is_lost(write, tmp_path):
     listed = train_study(path, out=folder, arms=["ct"], dry_run=True).splitlines()
     assert [line for line in listed if "control" in line or "predict" in line] == []
     assert listed[-1].startswith("0 of 7 tasks to do")
-    with pytest.raises(DarklungError, match="arm: wanted one of ct, control"):
+    with pytest.raises(DarklungError, match="arm: 'mri' is not known; known: control, ct"):
         train_study(path, out=folder, arms=["mri"])
 
 

@@ -260,5 +260,5 @@ def test_what_makes_no_sense_is_refused_in_one_line(make_case, tmp_path):
     refused("widths: wanted multiples of 16", widths=(8,))
     refused("network: 'x:y' cannot be imported", network="x:y")
     refused("not both finite", learning_rate=1e30)
-    with pytest.raises(DarklungError, match=r"model\.json is missing"):
+    with pytest.raises(DarklungError, match=r"no model of darklung in it \(no model\.json\)"):
         load_model(tmp_path)
