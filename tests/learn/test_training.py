@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from darklung.core.checks import DarklungError
-from darklung.learn.checkpoint import CHECKPOINT_FILE, State
+from darklung.learn import train as learning
+from darklung.learn.checkpoint import CHECKPOINT_FILE, Earlier, State
 from darklung.learn.data import Redraw
 from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict
 from darklung.learn.selection import dice
@@ -80,6 +81,56 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):
     for name in ("model.json", "metrics.jsonl"):
         assert (whole / name).read_text() == (tmp_path / "killed" / name).read_text()
     assert list((tmp_path / "killed-scratch").iterdir()) == []
+
+
+def test_a_killed_continuation_goes_on_to_the_same_weights(make_case, tmp_path, monkeypatch):
+    first = train(**options(make_case, tmp_path, "first"))
+    more = {"steps": 20, "earlier": Earlier(first, "its key")}
+    whole = train(**options(make_case, tmp_path, "whole", **more))
+    monkeypatch.setattr("darklung.learn.train.CHECKPOINT_SECONDS", 0.0)
+
+    def stop(share, text):
+        if text.startswith("step 14/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(**options(make_case, tmp_path, "killed", progress=stop, **more))
+    seen = []
+    train(**options(make_case, tmp_path, "killed", progress=lambda share, text: seen.append(text), **more))
+    assert seen[0].startswith("step 15/20")
+    assert same(whole, tmp_path / "killed")
+    assert json.loads((whole / "model.json").read_text())["continued_from"] == {"key": "its key", "step": 10}
+    assert (whole / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+    assert not same(whole, train(**options(make_case, tmp_path, "once", steps=20)))
+
+
+def test_only_the_same_training_with_fewer_steps_is_gone_on_from(make_case, tmp_path):
+    first = train(**options(make_case, tmp_path, "first"))
+
+    def begun(name, **changes):
+        about = train(**options(make_case, tmp_path, name, earlier=Earlier(first), **changes)) / "model.json"
+        return json.loads(about.read_text())["continued_from"]
+
+    assert begun("more", steps=11)["step"] == 10
+    assert begun("fewer", steps=9) is None
+    assert begun("faster", steps=11, learning_rate=1e-2) is None
+    assert begun("others", steps=11, cases_train=[make_case(i, (20, 24)) for i in (0, 7)]) is None
+    edited = make_case(1, (20, 24))
+    edited.image.data[0, 5, 5] += 1
+    assert begun("edited", steps=11, cases_train=[make_case(0, (20, 24)), edited]) is None
+
+
+def test_the_rate_rises_and_falls_once_more_over_added_steps(make_case, tmp_path, monkeypatch):
+    rates = []
+    true_rate = learning._rate
+    monkeypatch.setattr(learning, "_rate", lambda plan, state: rates.append(true_rate(plan, state)) or rates[-1])
+    first = train(**options(make_case, tmp_path, "first"))
+    train(**options(make_case, tmp_path, "more", steps=30, earlier=Earlier(first)))
+    assert len(rates) == 30
+    assert rates[9] < 0.1 * max(rates)
+    assert max(rates[10:]) == max(rates[:10])
+    assert np.argmax(rates[10:]) == 1  # two of twenty steps up
+    assert rates[29] < 0.02 * max(rates)
 
 
 def test_redrawn_cases_are_learned_from_and_a_killed_training_draws_the_same_again(make_case, tmp_path, monkeypatch):
@@ -209,5 +260,5 @@ def test_what_makes_no_sense_is_refused_in_one_line(make_case, tmp_path):
     refused("widths: wanted multiples of 16", widths=(8,))
     refused("network: 'x:y' cannot be imported", network="x:y")
     refused("not both finite", learning_rate=1e30)
-    with pytest.raises(DarklungError, match=r"model\.json is missing"):
+    with pytest.raises(DarklungError, match=r"no model of darklung in it \(no model\.json\)"):
         load_model(tmp_path)

@@ -115,3 +115,21 @@ def test_a_run_that_was_cut_short_is_no_old_folder(tmp_path):
     with pytest.raises(DarklungError, match="oh"):
         run([*toy(tmp_path), Task("bad", "one", "toy_stages:crash")], folder, targets=(*TOTAL, "bad/one"))
     assert run(toy(tmp_path), folder) >= 1
+
+
+def test_a_task_gets_what_differs_from_it_in_its_parameters_alone(tmp_path):
+    """In its place and set aside, of any age; not what another input, item or function made."""
+    folder, owner = tmp_path / "run", Owner("run", study(tmp_path))
+
+    def again(number, item="a", **more):
+        task = Task("grow", item, "toy_stages:go_on", {"number": number}, **more)
+        owned([other, task], folder, owner, (task.name,))
+        return json.loads((folder / "grow" / item / "earlier").read_text())
+
+    other = Task("describe", "all", "toy_stages:nothing")
+    assert again(1) == []
+    assert again(5) == [1]
+    assert again(2, "a.b") == []  # a is set aside meanwhile
+    assert again(3) == [5]
+    assert again(4, inputs={"described": ("describe/all",)}) == []
+    assert again(6, inputs={"described": ("describe/all",)}) == [4]

@@ -20,6 +20,9 @@ from darklung.io.case import load_case
 from darklung.io.hdf5 import load
 from darklung.io.images import export_nifti, load_image
 from darklung.io.projections import READ, open_projections
+from darklung.report import slices
+from darklung.retrieve import overview
+from darklung.steps import quality
 
 NAME, OTHER = "train-0001", "train-0002"
 INSTRUMENT = {"low": "60 keV", "high": "80 keV"}
@@ -40,8 +43,8 @@ SIGNALS = ("attenuation", "dark_field", "dark_field_0", "dark_field_90", "anisot
 def no_pictures():
     """Pictures take most of the time and are not compared."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("retrieve.overview.overview_png", "steps.quality.quality_page", "report.slices.slices_png"):
-            patch.setattr(f"darklung.{name}", lambda *_, **__: None)
+        for module, name in ((overview, "overview_png"), (quality, "quality_page"), (slices, "slices_png")):
+            patch.setattr(module, name, lambda *_, **__: None)
         yield
 
 

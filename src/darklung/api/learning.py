@@ -29,7 +29,7 @@ def train(
     seed: int = 1,
     settings: Settings = NOTHING,
 ) -> Path:
-    """Train one network to find lesions; what was done is resumed if it is stopped.
+    """Train one network to find lesions; a training that was stopped, or is asked for more steps, is gone on with.
 
     Parameters
     ----------
@@ -72,13 +72,15 @@ def train(
     >>> sorted(darklung.evaluate([found], [case])["metrics"])
     ['auroc', 'brier', 'dice', 'sensitivity', 'specificity']
     """
+    from darklung.learn.checkpoint import Earlier
     from darklung.steps.train import fit
     from darklung.study.learning import LearningPart
 
     said = {**settings, "arms": {ARM: list(channels)}, "network": network, "steps": steps}
     part: LearningPart = validate(said, LearningPart, "train")
     require(part.bank is None, "train: bank: belongs to studies, which know how their animals were simulated")
-    return fit(part, ARM, cases, validation, seed=seed, scratch=Path(out), out=Path(out))
+    folder = Path(out)
+    return fit(part, ARM, cases, validation, seed=seed, scratch=folder, out=folder, earlier=Earlier(folder))
 
 
 def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Image, *, overlap: float = 0.25) -> Image:

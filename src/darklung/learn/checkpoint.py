@@ -47,6 +47,14 @@ class Plan:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """A finished training that another may go on from: its folder, and the key that its record has, if any."""
+
+    folder: Path
+    key: str = ""
+
+
 @dataclass
 class State:
     """What changes during a training.
@@ -65,6 +73,10 @@ class State:
         Since the last validation.
     worse : int
         Validations in a row that were not kept.
+    start, end : int
+        Steps between which the learning rate now rises and falls; `end` is 0 before the first.
+    continued_from : dict, optional
+        Key and step of the finished training that this one went on from.
     """
 
     step: int = 0
@@ -77,6 +89,16 @@ class State:
     losses: list[float] = field(default_factory=list)
     worse: int = 0
     stopped: bool = False
+    start: int = 0
+    end: int = 0
+    continued_from: dict[str, Any] | None = None
+
+    def until(self, end: int, key: str = "") -> None:
+        """Train until step `end`; a training that was finished before it begins a new rise and fall of the rate."""
+        if end > self.end > 0:
+            self.start, self.worse, self.stopped = self.step, 0, False
+            self.continued_from = {"key": key, "step": self.step}
+        self.end = end
 
     def add_loss(self, value: float) -> None:
         """Note the loss of one step."""
@@ -108,9 +130,12 @@ class State:
         self.losses = []
 
 
-def fingerprint(plan: Plan, cases: Sequence[Case]) -> str:
-    """SHA-256 of the plan and of the cases' content; a checkpoint of anything else is not gone on from."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(plan), sort_keys=True).encode())
+def lineage(plan: Plan, cases: Sequence[Case]) -> str:
+    """SHA-256 of the plan but for its number of steps, and of the cases' content.
+
+    It is the same of trainings that may go on from each other. A checkpoint of anything else is not gone on from.
+    """
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(dataclasses.replace(plan, steps=0)), sort_keys=True).encode())
     digest.update(torch.__version__.encode())
     for case in cases:
         for array in (case.image.data, case.target, case.region, case.hard):
@@ -137,8 +162,13 @@ def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
     part.replace(folder / CHECKPOINT_FILE)
 
 
-def load_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
-    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training."""
+def load_checkpoint(
+    folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int
+) -> State | None:
+    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training.
+
+    `steps` are those of the training; a checkpoint of a longer one is none for it.
+    """
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
@@ -148,9 +178,11 @@ def load_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
         return None  # a file that is not ours or broken: start over
     if content.get("key") != key:
         return None
+    state = State(**json.loads(content["state"]))
+    if state.end > steps:
+        return None
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
-    state = State(**json.loads(content["state"]))
     state.best_weights = content["best"] or None
     return state
 
@@ -175,6 +207,7 @@ def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -
     by = "last step" if state.best_score is None else plan.metric
     description["selected"] = {"by": by, "step": state.best_step, "score": state.best_score}
     description["steps_done"] = state.step
+    description["continued_from"] = state.continued_from
     description["torch"] = torch.__version__
     description["images"] = dict(facts)
     part = out / f"{WEIGHTS_FILE}.part"

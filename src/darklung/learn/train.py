@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from darklung.core.checks import DarklungError, check_positive, check_range, require
 from darklung.core.random import derive_seed, stream
 from darklung.learn.checkpoint import (
+    Earlier,
     Plan,
     State,
     clear_checkpoint,
-    fingerprint,
+    lineage,
     load_checkpoint,
     save_checkpoint,
     write_model,
@@ -38,7 +39,7 @@ STEPS_A_VALIDATION = 100
 VALIDATIONS = (4, 20)
 FIRST_VALIDATION = 0.4  # share of the steps before the first
 CHECKPOINT_SECONDS = 20.0
-WARM_UP = 0.1  # share of the steps over which the learning rate rises
+WARM_UP = 0.1  # share of the steps (of those that are added) over which the learning rate rises
 GRADIENT_LIMIT = 5.0
 WEIGHT_DECAY = 1e-4
 
@@ -102,6 +103,8 @@ def train(
     loss_options: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    earlier: Earlier | None = None,
+    keep_state: bool = True,
 ) -> Path:
     """Train one network on patches and keep the latest state that scores well on the validation cases.
 
@@ -141,6 +144,12 @@ def train(
         JSON values that model.json keeps, such as the energy that the training images refer to.
     progress : callable, optional
         Called with the share done and a line of text.
+    earlier : Earlier, optional
+        A finished training to go on from, if it kept its state and is the same but for fewer steps: the learning rate rises
+        and falls once more over the steps that are added (a warm restart, Loshchilov and Hutter 2017, arXiv:1608.03983), and
+        validation, best weights and the draws of patches go on where they were. Otherwise the training starts anew.
+    keep_state : bool
+        Leave ``checkpoint.pt`` in `out`, about four times the model's size, so that the training can be gone on with.
 
     Returns
     -------
@@ -179,11 +188,22 @@ def train(
         loss_options=dict(loss_options or {}),
     )
     with one_thread():
-        state = _train(plan, _Cases(cases_train, cases_validation, redraw), scratch, progress or _silent)
+        cases = _Cases(cases_train, cases_validation, redraw)
+        run = _make_run(plan, cases_validation)
+        line = lineage(plan, (*cases.training(0), *cases_validation))
+        key = f"{line} {steps} steps"
+        state = load_checkpoint(scratch, key, run.network, run.optimizer, steps=steps) or _started(run, line, earlier)
+
+        def save() -> None:
+            save_checkpoint(scratch, key, run.network, run.optimizer, state)
+
+        _train(run, cases, state, save, progress or _silent)
     first = cases_train[0].image
     units = {name: first.unit(name) for name in channels}
     write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})})
     clear_checkpoint(scratch)
+    if keep_state:
+        save_checkpoint(out, line, run.network, run.optimizer, state)
     return out
 
 
@@ -207,27 +227,34 @@ def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) 
     require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
 
 
-def _train(plan: Plan, cases: _Cases, scratch: Path, progress: Progress) -> State:
-    run = _make_run(plan, cases.validation)
-    key = fingerprint(plan, (*cases.training(0), *cases.validation))
-    state = load_checkpoint(scratch, key, run.network, run.optimizer) or State()
+def _train(run: _Run, cases: _Cases, state: State, save: Callable[[], None], progress: Progress) -> None:
+    """Bring the state to the plan's steps; `save` keeps it for the case that the process is killed."""
+    plan = run.plan
     sources: list[Source] = []
     saved_at = time.monotonic()
     while state.step < plan.steps and not state.stopped:
         if not sources or cases.changes(state.step):
             sources.clear()  # two sets at once may be more than the memory holds
             sources += _make_sources(plan, cases.training(state.step))
-        value = _step(run, sources, state.step)
+        value = _step(run, sources, state)
         state.step += 1
         state.add_loss(value)
-        if state.step in _validation_steps(plan.steps):
+        if state.step in _validation_steps(state.start, state.end):
             _validate(run, state)
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            save_checkpoint(scratch, key, run.network, run.optimizer, state)
+            save()
             saved_at = time.monotonic()
         progress(state.step / plan.steps, f"step {state.step}/{plan.steps}, loss {value:.4f}{state.score_text()}")
     if state.best_weights is None:
         state.keep(run.network, None)
+
+
+def _started(run: _Run, line: str, earlier: Earlier | None) -> State:
+    """The state that an earlier training ended in, to be given more steps; a new one where there is none to go on from."""
+    steps = run.plan.steps
+    found = load_checkpoint(earlier.folder, line, run.network, run.optimizer, steps=steps) if earlier else None
+    state = found or State()
+    state.until(steps, (earlier.key if earlier else "") or line)
     return state
 
 
@@ -253,24 +280,25 @@ def _make_sources(plan: Plan, cases: Sequence[Case]) -> list[Source]:
     return [make_source(case=c, normalisation=plan.normalisation, patch=patch) for c in cases]
 
 
-def _rate(plan: Plan, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then half a cosine down to zero."""
-    warm = max(1, round(WARM_UP * plan.steps))
+def _rate(plan: Plan, state: State) -> float:
+    """Learning rate of the next step: linear warm-up, then half a cosine down to zero, from `start` to `end`."""
+    step, steps = state.step - state.start, state.end - state.start
+    warm = max(1, round(WARM_UP * steps))
     if step < warm:
         return plan.learning_rate * (step + 1) / warm
-    return float(plan.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, plan.steps - warm))))
+    return float(plan.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))))
 
 
-def _step(run: _Run, sources: Sequence[Source], step: int) -> float:
+def _step(run: _Run, sources: Sequence[Source], state: State) -> float:
     """One optimizer step; returns the loss."""
-    plan = run.plan
+    plan, step = run.plan, state.step
     rng = stream(plan.seed, "patches", step)
     cut = draw_batch(sources=sources, patch=(plan.patch,) * plan.dims, batch=plan.batch, rng=rng)
     data, target, distance, region = (
         torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for a in (cut.data, cut.target, cut.distance, cut.region)
     )
     for group in run.optimizer.param_groups:
-        group["lr"] = _rate(plan, step)
+        group["lr"] = _rate(plan, state)
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
     with torch.random.fork_rng(devices=[]):
@@ -280,8 +308,8 @@ def _step(run: _Run, sources: Sequence[Source], step: int) -> float:
     norm = nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
     if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
         raise DarklungError(
-            f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} are not both finite; "
-            f"a learning_rate below {plan.learning_rate:g} or another loss may help"
+            f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} "
+            f"are not both finite; a learning_rate below {plan.learning_rate:g} or another loss may help"
         )
     run.optimizer.step()
     return float(value.item())
@@ -294,9 +322,9 @@ def _loss(run: _Run, data: Tensor, target: Tensor, distance: Tensor, region: Ten
     return run.loss(logits.float(), target, distance, region)
 
 
-def _validation_steps(steps: int) -> set[int]:
-    shares = np.linspace(FIRST_VALIDATION, 1.0, _validations(steps))
-    return {max(1, round(float(s) * steps)) for s in shares}
+def _validation_steps(start: int, end: int) -> set[int]:
+    shares = np.linspace(FIRST_VALIDATION, 1.0, _validations(end - start))
+    return {start + max(1, round(float(s) * (end - start))) for s in shares}
 
 
 def _validations(steps: int) -> int:
@@ -321,4 +349,4 @@ def _validate(run: _Run, state: State) -> None:
         spacing_m=cases[0].image.spacing_m,
     )
     # The rate falls to zero at the end, which helps much: stopping is for trainings that got worse for half of their time.
-    state.judge(run.network, score, error, max(3, _validations(run.plan.steps) // 2))
+    state.judge(run.network, score, error, max(3, _validations(state.end - state.start) // 2))

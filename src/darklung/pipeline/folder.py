@@ -12,10 +12,12 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.pipeline.keys import key_of
 from darklung.pipeline.record import environment, read_json, write_json
 
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
@@ -117,6 +119,19 @@ def take_back(folder: Path, keys: Mapping[str, str]) -> None:
 def superseded(folder: Path, name: str, key: str) -> Path:
     """Where the output of a task goes when no plan has it any more."""
     return folder / SUPERSEDED / f"{name}.{key[:_KEY_SHOWN]}"
+
+
+def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, ...]:
+    """Finished outputs of a task, in its place or set aside, that differ from it in its parameters alone; oldest first."""
+    place, aside = folder / name, folder / SUPERSEDED / name
+    found = []
+    for path in (place, *aside.parent.glob(f"{escape(aside.name)}.*")):
+        record = read_json(path / RECORD)
+        # The key is made of surroundings and parameters, so that it tells whether the first are the same.
+        whole = isinstance(record, dict) and "parameters" in record and not record.get("removed")
+        if whole and key_of(surroundings, record["parameters"]) == record["key"]:
+            found.append((record["started"], path))
+    return tuple(path for _, path in sorted(found))
 
 
 def _move(source: Path, place: Path) -> None:

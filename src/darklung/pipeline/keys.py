@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darklung.core.checks import require
 from darklung.pipeline.contents import content_hash
@@ -13,8 +15,38 @@ from darklung.pipeline.imports import PACKAGE, Sources
 from darklung.pipeline.task import Task
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a task is told apart by.
+
+    Parameters
+    ----------
+    key : str
+        Of all that its result depends on.
+    surroundings : str
+        The same without the task's own parameters: function, source, plug-ins, files, inputs.
+    """
+
+    key: str
+    surroundings: str
+
+
+def key_of(surroundings: str, parameters: Mapping[str, Any]) -> str:
+    """Key of a task with these parameters, which tells of any record whether it differs from a task in parameters alone."""
+    return _digest({"surroundings": surroundings, "parameters": parameters})
+
+
+def _digest(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, str]:
-    """Key of every task: SHA-256 over its function, parameters, source, plug-ins, outside files and the keys of its inputs.
+    """Key of every task, see `task_identities`."""
+    return {name: found.key for name, found in task_identities(tasks, package=package).items()}
+
+
+def task_identities(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, Identity]:
+    """Identity of every task: SHA-256 over function, parameters, source, plug-ins, outside files and the keys of its inputs.
 
     Source is that of the step's own module and of what it imports (`darklung.pipeline.imports`). `tasks` must be in an order
     in which inputs come first. Output contents are not hashed, so that all keys are known before anything runs; library
@@ -26,7 +58,7 @@ def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, st
         A task named twice or before its inputs; a file or a plug-in that is not there.
     """
     sources, contents = Sources(package), dict[Path, str]()
-    keys: dict[str, str] = {}
+    keys: dict[str, Identity] = {}
     for task in tasks:
         require(task.name not in keys, f"task {task.name}: named twice")
         for needed in task.needs():
@@ -37,13 +69,13 @@ def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, st
         parts = {
             "function": task.function,
             "item": task.item,
-            "parameters": task.parameters,
-            "inputs": {k: [keys[n] for n in names] for k, names in task.inputs.items()},
+            "inputs": {k: [keys[n].key for n in names] for k, names in task.inputs.items()},
             "source": sources.version(task.function.partition(":")[0]),
             "plugins": _plugin_versions(task, sources),
             "files": {k: contents[p] for k, p in task.files.items()},
         }
-        keys[task.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        surroundings = _digest(parts)
+        keys[task.name] = Identity(key_of(surroundings, task.parameters), surroundings)
     return keys
 
 

@@ -23,7 +23,7 @@ from darklung.pipeline.folder import (
     take_back,
     write_run_record,
 )
-from darklung.pipeline.keys import task_keys
+from darklung.pipeline.keys import Identity, task_identities
 from darklung.pipeline.progress import Pace, Progress
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import Schedule, reachable
@@ -72,7 +72,8 @@ def run_tasks(
     workers = workers or os.cpu_count() or 1
     require(workers >= 1, f"workers: wanted at least 1, got {workers}")
     check_folder(folder, owner)
-    keys = task_keys(tasks)
+    identities = task_identities(tasks)
+    keys = {name: found.key for name, found in identities.items()}
     with claim(folder):
         mark(folder, owner)
         gone: list[str] = []
@@ -90,7 +91,7 @@ def run_tasks(
             if needed:
                 progress.line(f"{len(wanted) - len(needed)} of {len(wanted)} tasks are done already; {workers} worker(s)")
                 with executor(workers, folder, progress) as here:
-                    compute(Schedule(by_name, needed), by_name, keys, folder, here, progress)
+                    compute(Schedule(by_name, needed), by_name, identities, folder, here, progress)
         records |= read_records(folder, {n: keys[n] for n in needed})
         current = {n: r for n, r in records.items() if r["key"] == keys[n]}
         write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner)
@@ -145,7 +146,7 @@ def stage_seconds(records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 def compute(
     schedule: Schedule,
     by_name: Mapping[str, Task],
-    keys: Mapping[str, str],
+    identities: Mapping[str, Identity],
     folder: Path,
     here: Executor,
     progress: Progress,
@@ -156,7 +157,7 @@ def compute(
         while running < here.slots and (name := schedule.next_ready()) is not None:
             paths = {k: tuple(folder / n for n in names) for k, names in by_name[name].inputs.items()}
             progress.start(name)
-            here.submit(Job(by_name[name], keys[name], folder, paths))
+            here.submit(Job(by_name[name], identities[name], folder, paths))
             running += 1
         if not running:
             return

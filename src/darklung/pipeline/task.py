@@ -67,6 +67,9 @@ class Context:
         As in `Task`.
     progress : callable
         ``progress(fraction, text)``, fraction 0 to 1.
+    earlier : tuple of Path
+        Finished outputs of this task that differ in its own parameters alone (in their ``record.json``), oldest first: a
+        function may go on from one. They may be gone once it has returned.
     """
 
     out: Path
@@ -75,6 +78,7 @@ class Context:
     parameters: Mapping[str, Any]
     files: Mapping[str, Path]
     progress: Callable[[float, str], None]
+    earlier: tuple[Path, ...] = ()
 
     def input(self, name: str) -> Path:
         """The only folder of an input that has one."""

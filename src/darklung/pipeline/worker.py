@@ -14,7 +14,8 @@ from typing import Any
 
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
-from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, share_lock
+from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, earlier_outputs, share_lock
+from darklung.pipeline.keys import Identity
 from darklung.pipeline.record import json_text, measured, task_record
 from darklung.pipeline.task import Context, Task
 
@@ -72,7 +73,7 @@ class Job:
 
     Parameters
     ----------
-    task, key
+    task, identity
     folder : Path
         The run folder.
     paths : mapping
@@ -80,7 +81,7 @@ class Job:
     """
 
     task: Task
-    key: str
+    identity: Identity
     folder: Path
     paths: Mapping[str, tuple[Path, ...]]
 
@@ -109,16 +110,17 @@ def perform(job: Job, progress: Tell) -> None:
     """Call the task's function on a fresh folder, then put the folder in its place in one step."""
     task, flat_name = job.task, job.task.name.replace("/", "__")
     partial = job.folder / PARTIAL / f"{flat_name}.{os.getpid()}"
-    scratch = job.folder / SCRATCH / f"{flat_name}.{job.key[:12]}"
+    scratch = job.folder / SCRATCH / f"{flat_name}.{job.identity.key[:12]}"
     # Left by nobody: the run cleared the folder when it claimed it, and this process runs a task once.
     partial.mkdir(parents=True)
     scratch.mkdir(parents=True, exist_ok=True)
     function = resolve(f"task {task.name}", task.function, {})
     started = time.time()
     with measured() as cost:
-        function(Context(partial, scratch, job.paths, task.parameters, task.files, progress))
+        earlier = earlier_outputs(job.folder, task.name, job.identity.surroundings)
+        function(Context(partial, scratch, job.paths, task.parameters, task.files, progress, earlier))
     inputs = {k: list(v) for k, v in task.inputs.items()}
-    record = task_record(key=job.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
+    record = task_record(key=job.identity.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
     (partial / RECORD).write_text(json_text(record))
     publish(partial, job.folder / task.stage / task.item)
     remove(scratch)

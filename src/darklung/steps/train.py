@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
+from darklung.pipeline.folder import RECORD
+from darklung.pipeline.record import read_json
 from darklung.study.learning import LearningPart
 
 if TYPE_CHECKING:
+    from darklung.learn.checkpoint import Earlier
     from darklung.learn.data import Redraw
 
 STAGE = "train"
@@ -73,6 +76,7 @@ def train(context: Context) -> None:
         out=context.out,
         redraw=redraw,
         progress=context.progress,
+        earlier=_earlier(context, p),
     )
 
 
@@ -87,6 +91,7 @@ def fit(
     out: Path,
     redraw: Redraw | None = None,
     progress: Callable[[float, str], None] | None = None,
+    earlier: Earlier | None = None,
 ) -> Path:
     """Train the network of one arm on cases, whose animals tell them apart; see `darklung.learn.train.train`."""
     from darklung.learn.train import train
@@ -114,4 +119,25 @@ def fit(
         out=out,
         redraw=redraw,
         progress=progress,
+        earlier=earlier,
+        keep_state=part.keep_state,
     )
+
+
+def _earlier(context: Context, p: Parameters) -> Earlier | None:
+    """The longest training that differs in having fewer steps alone, if its state was kept."""
+    from darklung.learn.checkpoint import CHECKPOINT_FILE, Earlier
+
+    found: list[tuple[int, int, Earlier]] = []
+    for number, folder in enumerate(context.earlier):
+        record = read_json(folder / RECORD)
+        other = Parameters.model_validate(record["parameters"])
+        if (folder / CHECKPOINT_FILE).is_file() and _but_steps(other) == _but_steps(p):
+            found.append((other.learning.steps, number, Earlier(folder, record["key"])))
+    fewer = [f for f in found if f[0] <= p.learning.steps]
+    return max(fewer, key=lambda f: f[:2])[2] if fewer else None
+
+
+def _but_steps(p: Parameters) -> Parameters:
+    """What has to be the same of two trainings of which one goes on from the other."""
+    return p.model_copy(update={"learning": p.learning.model_copy(update={"steps": 1, "keep_state": True})})

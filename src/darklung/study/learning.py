@@ -51,6 +51,7 @@ class LearningPart(Document):
     normalisation: Literal["cohort", "volume"] = Field(
         "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
     )
+    keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
     folds: int = Field(3, ge=2)
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     bank: BankPart | None = Field(

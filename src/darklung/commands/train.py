@@ -1,0 +1,109 @@
+"""``darklung train``: the networks of a study alone, with how well each fold's does on its validation animals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from darklung.commands.run import resolved, run_plan, told_tasks
+from darklung.core.checks import DarklungError, check_one_of
+from darklung.core.seams import importable
+from darklung.io.documents import validate
+from darklung.pipeline import Owner, Task
+from darklung.pipeline.record import read_json
+from darklung.pipeline.schedule import reachable
+from darklung.steps import train
+from darklung.steps.plan import Plan, plan
+from darklung.study.learning import LearningPart
+from darklung.study.study import Study, read_study
+
+
+def train_study(
+    path: Path,
+    *,
+    out: Path | None = None,
+    arms: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    dry_run: bool = False,
+) -> str:
+    """Train the networks of a study and return a table to print; the cases that they need are made if they are not there.
+
+    The folder is that of ``darklung run``, which goes on from what was trained. A training that differs from one that is
+    there in having more steps alone goes on from it (docs/training.md).
+
+    Parameters
+    ----------
+    path : Path
+        The study file.
+    out : Path, optional
+        Run folder; ``runs/NAME`` by default.
+    arms : sequence of str
+        Keys of ``learning.arms``; all by default.
+    changes : mapping, optional
+        Keys of ``learning`` in place of the file's, such as ``steps``.
+    workers : int, optional
+    dry_run : bool
+        Tell what would be computed.
+
+    Raises
+    ------
+    DarklungError
+        A mistake in the study, no such arm, or a step that failed.
+    """
+    owner = Owner("train", path)
+    with importable(path.parent):
+        study, part = _study(path, changes or {})
+        for arm in arms:
+            check_one_of("arm", arm, tuple(part.arms))
+        made = plan(study)
+        trained = [t for t in made.tasks if t.stage == train.STAGE and (not arms or t.parameters["arm"] in arms)]
+        # All tasks are in the plan, so that nothing of the other arms is set aside.
+        wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
+        folder = out or Path("runs") / study.name
+        if dry_run:
+            return told_tasks(_needed(wanted), folder, owner)
+        computed = run_plan(wanted, study, folder=folder, owner=owner, workers=workers)
+    lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
+    lines.append(f"{computed} task(s) computed. Models and records: {folder / train.STAGE}")
+    if changes:
+        said = ", ".join(f"{name}: {getattr(part, name)}" for name in changes)
+        lines.append(f"darklung run trains what {path} says; to keep this, write there under learning: {said}")
+    return "\n".join(lines)
+
+
+def _needed(made: Plan) -> Plan:
+    """The tasks that the targets need alone."""
+    names = reachable({t.name: t for t in made.tasks}, made.targets)
+    return Plan(tuple(t for t in made.tasks if t.name in names), made.targets, made.members)
+
+
+def _study(path: Path, changes: Mapping[str, Any]) -> tuple[Study, LearningPart]:
+    """The study with what the command line changes of its learning, checked as a file that says so."""
+    study = read_study(path)
+    if study.learning is not None and changes:
+        content = resolved(study)
+        study = validate({**content, "learning": {**content["learning"], **changes}}, Study, str(path))
+    if study.learning is None:
+        raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
+    return study, study.learning
+
+
+def _head() -> str:
+    return f"{'arm':<20}{'fold':>5}{'steps':>8}{'begun at':>10}{'best at':>9}{'score':>9}  {'by':<16}{'state kept':>11}"
+
+
+def _told(task: Task, folder: Path) -> str:
+    """One fold: its steps, where it was continued, and the score on the validation animals that its state was chosen by."""
+    from darklung.learn.checkpoint import CHECKPOINT_FILE
+    from darklung.learn.predict import DESCRIPTION_FILE
+
+    about = read_json(folder / DESCRIPTION_FILE)
+    chosen, begun = about["selected"], (about["continued_from"] or {"step": 0})["step"]
+    score = "-" if chosen["score"] is None else f"{chosen['score']:.4f}"
+    state = folder / CHECKPOINT_FILE
+    kept = f"{state.stat().st_size / 2**20:.1f} MiB" if state.is_file() else "no"
+    p = task.parameters
+    numbers = f"{about['steps_done']:8d}{begun:10d}{chosen['step']:9d}{score:>9}"
+    return f"{p['arm']:<20}{p['fold']:5d}{numbers}  {chosen['by']:<16}{kept:>11}"
