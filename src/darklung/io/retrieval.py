@@ -10,13 +10,6 @@ from darklung.core.fitting import METHODS as FITS
 from darklung.core.fitting import Fit
 from darklung.io.documents import Document
 
-# Short name -> package.module:function, see `darklung.retrieve.methods`.
-RETRIEVALS = {
-    "least_squares": "darklung.retrieve.stepping:retriever",
-    "likelihood": "darklung.retrieve.stepping:retriever",
-}
-
-
 class Retrieval(Document):
     """What is asked of retrieval, whatever the scan comes from; see `darklung.retrieve.stepping.retrieve`."""
 
@@ -49,9 +42,7 @@ class Retrieval(Document):
 
     @model_validator(mode="after")
     def _check(self) -> Retrieval:
-        if ":" not in self.method and self.method not in RETRIEVALS:
-            known = ", ".join(RETRIEVALS)
-            raise ValueError(f"method: {self.method!r} is not known; known: {known}, or package.module:function")
+        # Which names there are is known where the methods are, `darklung.retrieve.methods.find_retrieval`.
         if self.covariance and self.method not in FITS:
             raise ValueError(f"covariance: belongs to {' and '.join(FITS)}, not to {self.method}")
         if self.options and self.method in FITS:

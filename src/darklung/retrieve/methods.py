@@ -26,9 +26,12 @@ from darklung.core.checks import DarklungError
 from darklung.core.contracts import check_projections
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections, Scan
-from darklung.io.retrieval import RETRIEVALS
 from darklung.retrieve.stepping import Block
 
+RETRIEVALS = {
+    "least_squares": "darklung.retrieve.stepping:retriever",
+    "likelihood": "darklung.retrieve.stepping:retriever",
+}
 # Keys of a description that reach a method as one argument.
 _SAID_AS = {"fit": "harmonics and gain"}
 
