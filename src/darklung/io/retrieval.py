@@ -10,6 +10,7 @@ from darklung.core.fitting import METHODS as FITS
 from darklung.core.fitting import Fit
 from darklung.io.documents import Document
 
+
 class Retrieval(Document):
     """What is asked of retrieval, whatever the scan comes from; see `darklung.retrieve.stepping.retrieve`."""
 
