@@ -15,6 +15,7 @@ from darklung.calibrate.file import load_calibration
 from darklung.core.checks import DarklungError, require
 from darklung.core.seams import importable
 from darklung.core.units import parse_quantity
+from darklung.features.channels import EXTRAS
 from darklung.io.case import case_facts, load_case
 from darklung.io.description import read_raw
 from darklung.io.documents import read_yaml, validate
@@ -35,7 +36,6 @@ from darklung.study.study import Study, read_study
 HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
 # How a source is named in the study that a prediction stands for.
 INPUT = "input"
-DERIVED = ("noise", "anisotropy")  # channels that are made of others
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
     wanted = chosen.descriptions[0].get("images", {}).get("spacing_m")
     if given.resample and wanted and len(wanted) == len(spacing):
         spacing = tuple(wanted)
-    known = {**dict.fromkeys(DERIVED, "1"), **units}
+    known = {**dict.fromkeys(EXTRAS, "1"), **units}
     reason = why_not(chosen.descriptions[0], spacing_m=spacing, units=known, beam=beam)
     hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
     return reason + next((hint for start, hint in hints.items() if reason.startswith(start)), "")

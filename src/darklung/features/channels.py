@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from darklung.core.random import stream
 from darklung.core.types import Image
 
 COMBINATIONS = ("mean", "inverse_variance")
-EXTRAS = ("anisotropy", "noise", "attenuation_copy")
 
 
 def stack_channels(
@@ -43,10 +42,10 @@ def stack_channels(
     combine : {"mean", "inverse_variance"}
         How the directions become ``dark_field``. The mean is the default: it is the same observable in every voxel, while
         weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
-    extras : sequence of {"anisotropy", "noise", "attenuation_copy"}
-        ``anisotropy``: see `anisotropy`. ``noise``: white Gaussian noise with the mean and standard deviation of
-        ``dark_field`` (of the attenuation where there is none), and ``attenuation_copy``: the attenuation again; both are
-        controls for the number of channels.
+    extras : sequence of str
+        Keys of `EXTRAS`. ``anisotropy``: see `anisotropy`. ``noise``: white Gaussian noise with the mean and standard
+        deviation of ``dark_field`` (of the attenuation where there is none), and ``attenuation_copy``: the attenuation
+        again; both are controls for the number of channels.
     seed : int
         Of the noise channel.
 
@@ -62,27 +61,25 @@ def stack_channels(
         require(not differs, f"dark_field: wanted the grid of attenuation, which differs in {differs}")
     mu = np.asarray(attenuation.channel("attenuation"), dtype=np.float32)
     unit = dark_unit = attenuation.unit("attenuation")
-    channels, each, like = [("attenuation", unit, mu)], np.empty((0, *mu.shape), np.float32), mu
+    channels, each = [("attenuation", unit, mu)], np.empty((0, *mu.shape), np.float32)
     if dark_field:
         each = np.stack([np.asarray(i.channel("dark_field"), dtype=np.float32) for i in dark_field])
         dark_unit = dark_field[0].unit("dark_field")
-        like = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
-        channels.append(("dark_field", dark_unit, like))
+        mean = each.mean(axis=0) if combine == "mean" else _inverse_variance(each, dark_field)
+        channels.append(("dark_field", dark_unit, mean))
     channels += [(dark_field_at(a).name, dark_unit, d) for a, d in zip(directions_rad, each)]
-    for name in extras:
-        check_one_of("extras", name, EXTRAS)
-        if name == "anisotropy":
-            channels.append((name, "1", anisotropy(each, directions_rad=directions_rad)))
-        elif name == "noise":
-            channels.append((name, dark_unit, _noise_like(like, seed)))
-        else:
-            channels.append((name, unit, mu))
+    made = _image(attenuation, channels)
+    asked = [EXTRAS[check_one_of("extras", name, EXTRAS)] for name in extras]
+    return _image(attenuation, [*channels, *((n, *e.make(made, directions_rad, seed)) for n, e in zip(extras, asked))])
+
+
+def _image(grid: Image, channels: Sequence[tuple[str, str, NDArray[np.float32]]]) -> Image:
     names, units, data = zip(*channels)
-    return attenuation.with_data(np.stack(data), names, units)
+    return grid.with_data(np.stack(data), names, units)
 
 
 def derived_channels(image: Image, *, seed: int) -> Image:
-    """An image with what is made of its channels: mean dark field, anisotropy of several directions, a control of noise.
+    """An image with what is made of its channels: mean dark field, and of `EXTRAS` those that every image gets.
 
     Parameters
     ----------
@@ -98,7 +95,7 @@ def derived_channels(image: Image, *, seed: int) -> Image:
         attenuation=_one(image, "attenuation", "attenuation"),
         dark_field=[_one(image, n, "dark_field") for n in directions],
         directions_rad=angles,
-        extras=("noise", *(("anisotropy",) if len(directions) > 1 else ())),
+        extras=[n for n, e in EXTRAS.items() if e.directions is not None and len(directions) >= e.directions],
         seed=seed,
     )
     more = [i for i, name in enumerate(image.names) if name not in made.names]
@@ -196,6 +193,41 @@ def _inverse_variance(each: NDArray[np.float32], images: Sequence[Image]) -> NDA
     return np.asarray((weight * each).sum(axis=0) / weight.sum(axis=0), dtype=np.float32)
 
 
-def _noise_like(values: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    noise = stream(seed, "noise channel").standard_normal(values.shape)
-    return np.asarray(np.nanmean(values) + np.nanstd(values) * noise, dtype=np.float32)
+def _noise(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
+    name = "dark_field" if "dark_field" in image.names else "attenuation"
+    values, noise = image.channel(name), stream(seed, "noise channel").standard_normal(image.shape)
+    return image.unit(name), np.asarray(np.nanmean(values) + np.nanstd(values) * noise, dtype=np.float32)
+
+
+def _anisotropy(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
+    # Channels of directions follow attenuation and the mean, if there are any.
+    return "1", anisotropy(image.data[2:], directions_rad=directions_rad)
+
+
+def _attenuation_copy(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
+    return image.unit("attenuation"), image.channel("attenuation")
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A channel that is made of others.
+
+    Parameters
+    ----------
+    make : callable
+        Of an image with ``attenuation``, ``dark_field`` and those of the directions, the directions [rad] and a seed: the
+        unit, and the values (*spatial) float32.
+    directions : int, optional
+        Every image with so many directions gets it; None: only where it is asked for.
+    """
+
+    make: Callable[[Image, Sequence[float], int], tuple[str, NDArray[np.float32]]]
+    directions: int | None
+
+
+# To add a channel, write its function and its line here: studies, insertions and predictions then have it.
+EXTRAS: dict[str, Extra] = {
+    "noise": Extra(_noise, 0),
+    "anisotropy": Extra(_anisotropy, 2),
+    "attenuation_copy": Extra(_attenuation_copy, None),
+}

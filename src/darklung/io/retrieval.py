@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from darklung.core.fitting import METHODS, Fit
+from darklung.core.fitting import METHODS as FITS
+from darklung.core.fitting import Fit
 from darklung.io.documents import Document
 
 
@@ -42,12 +43,10 @@ class Retrieval(Document):
 
     @model_validator(mode="after")
     def _check(self) -> Retrieval:
-        if ":" not in self.method and self.method not in METHODS:
-            known = ", ".join(METHODS)
-            raise ValueError(f"method: {self.method!r} is not known; known: {known}, or package.module:function")
-        if self.own and self.covariance:
-            raise ValueError(f"covariance: belongs to {' and '.join(METHODS)}, not to {self.method}")
-        if self.options and not self.own:
+        # Which names there are is known where the methods are, `darklung.retrieve.methods.find_retrieval`.
+        if self.covariance and self.method not in FITS:
+            raise ValueError(f"covariance: belongs to {' and '.join(FITS)}, not to {self.method}")
+        if self.options and self.method in FITS:
             raise ValueError(f"options: belong to a function of one's own; {self.method} takes the keys beside it")
         return self
 
@@ -68,7 +67,7 @@ class Retrieval(Document):
         """Keyword arguments of `retrieve`; a function of one's own may take any of them too (`fit`: gain and harmonics)."""
         return {
             "reference": self.reference,
-            "fit": Fit(method=METHODS[0] if self.own else self.method, harmonics=self.harmonics, gain=self.gain),
+            "fit": Fit(method=self.method if self.method in FITS else FITS[0], harmonics=self.harmonics, gain=self.gain),
             "least_strength": self.least_strength,
             "steps": self.steps,
             "air_cols": list(self.air()) or None,

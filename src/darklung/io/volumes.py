@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,6 +101,31 @@ class VolumeOptions(Document):
 NOTHING_DECLARED = VolumeOptions()
 
 
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of one file.
+
+    Parameters
+    ----------
+    starts : callable
+        Whether a file that begins with these bytes (600 at most) is one.
+    open : callable
+        Of a path and the scanner's log, if one was named: the file with its header checked.
+    """
+
+    starts: Callable[[bytes], bool]
+    open: Callable[[Path, Path | None], VolumeFile]
+
+
+# To add a format of one file, write its reader and its line here: `show`, `import`, studies, labels and predictions read it.
+FILES: dict[str, FileFormat] = {
+    "nrrd": FileFormat(lambda start: start.startswith(b"NRRD"), lambda path, log: nrrd.open_nrrd(path)),
+    "tiff": FileFormat(lambda start: start.startswith(_TIFF), lambda path, log: tiff_stack.open_pages(path, log=log)),
+    "nifti": FileFormat(nifti.is_nifti, lambda path, log: nifti.open_nifti(path)),
+    "metaimage": FileFormat(metaimage.is_metaimage, lambda path, log: metaimage.open_metaimage(path)),
+}
+
+
 def read_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Image:
     """Read a volume as an `Image` with one channel, float32, on its own grid (direction and frame kept).
 
@@ -142,17 +167,13 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
     log = Path(options.log) if options.log else None
     require(not options.series or kind in ("zarr", "dicom", "slices"), f"{path}: series: a file holds one volume")
     require(log is None or kind in ("slices", "tiff"), f"{path}: log: belongs to TIFF slices")
-    openers = {
+    folders: dict[str, Callable[[], VolumeFile]] = {
         "zarr": lambda: foreign_zarr.open_zarr(path, channel=options.series),
         "dicom": lambda: dicom.open_dicom(path, series=options.series),
         "slices": lambda: tiff_stack.open_slices(path, pattern=options.series, log=log),
-        "tiff": lambda: tiff_stack.open_pages(path, log=log),
-        "nifti": lambda: nifti.open_nifti(path),
-        "nrrd": lambda: nrrd.open_nrrd(path),
-        "metaimage": lambda: metaimage.open_metaimage(path),
     }
     try:
-        return openers[kind]()
+        return folders[kind]() if kind in folders else FILES[kind].open(path, log)
     except DarklungError:
         raise
     except READ_ERRORS as error:
@@ -169,7 +190,7 @@ def header_of(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> tuple
 
 
 def volume_kind(path: Path) -> str:
-    """By content: "zarr", "dicom", "slices", "tiff", "nifti", "nrrd" or "metaimage"; empty where it is no volume.
+    """By content: "zarr", "dicom", "slices" or a key of `FILES`; empty where it is no volume.
 
     Raises
     ------
@@ -189,11 +210,7 @@ def volume_kind(path: Path) -> str:
     except READ_ERRORS as error:
         raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
     require(start[128:132] != b"DICM", f"{path}: is one DICOM file; give the folder of the series")
-    if start.startswith(b"NRRD"):
-        return "nrrd"
-    if start.startswith(_TIFF):
-        return "tiff"
-    return "nifti" if nifti.is_nifti(start) else "metaimage" if metaimage.is_metaimage(start) else ""
+    return next((kind for kind, found in FILES.items() if found.starts(start)), "")
 
 
 def _folder_kind(path: Path) -> str:

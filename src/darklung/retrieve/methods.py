@@ -12,7 +12,7 @@ share (fits to the flats) is done once, and then frames in memory and frames rea
   named like an argument of `retrieve` (``reference``, ``air_cols``, ``fit`` with gain and harmonics, ...) gets what the keys
   beside ``method`` say; what is said there and not taken is refused.
 
-docs/raw-scans.md has an example.
+docs/learning.md has an example.
 """
 
 from __future__ import annotations
