@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from darklung.calibrate.units import in_units
 from darklung.core.checks import require
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
@@ -23,7 +24,6 @@ from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
-from darklung.steps.calibrate.unit import in_units
 from darklung.study.calibrations import CalibrationsPart
 from darklung.study.processing import ChannelsPart
 
