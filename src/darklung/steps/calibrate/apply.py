@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from darklung.calibrate.fibres import OrientationMaps
 from darklung.calibrate.figures import maps_png
 from darklung.calibrate.file import Calibration, load_calibration
+from darklung.calibrate.hardening import hardening
 from darklung.calibrate.maps import (
     Scattering,
     by_direction,
@@ -32,7 +33,6 @@ from darklung.io.images import load_image, save_image
 from darklung.pipeline.provenance import provenance
 from darklung.pipeline.record import write_json
 from darklung.steps.blocks import change_projections
-from darklung.steps.hardening import hardening
 from darklung.study.correction import CorrectionPart
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def apply_calibration(
     - ``spheres``: equivalent diameters of volumes of ε (OME-Zarr), or of projections (HDF5) of a sample of one `thickness`;
       with two settings give the sample's two files in the order of the calibration.
     - ``fibres``: orientation from projections in three or more directions.
-    - ``wedges``: hardening corrected as `darklung.steps.hardening.hardening` does in a study, by the file but for what
+    - ``wedges``: hardening corrected as `darklung.calibrate.hardening.hardening` does in a study, by the file but for what
       `correction` says; with `like` (another calibration of wedges) values as that beam would have shown them.
     - ``unit``: scatter units of a volume.
 
