@@ -183,9 +183,8 @@ def no_truth(grid: Image) -> Truth:
 
 def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bool_]:
     """Where lung is, of a file of darklung or of any label volume."""
-    from darklung.io.labels import read_region as read_foreign
-    from darklung.steps.insertion.given import read_region
+    from darklung.io.labels import read_lung, read_region
 
     if path.suffix == ".npy" or is_own_image(path):
-        return read_region(path, image.shape)[0]
-    return read_foreign(path, like=image, resample_labels=resampled)
+        return read_lung(path, image.shape)[0]
+    return read_region(path, like=image, resample_labels=resampled)

@@ -13,14 +13,15 @@ from darklung.core.checks import require
 from darklung.core.grey import require_unit
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
+from darklung.insert.maps import dark_channels
 from darklung.insert.measured import made_in_volume
 from darklung.insert.planned import Planned, changed_image, drawn_changes, volume_noise
 from darklung.insert.scale import own_tissue_per_m
 from darklung.insert.volume import VolumeChanges, place_insertions, volume_grid
 from darklung.io.images import load_image
+from darklung.io.labels import read_lung
 from darklung.pipeline import Context
 from darklung.report.contact import make_tile, save_tiles
-from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import save_copy, save_rows, without_channels
 from darklung.steps.insertion.scale import read_scale
@@ -49,7 +50,7 @@ def plan_volume(
     """
     image = load_image(volume)
     given = p.paths.region
-    region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
+    region = read_lung(Path(given), image.shape)[0] if given else lung_region(image)
     return plan_image(p, image, region, directions=directions, height_m=height_m, name=str(volume))
 
 
