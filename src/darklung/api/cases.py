@@ -58,8 +58,9 @@ def make_case(
     >>> case.channels.names, bool(case.lesion.any())
     (('attenuation', 'noise'), True)
     """
+    from darklung.features.labels import no_truth, truth_of_labels, truth_of_phantom
     from darklung.features.lung import find_lungs
-    from darklung.steps.cases import labelled, no_truth, truth_of_labels, truth_of_phantom
+    from darklung.steps.cases import labelled
 
     if region is None:
         require(len(image.shape) == 3, "make_case: a radiograph does not tell where lung is; wanted a region")

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from darklung.calibrate.units import in_units
 from darklung.core.checks import require
-from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
+from darklung.core.types import Image, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
-from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels, parts_as_insertions
+from darklung.features.labels import Truth, hard_negatives, no_truth, truth_of_labels, truth_of_phantom
 from darklung.features.lung import find_lungs
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
@@ -29,8 +29,6 @@ from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
 IMAGES = (VOLUME, CHANNELS)
-# Labels, instances and insertions.
-Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
 
 
 class Parameters(Document):
@@ -161,24 +159,6 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
 
         return truth_of_labels(read_labels(Path(p.labels), like=image, resample_labels=p.resampled)[box], grid)
     return no_truth(grid)
-
-
-def truth_of_phantom(animal: Phantom, grid: Image) -> Truth:
-    """What is true of a simulated animal, on another grid in its coordinates."""
-    instances = instances_on_grid(animal, grid)
-    return lesion_labels(instances, animal.insertions), instances, animal.insertions
-
-
-def truth_of_labels(drawn: NDArray[Any], grid: Image) -> Truth:
-    """Lesions that somebody drew: each connected part is one; `UNKNOWN` stays unknown."""
-    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
-    instances, insertions = parts_as_insertions(labels == LESION, grid)
-    return labels, instances, insertions
-
-
-def no_truth(grid: Image) -> Truth:
-    """Nothing is known."""
-    return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
 
 
 def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bool_]:
