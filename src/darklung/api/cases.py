@@ -125,7 +125,6 @@ def insert(
     >>> [(i.kind, i.tissue) for i in case.insertions]
     [('lesion', 'solid')]
     """
-    from darklung.features.lung import lung_region
     from darklung.insert.planned import changed_image, drawn_changes, volume_noise
     from darklung.steps.insertion.parameters import Parameters
     from darklung.steps.insertion.rows import copy_case
@@ -137,7 +136,7 @@ def insert(
     p = Parameters(
         source=subject, animal=subject, copy_number=0, wanted=options.wanted(0), options=options, scale=scale
     )  # fmt: skip
-    plan = plan_image(p, image, lung_region(image) if region is None else region, name=subject)
+    plan = plan_image(p, image, region, name=subject)
     changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), volume_noise(plan))
     placed = [one.insertion for one in plan.placed]
     return copy_case(p, changed_image(plan, changes), placed, instances=changes.instances, region=plan.region)

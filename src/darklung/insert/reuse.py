@@ -126,12 +126,8 @@ def reuse_in_image(
     """
     grid, dark = volume_grid(image), _dark(image)
     attenuation, *scattering = (image.channel(name) for name in ("attenuation", *dark))
-    own = [float(np.median(values[lung])) for values in (attenuation, *scattering)]
-    host = scale.host(
-        tissue_per_m=scale.tissue_per_m or 0.0,
-        lung_per_m=own[0],
-        scattering_per_m=float(np.mean(own[1:])) if dark else None,
-    )
+    tissue = scale.tissue_per_m or 0.0
+    host = scale.host_of(attenuation[lung], [values[lung] for values in scattering], tissue_per_m=tissue)
     blur = (BLUR_VOXELS[0] * grid.voxel_m, BLUR_VOXELS[1] * grid.voxel_m, BLUR_VOXELS[2] * grid.voxel_m)
     return reuse_lesions(
         attenuation, scattering, lung, grid, bank=bank, count=count, taken=taken, host=host, seed=seed, blur_m=blur
