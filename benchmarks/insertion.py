@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +27,9 @@ from darklung.correct.ladder import Knowledge, find_correction
 from darklung.correct.response import SpectralResponse
 from darklung.insert.bank import reach_m
 from darklung.insert.beam import shadows_of
-from darklung.insert.planned import Planned
+from darklung.insert.frames import changed_views
+from darklung.insert.planned import Planned, drawn_changes, volume_noise
+from darklung.insert.projections import changed_projections
 from darklung.insert.scale import Scale
 from darklung.insert.volume import PlacedLesion, VolumeChanges, place_insertions
 from darklung.phantom.body import body_densities
@@ -41,9 +42,6 @@ from darklung.physics.instrument import make_instrument
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
-from darklung.steps.insertion.frames import RawInput, changed_views
-from darklung.steps.insertion.projections import changed_projections
-from darklung.steps.insertion.volumes import drawn_changes, volume_noise
 from darklung.tomo.methods import Volumes, fbp_method
 
 INSTRUMENT = make_instrument()
@@ -188,9 +186,8 @@ def shadow_masks(pair: Pair, least_m: float = 2e-4) -> np.ndarray:
 def inserted_frames(pair: Pair, scale: Scale = SCALE) -> np.ndarray:
     """Frames of the healthy scan with the plan inserted."""
     frames = pair.healthy.frames.copy()
-    given = RawInput(pair.healthy, 1.0, None, Path())
     shadow = shadows_of(pair.plan, pair.healthy.geometry, blur_m=0.0)
-    for d, view, curves in changed_views(given, shadow, scale, pair.seed, whole=False):
+    for d, view, curves in changed_views(pair.healthy, shadow, scale, pair.seed, gain=1.0, whole=False):
         frames[d, view] = curves
     return frames
 

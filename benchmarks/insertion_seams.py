@@ -24,9 +24,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from darklung.insert.planned import Planned
+from darklung.insert.planned import Planned, drawn_changes, volume_noise
 from darklung.retrieve.stepping import retrieve
-from darklung.steps.insertion.volumes import drawn_changes, volume_noise
 from darklung.tomo.methods import Volumes
 from insertion import LESIONS, Setting, inserted_frames, make_pair, mouse, scanned, volumes
 

@@ -9,7 +9,7 @@ import pytest
 from darklung.commands.insert import insert_files
 from darklung.core.checks import DarklungError
 from darklung.insert.lobes import RadiographLobe, lobe_quality, split_usable
-from darklung.insert.radiograph import InsertionSettings, make_cases
+from darklung.insert.radiograph import InsertionSettings, make_case
 from darklung.io.case import load_case
 from darklung.io.images import load_image
 from darklung.io.lobes import read_lobe, read_lobes
@@ -136,10 +136,9 @@ def test_noise_ratio_is_what_the_visibility_predicts(lobes):
 def test_insertion_into_real_lobes(lobes):
     kept, _ = split_usable(lobes)
     chosen = kept[::4]
-    cases = make_cases(chosen, settings=InsertionSettings(lesions=(1, 2)), versions=1, seed=7)
-    for case, lobe in zip(cases, chosen):
+    for lobe in chosen:
+        case = make_case(lobe, settings=InsertionSettings(lesions=(1, 2)), seed=7, version=0)
         assert case.group == lobe.group
-        assert min(case.image.shape) >= 32
         assert np.isfinite(case.image.data).all()
         assert case.target.any()
         assert not (case.target & ~case.region).any()

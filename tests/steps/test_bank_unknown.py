@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from darklung.core.geometry import centred_axis
 from darklung.core.types import LESION, UNKNOWN, Image
@@ -43,3 +44,18 @@ def test_lesions_of_a_bank_keep_off_the_unknown_which_stays_unknown():
         np.testing.assert_array_equal(found.target == UNKNOWN, half.unknown)
         assert not found.hard[half.unknown].any()
     assert in_half > 0  # where all is known lesions lie there, too
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_bank_works_with_attenuation_alone_and_with_a_dark_field_without_directions(kept):
+    bank = draw_bank(count=3, seed=1, voxel_m=VOXEL_M, variant="A", classes=("solid",), diameters_m=(1.2e-3, 1.6e-3))
+    whole = lung_case()
+    image = whole.channels.with_data(whole.channels.data[:kept], NAMES[:kept], ("1/m",) * kept)
+    case = replace(whole, channels=image)
+    found = case_with(case, fresh_lesions(case, bank=bank, count=2, beam=BEAM, seed=0), "m", NAMES[:kept])
+    lesion = found.target == LESION
+    assert lesion.any()
+    change = found.image.data - image.data
+    assert np.isfinite(change).all()
+    assert change[0][lesion].mean() > 0.1 * image.channel("attenuation")[case.lung].mean()
+    assert (change[1:, lesion].mean(axis=1) < 0).all()

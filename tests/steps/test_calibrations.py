@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from darklung.calibrate.file import CALIBRATION, load_calibration, plain, save_calibration
-from darklung.calibrate.units import ScatterUnit
+from darklung.calibrate.units import ScatterUnit, in_units
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
 from darklung.core.types import Image, Phantom
@@ -22,7 +22,6 @@ from darklung.steps.calibrate.apply import OUTPUT, apply_calibration
 from darklung.steps.calibrate.fibres import calibrate_fibres
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.spheres import calibrate_spheres
-from darklung.steps.calibrate.unit import in_units
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.plan import bank_facts, plan
 from darklung.study.study import Study, read_study

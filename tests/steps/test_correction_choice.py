@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from darklung.calibrate.file import load_calibration
+from darklung.calibrate.hardening import hardening
 from darklung.commands.calibrate_told import wedges_told
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
@@ -18,7 +19,6 @@ from darklung.correct.response import SpectralResponse
 from darklung.pipeline import task_keys
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.wedges import calibrate_wedges
-from darklung.steps.hardening import hardening
 from darklung.steps.plan import plan
 from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart

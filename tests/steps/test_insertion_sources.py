@@ -5,7 +5,8 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.steps.insertion.given import dark_channels, read_region
+from darklung.insert.maps import dark_channels
+from darklung.io.labels import read_lung
 
 
 def test_every_direction_is_a_dark_field_and_noise_is_none():
@@ -18,5 +19,5 @@ def test_every_direction_is_a_dark_field_and_noise_is_none():
 def test_a_broken_region_is_told_in_one_line(tmp_path, content):
     (tmp_path / "region.npy").write_bytes(content)
     with pytest.raises(DarklungError, match=r"region: wanted an array of numbers") as caught:
-        read_region(tmp_path / "region.npy", (2, 2))
+        read_lung(tmp_path / "region.npy", (2, 2))
     assert "\n" not in str(caught.value)

@@ -58,8 +58,9 @@ def make_case(
     >>> case.channels.names, bool(case.lesion.any())
     (('attenuation', 'noise'), True)
     """
+    from darklung.features.labels import no_truth, truth_of_labels, truth_of_phantom
     from darklung.features.lung import find_lungs
-    from darklung.steps.cases import labelled, no_truth, truth_of_labels, truth_of_phantom
+    from darklung.steps.cases import labelled
 
     if region is None:
         require(len(image.shape) == 3, "make_case: a radiograph does not tell where lung is; wanted a region")
@@ -124,7 +125,6 @@ def insert(
     >>> [(i.kind, i.tissue) for i in case.insertions]
     [('lesion', 'solid')]
     """
-    from darklung.features.lung import lung_region
     from darklung.insert.planned import changed_image, drawn_changes, volume_noise
     from darklung.steps.insertion.parameters import Parameters
     from darklung.steps.insertion.rows import copy_case
@@ -136,7 +136,7 @@ def insert(
     p = Parameters(
         source=subject, animal=subject, copy_number=0, wanted=options.wanted(0), options=options, scale=scale
     )  # fmt: skip
-    plan = plan_image(p, image, lung_region(image) if region is None else region, name=subject)
+    plan = plan_image(p, image, region, name=subject)
     changes = drawn_changes(plan, volume_blur(p, plan.grid.voxel_m), volume_noise(plan))
     placed = [one.insertion for one in plan.placed]
     return copy_case(p, changed_image(plan, changes), placed, instances=changes.instances, region=plan.region)

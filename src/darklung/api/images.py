@@ -212,7 +212,7 @@ def correct(
     >>> bool(0 < abs(shift) < 0.05)
     True
     """
-    from darklung.steps.hardening import hardening
+    from darklung.calibrate.hardening import hardening
     from darklung.study.correction import CorrectionPart
     from darklung.study.scanner import InstrumentPart
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from darklung.calibrate.fibres import FibreCalibration
 from darklung.calibrate.sphere_models import SphereShape
-from darklung.calibrate.spheres import SphereCalibration
+from darklung.calibrate.spheres import ModelRow, SphereCalibration
 from darklung.calibrate.units import ScatterUnit
 from darklung.core.checks import DarklungError, require
 from darklung.correct.ladder import METHODS, Knowledge
@@ -237,6 +237,22 @@ def curve_document(curve: SphereCalibration) -> dict[str, Any]:
     found = plain(curve)
     shape = found.pop("shape")
     return {**found, "model": shape.model, "fill": shape.fill, "spectrum": [list(pair) for pair in shape.spectrum]}
+
+
+def model_document(row: ModelRow) -> dict[str, Any]:
+    """One model that was compared, as the file tells of it."""
+    errors = np.sqrt(np.diag(row.fit.covariance))
+    return {
+        "model": row.fit.shape.model,
+        "offset": row.fit.offset if row.offset else None,
+        "scale_per_m2": row.fit.scale_per_m2,
+        "scale_error_per_m2": float(errors[0]),
+        "correlation_length_m": row.fit.correlation_length_m,
+        "correlation_length_error_m": float(errors[1]),
+        "residual": row.fit.residual,
+        "left_out": row.left_out,
+        "aicc": row.aicc,
+    }
 
 
 def _curve(part: _Curve) -> SphereCalibration:

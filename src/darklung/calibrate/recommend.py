@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, check_one_of, check_shape, require
+from darklung.calibrate.measurements import Measurements
+from darklung.core.checks import DarklungError, check_finite, check_one_of, check_shape, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.ladder import Knowledge, find_correction
@@ -93,6 +94,27 @@ class WedgeSeries:
             if chosen.any():
                 found.append(Wedge(material, path[chosen], self.attenuation[chosen], self.dark_field[chosen]))
         return tuple(found)
+
+
+def wedge_series(
+    measured: Measurements, thickness: str, material: str, second: str, second_material: str, foam: str
+) -> WedgeSeries:
+    """Steps from the rows of a series: templates of the paths, "" where there is no second one; a column of foam, or ""."""
+    for name, value in (("material", material), ("second material", second_material)):
+        if value not in MATERIALS:
+            raise DarklungError(f"{name}: {value!r} is not known; known: {', '.join(sorted(MATERIALS))}")
+    zero = np.zeros(len(measured.rows))
+    return WedgeSeries(
+        thickness_m=measured.quantity(thickness) * MATERIALS[material].density_g_cm3,
+        second_m=measured.quantity(second) * MATERIALS[second_material].density_g_cm3 if second else zero,
+        foam=measured.column(foam) != 0 if foam else zero.astype(bool),
+        attenuation=measured.column("attenuation"),
+        dark_field=measured.column("dark_field"),
+        attenuation_error=measured.column("attenuation_error", 0.0),
+        dark_field_error=measured.column("dark_field_error", 0.0),
+        material=material,
+        second_material=second_material,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.calibrate.file import CALIBRATION, FIGURE
+from darklung.calibrate.measurements import Measurements
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries
 from darklung.calibrate.sizes import BRANCHES
 from darklung.calibrate.spheres import ModelRow, SphereCalibration, leave_one_out
 from darklung.correct.ladder import METHODS, TREATS
 from darklung.steps.calibrate.apply import CORRECTED, OUTPUT, PICTURE, Applied, Corrected, Oriented, Scaled, Sized
 from darklung.steps.calibrate.fibres import FibresMade
-from darklung.steps.calibrate.measurements import Measurements
 from darklung.steps.calibrate.spheres import SpheresMade
 from darklung.steps.calibrate.unit import UnitMade
 from darklung.steps.calibrate.wedges import WedgesMade

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from darklung.calibrate.measurements import Measurements
 from darklung.commands.retrieve import retrieve_described
-from darklung.steps.calibrate.measurements import Measurements, read_series, read_table
+from darklung.steps.calibrate.measurements import read_series, read_table
 
 
 def read_measurements(source: Path, out: Path, *, workers: int | None = None) -> Measurements:

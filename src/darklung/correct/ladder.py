@@ -24,6 +24,7 @@ from darklung.correct.segmentation import segmented_path
 from darklung.correct.wedge import Wedge
 from darklung.physics.materials import MATERIALS
 
+RECOMMENDED = "recommended"  # by a calibration file; without one, inversion
 _HERE = "darklung.correct.ladder"
 METHODS = {
     "none": f"{_HERE}:leave",

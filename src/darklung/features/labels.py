@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.geometry import centred_axis, sphere_diameter_m
-from darklung.core.types import LESION, Image, Insertion, Phantom
+from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 
 # Sums of equal shares may miss a half by rounding.
 HALF = 0.5 - 1e-9
+# Labels, instances and insertions.
+Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
 
 
 def instances_on_grid(phantom: Phantom, grid: Image) -> NDArray[np.uint16]:
@@ -80,3 +83,21 @@ def numbered_as_insertions(instances: NDArray[np.integer], grid: Image) -> tuple
         z, y, x = place if instances.ndim == 3 else (place[0], 0.0, place[1])
         found.append(Insertion(int(number), "lesion", "unknown", (z, y, x), diameter))
     return tuple(found)
+
+
+def truth_of_phantom(animal: Phantom, grid: Image) -> Truth:
+    """What is true of a simulated animal, on another grid in its coordinates."""
+    instances = instances_on_grid(animal, grid)
+    return lesion_labels(instances, animal.insertions), instances, animal.insertions
+
+
+def truth_of_labels(drawn: NDArray[Any], grid: Image) -> Truth:
+    """Lesions that somebody drew: each connected part is one; `UNKNOWN` stays unknown."""
+    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
+    instances, insertions = parts_as_insertions(labels == LESION, grid)
+    return labels, instances, insertions
+
+
+def no_truth(grid: Image) -> Truth:
+    """Nothing is known."""
+    return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()

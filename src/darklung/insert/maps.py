@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import values_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.random import derive_seed
 from darklung.core.streaks import find_streaks
@@ -23,6 +24,18 @@ from darklung.insert.shadow import Shadow
 from darklung.physics.lung import HEALTHY
 
 Mask = NDArray[np.bool_]
+
+
+def dark_channels(image: Image) -> tuple[str, ...]:
+    """Channels that hold dark field: ``dark_field`` and those of each direction, without noise maps; none is allowed.
+
+    Raises
+    ------
+    DarklungError
+        No attenuation, which every insertion changes.
+    """
+    require("attenuation" in image.names, f"channel attenuation: missing; the image has {', '.join(image.names)}")
+    return values_of(image.names, "dark_field")
 
 
 def streak_pixels(dark_field: NDArray[Any], mask: Mask) -> Mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,8 @@ from darklung.core.channel import noise_of
 from darklung.core.types import Image
 from darklung.insert.bank import Host
 from darklung.insert.residual import fine_texture, tissue_noise
-from darklung.insert.scale import Scale
-from darklung.insert.volume import PlacedLesion, VolumeChanges, volume_changes
+from darklung.insert.scale import Scale, own_tissue_per_m
+from darklung.insert.volume import PlacedLesion, VolumeChanges, place_insertions, volume_changes, volume_grid
 from darklung.phantom.grid import Grid
 
 
@@ -40,6 +41,36 @@ class Planned:
     placed: tuple[PlacedLesion, ...]
     host: Host
     scale: Scale
+
+
+def plan_insertions(
+    image: Image,
+    dark: tuple[str, ...],
+    region: NDArray[np.bool_],
+    scale: Scale,
+    *,
+    wanted: Sequence[tuple[str, str]],
+    diameter_m: tuple[float, float],
+    seed: int,
+    variant: str,
+    at_edge: bool,
+) -> Planned:
+    """Place insertions in the lung of a reconstruction, in attenuation and the dark fields `dark`; see `place_insertions`.
+
+    Raises
+    ------
+    DarklungError
+        Insertions that do not fit, or nothing that tells what soft tissue attenuates.
+    """
+    grid, attenuation = volume_grid(image), image.channel("attenuation")
+    tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
+    scattering = [image.channel(name) for name in dark]
+    host = scale.host_of(attenuation[region], [values[region] for values in scattering], tissue_per_m=tissue)
+    placed = place_insertions(
+        attenuation, scattering, region, grid, wanted=wanted, diameter_m=diameter_m, host=host, seed=seed, variant=variant,
+        at_edge=at_edge,
+    )  # fmt: skip
+    return Planned(image, dark, region, grid, placed, host, scale)
 
 
 def volume_noise(plan: Planned) -> float | None:

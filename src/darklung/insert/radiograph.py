@@ -19,7 +19,7 @@ cent of the counts) is below 2 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -333,41 +333,3 @@ def _with_photon_noise(lobe: RadiographLobe, canvas: _Canvas, seen: LobeQuality,
         rng=rng,
     )
     return [made.attenuation, made.dark_field]
-
-
-def make_cases(
-    lobes: Sequence[RadiographLobe], *, settings: InsertionSettings, versions: int, seed: int, smallest_px: int = 32
-) -> tuple[RadiographCase, ...]:
-    """`versions` synthetic versions of each lobe, padded to at least `smallest_px` a side.
-
-    Raises
-    ------
-    DarklungError
-        No lobe, two of one name, or lesions that do not fit.
-    """
-    require(len(lobes) > 0, "lobes: wanted at least one, got none")
-    require(versions >= 1, f"versions: wanted >= 1, got {versions}")
-    names = [lobe.name for lobe in lobes]
-    require(len(set(names)) == len(names), "lobes: each name once")
-    cases = (make_case(lobe, settings=settings, seed=seed, version=v) for lobe in lobes for v in range(versions))
-    return tuple(padded(case, smallest_px=smallest_px) for case in cases)
-
-
-def padded(case: RadiographCase, *, smallest_px: int) -> RadiographCase:
-    """`case` with at least `smallest_px` pixels a side: the rim is outside the region and holds the lobe's median."""
-    lack = [max(smallest_px - n, 0) for n in case.image.shape]
-    if not any(lack):
-        return case
-    widths = [(n // 2, n - n // 2) for n in lack]
-    image = case.image
-    medians = [float(np.median(channel[case.region])) for channel in image.data]
-    data = np.stack([np.pad(c, widths, constant_values=m) for c, m in zip(image.data, medians)])
-    return replace(
-        case,
-        image=replace(image, data=data, origin_m=image.position_m([-before for before, _ in widths])),
-        target=np.asarray(np.pad(case.target, widths), dtype=bool),
-        region=np.asarray(np.pad(case.region, widths), dtype=bool),
-        instances=np.asarray(np.pad(case.instances, widths), dtype=np.uint16),
-        changes=np.pad(case.changes, [(0, 0), *widths]),
-        path_m=np.pad(case.path_m, widths),
-    )

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from darklung.core.channel import directed, values_of
 from darklung.core.checks import check_shape, require
 from darklung.core.random import stream
+from darklung.core.types import Image
 from darklung.insert.bank import BankLesion, Host, Texture, lesion_changes
-from darklung.insert.volume import GAP_M, PARENCHYMA, Box, Space, lung_there, texture_there
+from darklung.insert.scale import Scale
+from darklung.insert.volume import GAP_M, PARENCHYMA, Box, Space, lung_there, texture_there, volume_grid
 from darklung.phantom.families import MM
 from darklung.phantom.grid import Grid
 from darklung.physics.lung import RIM, SHAM_RATIO
 
 EDGE_M = 0.1 * MM  # distance that all of an insertion keeps from the region's surface
+BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md
 TRIES, PLACES = 8, 60  # objects of the bank, and places of each, that are tried for one insertion
 
 
@@ -104,6 +108,46 @@ def reuse_lesions(
         _put(made, made.lesions, number, space, *pair[0], blur_m)
         _put(made, made.shams, number, space, _as_sham(pair[1][0], ratios), pair[1][1], blur_m)
     return made
+
+
+def reuse_in_image(
+    image: Image,
+    lung: NDArray[np.bool_],
+    *,
+    bank: Sequence[BankLesion],
+    count: int,
+    taken: NDArray[np.bool_],
+    scale: Scale,
+    seed: int,
+) -> Reused:
+    """`reuse_lesions` in attenuation and the dark fields of an image, with the blur of a reconstruction on its own pixels.
+
+    A dark field without a direction counts where there is no other; there may be none.
+    """
+    grid, dark = volume_grid(image), _dark(image)
+    attenuation, *scattering = (image.channel(name) for name in ("attenuation", *dark))
+    tissue = scale.tissue_per_m or 0.0
+    host = scale.host_of(attenuation[lung], [values[lung] for values in scattering], tissue_per_m=tissue)
+    blur = (BLUR_VOXELS[0] * grid.voxel_m, BLUR_VOXELS[1] * grid.voxel_m, BLUR_VOXELS[2] * grid.voxel_m)
+    return reuse_lesions(
+        attenuation, scattering, lung, grid, bank=bank, count=count, taken=taken, host=host, seed=seed, blur_m=blur
+    )
+
+
+def with_reused(image: Image, made: Reused, channels: tuple[str, ...]) -> Image:
+    """Some channels of an image, with what was reused in it.
+
+    ``dark_field``, the mean of the directions, changes by their mean; other channels than attenuation and dark fields stay.
+    """
+    changes = {"attenuation": made.attenuation, **dict(zip(_dark(image), made.scattering))}
+    if len(made.scattering):
+        changes["dark_field"] = made.scattering.mean(axis=0)
+    data = np.stack([image.channel(name) + changes.get(name, 0) for name in channels]).astype(np.float32)
+    return image.with_data(data, channels, tuple(image.unit(name) for name in channels))
+
+
+def _dark(image: Image) -> tuple[str, ...]:
+    return directed(image.names) or values_of(image.names, "dark_field")
 
 
 def _find(

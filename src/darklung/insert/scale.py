@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,12 @@ class Scale:
             return 0.0
         contrast = float(delta("soft_tissue", HEALTHY.tissue_density, self.energy_kev))
         return float(wavenumber_per_m(self.energy_kev)) * self.correlation_length_m * contrast
+
+    def host_of(self, attenuation: NDArray, scattering: Sequence[NDArray], *, tissue_per_m: float) -> Host:
+        """`host` of the medians of a lung's values [1/m]; there may be no scattering."""
+        lung = [float(np.nanmedian(values)) for values in (attenuation, *scattering)]
+        mean = float(np.mean(lung[1:])) if scattering else None
+        return self.host(tissue_per_m=tissue_per_m, lung_per_m=lung[0], scattering_per_m=mean)
 
     def host(self, *, tissue_per_m: float, lung_per_m: float, scattering_per_m: float | None) -> Host:
         """The animal: with a known energy its S_V follows from its own ε, if it has one; else it is healthy lung's."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
+from darklung.core.types import Scan
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
 from darklung.io.retrieval import Retrieval
 
@@ -295,3 +296,22 @@ def _fill(content: Any, row: dict[str, str], origin: str) -> Any:
 
 def _list(names: Any) -> str:
     return ", ".join(sorted(names))
+
+
+def described_frames(raw: RawScan, scan: Scan, file: str) -> dict[str, Any]:
+    """A description of an HDF5 file with a scan's frames, flats and maps, with all that `raw` says of the scan."""
+
+    def dataset(name: str, *axes: str) -> dict[str, Any]:
+        return {"kind": "hdf5", "file": file, "dataset": name, "axes": list(axes)}
+
+    content = raw.model_dump(mode="json", exclude={"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region"})
+    content = {k: v for k, v in content.items() if v is not None}
+    content["sample"] = dataset("frames", "direction", "view", "step", "row", "col")
+    content["flat"] = dataset("flats", "direction", "flat", "step", "row", "col")
+    for field in ("dark_frame", "bad_pixels"):
+        if getattr(scan, field) is not None:
+            content[field] = dataset(field, "row", "col")
+    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
+    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
+    content["axis_col"] = float(scan.parallel().axis_col)
+    return content

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
 
@@ -122,6 +122,13 @@ def load(path: Path, wanted: type[T]) -> T:
         raise DarklungError(f"{path}: cannot be read as {wanted.__name__} ({error})") from error
 
 
+def scan_of(file: h5py.File) -> Scan:
+    """The scan in an open file; its frames stay on disk."""
+    found = str(file.attrs.get("darklung_type", "no darklung type"))
+    require(found == Scan.__name__, f"{file.filename}: wanted Scan, the file holds {found}")
+    return _read(file, Scan, ("frames",))
+
+
 def _write(group: h5py.Group, value: Any) -> None:
     name = type(value).__name__
     if name not in TYPES:
@@ -148,13 +155,14 @@ def _write_field(group: h5py.Group, name: str, item: Any, *, compress: bool) -> 
         group.attrs[name] = item
 
 
-def _read(group: h5py.Group, wanted: type[T]) -> T:
+def _read(group: h5py.Group, wanted: type[T], on_disk: tuple[str, ...] = ()) -> T:
     values: dict[str, Any] = {}
     for field in fields(wanted):  # type: ignore[arg-type]
         if field.name in group.attrs:
             values[field.name] = _from_attribute(group.attrs[field.name])
         elif field.name in group:
-            values[field.name] = _from_item(group[field.name])
+            item = group[field.name]
+            values[field.name] = item if field.name in on_disk else _from_item(item)
     return wanted(**values)
 
 

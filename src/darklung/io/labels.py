@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import DarklungError, check_shape, require
 from darklung.core.orientation import ANATOMICAL
 from darklung.core.resample import reorient_like, resample
 from darklung.core.types import Image
 from darklung.io.description import resolve_path
-from darklung.io.images import is_own_image
+from darklung.io.images import is_own_image, load_image
 from darklung.io.volume_file import Place
 from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, known_place, open_volume, placed, read_volume
 
@@ -72,6 +72,34 @@ def read_region(
 ) -> NDArray[np.bool_]:
     """Where a label volume is not 0, on the grid of an image; see `read_labels`."""
     return np.asarray(read_labels(path, like=like, options=options, resample_labels=resample_labels) != 0)
+
+
+def read_lung(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:
+    """Where lung is, and the path through it [m] if the file tells.
+
+    An OME-Zarr image with a channel ``region``, ``lung_path`` [m] or only one channel, or an array in .npy.
+
+    Raises
+    ------
+    DarklungError
+        Another format, another shape than the scan's, or no lung in it.
+    """
+    if path.suffix == ".npy":
+        try:
+            values = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        except (OSError, ValueError, EOFError, TypeError) as error:
+            raise DarklungError(f"{path}: region: wanted an array of numbers in .npy ({error})") from error
+        name = ""
+    else:
+        image = load_image(path)
+        name = next((n for n in ("region", "lung_path") if n in image.names), image.names[0])
+        told = f"{path}: wanted a channel region or lung_path, got {', '.join(image.names)}"
+        require(name in ("region", "lung_path") or len(image.names) == 1, told)
+        values = image.channel(name)
+    check_shape(f"{path}: region", values, "z, y, x" if len(shape) == 3 else "row, col", shape)
+    mask = np.nan_to_num(np.asarray(values, dtype=np.float64)) > 0
+    require(bool(mask.any()), f"{path}: region: no pixel is lung")
+    return mask, np.asarray(values, dtype=np.float64) if name == "lung_path" else None
 
 
 def read_described(

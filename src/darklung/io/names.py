@@ -1,8 +1,9 @@
-"""Names of the files in a run folder, each written once."""
+"""Names of scans, and of the files in a run folder, each written once."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 PHANTOM = "phantom.h5"
 SCAN = "scan.h5"
@@ -22,3 +23,10 @@ REPORT = "report.html"
 def item_name(text: str) -> str:
     """A scan's name as part of a path: other characters than letters, digits, ``. _ -`` become ``_``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".") or "scan"
+
+
+def stem(path: Path) -> str:
+    """A scan's name from its file: of a common name that of its folder."""
+    name = path.name.split(".")[0]
+    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
+    return path.resolve().parent.name if name in common else name

@@ -16,7 +16,6 @@ from darklung.io.images import image_grid, is_own_image
 from darklung.io.volume_file import Place, place_lines
 from darklung.io.volumes import open_volume, volume_kind
 
-SIGNS = {"hdf5": (b"\x89HDF",), "npy": (b"\x93NUMPY",), "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")}
 _ATTRIBUTES_SHOWN = 6
 _VALUES_SHOWN = 6
 

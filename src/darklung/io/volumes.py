@@ -23,7 +23,6 @@ from darklung.io.skyscan import find_log, read_log
 from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, one_line, read_packed
 from darklung.physics.grey import attenuation_scale, hounsfield_scale
 
-FRAMES = (ANATOMICAL, "scanner")
 # Unit in a file -> unit inside and the factor to it.
 UNITS = {
     "1/m": ("1/m", 1.0),

@@ -22,7 +22,6 @@ from darklung.learn.network import make_network
 from darklung.learn.seams import size_multiple
 
 WEIGHTS_FILE = "model.safetensors"
-DESCRIBED = ("network", "channels", "normalisation", "dims", "widths", "patch")
 DESCRIPTION_FILE = "model.json"
 
 # Images of the same voxel and energy may differ by this share.

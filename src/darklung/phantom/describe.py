@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.types import Insertion, Phantom
+from darklung.core.types import Image, Insertion, Phantom
 from darklung.phantom.families import MM
 from darklung.phantom.thorax import LOBES
 from darklung.physics.lung import HEALTHY
@@ -147,3 +147,25 @@ def _row(phantom: Phantom, insertion: Insertion, epsilon: NDArray[np.float64]) -
         row["mu_ratio"] = float(np.median(mass[middle]) / np.median(mass[shell]))
         row["epsilon_ratio"] = float(np.median(epsilon[box][middle]) / np.median(epsilon[box][shell]))
     return row
+
+
+def radiograph_truth(animal: Phantom, pixels: Image, supersampling: int) -> Image:
+    """Paths through lung and lesions [m] and the insertion with the longest path, along y, on the pixels of a radiograph.
+
+    A pixel is `supersampling` voxels wide.
+    """
+
+    def path(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        through = mask.sum(axis=1) * animal.voxel_m
+        rows, cols = (n // supersampling for n in through.shape)
+        blocks = through[: rows * supersampling, : cols * supersampling]
+        return np.asarray(blocks.reshape(rows, supersampling, cols, supersampling).mean(axis=(1, 3)))
+
+    longest, number = np.zeros(pixels.shape), np.zeros(pixels.shape)
+    for k in np.unique(animal.instances[animal.instances > 0]):
+        own = path(animal.instances == k)
+        number[own > longest] = k
+        longest = np.maximum(longest, own)
+    layers = {"lung_path": path(animal.lobes > 0), "lesion_path": path(animal.lesion_mask()), "instance": number}
+    data = np.stack([v.astype(np.float32) for v in layers.values()])
+    return pixels.with_data(data, tuple(layers), ("m", "m", "1"))

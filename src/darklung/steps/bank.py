@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darklung.core.channel import directed
 from darklung.core.checks import require
 from darklung.core.random import derive_seed, stream
 from darklung.core.types import LESION
-from darklung.insert.bank import BankLesion, Host, draw_bank
-from darklung.insert.reuse import Reused, reuse_lesions
+from darklung.insert.bank import BankLesion, draw_bank
+from darklung.insert.reuse import Reused, reuse_in_image, with_reused
 from darklung.insert.scale import Scale
-from darklung.insert.volume import volume_grid
 from darklung.io.case import LabelledCase, load_case
 from darklung.study.learning import BankPart
 
 if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.learn.data import Case, Redraw
-
-BLUR_VOXELS = (0.0, 0.5, 0.5)  # z, y, x: of a reconstruction on its own pixels, docs/insertion.md
 
 
 def make_redraw(
@@ -90,37 +86,19 @@ def fresh_lesions(
     `beam` is the energy [keV] and ξ [m] that attenuation and dark field refer to. They must be corrected to that energy: the
     attenuation of tissue is computed for it.
     """
-    image, grid = stored.channels, volume_grid(stored.channels)
-    attenuation, scattering = image.channel("attenuation"), [image.channel(n) for n in directed(image.names)]
-    blur = (BLUR_VOXELS[0] * grid.voxel_m, BLUR_VOXELS[1] * grid.voxel_m, BLUR_VOXELS[2] * grid.voxel_m)
-    return reuse_lesions(
-        attenuation, scattering, stored.lung, grid, bank=bank, count=count,
-        taken=(stored.instances > 0) | stored.hard | stored.unknown, host=_host(stored, beam), seed=seed, blur_m=blur,
-    )  # fmt: skip
-
-
-def _host(stored: LabelledCase, beam: tuple[float, float]) -> Host:
-    image = stored.channels
-    scale = Scale("the study", *beam)
-    lung = [float(np.median(image.channel(n)[stored.lung])) for n in ("attenuation", *directed(image.names))]
-    tissue = scale.tissue_per_m or 0.0
-    return scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])))
+    taken = (stored.instances > 0) | stored.hard | stored.unknown
+    return reuse_in_image(
+        stored.channels, stored.lung, bank=bank, count=count, taken=taken, scale=Scale("the study", *beam), seed=seed
+    )
 
 
 def case_with(stored: LabelledCase, made: Reused, animal: str, channels: tuple[str, ...]) -> Case:
-    """The case as the networks take it, with what was reused: its channels change alike, lesions are targets, shams hard.
-
-    ``dark_field``, the mean of the directions, changes by their mean; other channels than attenuation and dark fields stay.
-    """
+    """The case as the networks take it, with what was reused: its channels change alike, lesions are targets, shams hard."""
     from darklung.learn.data import Case
 
-    image = stored.channels
-    changes = {"attenuation": made.attenuation, "dark_field": made.scattering.mean(axis=0)}
-    changes |= dict(zip(directed(image.names), made.scattering))
-    data = np.stack([image.channel(name) + changes.get(name, 0) for name in channels]).astype(np.float32)
     return Case(
         subject=animal,
-        image=image.with_data(data, channels, tuple(image.unit(name) for name in channels)),
+        image=with_reused(stored.channels, made, channels),
         target=np.where(made.lesions > 0, np.uint8(LESION), stored.labels),
         region=stored.region,
         hard=stored.hard | (made.shams > 0),

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from darklung.calibrate.units import in_units
 from darklung.core.checks import require
-from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
+from darklung.core.types import Image, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
-from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels, parts_as_insertions
+from darklung.features.labels import Truth, hard_negatives, no_truth, truth_of_labels, truth_of_phantom
 from darklung.features.lung import find_lungs
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
@@ -23,14 +24,11 @@ from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
 from darklung.pipeline.provenance import stamp
-from darklung.steps.calibrate.unit import in_units
 from darklung.study.calibrations import CalibrationsPart
 from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
 IMAGES = (VOLUME, CHANNELS)
-# Labels, instances and insertions.
-Truth = tuple[NDArray[np.uint8], NDArray[np.uint16], tuple[Insertion, ...]]
 
 
 class Parameters(Document):
@@ -163,29 +161,10 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
     return no_truth(grid)
 
 
-def truth_of_phantom(animal: Phantom, grid: Image) -> Truth:
-    """What is true of a simulated animal, on another grid in its coordinates."""
-    instances = instances_on_grid(animal, grid)
-    return lesion_labels(instances, animal.insertions), instances, animal.insertions
-
-
-def truth_of_labels(drawn: NDArray[Any], grid: Image) -> Truth:
-    """Lesions that somebody drew: each connected part is one; `UNKNOWN` stays unknown."""
-    labels = np.where(drawn == UNKNOWN, UNKNOWN, drawn > 0).astype(np.uint8)
-    instances, insertions = parts_as_insertions(labels == LESION, grid)
-    return labels, instances, insertions
-
-
-def no_truth(grid: Image) -> Truth:
-    """Nothing is known."""
-    return np.full(grid.shape, UNKNOWN, np.uint8), np.zeros(grid.shape, np.uint16), ()
-
-
 def _given_region(path: Path, image: Image, *, resampled: bool) -> NDArray[np.bool_]:
     """Where lung is, of a file of darklung or of any label volume."""
-    from darklung.io.labels import read_region as read_foreign
-    from darklung.steps.insertion.given import read_region
+    from darklung.io.labels import read_lung, read_region
 
     if path.suffix == ".npy" or is_own_image(path):
-        return read_region(path, image.shape)[0]
-    return read_foreign(path, like=image, resample_labels=resampled)
+        return read_lung(path, image.shape)[0]
+    return read_region(path, like=image, resample_labels=resampled)

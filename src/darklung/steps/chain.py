@@ -21,7 +21,7 @@ from darklung.core.random import derive_seed
 from darklung.insert.lobes import UNKNOWN_ANIMAL
 from darklung.io.case import case_facts
 from darklung.io.description import read_raw
-from darklung.io.names import item_name
+from darklung.io.names import item_name, stem
 from darklung.io.projections import open_projections
 from darklung.phantom.cohort import cohort_table
 from darklung.pipeline import Task
@@ -285,13 +285,6 @@ def _member(
 ) -> None:
     row = {"site": source.site or study.name, "source": name, "time_point": facts.time_point, "synthetic_flag": inserted}
     chain.members.append(Member(chain.add(case), facts.animal, source.use, row))
-
-
-def stem(path: Path) -> str:
-    """A scan's name from its file: of a common name that of its folder."""
-    name = path.name.split(".")[0]
-    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
-    return path.resolve().parent.name if name in common else name
 
 
 _BUILDERS: dict[type[Any], Any] = {

@@ -6,13 +6,14 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from darklung.calibrate.hardening import Hardening, hardening
+from darklung.correct.ladder import RECOMMENDED
 from darklung.io.names import PROJECTIONS
 from darklung.pipeline import Context, Task
 from darklung.steps.blocks import change_projections
-from darklung.steps.hardening import Hardening, hardening
 from darklung.steps.projections import ReadsProjections, wired
 from darklung.study.calibrations import CalibrationsPart
-from darklung.study.correction import RECOMMENDED, CorrectionPart
+from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
 
 STAGE = "correct"
@@ -76,7 +77,7 @@ def needed(parameters: Parameters) -> bool:
 
 
 def hardening_of(p: Parameters) -> Hardening:
-    """The correction, see `darklung.steps.hardening.hardening`."""
+    """The correction, see `darklung.calibrate.hardening.hardening`."""
     calibration = p.calibrations.files().get("wedges")
     if calibration is None:
         return hardening(p.correction, instrument=None if p.instrument is None else p.instrument.instrument())

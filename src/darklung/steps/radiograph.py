@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from darklung.core.random import derive_seed
-from darklung.core.types import Image, Phantom, Projections
+from darklung.core.types import Phantom
+from darklung.core.views import view_image
 from darklung.correct.invalid import fill_invalid
 from darklung.features.channels import derived_channels
 from darklung.io.documents import Document
@@ -18,11 +16,11 @@ from darklung.io.hdf5 import load, save
 from darklung.io.images import save_image
 from darklung.io.names import PHANTOM, PROJECTIONS
 from darklung.io.retrieval import Retrieval
+from darklung.phantom.describe import radiograph_truth
 from darklung.pipeline import Context, Task
 from darklung.simulate.scan import simulate_scan
 from darklung.steps import correct
 from darklung.steps.correct import hardening_of, needed
-from darklung.steps.reconstruct import channel_names
 from darklung.steps.retrieve import retrieved
 from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
@@ -77,33 +75,6 @@ def radiograph(context: Context) -> None:
         projections = hardening_of(p.correction)(projections)
     projections, _ = fill_invalid(projections)
     save(context.out / PROJECTIONS, projections)
-    maps = derived_channels(_maps(projections), seed=p.seed)
+    maps = derived_channels(view_image(projections), seed=p.seed)
     save_image(context.out / "radiograph.ome.zarr", maps)
     save_image(context.out / "truth.ome.zarr", radiograph_truth(animal, maps, p.scan.supersampling))
-
-
-def _maps(projections: Projections) -> Image:
-    """Attenuation (mean over directions) and the dark field of each direction of the only view."""
-    spacing = (projections.geometry.pixel_m,) * 2
-    data = np.stack([projections.attenuation.mean(axis=0)[0], *(d[0] for d in projections.dark_field)])
-    names = channel_names(projections.directions_rad)
-    return Image(data.astype(np.float32), names, ("1",) * len(names), spacing, frame="detector")
-
-
-def radiograph_truth(animal: Phantom, pixels: Image, supersampling: int) -> Image:
-    """Paths through lung and lesions [m] and the insertion with the longest path, along y, on the pixels of a radiograph."""
-
-    def path(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        through = mask.sum(axis=1) * animal.voxel_m
-        rows, cols = (n // supersampling for n in through.shape)
-        blocks = through[: rows * supersampling, : cols * supersampling]
-        return np.asarray(blocks.reshape(rows, supersampling, cols, supersampling).mean(axis=(1, 3)))
-
-    longest, number = np.zeros(pixels.shape), np.zeros(pixels.shape)
-    for k in np.unique(animal.instances[animal.instances > 0]):
-        own = path(animal.instances == k)
-        number[own > longest] = k
-        longest = np.maximum(longest, own)
-    layers = {"lung_path": path(animal.lobes > 0), "lesion_path": path(animal.lesion_mask()), "instance": number}
-    data = np.stack([v.astype(np.float32) for v in layers.values()])
-    return Image(data, tuple(layers), ("m", "m", "1"), pixels.spacing_m, pixels.origin_m, "detector")

@@ -18,6 +18,7 @@ from darklung.io.names import COMPARISON, LOGITS, PREVIEW, REPORT
 from darklung.io.tables import load_table
 from darklung.pipeline import Context, Task
 from darklung.pipeline.record import read_json
+from darklung.report.assumptions import assumptions_of, report_title
 from darklung.report.blocks import Section
 from darklung.report.comparison import comparison_sections, published_section
 from darklung.report.html import write_report
@@ -35,28 +36,6 @@ if TYPE_CHECKING:  # what plans the step must not decide its key
 
 STAGE, ITEM = "report", "all"
 EXAMPLES = 3
-ASSUMED = {
-    "simulation": (
-        "Simulated animals, lesions and frames: nothing of them was measured.",
-        "Lung is a two-phase medium with an exponential (Debye) covariance; its dark field is uncertain by ± 50 %.",
-        "Mimics keep the interface density stated for their class; the ranking of the arms depends on it.",
-        "The beam is parallel.",
-        "Visibility over energy is that of an ideal interferometer, scaled to the stated mean visibility.",
-        "The flat field is known as well as the stated number of flats allows; spectrum and visibility spectrum exactly.",
-    ),
-    "lobes": (
-        "Attenuation and dark field of lobes are measured; every tumour in them is synthetic.",
-        "Lobes are dried and excised: no chest wall, heart or ribs lie over them, so there is less clutter than in a chest.",
-        "A lesion replaces lung along the ray; its attenuation and scattering are the lobe's own times the stated ratios.",
-        "The lobe's thickness is taken from its attenuation, scaled to the stated largest thickness.",
-        "Copies of one lobe share its anatomy; they are never in two folds, and intervals resample animals.",
-    ),
-}
-MEASURED = (
-    "Images of frames, projections, volumes and cases are measured; labels are the user's, or lesions that were put in.",
-    "Lesions put into a measured scan are synthetic: what real ones look like there is not known.",
-)
-REGION = "The network sees the search region around the lung found in the image; lesions outside it count as missed."
 
 
 class Parameters(Document):
@@ -134,43 +113,17 @@ def report(context: Context) -> None:
     sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
     if p.sources:
         sections.append(sources_section(p.sources))
-    sections.append(parameters_section(p.study, assumptions=_assumptions(p)))
+    assumptions = assumptions_of(p.study["sources"], p.kinds, flawless=NO_FLAWS.model_dump(mode="json"))
+    sections.append(parameters_section(p.study, assumptions=assumptions))
     records = _records(context.input("evaluate").parents[1], p.tasks)
     sections.append(records_section(records))
     write_report(
         context.out / REPORT,
-        title=f"{_title(p.kinds)}: {p.study['name']}",
+        title=f"{report_title(p.kinds)}: {p.study['name']}",
         summary=_summary(p, comparison, records),
         sections=sections,
         footer=f"darklung {__version__}",
     )
-
-
-def _title(kinds: Mapping[str, str]) -> str:
-    if set(kinds.values()) == {"simulation"}:
-        return "Simulated directional dark-field CT"
-    if set(kinds.values()) == {"lobes"}:
-        return "Measured radiographs with synthetic tumours"
-    return "Simulated and measured scans" if "simulation" in kinds.values() else "Measured scans"
-
-
-def _assumptions(p: Parameters) -> tuple[str, ...]:
-    """What holds for the sources of this study, each line once."""
-    told = [line for kind in dict.fromkeys(p.kinds.values()) for line in ASSUMED.get(kind, MEASURED)]
-    simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
-    return tuple(dict.fromkeys([*told, REGION, *(line for source in simulated for line in _imperfections(source))]))
-
-
-def _imperfections(source: Mapping[str, Any]) -> list[str]:
-    """Which flaws of a real scan were simulated and which were not."""
-    nothing = NO_FLAWS.model_dump(mode="json")
-    on = {name.replace("_", " "): value for name, value in source["effects"].items() if value != nothing.get(name)}
-    off = [name.replace("_", " ") for name in source["effects"] if name.replace("_", " ") not in on and name != "gate"]
-    told = [f"Not simulated: {', '.join(off)}."] if off else []
-    for name, site in source["sites"].items():
-        changes = [f"{part}.{k} {v}" for part in ("instrument", "scan", "effects") for k, v in site[part].items()]
-        told.append(f"Site {name}: {', '.join(changes) or 'as the source says'}.")
-    return told + ([f"Simulated flaws: {', '.join(f'{k} {v}' for k, v in on.items())}."] if on else [])
 
 
 def _channels(study: Mapping[str, Any]) -> list[str]:

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from darklung.correct.ladder import METHODS
+from darklung.correct.ladder import METHODS, RECOMMENDED
 from darklung.io.documents import Document, Energy, Length
-
-RECOMMENDED = "recommended"
 
 
 class CorrectionPart(Document):

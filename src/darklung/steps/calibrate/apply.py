@@ -13,46 +13,32 @@ from numpy.typing import NDArray
 from darklung.calibrate.fibres import OrientationMaps
 from darklung.calibrate.figures import maps_png
 from darklung.calibrate.file import Calibration, load_calibration
+from darklung.calibrate.hardening import hardening
+from darklung.calibrate.maps import (
+    Scattering,
+    by_direction,
+    on_grid,
+    orientation_channels,
+    scattering_of_projections,
+    scattering_of_volume,
+    size_channels,
+)
 from darklung.calibrate.sizes import SizeMaps
 from darklung.calibrate.units import ScatterUnit
-from darklung.core.channel import Channel, dark_field_at, noise_of, values_of
 from darklung.core.checks import DarklungError, require
-from darklung.core.types import Image, Projections
+from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image, save_image
 from darklung.pipeline.provenance import provenance
 from darklung.pipeline.record import write_json
 from darklung.steps.blocks import change_projections
-from darklung.steps.hardening import hardening
 from darklung.study.correction import CorrectionPart
 
 T = TypeVar("T")
 
-CHANNEL = "dark_field"
 OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
 CORRECTED = "projections.h5"
-
-
-@dataclass(frozen=True)
-class Scattering:
-    """Dark field of one file as ε: names and values of its directions or channels, and where they lie.
-
-    Parameters
-    ----------
-    names : tuple of str
-    epsilon, variance : (direction, *spatial) float64 [1/m, 1/m²]; NaN where nothing is known
-    image : Image
-        Grid of the results, with any data.
-    directions_rad : (direction,) float64 or None
-        Of projections.
-    """
-
-    names: tuple[str, ...]
-    epsilon: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    image: Image
-    directions_rad: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +98,7 @@ def apply_calibration(
     - ``spheres``: equivalent diameters of volumes of ε (OME-Zarr), or of projections (HDF5) of a sample of one `thickness`;
       with two settings give the sample's two files in the order of the calibration.
     - ``fibres``: orientation from projections in three or more directions.
-    - ``wedges``: hardening corrected as `darklung.steps.hardening.hardening` does in a study, by the file but for what
+    - ``wedges``: hardening corrected as `darklung.calibrate.hardening.hardening` does in a study, by the file but for what
       `correction` says; with `like` (another calibration of wedges) values as that beam would have shown them.
     - ``unit``: scatter units of a volume.
 
@@ -178,32 +164,12 @@ def read_scattering(source: Path, thickness_m: float | None) -> Scattering:
             thickness_m is not None,
             f"{source}: projections are line integrals; give the sample's thickness, or apply to a reconstructed volume",
         )
-        return _of_projections(load(source, Projections), float(thickness_m or 1.0))
+        return scattering_of_projections(load(source, Projections), float(thickness_m or 1.0))
     image = load_image(source)
-    names = values_of(image.names, CHANNEL)
-    require(bool(names), f"{source}: wanted a channel {CHANNEL}..., got {', '.join(image.names)}")
-    values = np.stack([image.channel(n) for n in names]).astype(np.float64)
-    variance = np.zeros_like(values)
-    for number, name in enumerate(names):
-        noise = noise_of(name, image.names)
-        if noise is not None:
-            variance[number] = image.channel(noise).astype(np.float64) ** 2
+    found = scattering_of_volume(image, source)
     if thickness_m is not None:
         raise DarklungError(f"thickness: {source} is a volume of coefficients and needs none")
-    return Scattering(names, values, variance, image)
-
-
-def _of_projections(maps: Projections, thickness_m: float) -> Scattering:
-    one_view = maps.geometry.views == 1
-    values = np.where(maps.valid, maps.dark_field, np.nan).astype(np.float64) / thickness_m
-    variance = maps.dark_field_variance.astype(np.float64) / thickness_m**2
-    if one_view:
-        values, variance = values[:, 0], variance[:, 0]
-    pixel = maps.geometry.pixel_m
-    spacing = (pixel,) * (values.ndim - 1)
-    names = tuple(dark_field_at(float(a)).name for a in maps.directions_rad)
-    grid = Image(np.zeros(values.shape, np.float32), names, ("1",) * len(names), spacing, frame="detector")
-    return Scattering(names, values, variance, grid, maps.directions_rad)
+    return found
 
 
 def _sizes(
@@ -220,46 +186,22 @@ def _sizes(
         require(same, f"sources: wanted maps of one shape, got {read[0].epsilon.shape} and {read[1].epsilon.shape}")
         first, second = loaded.curves
         found = sizes_from_two((first, second), (read[0].epsilon, read[1].epsilon), (read[0].variance, read[1].variance))
-    _write(out, read[0], _size_channels(found))
+    save_image(out / OUTPUT, by_direction(read[0], size_channels(found)))
     shown = {"size [µm]": (1e6 * found.size_m[0], "viridis"), "branch": (found.branch[0], "cividis")}
     maps_png(shown, out / PICTURE)
     return Sized(loaded, read[0], found, out)
-
-
-def _size_channels(found: SizeMaps) -> Mapping[str, tuple[str, NDArray[Any]]]:
-    return {
-        "size": ("m", found.size_m),
-        "size_error": ("m", found.size_error_m),
-        "size_below_peak": ("m", found.small_m),
-        "size_above_peak": ("m", found.large_m),
-        "branch": ("1", found.branch),
-        "amount": ("1", found.amount),
-        "valid": ("1", found.valid),
-    }
 
 
 def _orientations(loaded: Calibration, source: Path, out: Path) -> Oriented:
     from darklung.calibrate.fibres import orientations
 
     require(source.suffix.lower() in (".h5", ".hdf5"), f"{source}: wanted projections (HDF5) in three or more directions")
-    read = _of_projections(load(source, Projections), 1.0)
+    read = scattering_of_projections(load(source, Projections), 1.0)
     directions = _held(read.directions_rad, source, "projections with directions")
     fibres = _held(loaded.fibres, "calibration", "a calibration of fibres")
     with np.errstate(invalid="ignore"):
         found = orientations(fibres, dark_field=read.epsilon, variance=read.variance, directions_rad=directions)
-    channels = {
-        "dark_field_mean": ("1", found.mean),
-        "modulation": ("1", found.modulation),
-        "relative_modulation": ("1", found.relative),
-        "angle": ("rad", found.angle_rad),
-        "angle_error": ("rad", found.angle_error_rad),
-        "valid": ("1", found.valid),
-        "in_range": ("1", found.in_range),
-    }
-    grid = read.image
-    data = np.stack([np.asarray(values, np.float32) for _, values in channels.values()])
-    units = tuple(unit for unit, _ in channels.values())
-    save_image(out / OUTPUT, Image(data, tuple(channels), units, grid.spacing_m, grid.origin_m, grid.frame))
+    save_image(out / OUTPUT, on_grid(read.image, orientation_channels(found)))
     maps_png(
         {"angle [deg]": (np.degrees(found.angle_rad), "twilight"), "relative modulation": (found.relative, "viridis")},
         out / PICTURE,
@@ -292,21 +234,6 @@ def _units(loaded: Calibration, source: Path, out: Path) -> Scaled:
     unit = _held(loaded.unit, "calibration", "a calibration of units")
     value, variance = unit.units(read.epsilon, read.variance)
     channels = {"scatter_units": ("SU", value), "scatter_units_error": ("SU", np.sqrt(variance))}
-    _write(out, read, channels)
+    save_image(out / OUTPUT, by_direction(read, channels))
     maps_png({f"{read.names[0]} [SU]": (value[0], "magma")}, out / PICTURE)
     return Scaled(unit, read, value, out)
-
-
-def _write(out: Path, read: Scattering, channels: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
-    """One image: each kind of value for each direction."""
-    single = len(read.names) == 1
-    directions = [None if single else Channel.parse(name).direction for name in read.names]
-    names, units, data = [], [], []
-    for name, (unit, values) in channels.items():
-        for direction, own in zip(directions, values):
-            names.append(Channel(name, direction).name)
-            units.append(unit)
-            data.append(np.asarray(own, np.float32))
-    grid = read.image
-    image = Image(np.stack(data), tuple(names), tuple(units), grid.spacing_m, grid.origin_m, grid.frame)
-    save_image(out / OUTPUT, image)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from darklung.calibrate.fibres import FibreCalibration, fit_fibres
 from darklung.calibrate.file import CALIBRATION, FIGURE, plain, save_calibration
+from darklung.calibrate.measurements import Measurements
 from darklung.pipeline.provenance import provenance
-from darklung.steps.calibrate.measurements import Measurements
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from darklung.calibrate.file import CALIBRATION, FIGURE, curve_document, save_calibration
+from darklung.calibrate.file import CALIBRATION, FIGURE, curve_document, model_document, save_calibration
+from darklung.calibrate.measurements import Measurements
+from darklung.calibrate.powders import BEST, chosen_model, powder_series, powder_spectrum
 from darklung.calibrate.sphere_models import FILL, MODELS, SphereShape
 from darklung.calibrate.spheres import ModelRow, SphereCalibration, compare_models, fit_spheres
 from darklung.core.checks import check_one_of, require
-from darklung.physics.materials import MATERIALS
 from darklung.pipeline.provenance import provenance
 from darklung.steps.calibrate.believed import read_response
-from darklung.steps.calibrate.measurements import Measurements
-
-BEST = "best"
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,10 @@ def calibrate_spheres(
 
     check_one_of("model", model, (*MODELS, BEST))
     require(len(series) > 0, "series: wanted at least one")
-    data = [_spheres(m, diameter, thickness) for m in series]
-    spectrum = _spectrum(instrument, material, series[0]) if instrument else ()
+    data = [powder_series(m, diameter, thickness) for m in series]
+    spectrum = powder_spectrum(read_response(instrument), material, series[0].column("attenuation")) if instrument else ()
     rows = compare_models(**data[0], fill=fill, spectrum=spectrum) if len(np.unique(data[0]["diameter_m"])) >= 6 else []
-    chosen = _chosen(rows, model, offset)
+    chosen = chosen_model(rows, model, offset)
     shape = SphereShape(chosen[0], min(fill, 0.5) if chosen[0] == "hard" else fill, spectrum)
     settings = [m.name if len(series) > 1 else "" for m in series]
     curves = tuple(fit_spheres(**d, offset=chosen[1], shape=shape, setting=name) for d, name in zip(data, settings))
@@ -103,53 +100,6 @@ def calibrate_spheres(
         provenance("darklung calibrate spheres", files),
         correlation_length_m=curves[0].correlation_length_m,
         curves=[curve_document(c) for c in curves],
-        models=[_model(r) for r in rows],
+        models=[model_document(r) for r in rows],
     )
     return SpheresMade(tuple(series), curves, tuple(rows), out)
-
-
-def _spheres(measured: Measurements, diameter: str, thickness: str) -> dict[str, Any]:
-    """Diameters, −ln D and the one thickness of a series."""
-    depths = measured.quantity(thickness)
-    same = float(np.ptp(depths)) <= 1e-6 * float(depths.max())
-    require(same, f"thickness: wanted one for all scans of a series, got {depths.min():g} to {depths.max():g} m")
-    signal = measured.column("dark_field")
-    return {"diameter_m": measured.quantity(diameter), "signal": signal, "thickness_m": float(depths[0])}
-
-
-def _spectrum(instrument: Path, material: str, measured: Measurements) -> tuple[tuple[float, float], ...]:
-    """(E/E_ref, share) of the believed modulation behind as much of `material` as the powders' median −ln T tells."""
-    response = read_response(instrument)
-    visible = response.visible
-    if material:
-        check_one_of("material", material, MATERIALS)
-        mu, _ = response.attenuation_of(material)
-        masses = np.linspace(0.0, 5.0 / mu.min(), 4001)
-        attenuation = response.measured(np.multiply.outer(masses, mu))[0]
-        mass = np.interp(np.median(measured.column("attenuation")), attenuation, masses)
-        visible = visible * np.exp(-mu * mass)
-    pairs = zip(response.energies_kev / response.reference_energy_kev, visible / visible.sum())
-    return tuple((float(energy), float(share)) for energy, share in pairs if share > 0)
-
-
-def _chosen(rows: Sequence[ModelRow], model: str, offset: bool | None) -> tuple[str, bool]:
-    """Model and offset asked for, or of the lowest AICc; dilute with an offset where there are too few to compare."""
-    allowed = [r for r in rows if model in (BEST, r.fit.shape.model) and offset in (None, r.offset)]
-    if allowed:
-        return allowed[0].fit.shape.model, allowed[0].offset
-    return ("dilute" if model == BEST else model), (True if offset is None else offset)
-
-
-def _model(row: ModelRow) -> dict[str, Any]:
-    errors = np.sqrt(np.diag(row.fit.covariance))
-    return {
-        "model": row.fit.shape.model,
-        "offset": row.fit.offset if row.offset else None,
-        "scale_per_m2": row.fit.scale_per_m2,
-        "scale_error_per_m2": float(errors[0]),
-        "correlation_length_m": row.fit.correlation_length_m,
-        "correlation_length_error_m": float(errors[1]),
-        "residual": row.fit.residual,
-        "left_out": row.left_out,
-        "aicc": row.aicc,
-    }

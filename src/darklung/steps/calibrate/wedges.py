@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from darklung.calibrate.file import CALIBRATION, FIGURE, plain, save_calibration
-from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend
-from darklung.core.checks import DarklungError, check_positive
+from darklung.calibrate.measurements import Measurements
+from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend, wedge_series
+from darklung.core.checks import check_positive
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 from darklung.correct.wedge import calibrate_response
-from darklung.physics.materials import MATERIALS
 from darklung.pipeline.provenance import provenance
 from darklung.steps.calibrate.believed import read_response
-from darklung.steps.calibrate.measurements import Measurements
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def calibrate_wedges(
 
     check_positive("exponent", exponent)
     nominal = read_response(instrument)
-    series = _series(measured, thickness, material, second, second_material, foam)
+    series = wedge_series(measured, thickness, material, second, second_material, foam)
     judged = judge(series, nominal, exponent=exponent)
     response = calibrate_response(series.wedges(), nominal)
     best, why = recommend(judged, series, response, exponent=exponent)
@@ -94,23 +91,3 @@ def calibrate_wedges(
         judged=[plain(row) for row in judged],
     )
     return WedgesMade(series, judged, best, why, nominal, response, out)
-
-
-def _series(
-    measured: Measurements, thickness: str, material: str, second: str, second_material: str, foam: str
-) -> WedgeSeries:
-    for name, value in (("material", material), ("second material", second_material)):
-        if value not in MATERIALS:
-            raise DarklungError(f"{name}: {value!r} is not known; known: {', '.join(sorted(MATERIALS))}")
-    zero = np.zeros(len(measured.rows))
-    return WedgeSeries(
-        thickness_m=measured.quantity(thickness) * MATERIALS[material].density_g_cm3,
-        second_m=measured.quantity(second) * MATERIALS[second_material].density_g_cm3 if second else zero,
-        foam=measured.column(foam) != 0 if foam else zero.astype(bool),
-        attenuation=measured.column("attenuation"),
-        dark_field=measured.column("dark_field"),
-        attenuation_error=measured.column("attenuation_error", 0.0),
-        dark_field_error=measured.column("dark_field_error", 0.0),
-        material=material,
-        second_material=second_material,
-    )

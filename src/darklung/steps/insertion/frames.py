@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ import numpy as np
 import yaml
 
 from darklung.core.channel import dark_field_at
-from darklung.core.checks import DarklungError, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.checks import DarklungError
 from darklung.core.types import Scan
 from darklung.insert.beam import ViewShadow, shadows_of
 from darklung.insert.frames import changed_views
 from darklung.insert.maps import one_view_shadow, valid_view
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_changes
-from darklung.io.description import RawScan, read_raw
+from darklung.io.description import RawScan, described_frames, read_raw
 from darklung.io.frames import load_scan
+from darklung.io.hdf5 import scan_of
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context
 from darklung.steps.insertion.maps import finish_radiograph
@@ -31,8 +31,6 @@ from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.projections import case_of_projections
 from darklung.steps.insertion.scale import read_scale
 from darklung.steps.insertion.volumes import finish_volume, plan_volume
-
-_TYPE = "darklung_type"
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,9 @@ def opened(source: Path, name: str | None) -> Iterator[RawInput]:
     """Raw frames of a description (the scan `name`) or of a darklung scan, open while they are worked on."""
     if name is None:
         with h5py.File(source, "r") as file:
-            yield RawInput(_stored_scan(file), 1.0, None, source)
+            scan = scan_of(file)
+            scan.parallel()  # in a cone beam a view is not what `shadows_of` draws
+            yield RawInput(scan, 1.0, None, source)
         return
     raw = next((r for r, _ in read_raw(source) if r.name == name), None)
     if raw is None:
@@ -92,23 +92,6 @@ def opened(source: Path, name: str | None) -> Iterator[RawInput]:
     scan = load_scan(raw, source)
     repeats = getattr(scan.frames, "repeats", 1) if raw.repeat == "mean" else 1
     yield RawInput(scan, raw.retrieval.gain / repeats, raw, source)
-
-
-def _stored_scan(file: h5py.File) -> Scan:
-    """A darklung scan whose frames stay on disk."""
-    found = str(file.attrs.get(_TYPE, "no darklung type"))
-    require(found == "Scan", f"{file.filename}: wanted Scan, the file holds {found}")
-    place = file["geometry"]
-    kind = str(place.attrs.get(_TYPE, ""))
-    require(kind == "ParallelGeometry", f"{file.filename}: geometry: insertion wants a parallel beam, got {kind}")
-    geometry = ParallelGeometry(
-        np.asarray(place["angles_rad"]), *(place.attrs[k].item() for k in ("rows", "cols", "pixel_m", "axis_col"))
-    )
-    values: dict[str, Any] = {"geometry": geometry, "frames": file["frames"]}
-    for field in fields(Scan):
-        if field.name not in values and field.name in file:
-            values[field.name] = np.asarray(file[field.name])
-    return Scan(**values)
 
 
 def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale: Scale) -> Any:
@@ -135,27 +118,6 @@ def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale
         kept = np.asarray(stored) if scan.geometry.views == 1 else None
     shutil.move(target, context.out / name)
     if given.raw is not None:
-        text = yaml.safe_dump(described(given), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(described_frames(given.raw, scan, name), sort_keys=False, allow_unicode=True)
         (context.out / "scan.yaml").write_text(text)
     return kept
-
-
-def described(given: RawInput) -> dict[str, Any]:
-    """A description of ``frames.h5`` with all that the given one says of the scan."""
-    raw: Any = given.raw
-    scan = given.scan
-    content = raw.model_dump(mode="json", exclude={"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region"})
-    content = {k: v for k, v in content.items() if v is not None}
-    content["sample"] = _dataset("frames", "direction", "view", "step", "row", "col")
-    content["flat"] = _dataset("flats", "direction", "flat", "step", "row", "col")
-    for field in ("dark_frame", "bad_pixels"):
-        if getattr(scan, field) is not None:
-            content[field] = _dataset(field, "row", "col")
-    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
-    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
-    content["axis_col"] = float(scan.parallel().axis_col)
-    return content
-
-
-def _dataset(name: str, *axes: str) -> dict[str, Any]:
-    return {"kind": "hdf5", "file": "frames.h5", "dataset": name, "axes": list(axes)}

@@ -10,14 +10,14 @@ import numpy as np
 
 from darklung.core.types import Image
 from darklung.insert.lobes import RadiographLobe
-from darklung.insert.maps import changed_radiograph, lobe_of, radiograph_case, streak_pixels
+from darklung.insert.maps import changed_radiograph, dark_channels, lobe_of, radiograph_case, streak_pixels
 from darklung.insert.measured import made_in_radiograph
 from darklung.insert.radiograph import InsertionSettings, RadiographCase, make_case
 from darklung.io.images import load_image
+from darklung.io.labels import read_lung
 from darklung.io.lobes import read_lobe
 from darklung.pipeline import Context
 from darklung.report.contact import make_tile, save_tiles
-from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import save_copy, save_rows
 from darklung.steps.insertion.scale import read_scale
@@ -76,7 +76,7 @@ def insert_radiograph(context: Context) -> None:
     p = Parameters.of(context)
     image = load_image(p.place(context))
     dark = dark_channels(image)
-    mask, path = read_region(Path(p.paths.region), image.shape)
+    mask, path = read_lung(Path(p.paths.region), image.shape)
     lobe = lobe_of(image, dark, mask, path, name=p.source, animal=p.animal)
     case, notes = planned_radiograph(p, image, dark, lobe)
     new = changed_radiograph(case, image, dark, mask, valid=lobe.mask, seed=p.seed)

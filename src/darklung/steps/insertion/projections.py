@@ -15,8 +15,8 @@ from darklung.insert.projections import changed_projections
 from darklung.insert.radiograph import RadiographCase
 from darklung.insert.volume import volume_changes
 from darklung.io.hdf5 import load, save
+from darklung.io.labels import read_lung
 from darklung.pipeline import Context
-from darklung.steps.insertion.given import read_region
 from darklung.steps.insertion.maps import finish_radiograph, planned_radiograph
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.scale import read_scale
@@ -56,7 +56,7 @@ def case_of_projections(p: Parameters, projections: Projections) -> tuple[Radiog
     )
     require(bool(p.paths.region), "--region: a radiograph does not tell where lung is")
     image = valid_view(projections)
-    mask, path = read_region(Path(p.paths.region), image.shape)
+    mask, path = read_lung(Path(p.paths.region), image.shape)
     lobe = lobe_of(image, image.names[1:], mask, path, name=p.source, animal=p.animal)
     case, notes = planned_radiograph(p, image, image.names[1:], lobe)
     return case, image, notes

@@ -9,7 +9,7 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 from darklung.core.grey import require_same_unit
 from darklung.io.images import is_own_image
-from darklung.io.names import PROJECTIONS, item_name
+from darklung.io.names import PROJECTIONS, item_name, stem
 from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, header_of, volume_kind
 from darklung.pipeline import Task
 from darklung.pipeline.provenance import stamp
@@ -103,7 +103,7 @@ def find_sources(
         require(volume is None, "--volume: an image is inserted into itself")
         # Insertion needs attenuation as such; the header tells before anything is read.
         require_same_unit(header_of(source, options=reading)[1], reading.channel, "1/m", origin=str(source))
-        name = _stem(source)
+        name = stem(source)
         paths = Paths(region=str(region.resolve()) if region else "")
         return [Found(name, "unknown", "volume", {"paths": paths}, before=read_task(item_name(name), source, reading))]
     require(reading == NOTHING_DECLARED, f"{source}: what --read says is for volumes of other programs")
@@ -117,7 +117,7 @@ def find_sources(
     require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
     route = {"Scan": "frames", "Projections": "projections"}.get(_hdf5_type(source), "")
     require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
-    return [Found(_stem(source), "unknown", route, known)]
+    return [Found(stem(source), "unknown", route, known)]
 
 
 def _image(source: Path, region: Path | None, volume: Path | None, known: dict[str, Any]) -> Found:
@@ -128,7 +128,7 @@ def _image(source: Path, region: Path | None, volume: Path | None, known: dict[s
     require(volume is None, "--volume: an image is inserted into itself")
     flat = _spatial(source) == 2
     require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
-    return Found(_stem(source), "unknown", "radiograph" if flat else "volume", known)
+    return Found(stem(source), "unknown", "radiograph" if flat else "volume", known)
 
 
 def _described(source: Path, known: dict[str, Any]) -> list[Found]:
@@ -172,9 +172,3 @@ def _hdf5_type(path: Path) -> str:
             return str(file.attrs.get("darklung_type", ""))
     except OSError as error:
         raise DarklungError(f"{path}: cannot be read as HDF5 ({error})") from error
-
-
-def _stem(path: Path) -> str:
-    name = path.name.split(".")[0]
-    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
-    return path.resolve().parent.name if name in common else name

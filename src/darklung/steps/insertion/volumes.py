@@ -13,14 +13,14 @@ from darklung.core.checks import require
 from darklung.core.grey import require_unit
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
+from darklung.insert.maps import dark_channels
 from darklung.insert.measured import made_in_volume
-from darklung.insert.planned import Planned, changed_image, drawn_changes, volume_noise
-from darklung.insert.scale import own_tissue_per_m
-from darklung.insert.volume import VolumeChanges, place_insertions, volume_grid
+from darklung.insert.planned import Planned, changed_image, drawn_changes, plan_insertions, volume_noise
+from darklung.insert.volume import VolumeChanges, volume_grid
 from darklung.io.images import load_image
+from darklung.io.labels import read_lung
 from darklung.pipeline import Context
 from darklung.report.contact import make_tile, save_tiles
-from darklung.steps.insertion.given import dark_channels, read_region
 from darklung.steps.insertion.parameters import Parameters
 from darklung.steps.insertion.rows import save_copy, save_rows, without_channels
 from darklung.steps.insertion.scale import read_scale
@@ -49,39 +49,33 @@ def plan_volume(
     """
     image = load_image(volume)
     given = p.paths.region
-    region = read_region(Path(given), image.shape)[0] if given else lung_region(image)
+    region = read_lung(Path(given), image.shape)[0] if given else None
     return plan_image(p, image, region, directions=directions, height_m=height_m, name=str(volume))
 
 
 def plan_image(
     p: Parameters,
     image: Image,
-    region: NDArray[np.bool_],
+    region: NDArray[np.bool_] | None,
     *,
     directions: Sequence[str] | None = None,
     height_m: float = np.inf,
     name: str = "image",
 ) -> Planned:
-    """`plan_volume` of an image in memory whose lung is known; `name` is told in errors."""
+    """`plan_volume` of an image in memory; its lung is looked for if it is not known; `name` is told in errors."""
     options, dark = p.options, dark_channels(image)
     require_unit(image, "attenuation", "1/m", origin=name)
     if directions is not None:
         dark = tuple(d if d in dark else "dark_field" for d in directions)
         for channel in dark:
             image.channel(channel)
-    grid, scale = volume_grid(image), read_scale(p.scale)
-    region = region & (np.abs(grid.z_m) < height_m / 2)[:, None, None]
+    region = lung_region(image) if region is None else region
+    region = region & (np.abs(volume_grid(image).z_m) < height_m / 2)[:, None, None]
     require(bool(region.any()), f"{name}: none of its lung is seen by the detector, {1e3 * height_m:g} mm high")
-    attenuation = image.channel("attenuation")
-    tissue = scale.tissue_per_m or own_tissue_per_m(attenuation, region, grid.voxel_m)
-    scattering = [image.channel(channel) for channel in dark]
-    lung = [float(np.nanmedian(values[region])) for values in (attenuation, *scattering)]
-    host = scale.host(tissue_per_m=tissue, lung_per_m=lung[0], scattering_per_m=float(np.mean(lung[1:])) if dark else None)
-    placed = place_insertions(
-        attenuation, scattering, region, grid, wanted=p.wanted, diameter_m=options.diameter, host=host,
-        seed=p.seed, variant=options.growth, at_edge=options.across_edge,
+    return plan_insertions(
+        image, dark, region, read_scale(p.scale), wanted=p.wanted, diameter_m=options.diameter, seed=p.seed,
+        variant=options.growth, at_edge=options.across_edge,
     )  # fmt: skip
-    return Planned(image, dark, region, grid, placed, host, scale)
 
 
 def insert_volume(context: Context) -> None:

@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from darklung.calibrate.file import CALIBRATION, load_calibration
+from darklung.calibrate.hardening import hardening
 from darklung.commands.calibrate import app
 from darklung.commands.run import list_tasks
 from darklung.core.checks import DarklungError
@@ -27,7 +28,6 @@ from darklung.pipeline import Context, task_keys
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.wedges import calibrate_wedges
 from darklung.steps.correct import RECORD
-from darklung.steps.hardening import hardening
 from darklung.steps.plan import plan
 from darklung.study.correction import CorrectionPart
 from darklung.study.study import read_study

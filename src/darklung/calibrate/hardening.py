@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from darklung.calibrate.file import Calibration, load_calibration
 from darklung.core.checks import DarklungError, require
 from darklung.core.contracts import check_projections
 from darklung.core.types import Projections
-from darklung.correct.ladder import METHODS, Knowledge, Method, find_correction
+from darklung.correct.ladder import METHODS, RECOMMENDED, Knowledge, Method, find_correction
 from darklung.correct.response import SpectralResponse
 from darklung.physics.instrument import Instrument
 from darklung.physics.materials import MATERIALS
-from darklung.study.correction import RECOMMENDED, CorrectionPart
 
 # Corrections that look at each pixel by itself, so that blocks of views can be corrected one after another.
 BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
@@ -23,6 +22,25 @@ BY_PIXEL = ("none", "look_up", "two_material", "factor", "inversion")
 BELIEVED: Mapping[str, Any] = {"material": "soft_tissue", "max_thickness_m": 0.06}
 SAME_ENERGY_KEV = 1e-6
 CALIBRATED = "calibration"
+
+
+class Said(Protocol):
+    """What a user says of the correction, as `darklung.study.correction.CorrectionPart`; None where the file decides."""
+
+    @property
+    def hardening(self) -> str: ...
+    @property
+    def material(self) -> str | None: ...
+    @property
+    def second_material(self) -> str | None: ...
+    @property
+    def second_path(self) -> float: ...
+    @property
+    def exponent(self) -> float | None: ...
+    @property
+    def reach(self) -> float | None: ...
+    @property
+    def energy(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class Hardening:
 
 
 def hardening(
-    part: CorrectionPart,
+    part: Said,
     *,
     instrument: Instrument | None = None,
     calibration: Path | None = None,
@@ -113,7 +131,7 @@ def hardening(
 
     Parameters
     ----------
-    part : CorrectionPart
+    part : Said
     instrument : Instrument, optional
         Of a simulated or well-known scanner.
     calibration : Path, optional
@@ -157,7 +175,7 @@ def _known(calibration: Path | None) -> Calibration:
     return Calibration("wedges", "the instrument", {}, method="inversion")
 
 
-def _energy(part: CorrectionPart, method: str, base: Knowledge, wanted: float | None, calibration: Path | None) -> float:
+def _energy(part: Said, method: str, base: Knowledge, wanted: float | None, calibration: Path | None) -> float:
     """The energy that values refer to; raises where file, instrument and `part` do not agree."""
     own = base.response.reference_energy_kev
     energy = own if part.energy is None else part.energy
