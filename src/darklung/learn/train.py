@@ -280,8 +280,8 @@ def _step(run: _Run, sources: Sequence[Source], step: int) -> float:
     norm = nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
     if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
         raise DarklungError(
-            f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} are not both finite; "
-            f"a learning_rate below {plan.learning_rate:g} or another loss may help"
+            f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} "
+            f"are not both finite; a learning_rate below {plan.learning_rate:g} or another loss may help"
         )
     run.optimizer.step()
     return float(value.item())
