@@ -82,7 +82,7 @@ def _check_bodies(name: str, source: SimulatedSource, members: Sequence[Member])
         room = body_room_m(variant=member.row["variant"], seed=int(member.row["seed"]), field_of_view_m=extent)
         require(
             room > -BODY_TOLERANCE_M,
-            f"sources.{name}.body.width: {1e3 * body.width:g} mm cut the body of {member.item}, "
+            f"sources.{name}.body.width: a field of view of {1e3 * body.width:g} mm cuts the body of {member.item}, "
             f"which is about {1e3 * (extent[1] - 2 * room):.0f} mm wide",
         )
 
