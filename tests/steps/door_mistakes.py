@@ -132,7 +132,9 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "subject of a site": (
         "mice", {f"{MICE_AT}.sites": {"a": {"subjects": ["mouse-1"]}}}, "sites: subject: 'mouse-1' is not known",
     ),
-    "narrow": ("mice", {f"{MICE_AT}.body.width": "18 mm"}, "sources.mice.body.width: a field of view of 18 mm cuts the body of train-0001"),
+    "narrow": (
+        "mice", {f"{MICE_AT}.body.width": "18 mm"}, "sources.mice.body.width: a field of view of 18 mm cuts the body of train-0001",
+    ),
     "coarse": ("mice", {f"{MICE_AT}.body.voxel": "4 mm"}, "body.length: wanted 8 to 2000 voxels of 4000 um, got 4"),
     # the file itself
     "unit": ("mice", {f"{MICE_AT}.body.voxel": 400}, "body.voxel: wanted a length"),
