@@ -11,16 +11,21 @@ MICE = {
     "scan": {"supersampling": 1, "views": 24, "flats": 2, "flat_repeats": 2},
 }
 LEARNING = {"arms": {"hybrid": ["attenuation", "dark_field_0"]}, "widths": [16, 32], "patch": 12, "steps": 12}
+RAW = {"from": "frames", "use": "predict", "energy": "70 keV"}
 STUDIES: dict[str, dict[str, Any]] = {
     "mice": {"sources": {"mice": MICE}},
     "cases": {"sources": {"cases": {"from": "cases", "files": ["cases/*"]}}},
     "volumes": {"sources": {"ct": {"from": "volumes", "files": ["ct/*.nii"], "labels": "labels/{name}.nii"}}},
     "turns": {"sources": {"turns": {"from": "projections", "files": ["turn/t*.h5"]}}, "insertion": {"lesions": 1}},
-    "frames": {"sources": {"raw": {"from": "frames", "files": ["whole.yaml"], "use": "predict"}, "mice": MICE}},
+    "frames": {
+        "sources": {"raw": {"from": "frames", "files": ["whole.yaml"], "use": "predict", "energy": "70 keV"}, "mice": MICE}
+    },
 }
 ARMS = {"cases": ["attenuation", "dark_field"], "volumes": ["attenuation"]}
 
 MICE_AT = "sources.mice"
+CT = STUDIES["volumes"]["sources"]["ct"]
+TESTED = {"processing.voxel": "300 um", "learning.arms": {"a": ["attenuation"]}, f"{MICE_AT}.cohort.test_animals": 0}
 KNOWN = ["cases/m2", "cases/m3", "cases/m4"]
 OTHER = {"from": "cases", "files": ["fine/*"]}
 # (study, what is changed, what the line says)
@@ -103,6 +108,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "odd widths": ("mice", {"learning.widths": [16, 33]}, r"widths: wanted multiples of 16, got \(16, 33\)"),
     "no widths": ("mice", {"learning.widths": []}, "learning.widths: .*at least 1 item"),
     "tile": ("mice", {"evaluation.tile": "0.3 mm"}, "evaluation.tile: 300 um is less than a voxel of sources.mice, 400 um"),
+    "own metric": ("mice", {"evaluation.metrics": {"mine": "own:f"}}, "'own:f' cannot be imported .* no attribute 'f'"),
     "specificity": ("mice", {"evaluation.specificity": 1.5}, "evaluation.specificity: .*less than or equal to 1"),
     # animals and folds
     "no lesions": ("mice", {f"{MICE_AT}.cohort.lesion_free": 1.0}, "of fold 0, no animal to train on has a lesion"),
@@ -133,7 +139,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "mice", {f"{MICE_AT}.sites": {"a": {"subjects": ["mouse-1"]}}}, "sites: subject: 'mouse-1' is not known",
     ),
     "narrow": (
-        "mice", {f"{MICE_AT}.body.width": "18 mm"}, "sources.mice.body.width: a field of view of 18 mm cuts the body of train-0001",
+        "mice", {f"{MICE_AT}.body.width": "18 mm"}, "body.width: a field of view of 18 mm cuts the body of train-0001",
     ),
     "coarse": ("mice", {f"{MICE_AT}.body.voxel": "4 mm"}, "body.length: wanted 8 to 2000 voxels of 4000 um, got 4"),
     # the file itself
@@ -171,6 +177,22 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "mice", {"learning.bank": {}, "learning.arms": {"a": ["anisotropy"]}}, "bank: lesions change attenuation",
     ),
     # measured sources
+    "another unit": (
+        "mice", {"sources.ct": {**CT, "use": "test", "reading": {"unit": "HU"}}, **TESTED},
+        "m1.nii: attenuation is in HU, the model was trained in 1/m",
+    ),
+    "no energy": (
+        "mice", {"sources.ct": {**CT, "use": "test"}, **TESTED},
+        "m1.nii: the energy of the image is not known, the model was trained at 70 keV",
+    ),
+    "another energy": (
+        "mice", {"sources.ct": {**CT, "use": "test", "energy": "40 keV"}, **TESTED},
+        "m1.nii: the image is at 40 keV, the model was trained at 70 keV",
+    ),
+    "unit of nothing": (
+        "volumes", {"sources.ct.calibrations": {"unit": "unit.json"}},
+        "m1.nii: calibrations.unit: .*wanted a channel dark_field",
+    ),
     "missing file": ("volumes", {"sources.ct.files": ["ct/m9.nii"]}, "sources.ct.files: .*m9.nii: no such file"),
     "missing pattern": ("cases", {"sources.cases.files": ["none/*"]}, r"sources.cases.files: .*none/\*: no such file"),
     "no volume": ("volumes", {"sources.ct.files": ["broken.nii"]}, "broken.nii: wanted a volume"),
@@ -185,7 +207,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "two of a name": ("cases", {"sources.more": {"from": "cases", "files": ["cases/m1"]}}, "two scans are called 'm1'"),
     "other voxels": ("cases", {"sources.more": OTHER}, r"voxels are 300 x 300 x 300 um in .* and 200 x .*as they are"),
     "other pixels": (
-        "mice", {"sources.turns": {**STUDIES["turns"]["sources"]["turns"], "use": "predict"}},
+        "mice", {"sources.turns": {**STUDIES["turns"]["sources"]["turns"], "use": "predict", "energy": "70 keV"}},
         "processing.voxel: voxels are 400 x 400 x 400 um in sources.mice and 300 x .*t1.h5; say one",
     ),
     "2-D and 3-D": ("cases", {"sources.more": {"from": "cases", "files": ["flat/*"]}}, "2 spatial axes, .* 3"),

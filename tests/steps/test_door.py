@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from door_mistakes import ARMS, KNOWN, LEARNING, MICE_AT, MISTAKES, OTHER, STUDIES
+from door_mistakes import ARMS, CT, KNOWN, LEARNING, MICE_AT, MISTAKES, OTHER, STUDIES, TESTED
 
 from darklung.calibrate.file import plain, save_calibration
 from darklung.calibrate.units import ScatterUnit
@@ -66,8 +66,8 @@ def case(name: str, *, shape=(6, 6, 6), names=("attenuation", "dark_field"), kno
     labels = (instances == 1).astype(np.uint8) if known else np.full(shape, UNKNOWN, np.uint8)
     image = Image(np.ones((len(names), *shape), np.float32), names, ("1/m",) * len(names), (spacing,) * len(shape))
     put = (Insertion(1, "lesion", "solid", (0.0, 0.0, 0.0), 1e-3),) if known and lesion else ()
-    every = np.ones(shape, bool)
-    return LabelledCase(image, labels, every, every, instances, ~every, put, CaseFacts(name, name))
+    every, facts = np.ones(shape, bool), CaseFacts(name, name, provenance={"energy_kev": 70.0})
+    return LabelledCase(image, labels, every, every, instances, ~every, put, facts)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +201,8 @@ def test_networks_of_the_user_that_keep_the_contract_pass(folder, name, tmp_path
         ("mice", {f"{MICE_AT}.cohort.test_animals": 0}),  # folds test each other
         ("mice", {"learning>arms": {"a-fold0-test": ["attenuation_noise", "dark_field_90_noise", "noise", "anisotropy"]}}),
         ("mice", {"processing.reconstruction.method": "tensor", "learning.arms": {"a": ["tensor_zz", "known_zz"]}}),
+        ("mice", {"sources.ct": {**CT, "use": "test", "energy": "70 keV"}, **TESTED}),
+        ("mice", {"sources.ct": {**CT, "use": "test"}, "learning.normalisation": "volume", **TESTED}),
         ("cases", {"sources.more": {**OTHER, "files": ["blank/m1"], "use": "predict"}, "sources.cases.files": KNOWN}),
     ],
 )  # fmt: skip

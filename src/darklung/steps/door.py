@@ -14,6 +14,7 @@ import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.io.names import item_name
+from darklung.learn.fits import why_not
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, check_name, check_widths, size_multiple
 from darklung.steps.expected import Expected, expected_images, noise_hint
 from darklung.steps.members import Member
@@ -95,6 +96,7 @@ def _learning(study: Study, learning: LearningPart, members: Sequence[Member], i
         lambda: _check_patch(learning, images),
         lambda: _check_grids(study, images),
         lambda: _check_network(learning, images),
+        lambda: _check_values(study, learning, images),
         lambda: _check_labels(study),
         lambda: _check_lesions(study, learning, members, images),
         lambda: _check_tile(study, known),
@@ -152,6 +154,37 @@ def _check_grids(study: Study, images: Sequence[Expected]) -> None:
         stored = any(isinstance(study.sources[i.source], CasesSource) for i in (first, image))
         remedy = "labelled cases are taken as they are" if stored else "say one to which all are resampled"
         require(same, f"processing.voxel: voxels are {both}; {remedy}")
+
+
+def _check_values(study: Study, learning: LearningPart, images: Sequence[Expected]) -> None:
+    """Every image has the units and the energy of those that are trained on: what prediction would refuse."""
+    trained = [i for i in images if "train" in _use_of(study, i.source) and i.channels is not None]
+    if not trained:
+        return
+    first = trained[0]
+    for channels in learning.arms.values():
+        seen = [c for c in channels if c in (first.channels or {})]
+        model = {
+            "dims": len(first.spacing_m),
+            "channels": seen,
+            "normalisation": {"per": learning.normalisation},
+            "images": {
+                "units": {c: (first.channels or {})[c] for c in seen},
+                "beams": [[i.energy_kev, None] for i in trained],
+            },
+        }
+        for image in images:
+            if len(image.spacing_m) == len(first.spacing_m) and set(seen) <= set(image.channels or {}):
+                beam = (image.energy_kev, None)
+                reason = why_not(model, spacing_m=image.spacing_m, units=image.channels or {}, beam=beam)
+                require(not reason, f"{image.told}: {reason}{_value_hint(reason, image)}")
+
+
+def _value_hint(reason: str, image: Expected) -> str:
+    """What would help against a reason of `darklung.learn.fits.why_not`."""
+    if reason.startswith("the energy"):
+        return f" (sources.{image.source}.energy says it)"
+    return "" if reason.startswith("the image") else " (learning.normalisation: volume takes any unit)"
 
 
 def _um(image: Expected) -> str:
