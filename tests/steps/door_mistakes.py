@@ -167,6 +167,9 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "material": ("mice", {"processing.correction.material": "cheese"}, "material: 'cheese' is not known"),
     "monitor": ("mice", {"processing.retrieval": {"normalise": "monitor"}}, "monitor needs view_doses and flat_doses"),
     "half a turn": ("mice", {f"{MICE_AT}.scan.arc": "90 deg"}, "sources.mice.scan: .*leave a gap of .* of 180°"),
+    "short fan": (
+        "mice", {f"{MICE_AT}.scan.source_axis": "150 mm"}, "mice.scan: .*wanted a full turn or at least 180° and the fan"
+    ),
     "one view": ("mice", {f"{MICE_AT}.scan.views": 1}, "scan.views: one view is a radiograph"),
     "energies": (
         "mice", {f"{MICE_AT}.instrument.low": "90 keV"}, "sources.mice.instrument: high_kev: wanted more than low_kev = 90",

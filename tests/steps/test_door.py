@@ -198,6 +198,7 @@ def test_networks_of_the_user_that_keep_the_contract_pass(folder, name, tmp_path
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
+        ("mice", {f"{MICE_AT}.scan.source_axis": "150 mm", f"{MICE_AT}.scan.arc": "360 deg"}),
         ("mice", {f"{MICE_AT}.cohort.test_animals": 0}),  # folds test each other
         ("mice", {"learning>arms": {"a-fold0-test": ["attenuation_noise", "dark_field_90_noise", "noise", "anisotropy"]}}),
         ("mice", {"processing.reconstruction.method": "tensor", "learning.arms": {"a": ["tensor_zz", "known_zz"]}}),

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darklung.calibrate.file import load_calibration
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
-from darklung.core.geometry import ConeGeometry
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import Image
 from darklung.features.channels import derived_channels
 from darklung.io.case import case_facts, case_lesions
@@ -29,6 +28,7 @@ from darklung.steps.network_case import beam_of
 from darklung.steps.reconstruct import SIGNALS, expected_names, with_default_options
 from darklung.steps.retrieve import check_files
 from darklung.study.processing import ReconstructionPart
+from darklung.study.scanner import ScanPart
 from darklung.study.sources import (
     CasesSource,
     FramesSource,
@@ -40,6 +40,7 @@ from darklung.study.sources import (
 )
 from darklung.study.study import Study
 from darklung.tomo.fbp import view_weights
+from darklung.tomo.fdk import redundancy_weights
 
 T = TypeVar("T")
 _SMALL = 2  # voxels along each axis of an image that stands for a real one where only its channels count
@@ -99,8 +100,7 @@ def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Exp
         at, place = source.at(site), f"sources.{name}.sites.{site}" if site else f"sources.{name}"
         _in_place(f"{place}.instrument", at.instrument.instrument)
         require(at.scan.views > 1, f"{place}.scan.views: one view is a radiograph; wanted views of a turn")
-        if at.scan.source_axis_m == np.inf:
-            _check_turn(f"{place}.scan", at.scan.angles_rad, part)
+        _check_turn(f"{place}.scan", _geometry(source, at.scan), part)
         channels = _derived(place, names, unit=at.calibrations.unit)
         energy = correct.energy_kev(correct.known_of(study.processing.correction, at.instrument, at.calibrations))
         yield Expected(place, name, (spacing,) * 3, channels, side=side, energy_kev=energy)
@@ -114,7 +114,7 @@ def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]
             check_files(raw, description)
             require(raw.angles is not None, f"{told}: angles: not given, which is a radiograph; wanted views of a turn")
             if isinstance(raw.angles, tuple):
-                _check_turn(told, np.asarray(raw.angles), part)
+                _check_turn(told, ParallelGeometry(np.asarray(raw.angles), 1, 2, raw.pixel), part)
             channels = _derived(told, expected_names(np.asarray(raw.directions), part), unit=source.calibrations.unit)
             spacing = (study.processing.voxel or raw.pixel,) * 3
             yield Expected(told, name, spacing, channels, item=item_name(raw.name), energy_kev=_energy(study, source))
@@ -124,8 +124,7 @@ def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator
     for path in found_files(source.files, f"sources.{name}.files"):
         stored = open_projections(path)
         part = with_default_options(study.processing.reconstruction, variances=stored.variances)
-        if not isinstance(stored.geometry, ConeGeometry):
-            _check_turn(str(path), stored.geometry.angles_rad, part)
+        _check_turn(str(path), stored.geometry, part)
         names = expected_names(stored.directions_rad, part, present=stored.present)
         channels = _derived(str(path), names, unit=source.calibrations.unit)
         spacing = (study.processing.voxel or stored.geometry.pixel_m,) * 3
@@ -195,10 +194,23 @@ def _derived(
     return dict(zip(made.names, made.units))
 
 
-def _check_turn(told: str, angles_rad: NDArray[np.float64], part: ReconstructionPart) -> None:
-    """Refuse angles of a parallel beam that leave a gap, where the method needs a half or a full turn."""
-    if part.method in ("fbp", "tensor") and part.source_axis is None:
-        _in_place(told, lambda: view_weights(angles_rad))
+def _geometry(source: SimulatedSource, scan: ScanPart) -> Geometry:
+    """Of a simulated scan; its detector is as wide as the field of view."""
+    pixel = source.body.voxel * source.scan.supersampling
+    cols = max(2, int(np.ceil(source.body.width / pixel - 1e-9)))
+    if scan.source_axis_m == np.inf:
+        return ParallelGeometry(scan.angles_rad, 1, cols, pixel)
+    return ConeGeometry(scan.angles_rad, 1, cols, pixel, scan.source_axis_m)
+
+
+def _check_turn(told: str, geometry: Geometry, part: ReconstructionPart) -> None:
+    """Refuse angles that leave a gap, where the method needs a half or a full turn."""
+    if part.method not in ("fbp", "tensor") or part.source_axis is not None:
+        return
+    if isinstance(geometry, ConeGeometry):
+        _in_place(told, lambda: redundancy_weights(geometry))
+    else:
+        _in_place(told, lambda: view_weights(geometry.angles_rad))
 
 
 def _in_place(told: str, make: Callable[[], T]) -> T:
