@@ -15,6 +15,7 @@ from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks, task_keys
+from darklung.steps.expected import expected_images
 from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
@@ -119,3 +120,10 @@ def test_editing_ones_own_method_computes_anew(tmp_path, monkeypatch):
     first = task_keys(tasks_of(tmp_path, **part))["reconstruct/train-0001"]
     place.write_text(place.read_text() + "\n# edited\n")
     assert task_keys(tasks_of(tmp_path, **part))["reconstruct/train-0001"] != first
+
+
+@pytest.mark.parametrize("method", CHOICES)
+def test_the_door_expects_exactly_the_channels_that_come(found, tmp_path, method):
+    tasks_of(tmp_path, method=method, options=CHOICES[method])
+    (expected,) = expected_images(read_study(tmp_path / "study.yaml"), "mice")
+    assert sorted(expected.channels or ()) == sorted(found[3][method])

@@ -24,7 +24,8 @@ from darklung.io.names import CASE, COMPARISON
 from darklung.io.projections import open_projections
 from darklung.io.tables import load_table
 from darklung.io.volumes import VolumeOptions, header_of
-from darklung.learn.predict import read_description, why_not
+from darklung.learn.fits import why_not
+from darklung.learn.predict import read_description
 from darklung.pipeline import Task, run_tasks
 from darklung.steps import chain, evaluate, findings, predict, train
 from darklung.steps.members import Member

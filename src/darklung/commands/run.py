@@ -16,7 +16,7 @@ from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
-from darklung.steps import correct, evaluate, report
+from darklung.steps import correct, door, evaluate, report
 from darklung.steps.plan import Plan, plan
 from darklung.study.study import Study, read_study
 
@@ -56,10 +56,12 @@ def list_tasks(path: Path, *, out: Path | None = None) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Study, Plan]]:
-    """A study and its tasks; modules beside the file can be imported meanwhile, for plug-ins."""
+    """A study and its tasks, checked; modules beside the file can be imported meanwhile, for plug-ins."""
     with importable(path.parent):
         study = read_study(path)
-        yield study, plan(study)
+        made = plan(study)
+        door.check(study, made)
+        yield study, made
 
 
 def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: int | None) -> int:

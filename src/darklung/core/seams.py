@@ -12,6 +12,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _PASSED_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -84,6 +85,9 @@ def check_options(
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError):  # compiled functions may not tell
         return
+    places = sum(p.kind in _BY_PLACE for p in parameters.values())
+    takes = places >= positional or any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    require(takes, f"{seam}: wanted a function of {positional} arguments, it takes {places}")
     named = [p for p in list(parameters.values())[positional:] if p.kind in _PASSED_BY_NAME]
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in passed:

@@ -190,6 +190,22 @@ def case_insertions(folder: Path) -> tuple[Insertion, ...]:
     return _read(folder).insertions
 
 
+def case_lesions(folder: Path) -> int:
+    """How many lesions are known in a case; only where there are none, its labels are read.
+
+    Raises
+    ------
+    DarklungError
+        Nothing at all is known of it: every voxel of its region is unknown.
+    """
+    lesions = sum(i.kind == "lesion" for i in case_insertions(folder))
+    if not lesions:
+        truth = load_image(folder / LABELS, ("labels", "region"))
+        known = bool((truth.channel("labels") != UNKNOWN)[truth.channel("region") > 0].any())
+        require(known, f"{folder}: nothing is known of its lesions; it can be predicted (use: predict), not learned from")
+    return lesions
+
+
 def _facts(stored: _Stored) -> CaseFacts:
     return CaseFacts(**{f.name: getattr(stored, f.name) for f in fields(CaseFacts)})
 

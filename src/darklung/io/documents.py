@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -111,8 +112,10 @@ def _place(error: Any, content: Any) -> str:
 def _told(error: Any, model: Any) -> str:
     kind = error["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(model, error["loc"][:-1])
-        return "unknown key" + (f"; known: {', '.join(sorted(known))}" if known else "")
+        known = sorted(_known_keys(model, error["loc"][:-1]))
+        near = get_close_matches(str(error["loc"][-1]), known, n=1)
+        told = f"; {near[0]} is meant?" if near else ""
+        return "unknown key" + (f"; known: {', '.join(known)}{told}" if known else "")
     if kind == "missing":
         return "is missing"
     if kind == "value_error":

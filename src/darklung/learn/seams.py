@@ -3,7 +3,7 @@
 A name is a key of a table here or ``package.module:function``; the function's further arguments are its options, set under
 ``learning.network_options`` and ``learning.loss_options`` and checked against its signature.
 
-- A network: ``function(*, channels, dims, widths, options...)`` -> torch module from (batch, channel, *spatial) to the logits
+- A network: ``function(*, channels, dims, widths, options...)`` -> torch module from (batch, channel, *spatial) to logits
   (batch, 1, *spatial), or to a mapping that has them under ``logits``; further named heads are left alone.
 - A loss: ``function(logits, target, distance, region, *, options...)`` -> tensor of one number; all (batch, 1, *spatial). It
   counts the voxels of ``region`` alone: lung of which something is known. Elsewhere target and distance mean nothing.

@@ -30,7 +30,7 @@ def make_metric(name: str) -> Metric:
     Raises
     ------
     DarklungError
-        What `darklung.learn.seams.find` raises; and, whenever it is called, a value that is neither a finite number nor None.
+        What `darklung.learn.seams.find` raises; and, whenever it is called, a value that is no finite number and not None.
     """
     function = find("metric", name)
 

@@ -69,7 +69,12 @@ def build(study: Study) -> Chain:
     """
     chain = Chain()
     for name, source in study.sources.items():
-        _BUILDERS[type(source)](chain, study, name, source)
+        try:
+            _BUILDERS[type(source)](chain, study, name, source)
+        except DarklungError as error:
+            # A simulated source has no file of its own that the line could name.
+            own = isinstance(source, SimulatedSource) and not str(error).startswith("sources.")
+            raise DarklungError(f"sources.{name}: {error}" if own else str(error)) from error
     seen: dict[str, str] = {}
     for task in chain.tasks:
         require(task.name not in seen, f"sources: two scans are called {task.item!r}; wanted each name once")

@@ -57,7 +57,7 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     the mean of all folds' models. Without, each fold is tested by the model that neither trained nor validated on it.
     """
     by_use = {use: [m for m in members if m.use == use] for use in ("train", "test", "predict")}
-    rounds = _rounds(by_use["train"], folds=learning.folds, seed=study.seed, separate_test=bool(by_use["test"]))
+    rounds = rounds_of(members, folds=learning.folds, seed=study.seed)
     judged: list[tuple[evaluate.Prediction, str]] = []
     # The report shows one view of the last scan.
     tasks = [preview.task(name.partition("/")[2], name) for name in before if name.startswith(f"{retrieve.STAGE}/")][-1:]
@@ -82,18 +82,20 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     return tasks
 
 
-def _rounds(members: Sequence[Member], *, folds: int, seed: int, separate_test: bool) -> list[Round]:
-    """(training, validation, test) members of each fold."""
-    by_task = {m.task: m for m in members}
-    animals = len({m.animal for m in members})
-    least = folds if separate_test else max(folds, 3)
-    require(animals >= least, f"learning.folds: {folds} folds need at least {least} animals to train on, got {animals}")
-    parts = folds_by_group({m.task: m.animal for m in members}, folds=folds, seed=seed)
+def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round]:
+    """(training, validation, test) members of each fold; no test members where others are held out for all folds."""
+    by_task = {m.task: m for m in members if m.use == "train"}
+    animals = len({m.animal for m in by_task.values()})
+    separate_test = any(m.use == "test" for m in members)
+    told = "learning.folds: without test animals each fold is tested by a model that neither trained nor validated on it"
+    require(separate_test or folds >= 3, f"{told}; wanted at least 3 folds, got {folds}")
+    require(animals >= folds, f"learning.folds: {folds} folds need at least {folds} animals to train on, got {animals}")
+    parts = folds_by_group({task: m.animal for task, m in by_task.items()}, folds=folds, seed=seed)
     if not separate_test:
         return [tuple(tuple(by_task[t] for t in side) for side in sides) for sides in rotate(parts)]  # type: ignore[misc]
     rounds: list[Round] = []
     for part in parts:
-        training = tuple(m for m in members if m.task not in part)
+        training = tuple(m for t, m in by_task.items() if t not in part)
         rounds.append((training, tuple(by_task[t] for t in part), ()))
     return rounds
 

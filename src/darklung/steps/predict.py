@@ -14,6 +14,7 @@ from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS
+from darklung.learn.fits import why_not
 from darklung.pipeline import Context, Task
 
 STAGE = "predict"
@@ -73,7 +74,7 @@ def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> I
 
 def _check(models: Sequence[Path], stored: LabelledCase) -> None:
     """Refuse images that the models were not made for, in one line."""
-    from darklung.learn.predict import read_description, why_not
+    from darklung.learn.predict import read_description
     from darklung.steps.network_case import beam_of
 
     image = stored.channels

@@ -29,6 +29,7 @@ from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs
 from darklung.tomo.tensor import COMPONENTS
 
 STAGE = "reconstruct"
+SIGNALS = ("attenuation", "dark_field")
 # Slices on either side that iterative methods need, since their penalties couple slices; fbp and cgls treat each by itself.
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
@@ -68,9 +69,9 @@ def channel_names(directions_rad: NDArray[np.float64]) -> tuple[str, ...]:
 
 
 def expected_names(
-    directions_rad: NDArray[np.float64], part: ReconstructionPart, *, present: Sequence[str] = ("attenuation", "dark_field")
+    directions_rad: NDArray[np.float64], part: ReconstructionPart, *, present: Sequence[str] = SIGNALS
 ) -> tuple[str, ...] | None:
-    """Names of all channels that reconstruction will make of projections; None of a method of the user's, which may add some.
+    """Names of the channels that reconstruction will make of projections; None of a user's method, which may add some.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def expected_names(
     if part.method == "tensor":
         names += [tensor(t).name for t in (*DERIVED, *COMPONENTS)]
         names += [tensor(t).known().name for t in COMPONENTS if part.options.get("probes")]
-    return tuple(n for n in names if (s := Channel.parse(n).signal) not in ("attenuation", "dark_field") or s in present)
+    return tuple(n for n in names if (s := Channel.parse(n).signal) not in SIGNALS or s in present)
 
 
 def with_default_options(part: ReconstructionPart, *, variances: bool) -> ReconstructionPart:

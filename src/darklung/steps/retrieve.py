@@ -83,7 +83,19 @@ def _check_readings(retrieval: Retrieval, raw: RawScan | None) -> None:
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
-    """The files that a scan is read from; missing ones are told when they are opened, with the field that names them."""
+    """The files that a scan is read from; missing ones are told by `check_files`, or when they are opened."""
+    for _, _, found in _listed(raw, description):
+        yield from found
+
+
+def check_files(raw: RawScan, description: Path) -> None:
+    """Refuse a description that names a file which is not there, or a pattern that none fits."""
+    for field, text, found in _listed(raw, description):
+        require(bool(found), f"{description}: {raw.name}: {field}: {text}: no such file")
+
+
+def _listed(raw: RawScan, description: Path) -> Iterator[tuple[str, str, list[Path]]]:
+    """Field, file or pattern in it, and the files that there are."""
     for field in ("sample", "flat", "dark_frame", "bad_pixels"):
         source: Any = getattr(raw, field)
         if source is None:
@@ -92,7 +104,7 @@ def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
         for text in [listed] if isinstance(listed, str) else listed:
             path = resolve_path(text, description)
             found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
-            yield from (p for p in found if p.exists())
+            yield field, text, [p for p in found if p.exists()]
 
 
 def retrieve(context: Context) -> None:

@@ -37,6 +37,10 @@ class CohortPart(Document):
             low, high = getattr(self, name)
             if low > high or low < 0:
                 raise ValueError(f"{name}: wanted the smaller number first and none below 0, got {low:g}, {high:g}")
+        if self.lesions[0] < 1:
+            raise ValueError(
+                f"lesions: of an animal that has any, wanted at least 1, got {self.lesions[0]}; lesion_free gives none"
+            )
         return self
 
 

@@ -43,7 +43,7 @@ class LearningPart(Document):
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
     loss_options: Options = Field({}, description="further arguments of the loss, by name")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
-    widths: tuple[Count, ...] = Field((16, 32, 48), description="channels of each level")
+    widths: tuple[Count, ...] = Field((16, 32, 48), min_length=1, description="channels of each level")
     patch: Count = Field(16, description="edge of a training patch in voxels")
     batch: Count = 4
     steps: Count = 200

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.channel import Channel, attenuation, dark_field_at
-from darklung.core.checks import DarklungError, check_one_of, check_shape, require
+from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
@@ -26,6 +26,19 @@ METHODS = {
     "cgls": "darklung.tomo.methods:cgls_method",
     "pwls_tv": "darklung.tomo.methods:pwls_tv_method",
     "tensor": "darklung.tomo.tensor_method:tensor_method",
+}
+# Least and most of options that have bounds; a cutoff of 0 lets nothing pass.
+_WITHIN = {
+    "cutoff": (1e-6, 1.0),
+    "iterations": (1, 100_000),
+    "subsets": (1, 100_000),
+    "tolerance": (0.0, 1.0),
+    "attenuation_strength": (0.0, 1e9),
+    "dark_field_strength": (0.0, 1e9),
+    "smoothness": (0.0, 1e9),
+    "isotropy": (0.0, 1e9),
+    "support": (0.0, 1.0),
+    "probes": (0, 10_000),
 }
 Tell = Callable[[float, str], None]
 
@@ -69,7 +82,21 @@ def find_method(name: str, options: Mapping[str, Any]) -> Callable[..., Volumes]
     check_options(name, method, options, passed=("progress",), positional=1)
     if name in METHODS and "device" in options:
         check_one_of(f"option device of {name}", str(options["device"]), DEVICES)
+    if name in METHODS:
+        _check_values(name, options)
     return method
+
+
+def _check_values(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse values that darklung's own methods would refuse once they compute."""
+    from darklung.tomo.fbp import FILTERS, PADDINGS
+
+    for key, value in options.items():
+        where = f"option {key} of {name}"
+        if key in ("filter", "padding"):
+            check_one_of(where, value, FILTERS if key == "filter" else PADDINGS)
+        elif key in _WITHIN:
+            check_range(where, value, *_WITHIN[key])
 
 
 def apply_method(

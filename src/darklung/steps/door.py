@@ -1,0 +1,260 @@
+"""What a run would refuse, told before it computes anything: every name is opened, every header read.
+
+Names of functions are imported, networks of the user tried on one patch, and what the arms see is compared with the channels
+that there will be (`darklung.steps.expected`). All mistakes are told at once, a line each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from darklung.core.checks import DarklungError, require
+from darklung.io.names import item_name
+from darklung.learn.fits import why_not
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, check_name, check_widths, size_multiple
+from darklung.steps.expected import Expected, expected_images, noise_hint
+from darklung.steps.members import Member
+from darklung.steps.plan import Plan, rounds_of
+from darklung.study.learning import LearningPart
+from darklung.study.sources import CasesSource, SimulatedSource, VolumesSource
+from darklung.study.study import Study
+
+# Voxels of one header and of another may differ by this share, as in training.
+SAME_SPACING = 1e-5
+# A body this much wider than the field of view is told at the door; coarse voxels do not know it better.
+BODY_TOLERANCE_M, BODIES_TRIED = 0.5e-3, 8
+
+
+def check(study: Study, made: Plan) -> None:
+    """Refuse a study that would fail later.
+
+    Raises
+    ------
+    DarklungError
+        One line a mistake.
+    """
+    images, lines = _images(study)
+    for name, source in study.simulated().items():
+        lines += _told(lambda name=name, source=source: _check_bodies(name, source, made.members))  # type: ignore[misc]
+    if study.learning is not None:
+        # What a wrong source would have given is no measure for what is learned.
+        lines += _learning(study, study.learning, made.members, [] if lines else images)
+    if lines:
+        raise DarklungError("\n".join(dict.fromkeys(lines)))
+
+
+def _told(check: Callable[[], Any]) -> list[str]:
+    """The lines of what a check raises."""
+    try:
+        check()
+    except DarklungError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _images(study: Study) -> tuple[list[Expected], list[str]]:
+    """The images of all sources, and a line of each source that cannot have any."""
+    images: list[Expected] = []
+    lines: list[str] = []
+    for name in study.sources:
+        lines += _told(lambda name=name: images.extend(expected_images(study, name)))  # type: ignore[misc]
+    return images, lines
+
+
+def _check_bodies(name: str, source: SimulatedSource, members: Sequence[Member]) -> None:
+    """Some animals on coarse voxels: whether they fit into the field of view."""
+    from darklung.phantom.subject import body_room_m
+
+    body = source.body
+    if body.atlas is not None:
+        return
+    pixel = body.voxel * source.scan.supersampling
+    for key in ("length", "width"):
+        voxels = round(getattr(body, key) / body.voxel)
+        where = f"sources.{name}.body.{key}"
+        require(8 <= voxels <= 2000, f"{where}: wanted 8 to 2000 voxels of {1e6 * body.voxel:g} um, got {voxels}")
+    extent = (math.ceil(body.length / pixel) * pixel, math.ceil(body.width / pixel) * pixel)
+    own = [m for m in members if m.row["source"] == name]
+    for member in own[: BODIES_TRIED // 2] + own[-BODIES_TRIED // 2 :]:
+        room = body_room_m(variant=member.row["variant"], seed=int(member.row["seed"]), field_of_view_m=extent)
+        require(
+            room > -BODY_TOLERANCE_M,
+            f"sources.{name}.body.width: a field of view of {1e3 * body.width:g} mm cuts the body of {member.item}, "
+            f"which is about {1e3 * (extent[1] - 2 * room):.0f} mm wide",
+        )
+
+
+def _learning(study: Study, learning: LearningPart, members: Sequence[Member], images: Sequence[Expected]) -> list[str]:
+    known = [i for i in images if _use_of(study, i.source) != {"predict"}]
+    checks: list[Callable[[], Any]] = [
+        lambda: check_name("loss", learning.loss, learning.loss_options),
+        lambda: check_name("metric", learning.metric, {}),
+        lambda: _check_patch(learning, images),
+        lambda: _check_grids(study, images),
+        lambda: _check_network(learning, images),
+        lambda: _check_values(study, learning, images),
+        lambda: _check_labels(study),
+        lambda: _check_lesions(study, learning, members, images),
+        lambda: _check_tile(study, known),
+    ]
+    lines = [line for one in checks for line in _told(one)]
+    return [f"learning: {line}" if line.startswith(_OPEN) else line for line in lines] + list(_arms(study, learning, images))
+
+
+# Lines that the seams begin with their own names.
+_OPEN = ("network", "loss", "metric", "option ", "widths")
+
+
+def _use_of(study: Study, name: str) -> set[str]:
+    source: Any = study.sources[name]
+    if isinstance(source, SimulatedSource):
+        counts = {"train": source.cohort.animals, "test": source.cohort.test_animals}
+        return {use for use, count in counts.items() if count}
+    return {source.use}
+
+
+def _arms(study: Study, learning: LearningPart, images: Sequence[Expected]) -> Iterator[str]:
+    """Channels of the arms that some images will not have."""
+    for arm, channels in learning.arms.items():
+        for channel in channels:
+            lack = [i for i in images if i.channels is not None and channel not in i.channels]
+            if lack:
+                more = f" and of {len(lack) - 1} more" if len(lack) > 1 else ""
+                has = ", ".join(lack[0].channels or ())
+                hint = noise_hint(channel, study.processing.reconstruction)
+                where = f"learning.arms.{arm}: {channel!r} will not be among the channels of {lack[0].told}"
+                yield f"{where} ({has}){more}{hint}"
+
+
+def _check_patch(learning: LearningPart, images: Sequence[Expected]) -> None:
+    patch, levels = learning.patch, len(learning.widths)
+    multiple = size_multiple(learning.widths)
+    require(LEAST_PATCH <= patch <= MOST_PATCH, f"learning.patch: wanted {LEAST_PATCH} to {MOST_PATCH} voxels, got {patch}")
+    near = sorted({max(1, patch // multiple) * multiple, -(-patch // multiple) * multiple})
+    told = f"learning.patch: {levels} levels halve it {levels - 1} times; wanted a multiple of {multiple}, got {patch}"
+    require(patch % multiple == 0, f"{told}; {' or '.join(map(str, near))} would fit")
+    for image in images:
+        side = image.side or MOST_PATCH
+        require(patch <= side, f"learning.patch: {patch} voxels are more than the {side} of an image of {image.told}")
+
+
+def _check_grids(study: Study, images: Sequence[Expected]) -> None:
+    """All images that one network sees have the same axes and the same voxels."""
+    for image in images[1:]:
+        first = images[0]
+        flat, solid = sorted((first, image), key=lambda i: len(i.spacing_m))
+        told = f"sources: a network sees radiographs or volumes; {flat.told} has {len(flat.spacing_m)} spatial axes"
+        require(len(flat.spacing_m) == len(solid.spacing_m), f"{told}, {solid.told} {len(solid.spacing_m)}")
+        same = np.allclose(image.spacing_m, first.spacing_m, rtol=SAME_SPACING, atol=0)
+        both = f"{_um(first)} um in {first.told} and {_um(image)} um in {image.told}"
+        stored = any(isinstance(study.sources[i.source], CasesSource) for i in (first, image))
+        remedy = "labelled cases are taken as they are" if stored else "say one to which all are resampled"
+        require(same, f"processing.voxel: voxels are {both}; {remedy}")
+
+
+def _check_values(study: Study, learning: LearningPart, images: Sequence[Expected]) -> None:
+    """Every image has the units and the energy of those that are trained on: what prediction would refuse."""
+    trained = [i for i in images if "train" in _use_of(study, i.source) and i.channels is not None]
+    if not trained:
+        return
+    first = trained[0]
+    for channels in learning.arms.values():
+        seen = [c for c in channels if c in (first.channels or {})]
+        model = {
+            "dims": len(first.spacing_m),
+            "channels": seen,
+            "normalisation": {"per": learning.normalisation},
+            "images": {
+                "units": {c: (first.channels or {})[c] for c in seen},
+                "beams": [[i.energy_kev, None] for i in trained],
+            },
+        }
+        for image in images:
+            if len(image.spacing_m) == len(first.spacing_m) and set(seen) <= set(image.channels or {}):
+                beam = (image.energy_kev, None)
+                reason = why_not(model, spacing_m=image.spacing_m, units=image.channels or {}, beam=beam)
+                require(not reason, f"{image.told}: {reason}{_value_hint(reason, image)}")
+
+
+def _value_hint(reason: str, image: Expected) -> str:
+    """What would help against a reason of `darklung.learn.fits.why_not`."""
+    if reason.startswith("the energy"):
+        return f" (sources.{image.source}.energy says it)"
+    return "" if reason.startswith("the image") else " (learning.normalisation: volume takes any unit)"
+
+
+def _um(image: Expected) -> str:
+    return " x ".join(f"{1e6 * v:.4g}" for v in image.spacing_m)
+
+
+def _check_network(learning: LearningPart, images: Sequence[Expected]) -> None:
+    check_name("network", learning.network, learning.network_options)
+    if learning.network in NETWORKS:
+        check_widths(learning.widths)
+    if learning.network in NETWORKS and not learning.network_options:
+        return
+    from darklung.learn.network import try_network
+
+    dims = len(images[0].spacing_m) if images else 3
+    multiple = size_multiple(learning.widths)
+    for channels in sorted({len(c) for c in learning.arms.values()}):
+        try_network(
+            learning.network,
+            channels=channels,
+            dims=dims,
+            widths=learning.widths,
+            patch=-(-learning.patch // multiple) * multiple,
+            options=learning.network_options,
+        )
+
+
+def _check_labels(study: Study) -> None:
+    for name, source in study.sources.items():
+        if isinstance(source, SimulatedSource) or source.use == "predict" or study.insertion is not None:
+            continue
+        if source.origin in ("frames", "projections"):
+            told = "nothing labels its lesions; wanted a section insertion, or use: predict"
+            raise DarklungError(f"sources.{name}: {told}")
+        if isinstance(source, VolumesSource):
+            told = "is not given, so nothing is known of its lesions; wanted it, a section insertion, or use: predict"
+            require(bool(source.labels), f"sources.{name}.labels: {told}")
+
+
+def _check_lesions(study: Study, learning: LearningPart, members: Sequence[Member], images: Sequence[Expected]) -> None:
+    """Every fold has a lesion to learn from, and validation has one to be judged by."""
+    known = {(i.source, i.item): i.lesions for i in images if i.item}
+
+    def may_have(group: Sequence[Member]) -> bool:
+        return any(_may_have_lesions(study, m, known) for m in group)
+
+    remedy = "more lesions or animals, another seed, or fewer folds would help"
+    for number, (training, validation, tested) in enumerate(rounds_of(members, folds=learning.folds, seed=study.seed)):
+        told = f"learning.folds: of fold {number}, no animal"
+        require(may_have(training), f"{told} to train on has a lesion; {remedy}")
+        # Where folds test each other, each one's scores are put on one scale by its own validation animals.
+        require(not tested or may_have(validation), f"{told} to validate on has a lesion; {remedy}")
+    test = [m for m in members if m.use == "test"]
+    require(not test or may_have(test), "sources: no animal with use test has a lesion; sensitivity could not be told")
+
+
+def _may_have_lesions(study: Study, member: Member, known: Mapping[tuple[str, str], int | None]) -> bool:
+    """As its plan or its file says; true where nobody knows before it is read."""
+    source: Any = study.sources[member.row["source"]]
+    if isinstance(source, SimulatedSource):
+        return bool(member.row["lesions"])
+    if member.row.get("synthetic_flag"):
+        return study.insertion is not None and study.insertion.lesions[1] > 0
+    return known.get((member.row["source"], item_name(member.item))) != 0
+
+
+def _check_tile(study: Study, images: Sequence[Expected]) -> None:
+    for image in images:
+        largest = max(image.spacing_m)
+        told = (
+            f"evaluation.tile: {1e6 * study.evaluation.tile:g} um is less than a voxel of {image.told}, {1e6 * largest:g} um"
+        )
+        require(study.evaluation.tile >= largest, told)

@@ -1,0 +1,241 @@
+"""What the images of a study will be, told by headers and settings before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from darklung.calibrate.file import load_calibration
+from darklung.core.channel import Channel
+from darklung.core.checks import DarklungError, require
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
+from darklung.core.types import Image
+from darklung.features.channels import derived_channels
+from darklung.io.case import case_facts, case_lesions
+from darklung.io.description import read_raw
+from darklung.io.images import image_grid, is_own_image
+from darklung.io.names import CHANNELS, item_name
+from darklung.io.projections import open_projections
+from darklung.io.volumes import header_of
+from darklung.steps import correct
+from darklung.steps.calibrate.unit import PER_METRE, in_units
+from darklung.steps.chain import stem
+from darklung.steps.network_case import beam_of
+from darklung.steps.reconstruct import SIGNALS, expected_names, with_default_options
+from darklung.steps.retrieve import check_files
+from darklung.study.processing import ReconstructionPart
+from darklung.study.scanner import ScanPart
+from darklung.study.sources import (
+    CasesSource,
+    FramesSource,
+    LobesSource,
+    ProjectionsSource,
+    SimulatedSource,
+    VolumesSource,
+    found_files,
+)
+from darklung.study.study import Study
+from darklung.tomo.fbp import view_weights
+from darklung.tomo.fdk import redundancy_weights
+
+T = TypeVar("T")
+_SMALL = 2  # voxels along each axis of an image that stands for a real one where only its channels count
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An image, or all images of a source that are alike.
+
+    Parameters
+    ----------
+    told : str
+        What it is, for error lines.
+    source : str
+        Of the study.
+    spacing_m : one a spatial axis [m]
+    channels : mapping, optional
+        Name -> unit; None where a function of the user's makes them, whose names nobody knows yet.
+    item : str
+        Name of the case; empty for all of a source.
+    side : int, optional
+        Voxels along the longest axis.
+    lesions : int, optional
+        Known in it, where its file tells.
+    energy_kev : float, optional
+        That its values refer to, where anything tells it.
+    """
+
+    told: str
+    source: str
+    spacing_m: tuple[float, ...]
+    channels: Mapping[str, str] | None
+    item: str = ""
+    side: int | None = None
+    lesions: int | None = None
+    energy_kev: float | None = None
+
+
+def expected_images(study: Study, name: str) -> Iterator[Expected]:
+    """The images of one source, in the order of its files.
+
+    Raises
+    ------
+    DarklungError
+        Of the first image that cannot be made, or from which no channels can be made.
+    """
+    source: Any = study.sources[name]
+    yield from _OF[type(source)](study, name, source)
+
+
+def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Expected]:
+    part = with_default_options(study.processing.reconstruction, variances=True)
+    names = expected_names(np.asarray(source.scan.directions_rad), part)
+    spacing = study.processing.voxel or source.body.voxel * source.scan.supersampling
+    side = None if source.body.atlas else round(max(source.body.width, source.body.length) / spacing)
+    for site in source.sites or ("",):
+        at, place = source.at(site), f"sources.{name}.sites.{site}" if site else f"sources.{name}"
+        _in_place(f"{place}.instrument", at.instrument.instrument)
+        require(at.scan.views > 1, f"{place}.scan.views: one view is a radiograph; wanted views of a turn")
+        _check_turn(f"{place}.scan", _geometry(source, at.scan), part)
+        channels = _derived(place, names, unit=at.calibrations.unit)
+        energy = correct.energy_kev(correct.known_of(study.processing.correction, at.instrument, at.calibrations))
+        yield Expected(place, name, (spacing,) * 3, channels, side=side, energy_kev=energy)
+
+
+def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]:
+    part = with_default_options(study.processing.reconstruction, variances=True)
+    for description in found_files(source.files, f"sources.{name}.files"):
+        for raw, _ in read_raw(description):
+            told = f"{description}: {raw.name}"
+            check_files(raw, description)
+            require(raw.angles is not None, f"{told}: angles: not given, which is a radiograph; wanted views of a turn")
+            if isinstance(raw.angles, tuple):
+                _check_turn(told, ParallelGeometry(np.asarray(raw.angles), 1, 2, raw.pixel), part)
+            channels = _derived(told, expected_names(np.asarray(raw.directions), part), unit=source.calibrations.unit)
+            spacing = (study.processing.voxel or raw.pixel,) * 3
+            yield Expected(told, name, spacing, channels, item=item_name(raw.name), energy_kev=_energy(study, source))
+
+
+def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator[Expected]:
+    for path in found_files(source.files, f"sources.{name}.files"):
+        stored = open_projections(path)
+        part = with_default_options(study.processing.reconstruction, variances=stored.variances)
+        _check_turn(str(path), stored.geometry, part)
+        names = expected_names(stored.directions_rad, part, present=stored.present)
+        channels = _derived(str(path), names, unit=source.calibrations.unit)
+        spacing = (study.processing.voxel or stored.geometry.pixel_m,) * 3
+        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), energy_kev=_energy(study, source))
+
+
+def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expected]:
+    for path in found_files(source.files, f"sources.{name}.files"):
+        if is_own_image(path):
+            grid = image_grid(path)
+            spacing, units = grid.spacing_m, dict(zip(grid.names, grid.units))
+        else:
+            spacing, unit = header_of(path, options=source.reading)
+            units = {source.reading.channel: unit}
+        if study.processing.voxel:
+            spacing = (study.processing.voxel,) * len(spacing)
+        channels = _derived(str(path), tuple(units), units=units, unit=source.calibrations.unit)
+        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), energy_kev=source.energy)
+
+
+def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
+    for folder in found_files(source.files, f"sources.{name}.files"):
+        facts = case_facts(folder)
+        grid = image_grid(folder / CHANNELS)
+        lesions = None if source.use == "predict" else case_lesions(folder)
+        channels, item = dict(zip(grid.names, grid.units)), item_name(facts.subject)
+        energy = beam_of(facts)[0]
+        yield Expected(str(folder), name, grid.spacing_m, channels, item=item, lesions=lesions, energy_kev=energy)
+
+
+def _lobes(study: Study, name: str, source: LobesSource) -> Iterator[Expected]:
+    place = f"sources.{name}"
+    if study.insertion is not None:
+        channels = _derived(place, SIGNALS, units=dict.fromkeys(SIGNALS, "1"))
+        yield Expected(place, name, (study.insertion.pixel,) * 2, channels, energy_kev=source.energy)
+
+
+def _energy(study: Study, source: FramesSource | ProjectionsSource) -> float | None:
+    """That of the correction, if there is one, else what the source says."""
+    known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
+    return correct.energy_kev(known) or source.energy
+
+
+def _derived(
+    told: str, names: Sequence[str] | None, *, units: Mapping[str, str] | None = None, unit: str = ""
+) -> dict[str, str] | None:
+    """Channels of a case whose image has these, with units; made of a tiny image as they will be of the real one.
+
+    Parameters
+    ----------
+    told : str
+    names : sequence of str, optional
+    units : mapping, optional
+        Of the image; those of a reconstruction if not given.
+    unit : str
+        A calibration of scatter units; empty without one.
+    """
+    if names is None:
+        return None
+    require("attenuation" in names, f"{told}: wanted a channel attenuation, got {', '.join(names)}")
+    each = tuple(PER_METRE if units is None else units[name] for name in names)
+    tiny = Image(np.zeros((len(names), *(_SMALL,) * 3), np.float32), tuple(names), each, (1.0,) * 3)
+    if unit:
+        known = load_calibration(Path(unit), "unit").unit
+        tiny = tiny if known is None else _in_place(f"{told}: calibrations.unit", lambda: in_units(tiny, known))
+    made = _in_place(told, lambda: derived_channels(tiny, seed=0))
+    return dict(zip(made.names, made.units))
+
+
+def _geometry(source: SimulatedSource, scan: ScanPart) -> Geometry:
+    """Of a simulated scan; its detector is as wide as the field of view."""
+    pixel = source.body.voxel * source.scan.supersampling
+    cols = max(2, int(np.ceil(source.body.width / pixel - 1e-9)))
+    if scan.source_axis_m == np.inf:
+        return ParallelGeometry(scan.angles_rad, 1, cols, pixel)
+    return ConeGeometry(scan.angles_rad, 1, cols, pixel, scan.source_axis_m)
+
+
+def _check_turn(told: str, geometry: Geometry, part: ReconstructionPart) -> None:
+    """Refuse angles that leave a gap, where the method needs a half or a full turn."""
+    if part.method not in ("fbp", "tensor") or part.source_axis is not None:
+        return
+    if isinstance(geometry, ConeGeometry):
+        _in_place(told, lambda: redundancy_weights(geometry))
+    else:
+        _in_place(told, lambda: view_weights(geometry.angles_rad))
+
+
+def _in_place(told: str, make: Callable[[], T]) -> T:
+    """What `make` gives; what it raises is told with its place."""
+    try:
+        return make()
+    except DarklungError as error:
+        raise DarklungError(f"{told}: {error}") from error
+
+
+def noise_hint(channel: str, part: ReconstructionPart) -> str:
+    """How a channel of noise or of a tensor that is not there would come to be."""
+    wanted = Channel.parse(channel)
+    if wanted.role == "noise" and part.method == "fbp" and part.options.get("noise") is False:
+        return "; processing.reconstruction.options.noise is off"
+    if wanted.signal == "tensor" and part.method != "tensor":
+        return "; processing.reconstruction.method: tensor makes those of a tensor"
+    return ""
+
+
+_OF: dict[type[Any], Callable[[Study, str, Any], Iterator[Expected]]] = {
+    SimulatedSource: _simulated,
+    FramesSource: _frames,
+    ProjectionsSource: _projections,
+    VolumesSource: _volumes,
+    CasesSource: _cases,
+    LobesSource: _lobes,
+}
