@@ -117,7 +117,7 @@ def test_settings_are_refused_as_in_a_study_file():
     with pytest.raises(darklung.DarklungError, match=r"simulate: scan.veiws: unknown key; known: .*views"):
         darklung.simulate(mouse, scan={"veiws": 3})
     scan = darklung.simulate(mouse, scan={"views": 1, "supersampling": 1})
-    with pytest.raises(darklung.DarklungError, match="retrieval.method: 'fourier' is not known"):
+    with pytest.raises(darklung.DarklungError, match=r"retrieval\.method: 'fourier' is not known"):
         darklung.retrieve(scan, method="fourier")
     with pytest.raises(darklung.DarklungError, match="wanted a calibration or an instrument"):
         darklung.correct(darklung.retrieve(scan))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from darklung.calibrate.file import load_calibration
+from darklung.calibrate.units import in_units
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
@@ -18,12 +19,10 @@ from darklung.features.channels import derived_channels
 from darklung.io.case import case_facts, case_lesions
 from darklung.io.description import read_raw
 from darklung.io.images import image_grid, is_own_image
-from darklung.io.names import CHANNELS, item_name
+from darklung.io.names import CHANNELS, item_name, stem
 from darklung.io.projections import open_projections
 from darklung.io.volumes import header_of
 from darklung.steps import correct
-from darklung.steps.calibrate.unit import PER_METRE, in_units
-from darklung.steps.chain import stem
 from darklung.steps.network_case import beam_of
 from darklung.steps.reconstruct import SIGNALS, expected_names, with_default_options
 from darklung.steps.retrieve import check_files
@@ -185,7 +184,7 @@ def _derived(
     if names is None:
         return None
     require("attenuation" in names, f"{told}: wanted a channel attenuation, got {', '.join(names)}")
-    each = tuple(PER_METRE if units is None else units[name] for name in names)
+    each = tuple("1/m" if units is None else units[name] for name in names)
     tiny = Image(np.zeros((len(names), *(_SMALL,) * 3), np.float32), tuple(names), each, (1.0,) * 3)
     if unit:
         known = load_calibration(Path(unit), "unit").unit
