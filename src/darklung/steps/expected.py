@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from darklung.calibrate.file import load_calibration
-from darklung.calibrate.units import in_units
+from darklung.calibrate.units import PER_METRE, in_units
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
@@ -184,7 +184,7 @@ def _derived(
     if names is None:
         return None
     require("attenuation" in names, f"{told}: wanted a channel attenuation, got {', '.join(names)}")
-    each = tuple("1/m" if units is None else units[name] for name in names)
+    each = tuple(PER_METRE if units is None else units[name] for name in names)
     tiny = Image(np.zeros((len(names), *(_SMALL,) * 3), np.float32), tuple(names), each, (1.0,) * 3)
     if unit:
         known = load_calibration(Path(unit), "unit").unit
