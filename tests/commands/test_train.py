@@ -13,12 +13,13 @@ import torch
 import yaml
 from safetensors.numpy import load_file
 
+import darklung
 from darklung.commands.run import list_tasks, run_study
 from darklung.commands.train import train_study
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
-from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 
 SHAPE = (10, 14, 16)
 LEARNING = {
@@ -211,3 +212,17 @@ def test_a_change_is_checked_as_in_the_file(write, tmp_path):
     with pytest.raises(DarklungError, match="learning: wanted what is to be trained, got none"):
         train_study(path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_python_goes_on_in_the_same_way(animals, tmp_path):
+    cases = [load_case(animals / f"m{n}") for n in range(4)]
+    said = {"channels": ["attenuation"], "validation": cases[3:], "settings": {"widths": [16], "patch": 8, "batch": 1}}
+    for place, all_steps in (("one", (6, 9)), ("two", (6, 9)), ("once", (9,))):
+        for steps in all_steps:
+            darklung.train(cases[:3], out=tmp_path / place, steps=steps, **said)
+    about = {p: json.loads((tmp_path / p / "model.json").read_text()) for p in ("one", "once")}
+    assert about["one"]["continued_from"]["step"] == 6
+    assert about["once"]["continued_from"] is None
+    one, two, once = (load_file(tmp_path / p / "model.safetensors") for p in ("one", "two", "once"))
+    assert same(one, two)
+    assert not same(one, once)
