@@ -300,6 +300,14 @@ def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or
 
 
 @app.command()
+def keys() -> None:
+    """Print every key that a study file may have, with its default and meaning."""
+    from darklung.study.reference import as_page
+
+    typer.echo(as_page(), nl=False)
+
+
+@app.command()
 def export(
     image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
     out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],

@@ -110,7 +110,7 @@ _leaves: Callable[[type], tuple[_Leaf, ...]] = lru_cache(maxsize=32)(_find_leave
 
 
 def _walk(one: Any, path: tuple[str, ...], words: Mapping[str, str]) -> Iterator[_Leaf]:
-    hints, about = get_type_hints(type(one), include_extras=True), _descriptions(type(one))
+    hints, about = get_type_hints(type(one), include_extras=True), described(type(one))
     for f in fields(one):
         value, here = getattr(one, f.name), (*path, f.name)
         if is_dataclass(value):
@@ -166,7 +166,7 @@ def _built(cls: type[Section], document: Document) -> Section:
     return found
 
 
-def _descriptions(cls: type) -> dict[str, str]:
+def described(cls: type) -> dict[str, str]:
     """What the numpydoc docstrings of a class and those that it is made of say of each parameter."""
     found: dict[str, str] = {}
     for own in reversed(cls.__mro__):

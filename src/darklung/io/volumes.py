@@ -41,6 +41,13 @@ class TwoMaterials(Document):
     """Mean grey values of two materials in the volume, and the energy at which their attenuation is taken.
 
     Without an energy, air and water give Hounsfield units.
+
+    Parameters
+    ----------
+    materials : mapping
+        Name of a material -> its mean grey value.
+    energy : energy, optional
+        At which attenuation is wanted.
     """
 
     materials: dict[str, float]

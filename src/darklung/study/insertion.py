@@ -30,7 +30,7 @@ class InsertOptions(Document):
     shams: Count = Field((0, 0), description="shams in each copy, likewise")
     diameter: tuple[Length, Length] = Field((0.5e-3, 1.5e-3), description="smallest and largest")
     copies: int = Field(1, ge=1, le=10_000, description="copies of each scan, each with its own insertions")
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, description="of outlines, places and sizes")
     growth: str = Field("A", description="family whose law of growth the outlines follow: A, B or C")
     across_edge: bool = Field(False, description="put them across the lung region's edge, cut by it")
     thickness: Length = Field(3e-3, gt=0, description="thickness of an excised lobe where it attenuates most")

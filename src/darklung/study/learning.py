@@ -45,14 +45,14 @@ class LearningPart(Document):
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
     widths: tuple[Count, ...] = Field((16, 32, 48), min_length=1, description="channels of each level")
     patch: Count = Field(16, description="edge of a training patch in voxels")
-    batch: Count = 4
-    steps: Count = 200
-    learning_rate: float = Field(4e-3, gt=0)
+    batch: Count = Field(4, description="patches of a step")
+    steps: Count = Field(200, description="of training, at most")
+    learning_rate: float = Field(4e-3, gt=0, description="largest; it rises at the start and falls to zero")
     normalisation: Literal["cohort", "volume"] = Field(
         "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
     )
     keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
-    folds: int = Field(3, ge=2)
+    folds: int = Field(3, ge=2, description="groups of animals that take turns in validation")
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"

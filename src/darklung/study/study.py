@@ -20,9 +20,11 @@ OLD = "studies list sources now, not a kind; examples/quick.yaml shows one, docs
 class Study(Document):
     """One study. Sources may be mixed, such as training on simulated and testing on measured animals."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    seed: int = Field(1, ge=0)
-    sources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Source] = Field(min_length=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="of the run folder, unless another one is said")
+    seed: int = Field(1, ge=0, description="of everything that is drawn")
+    sources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Source] = Field(
+        min_length=1, description="where data come from, each under a name"
+    )
     processing: ProcessingPart = ProcessingPart()
     insertion: InsertOptions | None = Field(None, description="into measured sources; none if not given")
     learning: LearningPart | None = Field(None, description="what is trained; without it the study ends with its cases")
