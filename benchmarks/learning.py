@@ -101,7 +101,7 @@ def redraw_seconds(voxel_m, shape, repeats=5):
     channels = ("attenuation", "dark_field_0", "dark_field_90")
     with tempfile.TemporaryDirectory() as folder:
         save_case(Path(folder) / "case", lung_case(voxel_m, shape))
-        redraw = make_redraw([Path(folder) / "case"], ["m"], channels=channels, part=part, facts=facts, seed=1)
+        redraw = make_redraw([Path(folder) / "case"], channels=channels, part=part, facts=facts, seed=1)
         normalisation = fit_normalisation(cases=redraw.cases(0), channels=channels)
         steps = iter(range(0, 1000, 50))
 

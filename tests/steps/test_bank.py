@@ -93,8 +93,7 @@ def folders(tmp_path_factory):
 def drawn(folders, channels, step, *, seed=5, **changes):
     facts = {**facts_of(STUDY_PART), **changes}
     part = BankPart.model_validate(BANK)
-    animals = [f.name for f in folders[:2]]
-    return make_redraw(folders[:2], animals, channels=channels, part=part, facts=facts, seed=seed).cases(step)
+    return make_redraw(folders[:2], channels=channels, part=part, facts=facts, seed=seed).cases(step)
 
 
 def test_the_same_lesions_for_every_arm_and_others_at_every_draw_and_in_every_animal(folders):

@@ -36,10 +36,10 @@ def test_lesions_of_a_bank_keep_off_the_unknown_which_stays_unknown():
     half = replace(case, labels=labels)
     in_half = 0
     for seed in range(4):
-        free = case_with(case, fresh_lesions(case, bank=bank, count=2, beam=BEAM, seed=seed), "m", NAMES)
+        free = case_with(case, fresh_lesions(case, bank=bank, count=2, beam=BEAM, seed=seed), NAMES)
         in_half += int((free.target[:, :13] == LESION).any())
         made = fresh_lesions(half, bank=bank, count=2, beam=BEAM, seed=seed)
-        found = case_with(half, made, "m", NAMES)
+        found = case_with(half, made, NAMES)
         assert (found.target == LESION).any()
         np.testing.assert_array_equal(found.target == UNKNOWN, half.unknown)
         assert not found.hard[half.unknown].any()
@@ -52,7 +52,7 @@ def test_a_bank_works_with_attenuation_alone_and_with_a_dark_field_without_direc
     whole = lung_case()
     image = whole.channels.with_data(whole.channels.data[:kept], NAMES[:kept], ("1/m",) * kept)
     case = replace(whole, channels=image)
-    found = case_with(case, fresh_lesions(case, bank=bank, count=2, beam=BEAM, seed=0), "m", NAMES[:kept])
+    found = case_with(case, fresh_lesions(case, bank=bank, count=2, beam=BEAM, seed=0), NAMES[:kept])
     lesion = found.target == LESION
     assert lesion.any()
     change = found.image.data - image.data

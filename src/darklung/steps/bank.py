@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from darklung.insert.bank import BankLesion, draw_bank
 from darklung.insert.reuse import Reused, reuse_in_image, with_reused
 from darklung.insert.scale import Scale
 from darklung.io.case import LabelledCase, load_case
+from darklung.steps.network_case import network_case
 from darklung.study.learning import BankPart
 
 if TYPE_CHECKING:  # what plans the step must not decide its key
@@ -23,7 +25,6 @@ if TYPE_CHECKING:  # what plans the step must not decide its key
 
 def make_redraw(
     folders: Sequence[Path],
-    animals: Sequence[str],
     *,
     channels: tuple[str, ...],
     part: BankPart,
@@ -39,8 +40,6 @@ def make_redraw(
     ----------
     folders : sequence of Path
         Stored training cases.
-    animals : sequence of str
-        Of each case.
     channels : tuple of str
         That the cases shall have.
     part : BankPart
@@ -64,13 +63,13 @@ def make_redraw(
 
     def cases(step: int) -> list[Case]:
         drawn, wanted, found = [], 0, 0
-        for folder, animal, beam in zip(folders, animals, facts["beams"]):
+        for folder, beam in zip(folders, facts["beams"]):
             own = derive_seed(seed, "redraw", step, folder.name)
             count = int(stream(own, "count").integers(part.per_case[0], part.per_case[1] + 1))
             stored = load_case(folder)
             made = fresh_lesions(stored, bank=bank, count=count, beam=beam, seed=own)
             wanted, found = wanted + count, found + int(made.lesions.max())
-            drawn.append(case_with(stored, made, animal, channels))
+            drawn.append(case_with(stored, made, channels))
         none = step == 0 and wanted > 0 and found == 0
         require(not none, f"learning.bank: no lesion of {1e3 * low:g} to {1e3 * high:g} mm finds room in a training animal")
         return drawn
@@ -92,15 +91,8 @@ def fresh_lesions(
     )
 
 
-def case_with(stored: LabelledCase, made: Reused, animal: str, channels: tuple[str, ...]) -> Case:
+def case_with(stored: LabelledCase, made: Reused, channels: tuple[str, ...]) -> Case:
     """The case as the networks take it, with what was reused: its channels change alike, lesions are targets, shams hard."""
-    from darklung.learn.data import Case
-
-    return Case(
-        subject=animal,
-        image=with_reused(stored.channels, made, channels),
-        target=np.where(made.lesions > 0, np.uint8(LESION), stored.labels),
-        region=stored.region,
-        hard=stored.hard | (made.shams > 0),
-        lung=stored.lung,
-    )
+    target = np.where(made.lesions > 0, np.uint8(LESION), stored.labels)
+    image = with_reused(stored.channels, made, channels)
+    return replace(network_case(stored), image=image, target=target, hard=stored.hard | (made.shams > 0))

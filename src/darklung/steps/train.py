@@ -58,7 +58,6 @@ def train(context: Context) -> None:
 
         redraw = make_redraw(
             context.inputs["training"],
-            p.training_animals,
             channels=channels,
             part=part.bank,
             facts=p.bank,
