@@ -131,6 +131,9 @@ def test_the_contract_is_kept_whenever_a_network_is_applied(monkeypatch):
     with pytest.raises(DarklungError, match=r"network json:own: wanted logits of shape \(1, 1, 4, 4\)"):
         network(torch.ones(1, 2, 4, 4))
     assert not network.state_dict()
+    network.eval()
+    with pytest.raises(DarklungError, match=r"^network json:own: 16 of 16 logits are not finite$"):
+        network(torch.full((1, 1, 4, 4), torch.nan))
 
 
 @pytest.mark.parametrize(

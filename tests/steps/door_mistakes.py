@@ -64,7 +64,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "mice", {"learning.network": "own:whole"}, "own:whole: wanted logits as real numbers, got torch.int64",
     ),
     "no numbers": (
-        "mice", {"learning.network": "own:unknown"}, "own:unknown: 3456 logits of a patch of zeros are not finite",
+        "mice", {"learning.network": "own:unknown"}, "own:unknown: 3456 of 3456 logits are not finite",
     ),
     "no logits": (
         "mice", {"learning.network": "own:other_heads"}, "own:other_heads: wanted logits among its heads, got mask",

@@ -68,8 +68,16 @@ def make_network(
     require(isinstance(network, nn.Module), f"network: {name!r} returned {type(network).__name__}, wanted a torch module")
     if name not in NETWORKS:
         # A hook changes neither the module's type nor the names of its weights.
-        network.register_forward_hook(lambda _, given, found: logits_of(name, found, given[0]))
+        network.register_forward_hook(lambda module, given, found: _checked(name, module, found, given[0]))
     return network
+
+
+def _checked(name: str, module: nn.Module, found: Any, data: Tensor) -> Tensor:
+    """Its logits; while it learns, the loss tells what is not finite."""
+    logits = logits_of(name, found, data)
+    bad = 0 if module.training else int((~torch.isfinite(logits)).sum())
+    require(bad == 0, f"network {name}: {bad} of {logits.numel()} logits are not finite")
+    return logits
 
 
 def logits_of(name: str, found: Any, data: Tensor) -> Tensor:
@@ -107,9 +115,7 @@ def try_network(
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             network = make_network(name, channels=channels, dims=dims, widths=widths, options=options).eval()
             if patch**dims <= TRIED_VOXELS:
-                found = network(torch.zeros(2, channels, *(patch,) * dims))
-                bad = int((~torch.isfinite(found)).sum())
-                require(bad == 0, f"network {name}: {bad} logits of a patch of zeros are not finite")
+                network(torch.zeros(2, channels, *(patch,) * dims))
     except DarklungError:
         raise
     except Exception as error:  # a user's network may raise anything
