@@ -38,6 +38,8 @@ RIM_EDGE = 0.8
 AIRWAY_SHARE, AIRWAY_SPREADS = 0.6, 4.0
 AIRWAY_SMALLEST_M3 = 0.3e-9
 AIRWAY_WALL_M = 4.0e-4
+# Air with a greater share of lung around it is emphysema; around a trachea or the gut it is a tenth to a half.
+IN_LUNG = 0.5
 # Parenchyma is smoothed where its noise exceeds this share of its contrast with the wall.
 NOISY = 0.12
 SKIN_M = 6.0e-4
@@ -185,14 +187,15 @@ def _thorax(
     inner = depth(levels.body, spacing) > SKIN_M
     smooth = ndimage.gaussian_filter(levels.relative(coarse), [2.0e-4 / d for d in spacing])
     gas = depth(inner & (smooth < GAS), spacing) > 2.0e-4
-    inside = inner & (smooth > CORE_RANGE[0]) & (smooth < CORE_RANGE[1]) & (distance(gas, spacing) > 9.0e-4)
-    core = depth(inside, spacing) > CORE_DEPTH_M
+    inside = inner & (smooth > CORE_RANGE[0]) & (smooth < CORE_RANGE[1])
+    core = depth(inside & (distance(gas, spacing) > 9.0e-4), spacing) > CORE_DEPTH_M
     if core.sum() * np.prod(spacing) < SMALLEST_CORE_M3:
         raise DarklungError("lung_region: no lung found (wanted low attenuation enclosed by a body)")
     core = large_parts(core, share=SECOND_LUNG)
     level = float(np.median(smooth[core]))
-    fine = [repeated(m, step, values.shape) for m in (inner, core)]
-    box = box_of(fine[1], margin_m=3.0e-3, spacing_m=spacing_m)
+    # Emphysema may hold gas, so there can be lung far from a core.
+    fine = [repeated(m, step, values.shape) for m in (inner, core, parts_with(inside, core))]
+    box = box_of(fine[2], margin_m=3.0e-3, spacing_m=spacing_m)
     return _Thorax(levels.relative(values[box]), fine[0][box], fine[1][box], level, spacing_m), box
 
 
@@ -201,7 +204,7 @@ def _parenchyma(thorax: _Thorax, wall: float) -> Mask:
     spacing, core = thorax.spacing_m, thorax.core
     values = _denoised(thorax)
     low = (values < thorax.level + EDGE * (wall - thorax.level)) & thorax.inner
-    air = _airways(thorax) & low
+    air = _airways(thorax, low) & low
     thick = parts_with(depth(low & ~air, spacing) > THIN_M, core)
     require(bool(thick.any()), "lung_region: no lung found (wanted low attenuation enclosed by a body)")
     lung = low & ~air & (distance(thick, spacing) <= THIN_M + RIM_VOXELS * max(spacing))
@@ -232,16 +235,25 @@ def _wall(thorax: _Thorax) -> float:
     return float(np.median(thorax.relative[shell])) if shell.any() else 1.0
 
 
-def _airways(thorax: _Thorax) -> Mask:
-    """Wide air inside the body with its blurred rim, in the lungs and outside them."""
+def _airways(thorax: _Thorax, low: Mask) -> Mask:
+    """Wide air inside the body with its blurred rim; emphysema is no such air, as lung (`low`) lies around it."""
     smooth = ndimage.gaussian_filter(thorax.relative, 0.67)
     own = smooth[thorax.core]
     spread = 1.4826 * float(np.median(np.abs(own - np.median(own))))
     dark = thorax.inner & (smooth < min(AIRWAY_SHARE * thorax.level, thorax.level - AIRWAY_SPREADS * spread))
     labels, _ = ndimage.label(dark)
     sizes = np.bincount(labels.ravel()) * np.prod(thorax.spacing_m)
-    wide = (sizes > AIRWAY_SMALLEST_M3)[labels] & dark
-    return distance(wide, thorax.spacing_m) <= AIRWAY_WALL_M + 0.7 * max(thorax.spacing_m)
+    wide = sizes > AIRWAY_SMALLEST_M3
+    wide[0] = False
+    labels = np.where(wide[labels], labels, 0)
+    if not labels.any():
+        return np.zeros_like(low)
+    away, nearest = ndimage.distance_transform_edt(labels == 0, sampling=thorax.spacing_m, return_indices=True)
+    part, rim = labels[tuple(nearest)], AIRWAY_WALL_M + 0.7 * max(thorax.spacing_m)
+    beyond = (away > rim) & (away <= rim + 1.5 * max(thorax.spacing_m))
+    around = np.bincount(part[beyond], minlength=len(wide))
+    airy = np.bincount(part[beyond & low], minlength=len(wide))
+    return np.asarray((away <= rim) & (airy <= IN_LUNG * around)[part])
 
 
 def _rim(thorax: _Thorax, wall: float, lung: Mask) -> Mask:
