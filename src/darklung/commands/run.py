@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import yaml
 
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
+from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
 from darklung.steps import correct, door, evaluate, report
@@ -55,10 +56,16 @@ def list_tasks(path: Path, *, out: Path | None = None) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Study, Plan]]:
-    """A study and its tasks, checked; modules beside the file can be imported meanwhile, for plug-ins."""
+def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator[tuple[Study, Plan]]:
+    """A study and its tasks, checked; modules beside the file can be imported meanwhile, for plug-ins.
+
+    `learning` are keys of that part in place of the file's.
+    """
     with importable(path.parent):
         study = read_study(path)
+        if learning and study.learning is not None:
+            content = resolved(study)
+            study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
         made = plan(study)
         door.check(study, made)
         yield study, made

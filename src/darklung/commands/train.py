@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darklung.commands.run import resolved, run_plan, told_tasks
+from darklung.commands.run import opened, run_plan, told_tasks
 from darklung.core.checks import DarklungError, check_one_of
-from darklung.core.seams import importable
-from darklung.io.documents import validate
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import reachable
 from darklung.steps import train
-from darklung.steps.plan import Plan, plan
-from darklung.study.learning import LearningPart
-from darklung.study.study import Study, read_study
+from darklung.steps.plan import Plan
 
 
 def train_study(
@@ -53,11 +49,12 @@ def train_study(
         A mistake in the study, no such arm, or a step that failed.
     """
     owner = Owner("train", path)
-    with importable(path.parent):
-        study, part = _study(path, changes or {})
+    with opened(path, learning=changes) as (study, made):
+        part = study.learning
+        if part is None:
+            raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
         for arm in arms:
             check_one_of("arm", arm, tuple(part.arms))
-        made = plan(study)
         trained = [t for t in made.tasks if t.stage == train.STAGE and (not arms or t.parameters["arm"] in arms)]
         # All tasks are in the plan, so that nothing of the other arms is set aside.
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
@@ -77,17 +74,6 @@ def _needed(made: Plan) -> Plan:
     """The tasks that the targets need alone."""
     names = reachable({t.name: t for t in made.tasks}, made.targets)
     return Plan(tuple(t for t in made.tasks if t.name in names), made.targets, made.members)
-
-
-def _study(path: Path, changes: Mapping[str, Any]) -> tuple[Study, LearningPart]:
-    """The study with what the command line changes of its learning, checked as a file that says so."""
-    study = read_study(path)
-    if study.learning is not None and changes:
-        content = resolved(study)
-        study = validate({**content, "learning": {**content["learning"], **changes}}, Study, str(path))
-    if study.learning is None:
-        raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
-    return study, study.learning
 
 
 def _head() -> str:
