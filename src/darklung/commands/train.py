@@ -9,12 +9,12 @@ from typing import Any
 from darklung.commands.run import resolved, run_plan, told_tasks
 from darklung.core.checks import DarklungError, check_one_of
 from darklung.core.seams import importable
+from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import reachable
 from darklung.steps import train
-from darklung.steps.plan import Plan, plan
 from darklung.study.learning import LearningPart
 from darklung.study.study import Study, read_study
 
