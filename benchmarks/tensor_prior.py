@@ -13,10 +13,10 @@ import numpy as np
 from scipy import ndimage
 
 from darklung.core.types import Phantom
+from darklung.flow.plan import plan
 from darklung.io.hdf5 import load
 from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
-from darklung.steps.plan import plan
 from darklung.study.study import Study
 from darklung.tomo.methods import fbp_method
 from darklung.tomo.tensor_method import tensor_method

@@ -22,13 +22,13 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.seams import resolve
 from darklung.core.types import PROJECTION_MAPS, Projections
+from darklung.flow.plan import plan
 from darklung.io.hdf5 import load, save
 from darklung.io.names import PROJECTIONS
 from darklung.pipeline import Context, task_keys
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.wedges import calibrate_wedges
 from darklung.steps.correct import RECORD
-from darklung.steps.plan import plan
 from darklung.study.correction import CorrectionPart
 from darklung.study.study import read_study
 

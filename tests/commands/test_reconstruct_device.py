@@ -11,9 +11,9 @@ from darklung.commands import cli
 from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
+from darklung.flow import chain
 from darklung.io.images import load_image
 from darklung.io.names import SUMMARY, VOLUME
-from darklung.steps import chain
 from darklung.study.study import Study
 from darklung.tomo import torch_operator
 from darklung.tomo.projector import Projector

@@ -10,9 +10,9 @@ from darklung.calibrate.file import load_calibration
 from darklung.commands.calibrate_told import spheres_told
 from darklung.commands.measurements import read_settings
 from darklung.commands.retrieve import retrieve_described
+from darklung.flow.plan import plan
 from darklung.io.tables import load_table
 from darklung.steps.calibrate.spheres import calibrate_spheres
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 ROOT = Path(__file__).parents[2]

@@ -14,12 +14,12 @@ from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.core.geometry import centred_axis
 from darklung.core.types import Image, Insertion
+from darklung.flow.plan import bank_facts, plan
 from darklung.insert.bank import interface_of
 from darklung.insert.scale import Scale
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.pipeline import Context
 from darklung.steps.bank import make_redraw
-from darklung.steps.plan import bank_facts, plan
 from darklung.steps.train import train
 from darklung.study.learning import BankPart
 from darklung.study.study import Study, read_study

@@ -13,6 +13,7 @@ from darklung.calibrate.units import ScatterUnit, in_units
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
 from darklung.core.types import Image, Phantom
+from darklung.flow.plan import bank_facts, plan
 from darklung.io.case import load_case
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image, save_image
@@ -23,7 +24,6 @@ from darklung.steps.calibrate.fibres import calibrate_fibres
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.steps.insertion.scale import read_scale
-from darklung.steps.plan import bank_facts, plan
 from darklung.study.study import Study, read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"

@@ -16,10 +16,10 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.ladder import METHODS
 from darklung.correct.response import SpectralResponse
+from darklung.flow.plan import plan
 from darklung.pipeline import task_keys
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.wedges import calibrate_wedges
-from darklung.steps.plan import plan
 from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
 from darklung.study.study import read_study

@@ -20,9 +20,9 @@ from darklung.calibrate.units import ScatterUnit
 from darklung.commands.run import list_tasks, run_study
 from darklung.core.checks import DarklungError
 from darklung.core.types import UNKNOWN, Image, Insertion
+from darklung.flow import door
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.nifti import write_nifti
-from darklung.steps import door
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 SECONDS = 3.0

@@ -4,10 +4,10 @@ import numpy as np
 import yaml
 
 from darklung.core.types import Phantom
+from darklung.flow.plan import plan
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 MICE = {

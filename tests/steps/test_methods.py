@@ -12,11 +12,11 @@ from scipy import ndimage
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
+from darklung.flow.expected import expected_images
+from darklung.flow.plan import plan
 from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.pipeline import run_tasks, task_keys
-from darklung.steps.expected import expected_images
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 MICE = {

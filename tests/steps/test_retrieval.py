@@ -16,6 +16,7 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.seams import resolve
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
+from darklung.flow.plan import plan
 from darklung.io.hdf5 import load, save
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, task_keys
@@ -24,7 +25,6 @@ from darklung.retrieve.methods import RETRIEVALS, find_retrieval
 from darklung.simulate.objects import cylinder
 from darklung.steps import radiograph
 from darklung.steps.phantom import plan_animals
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 STEPS, VIEWS, ROWS, COLS = 8, 3, 9, 40

@@ -7,9 +7,9 @@ import yaml
 
 from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
+from darklung.flow.plan import plan
 from darklung.io.tables import load_table
 from darklung.steps.phantom import plan_animals
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 SITES = {

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from darklung.core.checks import DarklungError
-from darklung.steps.plan import plan
+from darklung.flow.plan import plan
 from darklung.study.study import OLD, read_study
 
 ROOT = Path(__file__).parents[2]

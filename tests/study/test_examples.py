@@ -8,7 +8,7 @@ import yaml
 
 from darklung.commands.check import check_protocol
 from darklung.commands.run import list_tasks
-from darklung.steps.plan import plan
+from darklung.flow.plan import plan
 from darklung.study.study import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

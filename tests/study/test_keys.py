@@ -8,9 +8,9 @@ import yaml
 from darklung.commands.run import list_tasks
 from darklung.core.checks import DarklungError
 from darklung.core.seams import importable
+from darklung.flow.plan import plan
 from darklung.pipeline import contents, task_keys
 from darklung.pipeline.imports import PACKAGE
-from darklung.steps.plan import plan
 from darklung.study.study import read_study
 
 QUICK = PACKAGE.parents[1] / "examples/quick.yaml"

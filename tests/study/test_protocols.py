@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 from darklung.commands.check import check_protocol, parse_sweep
 from darklung.commands.cli import main
 from darklung.core.checks import DarklungError
+from darklung.flow.plan import plan
 from darklung.pipeline import task_keys
-from darklung.steps.plan import plan
 from darklung.study.protocols import changed, read_protocol, ready_protocols, sweep
 from darklung.study.study import read_study
 

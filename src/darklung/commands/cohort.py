@@ -12,12 +12,13 @@ import numpy as np
 from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
 from darklung.core.seams import importable
+from darklung.flow import chain
+from darklung.flow.plan import Plan
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
 from darklung.pipeline import Owner
-from darklung.steps import chain, cohort, describe, radiograph
+from darklung.steps import cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
-from darklung.steps.plan import Plan
 from darklung.study.sources import SimulatedSource
 from darklung.study.study import Study, read_study
 

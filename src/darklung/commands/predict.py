@@ -16,6 +16,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.seams import importable
 from darklung.core.units import parse_quantity
 from darklung.features.channels import EXTRAS
+from darklung.flow import chain
 from darklung.io.case import case_facts, load_case
 from darklung.io.description import read_raw
 from darklung.io.documents import read_yaml, validate
@@ -27,7 +28,7 @@ from darklung.io.volumes import VolumeOptions, header_of
 from darklung.learn.fits import why_not
 from darklung.learn.predict import read_description
 from darklung.pipeline import Task, run_tasks
-from darklung.steps import chain, evaluate, findings, predict, train
+from darklung.steps import evaluate, findings, predict, train
 from darklung.steps.members import Member
 from darklung.steps.network_case import beam_of
 from darklung.steps.reconstruct import channel_names

@@ -14,11 +14,12 @@ import yaml
 
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
+from darklung.flow import door
+from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
-from darklung.steps import correct, door, evaluate, report
-from darklung.steps.plan import Plan, plan
+from darklung.steps import correct, evaluate, report
 from darklung.study.study import Study, read_study
 
 

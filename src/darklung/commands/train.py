@@ -8,11 +8,11 @@ from typing import Any
 
 from darklung.commands.run import opened, run_plan, told_tasks
 from darklung.core.checks import DarklungError, check_one_of
+from darklung.flow.plan import Plan
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import reachable
 from darklung.steps import train
-from darklung.steps.plan import Plan
 
 
 def train_study(

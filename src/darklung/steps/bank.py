@@ -44,7 +44,7 @@ def make_redraw(
         That the cases shall have.
     part : BankPart
     facts : mapping
-        Of `darklung.steps.plan.bank_facts`.
+        Of `darklung.flow.plan.bank_facts`.
     seed : int
         Of the fold.
 

@@ -55,7 +55,7 @@ class Study(Document):
 
     @model_validator(mode="after")
     def _check_folds(self) -> Study:
-        # A learning part whose names cannot be there is refused where the channels are known, darklung.steps.door.
+        # A learning part whose names cannot be there is refused where the channels are known, darklung.flow.door.
         folds = self.learning.folds if self.learning else 0
         ((name, only), *others) = self.sources.items()
         if not others and isinstance(only, SimulatedSource) and only.cohort.animals < folds:

@@ -9,8 +9,9 @@ from typing import Any
 from darklung.core.checks import require
 from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
+from darklung.flow import chain
 from darklung.pipeline import Task
-from darklung.steps import chain, cohort, evaluate, predict, preview, report, retrieve, train
+from darklung.steps import cohort, evaluate, predict, preview, report, retrieve, train
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.sources import SimulatedSource

@@ -1,7 +1,7 @@
 """What a run would refuse, told before it computes anything: every name is opened, every header read.
 
 Names of functions are imported, networks of the user tried on one patch, and what the arms see is compared with the channels
-that there will be (`darklung.steps.expected`). All mistakes are told at once, a line each.
+that there will be (`darklung.flow.expected`). All mistakes are told at once, a line each.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.flow.expected import Expected, expected_images, noise_hint
+from darklung.flow.plan import Plan, rounds_of
 from darklung.io.names import item_name
 from darklung.learn.fits import why_not
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, check_name, check_widths, size_multiple
-from darklung.steps.expected import Expected, expected_images, noise_hint
 from darklung.steps.members import Member
-from darklung.steps.plan import Plan, rounds_of
 from darklung.study.learning import LearningPart
 from darklung.study.sources import CasesSource, SimulatedSource, VolumesSource
 from darklung.study.study import Study
