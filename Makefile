@@ -12,7 +12,10 @@ demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
+	@echo "Least covered modules (statements, missed, covered), and all:"
+	@$(BIN)/coverage report --sort=cover | sed -n 3,12p
+	@$(BIN)/coverage report | tail -n 3 | grep TOTAL
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -30,4 +33,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage

@@ -83,7 +83,7 @@ def named(tree: ast.Module) -> set[str]:
 
 
 def test_no_module_is_without_a_test():
-    """Each is named by a test, or is within command, step and stage of one that is. Lines: ``make coverage``."""
+    """Each is named by a test, or is within command, step and stage of one that is. Lines: ``make test`` prints them."""
     paths = {f: ".".join(("darklung", *f.relative_to(SOURCE).with_suffix("").parts)) for f in FILES}
     modules = {path.removesuffix(".__init__"): TREES[f] for f, path in paths.items()}
     tested = set().union(*(named(ast.parse(f.read_text())) for f in TESTS.rglob("*.py"))) & modules.keys()
