@@ -16,7 +16,7 @@ from darklung.core.checks import require
 from darklung.core.types import Image, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
 from darklung.features.labels import Truth, hard_negatives, no_truth, truth_of_labels, truth_of_phantom
-from darklung.features.lung import find_lungs
+from darklung.features.lung import find_lungs, search_around
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
@@ -121,7 +121,7 @@ def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool
     """Lung and search region: given, from the insertion, everywhere, or found in the image."""
     if p.region:
         given = _given_region(Path(p.region), image, resampled=p.resampled)
-        return given, given
+        return given, _around(given, image)
     if (folder / CASE).exists() and len(image.shape) == 2:
         inserted = load_case(folder, ())
         return inserted.lung, inserted.region
@@ -131,6 +131,11 @@ def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool
     require(len(image.shape) == 3, f"{p.about['subject']}: a radiograph does not tell where lung is; wanted a region")
     found = find_lungs(image)
     return found.lung, found.search
+
+
+def _around(lung: NDArray[np.bool_], image: Image) -> NDArray[np.bool_]:
+    """Where is searched around a lung that somebody drew; a radiograph has no wall to look behind."""
+    return search_around(lung, spacing_m=image.spacing_m) if lung.ndim == 3 else lung
 
 
 def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
