@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,11 @@ def test_settings_are_refused_as_in_a_study_file():
         darklung.retrieve(scan, method="fourier")
     with pytest.raises(darklung.DarklungError, match="wanted a calibration or an instrument"):
         darklung.correct(darklung.retrieve(scan))
+
+
+def test_the_lines_in_the_readme_run():
+    (text,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), flags=re.S)
+    place: dict[str, object] = {}
+    exec(text, place)
+    assert place["case"].lesion.any()
+    assert "dark_field_0" in place["case"].channels.names
