@@ -176,7 +176,7 @@ def test_another_reference_energy_is_refused_until_it_is_said(files, tmp_path):
     path = study(tmp_path, calibrations=wedges, instrument=other)
     with pytest.raises(DarklungError, match="refer to 45 keV, the instrument's to 60 keV; say instrument") as error:
         list_tasks(path)
-    assert str(error.value).startswith(str(files / CALIBRATION))
+    assert str(error.value).startswith(f"sources.mice: {files / CALIBRATION}: ")
     assert len(str(error.value).splitlines()) == 1
     with pytest.raises(DarklungError, match=r"correction\.energy: wanted the instrument's reference energy, 60 keV"):
         list_tasks(study(tmp_path, calibrations=wedges, instrument=other, correction={"energy": "50 keV"}))

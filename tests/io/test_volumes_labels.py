@@ -127,7 +127,7 @@ def test_labels_as_slices_have_the_images_grid(tmp_path):
     for number, part in enumerate(labels()):
         tifffile.imwrite(tmp_path / f"l{number}.tif", part, photometric="minisblack")
     np.testing.assert_array_equal(read_labels(tmp_path, like=image(OBLIQUE)), labels())
-    with pytest.raises(DarklungError, match=r"labels of shape \(6, 7, 8\), the volume has \(5, 7, 8\)"):
+    with pytest.raises(DarklungError, match=r"shape \(6, 7, 8\), the other volume has \(5, 7, 8\)"):
         read_labels(tmp_path, like=image(data=np.zeros((5, 7, 8))))
 
 

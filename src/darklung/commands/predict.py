@@ -9,29 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from darklung.calibrate.file import load_calibration
 from darklung.core.checks import DarklungError, require
 from darklung.core.seams import importable
-from darklung.core.units import parse_quantity
-from darklung.features.channels import EXTRAS
 from darklung.flow import chain
-from darklung.io.case import case_facts, load_case
-from darklung.io.description import read_raw
+from darklung.flow.expected import expected_images
 from darklung.io.documents import read_yaml, validate
-from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, COMPARISON
-from darklung.io.projections import open_projections
 from darklung.io.tables import load_table
-from darklung.io.volumes import VolumeOptions, header_of
 from darklung.learn.fits import why_not
 from darklung.learn.predict import read_description
 from darklung.pipeline import Task, run_tasks
 from darklung.steps import evaluate, findings, predict, train
 from darklung.steps.members import Member
-from darklung.steps.network_case import beam_of
-from darklung.steps.reconstruct import channel_names
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
 
@@ -63,14 +52,6 @@ class Given:
     energy: str = ""
     calibration: Path | None = None
     resample: bool = False
-
-    @property
-    def energy_kev(self) -> float | None:
-        """The energy, or that of the calibration."""
-        if self.calibration is not None:
-            known = load_calibration(self.calibration).knowledge
-            return None if known is None else known.response.reference_energy_kev
-        return parse_quantity(self.energy, "energy") if self.energy else None
 
 
 @dataclass(frozen=True)
@@ -181,38 +162,15 @@ def _of_run(folder: Path) -> list[Chosen]:
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
     """Why the models do not fit what the source's headers tell; empty where they may."""
-    spacing, units, beam = _header(source, given)
-    wanted = chosen.descriptions[0].get("images", {}).get("spacing_m")
-    if given.resample and wanted and len(wanted) == len(spacing):
-        spacing = tuple(wanted)
-    known = {**dict.fromkeys(EXTRAS, "1"), **units}
-    reason = why_not(chosen.descriptions[0], spacing_m=spacing, units=known, beam=beam)
-    hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
-    return reason + next((hint for start, hint in hints.items() if reason.startswith(start)), "")
-
-
-def _header(source: Path, given: Given) -> tuple[tuple[float, ...], dict[str, str], tuple[float | None, float | None]]:
-    """Spacing, channels with units, and (energy, ξ) that a source will come to, without reading its data."""
-    kind = _kind(source)
-    if kind == "cases":
-        image = load_case(source).channels
-        return image.spacing_m, dict(zip(image.names, image.units)), beam_of(case_facts(source))
-    beam = (given.energy_kev, None)
-    if kind == "frames":
-        raw, _ = next(iter(read_raw(source)))
-        names = (*channel_names(np.asarray(raw.directions)), "dark_field")
-        return (raw.pixel,) * 3, dict.fromkeys(names, "1/m"), beam
-    if kind == "projections":
-        stored = open_projections(source)
-        every = (*channel_names(stored.directions_rad), "dark_field")
-        names = tuple(n for n in every if n.startswith(stored.present))
-        return (stored.geometry.pixel_m,) * 3, dict.fromkeys(names, "1/m"), beam
-    if is_own_image(source):
-        image = load_image(source)
-        return image.spacing_m, dict(zip(image.names, image.units)), beam
-    options: VolumeOptions = validate(dict(given.reading), VolumeOptions, "reading")
-    spacing, unit = header_of(source, options=options)
-    return spacing, {options.channel: unit}, beam
+    for image in expected_images(_study(source, chosen, given), INPUT):
+        # Channels that a user's own method makes are known when they are made; the prediction looks at them then.
+        units = dict.fromkeys(chosen.channels, "1/m") if image.channels is None else image.channels
+        beam = (image.energy_kev, None)
+        reason = why_not(chosen.descriptions[0], spacing_m=image.spacing_m, units=units, beam=beam)
+        hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
+        if reason:
+            return reason + next((hint for start, hint in hints.items() if reason.startswith(start)), "")
+    return ""
 
 
 def _kind(source: Path) -> str:
@@ -233,9 +191,7 @@ def _study(source: Path, chosen: Chosen, given: Given) -> Study:
     if kind == "volumes":
         part |= {"reading": dict(given.reading), "region": str(given.region.resolve()) if given.region else ""}
     else:
-        require(
-            not given.reading and given.region is None, f"{source}: --set and --region belong to volumes, this is {kind}"
-        )
+        require(not given.reading and given.region is None, f"{source}: --read and --region are for volumes, this is {kind}")
     if kind != "cases" and given.energy:
         part["energy"] = given.energy
     if given.calibration is not None:

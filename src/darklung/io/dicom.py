@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,14 +86,6 @@ def _pydicom() -> Any:
 def _read(path: Path, *, header_only: bool) -> Any:
     """A data set, without the pixels if so wanted; a file that inflates itself is refused before it does."""
     pydicom = _pydicom()
-    errors = (
-        *READ_ERRORS,
-        pydicom.errors.InvalidDicomError,
-        struct.error,
-        AttributeError,
-        NotImplementedError,
-        RecursionError,
-    )
     try:
         # pydicom warns of every odd value; what matters is checked here.
         with warnings.catch_warnings():
@@ -103,10 +94,13 @@ def _read(path: Path, *, header_only: bool) -> Any:
             plain = syntax in _PLAIN_SYNTAXES
             require(plain, f"{path}: wanted uncompressed DICOM, got transfer syntax {syntax or 'none'}; convert it first")
             header = pydicom.dcmread(path, stop_before_pixels=header_only)
-            return header if header_only else header.pixel_array
+            if not header_only:
+                return header.pixel_array
+            list(header)  # converts every value here, not when it is first looked at
+            return header
     except DarklungError:
         raise
-    except errors as error:
+    except Exception as error:
         raise DarklungError(f"{path}: cannot be read as DICOM ({one_line(error)})") from error
 
 
