@@ -16,7 +16,7 @@ from darklung.core.checks import DarklungError
 from darklung.learn import train as learning
 from darklung.learn.checkpoint import CHECKPOINT_FILE, Earlier, State
 from darklung.learn.data import Redraw
-from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict
+from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict, read_description
 from darklung.learn.selection import dice
 from darklung.learn.train import train
 
@@ -262,3 +262,21 @@ def test_what_makes_no_sense_is_refused_in_one_line(make_case, tmp_path):
     refused("not both finite", learning_rate=1e30)
     with pytest.raises(DarklungError, match=r"no model of darklung in it \(no model\.json\)"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"normalisation": 3}, "normalisation: wanted dict, got int"),
+        ({"images": [1]}, "images: wanted dict, got list"),
+        ({"channels": "attenuation"}, "channels: wanted list, got str"),
+        ({"dims": "a"}, "dims: wanted int, got str"),
+    ],
+)
+def test_a_description_of_other_types_ends_in_one_line(tmp_path, change, told):
+    whole = {"network": "n", "channels": ["a"], "normalisation": {}, "dims": 3, "widths": [16], "patch": [16]}
+    (tmp_path / "model.json").write_text(json.dumps(whole))
+    assert read_description(tmp_path) == whole
+    (tmp_path / "model.json").write_text(json.dumps({**whole, **change}))
+    with pytest.raises(DarklungError, match=told):
+        read_description(tmp_path)

@@ -88,6 +88,17 @@ def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...
     return (-(-3 * patch // (2 * multiple)) * multiple,) * dims
 
 
+# What model.json must hold, and as what.
+DESCRIBED: dict[str, type] = {
+    "network": str,
+    "channels": list,
+    "normalisation": dict,
+    "dims": int,
+    "widths": list,
+    "patch": list,
+}
+
+
 def read_description(model_dir: Path) -> dict[str, Any]:
     """What model.json says of a model.
 
@@ -100,12 +111,14 @@ def read_description(model_dir: Path) -> dict[str, Any]:
     require(path.is_file(), f"{model_dir}: no model of darklung in it (no {DESCRIPTION_FILE})")
     try:
         description = json.loads(path.read_text())
-        missing = [
-            key for key in ("network", "channels", "normalisation", "dims", "widths", "patch") if key not in description
-        ]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise DarklungError(f"{path}: cannot be read ({error})") from error
+    require(isinstance(description, dict), f"{path}: wanted what darklung trains, got {type(description).__name__}")
+    missing = [key for key in DESCRIBED if key not in description]
     require(not missing, f"{path}: wanted what darklung trains, {', '.join(missing)} is missing")
+    for key, kind in {**DESCRIBED, "images": dict}.items():
+        value = description.get(key, kind())
+        require(isinstance(value, kind), f"{path}: {key}: wanted {kind.__name__}, got {type(value).__name__}")
     found: dict[str, Any] = description
     return found
 
