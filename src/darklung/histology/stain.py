@@ -20,6 +20,8 @@ EOSIN = (0.07, 0.99, 0.11)
 BLACK_DENSITY = 0.9
 # Of the grey that is no stain, such as dust and scale bars: red, green and blue differ by less.
 _LEAST_COLOUR = 0.02
+_LOG_FLOOR = 0.02
+"""Density up to which differences count, and beyond which ratios do."""
 
 
 def optical_density(rgb: NDArray[np.uint8], white: float = WHITE) -> NDArray[np.float32]:
@@ -61,13 +63,19 @@ def is_stain(density: NDArray[np.float32]) -> NDArray[np.bool_]:
 def plateau_of(values: NDArray[np.float32], bins: int = 256) -> float:
     """Ordinary density of tissue: the median of what lies above half of Otsu's threshold (1979).
 
+    So that many dark nuclei are not taken for the tissue and all else for glass, what is beyond twice the median of the upper
+    class of the logarithms counts as that.
+
     Raises
     ------
     DarklungError
         Only one density: nothing to tell apart.
     """
     flat = np.asarray(values, dtype=np.float32).ravel()
-    first = _otsu(flat, float(flat.max(initial=0.0)), bins)
+    require(bool(flat.max(initial=0.0) > 0.01), "section: nothing but one density, wanted tissue and glass")
+    logs = np.log(np.maximum(flat, 0) / _LOG_FLOOR + 1)
+    upper = flat[logs > _otsu(logs, float(logs.max()), bins)]
+    first = _otsu(flat, 2 * float(np.median(upper)), bins)
     return float(np.median(flat[flat > first / 2]))
 
 

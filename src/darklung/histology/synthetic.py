@@ -201,6 +201,8 @@ def _bounded(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 def _layer(cut: Cut, source: Points) -> tuple[Field, Field, Field]:
     """Share of tissue, share of nuclei in it, and the stain's strength at points of the plane, (row, col)."""
     lung, fraction, surface = (_spread(one, source.shape[:2]) for one in _looked_up(cut, _thinned(source)))
+    if not (lung > 0.5).any():
+        return np.zeros_like(lung), np.zeros_like(lung), np.ones_like(lung)
     wanted = np.clip(fraction, *FRACTIONS)
     level = np.float32(np.sqrt(2)) * erfinv(wanted).astype(np.float32)
     length = 4 / np.pi * np.exp(-(level**2) / 2) / np.maximum(surface, 1.0)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.io.slide import averaged
 from darklung.report.blocks import Block, Bullets, Figure, Interval, Row, Section, Table, Text
 from darklung.report.html import write_report
 from darklung.report.pictures import picture, window_of
@@ -30,7 +31,7 @@ COLOURS = np.array(
     ],
     dtype=np.float32,
 )
-_WIDTH = 900
+_WIDTH = 1300
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def overlaid(view: Overview) -> NDArray[np.uint8]:
 def _pictures(view: Overview) -> Row:
     rows, cols = _bounded(view.labels > 0)
     step = max(1, -(-max(rows.stop - rows.start, cols.stop - cols.start) // _WIDTH))
-    box = (slice(rows.start, rows.stop, step), slice(cols.start, cols.stop, step))
-    left = Figure(_img(view.rgb[box], "section"), "as it is", f"section {view.name}")
-    return Row((left, Figure(_img(overlaid(view)[box], "regions"), "what was counted", f"regions of {view.name}")))
+    plain, tinted = (averaged(one[rows, cols], step) for one in (view.rgb, overlaid(view)))
+    left = Figure(_img(plain, "section"), "as it is", f"section {view.name}")
+    return Row((left, Figure(_img(tinted, "regions"), "what was counted", f"regions of {view.name}")))
 
 
 def _bounded(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
