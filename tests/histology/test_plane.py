@@ -62,7 +62,7 @@ def test_drawing_is_the_same_for_a_seed_and_refuses_nonsense():
     assert draw_handling(seed=3, **wanted) != draw_handling(seed=4, **wanted)
     with pytest.raises(DarklungError, match="tears: wanted 0 to 50, got -1"):
         draw_handling(seed=3, extent_m=(8e-3, 6e-3), tears=-1)
-    with pytest.raises(DarklungError, match="shrinkage: wanted 0 to 0.5"):
+    with pytest.raises(DarklungError, match=r"shrinkage: wanted 0 to 0\.5"):
         Handling(shrinkage=0.9)
     with pytest.raises(DarklungError, match="plane: 'oblique' is not known"):
         make_pose("oblique")

@@ -72,7 +72,7 @@ def test_debris_alone_is_no_lung():
     rgb = np.full((200, 200, 3), 250, np.uint8)
     rgb[90:110, 90:110] = (190, 110, 180)
     rgb[100:120, 100:120] = (240, 200, 230)
-    with pytest.raises(DarklungError, match="no piece of tissue of at least 0.1 mm²"):
+    with pytest.raises(DarklungError, match=r"no piece of tissue of at least 0\.1 mm²"):
         find_regions(rgb, pixel_m=PIXEL)
 
 

@@ -95,7 +95,7 @@ def test_shrinkage_is_undone():
     before = Measured(0.3, 60e3, 40e-6, 10e-6).before_shrinkage(0.2)
     assert (before.tissue_fraction, before.interface_density_per_m) == (0.3, 48e3)
     assert (before.intercept_m, before.septum_m) == pytest.approx((50e-6, 12.5e-6))
-    with pytest.raises(DarklungError, match="shrinkage: wanted 0 to 0.6, got 0.9"):
+    with pytest.raises(DarklungError, match=r"shrinkage: wanted 0 to 0\.6, got 0\.9"):
         Measured(0.3, 60e3, 40e-6, 10e-6).before_shrinkage(0.9)
 
 

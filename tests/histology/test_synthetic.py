@@ -27,9 +27,11 @@ def counted(rgb, pixel_m):
 
 @pytest.mark.parametrize(("fraction", "surface"), [(0.3, 65e3), (0.2, 45e3), (0.45, 70e3), (0.6, 50e3)])
 def test_stereology_finds_the_phantoms_numbers(fraction, surface):
-    found = counted(render(cut(uniform(fraction, surface), pixels=1000), (0, 0, 1000, 1000)), 2e-6)
-    assert found.tissue_fraction == pytest.approx(fraction, rel=0.05)
-    assert found.interface_density_per_m == pytest.approx(surface, rel=0.05)
+    """Over 12 mm², so that the texture's own spread is below the 5 % that are wanted."""
+    made = [cut(uniform(fraction, surface), pixels=1000, seed=seed) for seed in range(3)]
+    found = [counted(render(one, (0, 0, 1000, 1000)), 2e-6) for one in made]
+    assert np.mean([f.tissue_fraction for f in found]) == pytest.approx(fraction, rel=0.05)
+    assert np.mean([f.interface_density_per_m for f in found]) == pytest.approx(surface, rel=0.05)
 
 
 def test_shrinkage_makes_everything_smaller_and_is_undone():

@@ -9,7 +9,7 @@ from typing import Any
 from darklung.core.checks import require
 from darklung.histology.published import PUBLISHED
 from darklung.io.documents import validate
-from darklung.io.names import item_name
+from darklung.io.names import item_name, stem
 from darklung.io.tables import load_table, save_table
 from darklung.pipeline import run_tasks
 from darklung.pipeline.record import read_json
@@ -64,7 +64,7 @@ def _stack(source: Path, section: Mapping[str, Any]) -> StackPart:
 
 
 def _names(stack: StackPart) -> list[str]:
-    names = [item_name(s.file.name.split(".")[0]) for s in stack.sections]
+    names = [item_name(stem(s.file)) for s in stack.sections]
     twice = len(set(names)) < len(names)
     return [f"{number:03d}_{name}" for number, name in zip(stack.numbers(), names)] if twice else names
 

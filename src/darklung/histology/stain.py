@@ -63,8 +63,8 @@ def is_stain(density: NDArray[np.float32]) -> NDArray[np.bool_]:
 def plateau_of(values: NDArray[np.float32], bins: int = 256) -> float:
     """Ordinary density of tissue: the median of what lies above half of Otsu's threshold (1979).
 
-    So that many dark nuclei are not taken for the tissue and all else for glass, what is beyond twice the median of the upper
-    class of the logarithms counts as that.
+    So that many dark nuclei are not taken for the tissue and all else for glass, what is beyond twice the median of the
+    upper class of the logarithms counts as that.
 
     Raises
     ------
