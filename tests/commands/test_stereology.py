@@ -1,6 +1,7 @@
 """``darklung section`` and ``darklung stereology`` as a user calls them: numbers of the phantom, stacks, and mistakes."""
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -11,19 +12,24 @@ from PIL import Image
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "histology"))
-from sections import uniform
+from sections import cut, uniform
 
 from darklung.commands.cli import app
 from darklung.commands.section import cut_phantom
 from darklung.commands.stereology import measure_sections
 from darklung.core.checks import DarklungError
+from darklung.histology.stereology import measured
+from darklung.histology.synthetic import render
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
-from darklung.io.slide import open_slide
+from darklung.io.slide import averaged, open_slide
 from darklung.io.tables import load_table
 from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import make_phantom
 from darklung.pipeline.record import read_json
+from darklung.steps.sections import open_section
+from darklung.steps.stereology import measure
+from darklung.study.histology import SectionPart, StereologyPart
 
 
 def run(*words):
@@ -160,6 +166,31 @@ def test_a_wrong_pixel_is_flagged(even, tmp_path):
     assert "mean linear intercept" in told
     assert "is the pixel (0.4 um) right" in told
     assert "one of them is wrong" in (tmp_path / "stereology/even/stereology.html").read_text()
+
+
+def test_a_pyramid_of_10_gib_is_measured_in_bounded_memory(tmp_path):
+    """1.5 mm of lung in a picture of 30 mm, sparse on disk; 0 is black, which is no stain."""
+    size, part, at = 60_000, 3000, 20_000
+    lung = render(cut(uniform(0.3, 65e3), pixels=part, pixel_m=0.5e-6), (0, 0, part, part))
+    coarse = np.full((size // 16, size // 16, 3), 250, np.uint8)
+    box = slice(at // 16, (at + part) // 16)
+    coarse[box, box] = averaged(lung, 16)[: box.stop - box.start, : box.stop - box.start]
+    told = {"photometric": "rgb", "metadata": None, "dtype": np.uint8, "resolution": (2e4, 2e4), "resolutionunit": 3}
+    with tifffile.TiffWriter(tmp_path / "huge.tif", bigtiff=True) as file:
+        file.write(shape=(size, size, 3), **told)
+        file.write(coarse, **told)
+    with tifffile.TiffFile(tmp_path / "huge.tif") as file:
+        offset = file.pages[0].dataoffsets[0]
+    whole = np.memmap(tmp_path / "huge.tif", np.uint8, "r+", offset, (size, size, 3))
+    whole[at : at + part, at : at + part] = lung
+    whole.flush()
+    del whole
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    section = SectionPart(file=tmp_path / "huge.tif")
+    found = measure(open_section(section), section, StereologyPart(), lambda *_: None)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB: a tenth of the picture
+    total = sum((t.fine for t in found.tiles[1:]), found.tiles[0].fine)
+    assert measured(total).interface_density_per_m == pytest.approx(65e3, rel=0.06)
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -30,7 +30,7 @@ STAGE = "stereology"
 TILES, PIECES, PAGE, LABELS, FACTS = "tiles", "pieces", "stereology.html", "regions.ome.zarr", "section.json"
 OVERVIEW_M = 5.5e-6
 """Pixel on which walls and lumens are told apart."""
-MOST_OVERVIEW = 60_000_000
+MOST_OVERVIEW = 24_000_000
 COARSEST_M = 8e-6
 LEAST_SHARE = 0.2
 """Of a tile that must be parenchyma."""
@@ -139,7 +139,7 @@ def measure(slide: Slide, section: SectionPart, part: StereologyPart, progress: 
     require(pixel_m <= COARSEST_M, f"{slide.name}: pixel: wanted at most {1e6 * COARSEST_M:g} um to see septa, got {told}")
     sight = Sight(part.resolution)
     factor = max(1, int(sight.resolution_m / pixel_m + 1e-6))
-    coarse = overview_factor(slide, factor)
+    coarse = overview_factor(slide)
     overview = slide.overview(coarse, lambda done, total: progress(0.02 + 0.18 * done / total, "overview"))
     regions = find_regions(overview, pixel_m=coarse * pixel_m)
     regions = with_masks(regions, drawn_masks(section, slide, factor=coarse))
@@ -155,11 +155,15 @@ def measure(slide: Slide, section: SectionPart, part: StereologyPart, progress: 
     return Found(tuple(t for t in tiles if t.fine.points > 0), regions, overview, threshold, factor * pixel_m)
 
 
-def overview_factor(slide: Slide, factor: int) -> int:
-    """Pixels of the finest level along one of the overview: about `OVERVIEW_M`, coarser where the picture is huge."""
+def overview_factor(slide: Slide) -> int:
+    """Pixels of the finest level along one of the overview: about `OVERVIEW_M`, coarser where the picture is huge.
+
+    A multiple of a level of the pyramid, so that this one is read and not the finest.
+    """
     rows, cols = slide.shape
-    wanted = max(OVERVIEW_M / slide.pixel(), np.sqrt(rows * cols / MOST_OVERVIEW))
-    return factor * max(1, round(float(wanted) / factor))
+    wanted = max(OVERVIEW_M / slide.pixel(), float(np.sqrt(rows * cols / MOST_OVERVIEW)))
+    level = max(one.factor for one in slide.levels if one.factor <= 1.5 * wanted or one.factor == 1)
+    return level * max(1, round(wanted / level))
 
 
 class _Reader:
