@@ -292,6 +292,43 @@ def simulate(
 
 
 @app.command()
+def section(
+    phantom: Annotated[Path, typer.Argument(help="phantom.h5 of a cohort or a study, or its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the picture and what is true in it.")],
+    name: Annotated[str, typer.Option(help="Of the section.")] = "section",
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value: plane, at, tilt, roll, turn, shrinkage, tears, folds, ...")
+    ] = None,
+) -> None:
+    """Cut a synthetic histology section of a simulated mouse: stained, shrunk, folded and torn as asked, and marked."""
+    from darklung.commands.section import cut_phantom
+    from darklung.commands.words import pairs
+
+    typer.echo(cut_phantom(phantom, out, name=name, given=pairs(options)))
+
+
+@app.command()
+def stereology(
+    image: Annotated[Path, typer.Argument(help="A section (TIFF, SVS, NDPI, PNG, JPEG), or a stack of them (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, masks and pages.")],
+    pixel: Annotated[str, typer.Option(help="Edge of a pixel, such as '0.5 um'; else the file's.")] = "",
+    scale_bar: Annotated[str, typer.Option(help="Length of the bar burnt into the picture, such as '500 um'.")] = "",
+    outlines: Annotated[Path | None, typer.Option(help="Drawn outlines (GeoJSON, QuPath).")] = None,
+    masks: Annotated[list[str] | None, typer.Option("--mask", help="class=picture, such as airway=airways.png.")] = None,
+    shrinkage: Annotated[float, typer.Option(help="By how much of them all lengths shrank, such as 0.15.")] = 0.0,
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value: tile, lines, resolution.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+) -> None:
+    """Measure tissue fraction, interface density, intercept and septa of sections by lines and points, with errors."""
+    from darklung.commands.stereology import measure_sections
+    from darklung.commands.words import pairs
+
+    part = {"pixel": pixel, "scale_bar": scale_bar, "outlines": outlines, "masks": pairs(masks)}
+    measure = {"shrinkage": shrinkage, **pairs(options)}
+    typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
+
+
+@app.command()
 def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or a volume.")]) -> None:
     """Tell what is in a file or a folder of slices, so that a description can be written."""
     from darklung.io.show import describe_file

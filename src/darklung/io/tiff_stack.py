@@ -22,7 +22,7 @@ from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, check_fits, 
 
 ENDINGS = (".tif", ".tiff")
 # Schemes that cannot blow up beyond what is checked: none, LZW, deflate (two numbers), PackBits.
-_NONE, _LZW, _DEFLATE, _PACKBITS = 1, 5, (8, 32946), 32773
+NONE, LZW, DEFLATE, PACKBITS = 1, 5, (8, 32946), 32773
 _DIGITS = re.compile(r"(\d+)")
 _NAMES_SHOWN = 6
 # Its warnings about odd files would stand beside the one line that an error gets.
@@ -77,12 +77,12 @@ def open_pages(path: Path, *, log: Path | None = None) -> VolumeFile:
     DarklungError
         One page only, pages of different size or type, colours, a compression that is not read, or a log of other slices.
     """
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         try:
             found = _pages(path, file)
         except DarklungError:
             raise
-        except _errors() as error:
+        except tiff_errors() as error:
             raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
     if log is None:
         return found
@@ -149,7 +149,7 @@ def _same_pages(files: Sequence[Path]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type that all files have."""
     first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
     for path in files:
-        with _opened(path) as file:
+        with opened_tiff(path) as file:
             require(len(file.pages) == 1, f"{path}: wanted one slice a file, got {len(file.pages)} pages")
             page = _checked(path, file.pages[0])
         first = first or page
@@ -167,14 +167,14 @@ def _checked(path: Path, page: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         require(grey, f"{path}: wanted a grey slice (row, col), got {page.photometric.name} of shape {shape}")
         require(dtype.kind in "uif", f"{path}: wanted whole or real numbers, got {dtype}")
         scheme, size = int(page.compression), path.stat().st_size
-        require(scheme in (_NONE, _LZW, *_DEFLATE, _PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
+        require(scheme in (NONE, LZW, *DEFLATE, PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
         ends = max((int(o) + int(n) for o, n in zip(page.dataoffsets, page.databytecounts)), default=0)
         require(0 < ends <= size, f"{path}: truncated: {size} bytes, but the slice ends at {ends}")
         wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        check_fits(str(path), wanted, sum(map(int, page.databytecounts)), packed=scheme != _NONE)
+        check_fits(str(path), wanted, sum(map(int, page.databytecounts)), packed=scheme != NONE)
     except DarklungError:
         raise
-    except _errors() as error:
+    except tiff_errors() as error:
         raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
     return shape, dtype
 
@@ -182,28 +182,32 @@ def _checked(path: Path, page: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _read_slices(files: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     volume = np.empty(shape, dtype)
     for into, path in zip(volume, files):
-        with _opened(path) as file:
+        with opened_tiff(path) as file:
             into[...] = _page_values(path, file.pages[0])
     return volume
 
 
 def _page_values(path: Path, page: Any) -> NDArray[Any]:
-    if int(page.compression) in _DEFLATE:
+    if int(page.compression) in DEFLATE:
         _check_deflate(path, page)
     try:
         return np.asarray(page.asarray())
-    except _errors() as error:
+    except tiff_errors() as error:
         raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
 
 
 def _check_deflate(path: Path, page: Any) -> None:
-    """A strip may not unpack to more than it has room for, before anything unpacks it whole."""
-    most = int(np.prod(page.chunks, dtype=object)) * np.dtype(page.dtype).itemsize
     with path.open("rb") as file:
         for offset, count in zip(page.dataoffsets, page.databytecounts):
             file.seek(offset)
-            unpacked = zlib.decompressobj().decompress(file.read(count), most + 1)
-            require(len(unpacked) <= most, f"{path}: a strip unpacks to more than its {most} bytes")
+            check_deflate(path, page, file.read(count))
+
+
+def check_deflate(path: Path, page: Any, packed: bytes) -> None:
+    """A strip or tile may not unpack to more than it has room for, before anything unpacks it whole."""
+    most = int(np.prod(page.chunks, dtype=object)) * np.dtype(page.dtype).itemsize
+    unpacked = zlib.decompressobj().decompress(packed, most + 1)
+    require(len(unpacked) <= most, f"{path}: a strip unpacks to more than its {most} bytes")
 
 
 def _pages(path: Path, file: Any) -> VolumeFile:
@@ -235,7 +239,7 @@ def _pages(path: Path, file: Any) -> VolumeFile:
 
 def _read_pages(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, in_one: bool) -> NDArray[Any]:
     volume = np.empty(shape, dtype)
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         if in_one:
             start = int(file.pages[0].dataoffsets[0])
             order = dtype.newbyteorder(file.byteorder)
@@ -283,7 +287,7 @@ def _notes(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-class _opened:
+class opened_tiff:
     """A TIFF file without what its text may refer to elsewhere; mistakes in it are told in one line."""
 
     def __init__(self, path: Path) -> None:
@@ -294,7 +298,7 @@ class _opened:
 
         try:
             self._file = tifffile.TiffFile(self._path, is_ome=False)
-        except _errors() as error:
+        except tiff_errors() as error:
             raise DarklungError(f"{self._path}: cannot be read as TIFF ({one_line(error)})") from error
         return self._file
 
@@ -302,7 +306,7 @@ class _opened:
         self._file.close()
 
 
-def _errors() -> tuple[type[BaseException], ...]:
+def tiff_errors() -> tuple[type[BaseException], ...]:
     """Whatever tifffile raises on a broken file."""
     import tifffile
 
