@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
 from darklung.pipeline.keys import key_of
-from darklung.pipeline.record import environment, read_json, write_json
+from darklung.pipeline.record import environment, read_json, write_record
 
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
 FORMAT = 2
 PARTIAL, SCRATCH, SUPERSEDED, OWNER = ".partial", ".scratch", ".superseded", ".owner"
 LOCK, WORKERS_LOCK, LOG = ".lock", ".workers.lock", "log.txt"
-RECORD, RUN_RECORD = "record.json", "run.json"
 _KEY_SHOWN = 12
 
 
@@ -86,7 +86,7 @@ def _outputs(folder: Path) -> Iterator[str]:
 def mark(folder: Path, owner: Owner | None) -> None:
     """Write down, before anything is computed, the format and whose the folder is."""
     if read_json(folder / RUN_RECORD) is None:
-        write_json(folder / RUN_RECORD, {"format": FORMAT})
+        write_record(folder / RUN_RECORD, {"format": FORMAT})
     if owner is not None and owner.file is not None:
         (folder / OWNER).write_text(f"{owner.file.resolve()}\n")
 
@@ -154,7 +154,8 @@ def write_run_record(
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
     plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
-    write_json(
+    files: Notes = (read_json(folder / RUN_RECORD) or {}).get("files", {})
+    write_record(
         folder / RUN_RECORD,
         {
             "format": FORMAT,
@@ -164,8 +165,18 @@ def write_run_record(
             "peak_memory_mib": max((r["peak_memory_mib"] for r in rows), default=0.0),
             "tasks": rows,
             "plans": plans,
+            "outputs": sorted(_outputs(folder)),
+            "files": files,
+            "study_file": note({str(owner.file.resolve()): owner.file}) if owner and owner.file else {},
         },
     )
+
+
+def note_files(folder: Path, *names: str) -> None:
+    """Note in ``run.json`` what a command wrote into the folder beside the outputs of tasks: pages, tables, settings."""
+    about = read_json(folder / RUN_RECORD) or {}
+    found = note({name: folder / name for name in names})
+    write_record(folder / RUN_RECORD, {**about, "files": {**about.get("files", {}), **found}})
 
 
 def strip(place: Path) -> None:
@@ -174,7 +185,7 @@ def strip(place: Path) -> None:
     if record is None:
         return
     # The note comes first: a crash in between leaves an output that is computed again, never one that is half there.
-    write_json(place / RECORD, {**record, "removed": True})
+    write_record(place / RECORD, {**record, "removed": True})
     for path in place.iterdir():
         if path.name != RECORD:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

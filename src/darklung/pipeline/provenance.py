@@ -19,10 +19,3 @@ def provenance(command: str, inputs: Sequence[Path]) -> dict[str, Any]:
         "inputs": {str(path): content_hash(path) for path in inputs},
         "environment": environment(),
     }
-
-
-def stamp(path: Path) -> list[Any]:
-    """Name, size and time of change of a file, or of all files of a folder: for keys, where content is too large to hash."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    stats = [p.stat() for p in files]
-    return [str(path.resolve()), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]

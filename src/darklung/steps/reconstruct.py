@@ -16,7 +16,7 @@ from darklung.core.channel import Channel, dark_field_at, tensor
 from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Image, Projections
-from darklung.io.images import create_image, open_array
+from darklung.io.images import create_image, finish_image, open_array
 from darklung.io.names import SUMMARY, VOLUME
 from darklung.io.projections import ProjectionsFile, hold, open_projections
 from darklung.pipeline import Context, Task
@@ -50,10 +50,10 @@ class Parameters(ReadsProjections):
 def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictures: bool) -> Task:
     """Reconstruction of another task's projections, or of those in a file."""
     check_device(part.method, part.options, cone=part.source_axis is not None)
-    fields, inputs = wired(projections)
+    fields, reads = wired(projections)
     parameters = Parameters(name=name, reconstruction=part, pictures=pictures, **fields).model_dump(mode="json")
     function = "darklung.steps.reconstruct:reconstruct"
-    return Task(STAGE, name, function, parameters, inputs, plugins=(part.method,))
+    return Task(STAGE, name, function, parameters, plugins=(part.method,), **reads)
 
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
@@ -162,6 +162,7 @@ def reconstruct(context: Context) -> None:
         notes.append(dict(found.notes))
         write_json(ledger, notes)
     shutil.move(place, context.out / VOLUME)
+    finish_image(context.out / VOLUME)
     summary = _summary(stored, choices, plan, notes, context.out / VOLUME)
     (context.out / SUMMARY).write_text(json.dumps(summary, indent=1))
     if p.pictures:

@@ -15,7 +15,8 @@ from darklung.core.checks import require
 from darklung.evaluate.tables import ArmTables
 from darklung.io.case import case_facts, case_insertions
 from darklung.io.names import CASE, COMPARISON
-from darklung.pipeline.folder import RUN_RECORD, check_folder
+from darklung.pipeline.artefacts import RUN_RECORD
+from darklung.pipeline.folder import check_folder
 from darklung.pipeline.record import read_json
 from darklung.report.records import flatten
 from darklung.steps import cohort
