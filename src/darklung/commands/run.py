@@ -48,7 +48,7 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
     shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
-    note_files(folder, REPORT)
+    note_files(folder, [REPORT])
     comparison = json.loads((folder / evaluate.STAGE / evaluate.ITEM / COMPARISON).read_text())
     return Result(folder / REPORT, comparison_table(comparison), computed)
 
@@ -80,7 +80,7 @@ def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: i
     about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
     computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about, owner=owner)
     write_resolved(study, folder / SETTINGS)
-    note_files(folder, SETTINGS)
+    note_files(folder, [SETTINGS])
     return computed
 
 

@@ -6,6 +6,7 @@ content is read only where the time is another, and by ``darklung verify``.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -75,18 +76,40 @@ def look(place: Path, notes: Mapping[str, Note]) -> tuple[dict[str, str], Notes]
     return wrong, later
 
 
-def require_as_written(file: Path, notes: Mapping[str, Note], name: str) -> None:
-    """Refuse a file whose content is not what its record says; one that the record does not know is left alone.
+def require_as_written(*files: Path) -> None:
+    """Refuse files whose content is not what a record beside them tells; what no record knows is left alone.
 
     Raises
     ------
     DarklungError
-        One line that names it.
+        One line that names the first.
     """
-    known = notes.get(name)
-    if known is not None and file.is_file():
-        same = file_hash(file) == known["sha256"]
-        require(same, f"{file}: {CHANGED} (its record has another SHA-256); darklung verify tells more")
+    for file in files:
+        if file.is_file():
+            _require_noted(file, file_hash(file))
+
+
+def _require_noted(file: Path, digest: str) -> None:
+    """Of a file in a task's folder, or in an image there."""
+    file = file.absolute()
+    for place in file.parents:
+        outputs = _outputs_in(place / RECORD)
+        if outputs is not None:
+            known = outputs.get(file.relative_to(place).as_posix())
+            told = f"{file}: {CHANGED} (its record has another SHA-256); darklung verify tells more"
+            require(known is None or known["sha256"] == digest, told)
+            return
+
+
+def _outputs_in(record: Path) -> Notes | None:
+    """What a record notes; None where there is none."""
+    if not record.is_file():
+        return None
+    try:
+        found: Notes = json.loads(record.read_text())["outputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class Reading:
@@ -122,12 +145,14 @@ class Reading:
         Raises
         ------
         DarklungError
-            A file was changed or taken away meanwhile: nobody knows what the task has seen of it.
+            A file was changed or taken away meanwhile, so that nobody knows what the task has seen of it; or it is an output
+            of darklung, and not what its own record tells.
         """
         if self._error is not None:
             raise DarklungError(f"an input cannot be read ({self._error})") from self._error
         for name, known in self._notes.items():
             require(_still(name, known), f"{name}: was changed while it was read; run again")
+            _require_noted(Path(name), known["sha256"])
         return self._notes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
@@ -148,13 +148,23 @@ def _plans(folder: Path) -> dict[str, list[str]]:
 
 
 def write_run_record(
-    folder: Path, *, names: Sequence[str], records: Mapping[str, Any], about: Mapping[str, Any], owner: Owner | None
+    folder: Path,
+    *,
+    names: Sequence[str],
+    records: Mapping[str, Any],
+    about: Mapping[str, Any],
+    owner: Owner | None,
+    settings: Collection[Path] = (),
 ) -> None:
-    """Sum up the run in ``run.json``: the key and cost of every task that is up to date, and the totals."""
+    """Sum up the run in ``run.json``: the key and cost of every task that is up to date, the totals, and what it was told.
+
+    `settings` are files in which the user said what to do; that of the owner is one of them.
+    """
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
     plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
     files: Notes = (read_json(folder / RUN_RECORD) or {}).get("files", {})
+    told = [*settings, *([owner.file] if owner and owner.file else [])]
     write_record(
         folder / RUN_RECORD,
         {
@@ -165,18 +175,18 @@ def write_run_record(
             "peak_memory_mib": max((r["peak_memory_mib"] for r in rows), default=0.0),
             "tasks": rows,
             "plans": plans,
-            "outputs": sorted(_outputs(folder)),
+            "finished": sorted(_outputs(folder)),
             "files": files,
-            "study_file": note({str(owner.file.resolve()): owner.file}) if owner and owner.file else {},
+            "settings": note({str(path.resolve()): path for path in told}),
         },
     )
 
 
-def note_files(folder: Path, *names: str) -> None:
-    """Note in ``run.json`` what a command wrote into the folder beside the outputs of tasks: pages, tables, settings."""
+def note_files(folder: Path, names: Iterable[str], *, gone: Collection[str] = ()) -> None:
+    """Note in ``run.json`` what a command wrote into the folder beside the outputs of tasks, and what it took away."""
     about = read_json(folder / RUN_RECORD) or {}
-    found = note({name: folder / name for name in names})
-    write_record(folder / RUN_RECORD, {**about, "files": {**about.get("files", {}), **found}})
+    kept = {name: known for name, known in about.get("files", {}).items() if name not in gone}
+    write_record(folder / RUN_RECORD, {**about, "files": {**kept, **note({name: folder / name for name in names})}})
 
 
 def strip(place: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from darklung.pipeline.contents import content_hash
+from darklung.pipeline.contents import content_hash, file_hash
 from darklung.pipeline.record import environment
 
 
@@ -16,6 +16,6 @@ def provenance(command: str, inputs: Sequence[Path]) -> dict[str, Any]:
     return {
         "command": command,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "inputs": {str(path): content_hash(path) for path in inputs},
+        "inputs": {str(path): file_hash(path) if path.is_file() else content_hash(path) for path in inputs},
         "environment": environment(),
     }

@@ -41,6 +41,7 @@ def run_tasks(
     workers: int | None = None,
     about: Mapping[str, Any],
     owner: Owner | None = None,
+    settings: Sequence[Path] = (),
 ) -> int:
     """Bring the outputs of `targets` up to date and return how many tasks were computed.
 
@@ -61,6 +62,8 @@ def run_tasks(
         Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are
         moved to ``.superseded`` (and taken back if they are wanted again). Without it the folder collects what many calls
         leave.
+    settings : sequence of Path
+        Files in which the user said what to do, beside the owner's; ``darklung verify`` tells if they were changed.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def run_tasks(
                     compute(Schedule(by_name, needed), by_name, identities, folder, here, progress)
         records |= read_records(folder, {n: keys[n] for n in needed})[0]
         current = {n: r for n, r in records.items() if r["key"] == keys[n]}
-        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner)
+        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner, settings=settings)
     return len(needed)
 
 
@@ -123,7 +126,7 @@ def read_records(folder: Path, keys: Mapping[str, str], *, settle: bool = False)
     name -> what is wrong. With `settle` the times of copied files are noted anew, so that they are read once.
     """
     aside = (folder / SUPERSEDED).is_dir()
-    finished = set((read_json(folder / RUN_RECORD) or {}).get("outputs", ()))
+    finished = set((read_json(folder / RUN_RECORD) or {}).get("finished", ()))
     found: Records = {}
     damage: dict[str, str] = {}
     for name, key in keys.items():

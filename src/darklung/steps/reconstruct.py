@@ -211,7 +211,7 @@ def _filled(projections: Projections) -> Projections:
 
 
 def _slab(stored: ProjectionsFile, rows: slice, choices: ReconstructionPart, step: Callable[[float, str], None]) -> Volumes:
-    from darklung.tomo.sinogram import suppress_rings
+    from darklung.tomo.sinogram import cautions, suppress_rings
 
     part = _filled(stored.read(rows))
     if choices.rings:
@@ -226,7 +226,17 @@ def _slab(stored: ProjectionsFile, rows: slice, choices: ReconstructionPart, ste
         g = stored.geometry
         part = upright(part, tilt_rad=choices.tilt, middle=((g.rows - 1) / 2 - rows.start, g.axis_col))
     shape = field_shape(part.geometry)
-    return apply_method(choices.method, choices.options, part, shape=shape, progress=step)
+    found = apply_method(choices.method, choices.options, part, shape=shape, progress=step)
+    seen = getattr(part, "attenuation" if "attenuation" in stored.present else "dark_field").mean(axis=0)
+    told = cautions(seen, part.geometry, analytic=choices.method == "fbp")
+    return replace(found, notes={**found.notes, "cautions": [*_dead_views(stored, part), *told]})
+
+
+def _dead_views(stored: ProjectionsFile, part: Projections) -> list[str]:
+    """Which views hold nothing, in these rows."""
+    dead = np.flatnonzero(~part.valid.any(axis=(2, 3)).all(axis=0)) if "valid" in stored.present else ()
+    listed = ", ".join(str(int(v)) for v in dead[:5]) + (", ..." if len(dead) > 5 else "")
+    return [f"{len(dead)} view(s) without a valid pixel, filled in from those beside: {listed}"] if len(dead) else []
 
 
 def _kept(found: Volumes, stored: ProjectionsFile) -> list[tuple[str, str, NDArray[np.float32]]]:
@@ -281,7 +291,8 @@ def _summary(
         "shape": list(array.shape[1:]),
         "voxel_m": stored.geometry.pixel_m,
         "slabs": len(plan.slabs),
-        "slab_notes": notes,
+        "slab_notes": [{k: v for k, v in note.items() if k != "cautions"} for note in notes],
+        "cautions": list(dict.fromkeys(line for note in notes for line in note["cautions"])),
         "middle_slice": {
             name: {"median": float(np.median(v)), "low": float(np.percentile(v, 1)), "high": float(np.percentile(v, 99))}
             for name, v in zip(exact["names"], middle)
