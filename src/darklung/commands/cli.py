@@ -335,10 +335,9 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
 ) -> None:
     """Write an image as NIfTI."""
-    from darklung.io.images import export_nifti, load_image
+    from darklung.commands.export import export_image
 
-    for path in export_nifti(load_image(image), out, stem=image.name.split(".")[0]):
-        typer.echo(str(path))
+    typer.echo(export_image(image, out))
 
 
 def main() -> None:

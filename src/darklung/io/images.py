@@ -6,6 +6,7 @@ read, and never values.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,7 @@ def _opened(path: Path) -> tuple[Image, Any]:
         exact: dict[str, Any] = dict(group.attrs["darklung"])  # type: ignore[arg-type]
         stored: Any = group["0"]
         check_codecs(path, stored)
-        lost = stored.nchunks - stored.nchunks_initialized if exact.get("whole") else 0
+        wanted, there = _files_of_chunks(path, stored) if exact.get("whole") else (0, 0)
         grid = Image(
             data=np.broadcast_to(np.zeros((), stored.dtype), stored.shape),
             names=tuple(exact["names"]),
@@ -137,8 +138,14 @@ def _opened(path: Path) -> tuple[Image, Any]:
         )
     except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
         raise DarklungError(f"{path}: not an image written by darklung ({one_line(error)})") from error
-    require(lost <= 0, f"{path}: {lost} of its {stored.nchunks} chunks are missing")
+    require(there >= wanted, f"{path}: {wanted - there} of its {wanted} files of chunks are missing")
     return grid, stored
+
+
+def _files_of_chunks(path: Path, stored: Any) -> tuple[int, int]:
+    """How many there must be, and how many there are; zarr reads a file that is gone or empty as values."""
+    wanted = math.prod(-(-n // s) for n, s in zip(stored.shape, stored.shards or stored.chunks))
+    return wanted, sum(1 for p in (path / "0/c").rglob("*") if p.is_file() and p.stat().st_size)
 
 
 def export_nifti(image: Image, folder: Path, stem: str = "image") -> list[Path]:

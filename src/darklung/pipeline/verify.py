@@ -80,7 +80,7 @@ def verify(path: Path, *, progress: Tell | None = None) -> Found:
     DarklungError
         Nothing there, or nothing that tells what it should hold.
     """
-    path, found, start = path.absolute(), Found(), time.perf_counter()
+    path, found = path.absolute(), Found()
     if not path.exists() and not path.parent.is_dir():
         raise DarklungError(f"{path}: no such file or folder")
     books = _books_below(path) if path.is_dir() else []
@@ -92,7 +92,6 @@ def verify(path: Path, *, progress: Tell | None = None) -> Found:
         _look_at(book, inside, found, wanted)
     _compare(wanted, found, progress)
     found.wrong = sorted(dict.fromkeys(found.wrong))
-    found.seconds = time.perf_counter() - start
     return found
 
 
@@ -214,7 +213,7 @@ def _compare(wanted: Mapping[Path, str], found: Found, progress: Tell | None) ->
     """Read all files, several at once: the hash lets other threads run."""
     sizes = {path: os.stat(path).st_size for path in wanted}
     found.files, found.size_bytes = len(sizes), sum(sizes.values())
-    done = 0
+    done, start = 0, time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, same in zip(wanted, pool.map(_same, wanted.items())):
             done += sizes[path]
@@ -222,6 +221,7 @@ def _compare(wanted: Mapping[Path, str], found: Found, progress: Tell | None) ->
                 progress(done, found.size_bytes)
             if not same:
                 found.wrong.append((path, CHANGED))
+    found.seconds = time.perf_counter() - start
 
 
 def _same(item: tuple[Path, str]) -> bool:
