@@ -129,9 +129,7 @@ def cautions(projections: NDArray, geometry: Geometry, *, analytic: bool) -> lis
     told = []
     wanted = round(0.5 * np.pi * geometry.cols)
     if analytic and geometry.views < 0.5 * wanted:
-        told.append(
-            f"{geometry.views} views for {geometry.cols} columns: fbp wants about {wanted} and makes streaks of fewer"
-        )
+        told.append(f"{geometry.views} views for {geometry.cols} columns: fbp wants about {wanted}, fewer make streaks")
     u = np.arange(geometry.cols) - float(geometry.axis_col or 0.0)
     aside, whole = abs(u[0] + u[-1]) / 2, isinstance(geometry, ConeGeometry) or is_full_turn(geometry.angles_rad)
     if not whole and aside > 0.05 * geometry.cols:
