@@ -1,5 +1,7 @@
 """Invalid pixels get the line between their neighbours; valid ones keep every bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,8 +35,31 @@ def test_a_ramp_is_restored_exactly_inside_and_held_outside():
     assert report == {"invalid_share": pytest.approx(9 / 36), "worst_view_share": pytest.approx(6 / 18)}
 
 
-def test_a_dead_view_is_an_error():
-    valid = np.ones((1, 2, 2, 3), bool)
+def test_a_dead_view_takes_the_views_beside_it_in_angle_and_stays_invalid():
+    valid = np.ones((1, 4, 2, 3), bool)
+    valid[0, 2] = False
+    projections, _ = ramp(valid)
+    angles = np.array([0.0, 0.12, 0.03, 3.0])  # the neighbours of the third view are the first two
+    scaled = projections.attenuation * np.array([1, 2, 1, 5], np.float32)[:, None, None]
+    turned = replace(projections, attenuation=scaled, geometry=replace(projections.geometry, angles_rad=angles))
+    filled, report = fill_invalid(turned)
+    np.testing.assert_allclose(filled.attenuation[0, 2], 1.25 * projections.attenuation[0, 0], rtol=1e-6)
+    assert not filled.valid[0, 2].any()
+    assert report["worst_view_share"] == 1.0
+
+
+def test_a_dead_view_at_the_end_of_an_arc_takes_the_one_beside_it():
+    valid = np.ones((1, 3, 2, 3), bool)
+    valid[0, 0] = False
+    projections, _ = ramp(valid)
+    turned = replace(projections, geometry=replace(projections.geometry, angles_rad=np.array([0.0, 0.1, 2.0])))
+    np.testing.assert_array_equal(fill_invalid(turned)[0].attenuation[0, 0], projections.attenuation[0, 1])
+
+
+def test_dead_views_without_a_neighbour_are_an_error():
+    valid = np.ones((1, 3, 2, 3), bool)
     valid[0, 1] = False
-    with pytest.raises(DarklungError, match="no valid pixel in direction 0, view 1"):
-        fill_invalid(ramp(valid)[0])
+    projections, _ = ramp(valid)
+    apart = replace(projections, geometry=replace(projections.geometry, angles_rad=np.array([0.0, 1.0, 2.0])))
+    with pytest.raises(DarklungError, match=r"no valid pixel in direction 0, view 1, nor in any view within 11°"):
+        fill_invalid(apart)

@@ -6,7 +6,7 @@ import pytest
 from toy_study import marks, run, toy
 
 from darklung.core.checks import DarklungError
-from darklung.pipeline import Owner, Task, check_folder, run_tasks, stale, task_keys
+from darklung.pipeline import Owner, Task, check_folder, run_tasks, stale
 
 TOTAL = ("total/all",)
 
@@ -42,7 +42,7 @@ def test_outputs_of_removed_tasks_are_set_aside_told_and_taken_back(tmp_path):
     ]
     # The dry run knows that the removed part need not be computed again, and the run does not.
     tasks = toy(tmp_path)
-    assert stale({t.name: t for t in tasks}, task_keys(tasks), folder, TOTAL) == {"total/all"}
+    assert stale(tasks, folder, TOTAL) == {"total/all"}
     before = len(marks(tmp_path))
     assert owned(tasks, folder, owner) == 1
     assert len(marks(tmp_path)) == before

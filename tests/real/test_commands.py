@@ -36,7 +36,7 @@ def test_the_grating_radiograph(tmp_path):
     assert row["flat_visibility"] == pytest.approx(0.209, abs=0.005)
     assert "grating_radiograph" in text
     record = json.loads((tmp_path / "retrieve/grating_radiograph/record.json").read_text())
-    assert len(record["parameters"]["stamps"]) == 22
+    assert len(record["reads"]) == 22
 
 
 def test_microspheres_become_a_calibration_and_a_second_call_retrieves_nothing(tmp_path):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from darklung.commands.recorded import recorded
+
 app = typer.Typer(
     help="Known phantoms to a saved calibration, and a calibration to sizes, orientations or corrected maps.",
     no_args_is_help=True,
@@ -20,6 +22,7 @@ SERIES = "Raw series (YAML) or table of retrieved signals (CSV)"
 
 
 @app.command()
+@recorded
 def spheres(
     sources: Annotated[list[Path], typer.Argument(help=f"{SERIES}; one a setting (position, energy).")],
     out: Out,
@@ -43,6 +46,7 @@ def spheres(
 
 
 @app.command()
+@recorded
 def fibres(
     source: Annotated[Path, typer.Argument(help=f"{SERIES} in three or more directions.")],
     out: Out,
@@ -58,6 +62,7 @@ def fibres(
 
 
 @app.command()
+@recorded
 def wedges(
     source: Annotated[Path, typer.Argument(help=f"{SERIES}, one row a step.")],
     out: Out,
@@ -90,6 +95,7 @@ def wedges(
 
 
 @app.command()
+@recorded
 def unit(
     source: Annotated[Path, typer.Argument(help="Reconstructed volume (OME-Zarr) with a reference phantom.")],
     out: Out,
@@ -106,6 +112,7 @@ def unit(
 
 
 @app.command("apply")
+@recorded
 def apply_(
     calibration: Annotated[Path, typer.Argument(help="calibration.json of one of the other commands.")],
     sources: Annotated[list[Path], typer.Argument(help="Projections (HDF5) or volume (OME-Zarr); two for two settings.")],

@@ -10,6 +10,7 @@ import typer
 
 from darklung import __version__
 from darklung.commands.calibrate import app as calibrate_app
+from darklung.commands.recorded import recorded
 from darklung.core.checks import DarklungError
 
 app = typer.Typer(
@@ -73,6 +74,7 @@ def cohort(
 
 
 @app.command("import")
+@recorded
 def import_(
     description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
     out: Annotated[Path, typer.Option(help="A file (.h5, .nxs), or a folder for NAME.h5.")],
@@ -97,6 +99,7 @@ def retrieve(
 
 
 @app.command()
+@recorded
 def qc(
     source: Annotated[Path, typer.Argument(help="Projections or a folder of retrieve, .npz maps, or a raw description.")],
     out: Annotated[Path, typer.Option(help="Folder for the pages and their table.")],
@@ -108,6 +111,7 @@ def qc(
 
 
 @app.command()
+@recorded
 def align(
     source: Annotated[Path, typer.Argument(help="Projections of a turn (HDF5), as retrieve writes them.")],
     out: Annotated[Path, typer.Option(help="The aligned projections (.h5).")],
@@ -222,6 +226,7 @@ def predict(
 
 
 @app.command()
+@recorded
 def evaluate(
     predictions: Annotated[
         Path, typer.Argument(help="Maps (a volume, or a folder with one a case), or a table of candidates.")
@@ -247,6 +252,7 @@ def evaluate(
 
 
 @app.command()
+@recorded
 def compare(
     first: Annotated[Path, typer.Argument(help="A finished run folder.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
@@ -259,6 +265,7 @@ def compare(
 
 
 @app.command()
+@recorded
 def check(
     protocol: Annotated[
         str, typer.Argument(help="A protocol file, a study with a simulated source, or a ready protocol such as mission_ct.")
@@ -273,6 +280,7 @@ def check(
 
 
 @app.command()
+@recorded
 def simulate(
     protocol: Annotated[str, typer.Argument(help="A protocol or study file, or a ready protocol such as mission_ct.")],
     what: Annotated[str, typer.Argument(help="mouse, cylinder, edge, fibres, foam, star, suspension or wedge.")],
@@ -337,6 +345,19 @@ def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or
 
 
 @app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run, a folder or file in it, or what another command wrote.")],
+) -> None:
+    """Say whether files are what darklung wrote: which output, input, setting or version differs from the records."""
+    from darklung.commands.verify import verify_files
+
+    text, whole = verify_files(path)
+    typer.echo(text)
+    if not whole:
+        raise typer.Exit(1)
+
+
+@app.command()
 def keys() -> None:
     """Print every key that a study file may have, with its default and meaning."""
     from darklung.study.reference import as_page
@@ -345,15 +366,15 @@ def keys() -> None:
 
 
 @app.command()
+@recorded
 def export(
     image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
     out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
 ) -> None:
     """Write an image as NIfTI."""
-    from darklung.io.images import export_nifti, load_image
+    from darklung.commands.export import export_image
 
-    for path in export_nifti(load_image(image), out, stem=image.name.split(".")[0]):
-        typer.echo(str(path))
+    typer.echo(export_image(image, out))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from darklung.flow import chain
 from darklung.flow.plan import Plan
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
-from darklung.pipeline import Owner
+from darklung.pipeline import Owner, note_files
 from darklung.steps import cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
 from darklung.study.sources import SimulatedSource
@@ -72,6 +72,7 @@ def make_cohort(
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
             shutil.copyfile(found, out / found.name)
+            note_files(out, [found.name])
     return "\n".join([*_told(out), f"{computed} task(s) computed. Tables, phantoms and records: {out}"])
 
 

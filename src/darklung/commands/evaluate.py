@@ -13,7 +13,7 @@ from darklung.commands.run import comparison_table
 from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_quantity
 from darklung.io.names import REPORT
-from darklung.pipeline.folder import RECORD, RUN_RECORD
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD
 from darklung.pipeline.provenance import provenance
 from darklung.pipeline.record import read_json, write_json
 from darklung.report.blocks import Bullets, Section, Table

@@ -12,7 +12,7 @@ from darklung.core.checks import require
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
 from darklung.io.volumes import VolumeOptions
-from darklung.pipeline import Task, run_tasks
+from darklung.pipeline import Task, note_files, run_tasks
 from darklung.steps import cases
 from darklung.steps.insertion import collect
 from darklung.steps.insertion.sources import STAGE, Found, find_sources, insertion_task
@@ -73,11 +73,13 @@ def insert_files(
         return "\n".join([*copies, f"{len(copies)} copies in {out}"])
     about = {"source": str(source), "scale": scale, "options": chosen.model_dump(mode="json")}
     run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
-    for old in out.glob("contact_*"):
-        old.unlink()
-    for found in sorted((out / collect.TABLE).iterdir()):
-        if found.name.startswith(("insertions.", "contact_")):
-            (out / found.name).write_bytes(found.read_bytes())
+    before = {old.name for old in out.glob("contact_*")}
+    for name in before:
+        (out / name).unlink()
+    names = [p.name for p in sorted((out / collect.TABLE).iterdir()) if p.name.startswith(("insertions.", "contact_"))]
+    for name in names:
+        (out / name).write_bytes((out / collect.TABLE / name).read_bytes())
+    note_files(out, names, gone=before)
     return _told(out, copies)
 
 

@@ -18,7 +18,8 @@ from darklung.io.names import CASE, COMPARISON
 from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
 from darklung.learn.predict import read_description
-from darklung.pipeline import Task, run_tasks
+from darklung.pipeline import Task, note_files, run_tasks
+from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import evaluate, findings, predict, train
 from darklung.steps.members import Member
 from darklung.study.processing import ProcessingPart
@@ -153,6 +154,7 @@ def _of_run(folder: Path) -> list[Chosen]:
     study = folder / "study.yaml"
     processing = read_study(study).processing if study.is_file() else ProcessingPart()
     comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
+    require_as_written(comparison)
     results: dict[str, Any] = json.loads(comparison.read_text())["results"].get("test", {}) if comparison.is_file() else {}
     return [
         Chosen(name, tuple(own), results.get(name, {}).get("threshold"), processing, tuple(read_description(f) for f in own))
@@ -259,4 +261,5 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
         highest = f"{rows[0]['probability']:.3f}" if rows else "-"
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
+    note_files(out, [f"{task.item}.html" for task in found])
     return "\n".join([*lines, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

@@ -81,5 +81,6 @@ def _told(summaries: dict[str, Any], out: Path) -> str:
         shape = " x ".join(str(n) for n in s["shape"])
         ranges = ", ".join(f"{n} {v['low']:.3g} to {v['high']:.3g}" for n, v in s["middle_slice"].items())
         lines.append(f"{name:<22}{shape:>20}{s['axis_col']:9.2f}  {ranges}")
+    lines += [f"{name}: {line}" for name, s in summaries.items() for line in s["cautions"]]
     lines.append(f"volumes (OME-Zarr), slices.png, summary and record: {out / STAGE}; NIfTI: darklung export")
     return "\n".join(lines)

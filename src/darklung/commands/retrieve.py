@@ -9,10 +9,11 @@ from darklung.core.checks import require
 from darklung.io.description import read_raw
 from darklung.io.names import SUMMARY
 from darklung.io.tables import save_table
-from darklung.pipeline import Task, run_tasks
+from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.record import read_json
 from darklung.steps.retrieve import STAGE, task_of_raw
 
+TABLE = "scans"
 MEANINGS = {
     "name": "name of the scan",
     "directions": "grating directions",
@@ -47,12 +48,12 @@ def retrieve_described(description: Path, out: Path, *, workers: int | None = No
     scans = list(read_raw(description))
     tasks = retrieval_tasks(description)
     about = {"description": str(description), "scans": len(scans)}
-    run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
+    run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about, settings=[description])
     rows = []
     for task, (raw, columns) in zip(tasks, scans):
         rows.append({"name": raw.name, **_numbers(columns), **read_json(out / task.name / SUMMARY)})
     own = dict.fromkeys(scans[0][1], "column of the series table")
-    save_table(out / "scans", rows, {**own, **MEANINGS})
+    note_files(out, save_table(out / TABLE, rows, {**own, **MEANINGS}))
     return _told(rows, out)
 
 

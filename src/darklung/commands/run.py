@@ -18,9 +18,11 @@ from darklung.flow import door
 from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
-from darklung.pipeline import Owner, check_folder, run_tasks, stale, task_keys
+from darklung.pipeline import Owner, check_folder, note_files, run_tasks, stale
 from darklung.steps import correct, evaluate, report
 from darklung.study.study import Study, read_study
+
+SETTINGS = "study.yaml"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
     shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
+    note_files(folder, [REPORT])
     comparison = json.loads((folder / evaluate.STAGE / evaluate.ITEM / COMPARISON).read_text())
     return Result(folder / REPORT, comparison_table(comparison), computed)
 
@@ -76,7 +79,8 @@ def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: i
     """Bring a plan's targets up to date in `folder`; returns how many tasks were computed."""
     about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
     computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about, owner=owner)
-    write_resolved(study, folder / "study.yaml")
+    write_resolved(study, folder / SETTINGS)
+    note_files(folder, [SETTINGS])
     return computed
 
 
@@ -89,7 +93,7 @@ def told_tasks(made: Plan, folder: Path, owner: Owner) -> str:
         The folder cannot be used: it belongs to another study, or has an older format.
     """
     check_folder(folder, owner)
-    needed = stale({t.name: t for t in made.tasks}, task_keys(made.tasks), folder, made.targets)
+    needed = stale(made.tasks, folder, made.targets)
     lines = [f"{'to do' if t.name in needed else 'done ':<6} {t.name}" for t in made.tasks]
     corrected = [t for t in made.tasks if t.stage == correct.STAGE]
     used = dict.fromkeys(f"correction: {line}" for t in corrected for line in correct.ready(json.dumps(t.parameters)).told())

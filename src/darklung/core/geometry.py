@@ -24,7 +24,12 @@ class ParallelGeometry:
     pixel_m : float
         Detector pixel, referred to the rotation axis.
     axis_col : float, optional
-        Column (0-based, may be fractional) onto which the rotation axis falls; the middle, (cols − 1)/2, by default.
+        Column (0-based, may be fractional) onto which the rotation axis falls; the middle, (cols − 1)/2, by default (−1).
+
+    Raises
+    ------
+    DarklungError
+        Angles that are not finite, sizes that are not positive, an axis that does not fall onto the detector.
     """
 
     angles_rad: NDArray[np.float64]
@@ -40,8 +45,9 @@ class ParallelGeometry:
         require(self.rows > 0 and self.cols > 0, f"rows, cols: wanted > 0, got {self.rows}, {self.cols}")
         check_positive("pixel_m", self.pixel_m)
         object.__setattr__(self, "angles_rad", angles)
-        if self.axis_col < 0:
+        if self.axis_col == -1.0:
             object.__setattr__(self, "axis_col", (self.cols - 1) / 2)
+        check_range("axis_col", self.axis_col, 0, self.cols - 1)
 
     @property
     def views(self) -> int:
@@ -59,6 +65,25 @@ class ParallelGeometry:
         `direction_rad` is α, measured from the rotation axis: u = cos α ẑ + sin α e_s.
         """
         return grating_directions(self.angles_rad, direction_rad)
+
+
+def is_full_turn(angles_rad: NDArray[np.float64]) -> bool:
+    """Whether views come from all sides: no gap in 360° is wider than three steps, and none a quarter of a turn."""
+    angles = np.sort(np.mod(angles_rad, 2 * np.pi))
+    gaps = np.diff(angles, append=angles[0] + 2 * np.pi)
+    distinct = gaps[gaps > 0.25 * 2 * np.pi / len(gaps)]
+    return bool(gaps.max() < np.pi / 2 and gaps.max() <= 3 * distinct.mean())
+
+
+def field_width(geometry: ParallelGeometry | ConeGeometry) -> int:
+    """Voxels of one pixel across what the detector sees: as wide as it is, or twice its longer side from the axis.
+
+    The latter where it stands aside by more than a pixel and the object turns by 360°, so that views complete each other;
+    a cone beam's detector that stands aside is taken to be turned around.
+    """
+    left, right = float(geometry.axis_col or 0.0), geometry.cols - 1 - float(geometry.axis_col or 0.0)
+    aside = abs(right - left) >= 2 and (isinstance(geometry, ConeGeometry) or is_full_turn(geometry.angles_rad))
+    return int(np.ceil(2 * max(left, right))) + 1 if aside else geometry.cols
 
 
 def grating_directions(angles_rad: NDArray[np.float64], direction_rad: float) -> NDArray[np.float64]:

@@ -202,7 +202,7 @@ def _measured(
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
     paths = {"paths": {"region": region}} if region else {}
-    found = Found(item, facts.animal, "volume", paths)
+    found = Found(item, facts.animal, "volume", paths, data=(Path(region),) if region else ())
     _inserted(chain, study, name, source, found, facts, about, image=image, region=region)
 
 

@@ -19,7 +19,8 @@ from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
-# Noise does not compress; smooth fields and labels do, and the fast level already gets most of it.
+# Noise does not compress; smooth fields and labels do, and the fast level already gets most of it. They carry checksums
+# too; frames and projections do not (docs/decisions/141): a filter makes HDF5 read a whole view for a few of its rows.
 COMPRESSED = {"Phantom"}
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ def _write_field(group: h5py.Group, name: str, item: Any, *, compress: bool) -> 
     if item is None:
         return
     if isinstance(item, np.ndarray) and item.ndim:
-        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {}
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True} if compress else {}
         group.create_dataset(name, data=item, **options)
     elif is_dataclass(item):
         _write(group.create_group(name), item)

@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_positive, require
+from darklung.core.checks import DarklungError, check_positive, check_range, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 
-# What reconstruction reads; a file need not hold the others.
+# What reconstruction reads; a file need not hold the others. More turns than these are degrees.
+TURNS = 4
 CONE = ("axis_col", "source_axis_m", "axis_row", "tilt_rad")
 READ = ("attenuation", "dark_field", "phase", "attenuation_variance", "dark_field_variance", "valid")
 
@@ -144,20 +145,39 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
     directions, views, rows, cols = (1, *first)[-4:]
     angles = np.asarray(place["angles_rad"], np.float64)
     require(angles.shape == (views,), f"{path}: angles_rad: wanted {views} (one a view), got shape {angles.shape}")
+    _check_radians(path, angles)
     alpha = np.asarray(file["directions_rad"], np.float64) if "directions_rad" in file else np.full(1, np.pi / 2)
     require(
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
-    pixel = check_positive(f"{path}: pixel_m", float(place.attrs["pixel_m"]))
+    pixel = check_positive(f"{path}: pixel_m", _number(path, "pixel_m", place.attrs["pixel_m"]))
     more = (n for n in PROJECTION_MAPS if n not in READ and isinstance(file.get(n), h5py.Dataset) and file[n].shape == first)
-    return ProjectionsFile(path, _geometry(place, angles, rows, cols, pixel), alpha, (*present, *more))
+    return ProjectionsFile(path, _geometry(path, place, angles, rows, cols, pixel), alpha, (*present, *more))
 
 
-def _geometry(place: h5py.Group, angles: NDArray[np.float64], rows: int, cols: int, pixel_m: float) -> Geometry:
-    known: dict[str, float] = {k: float(place.attrs[k]) for k in CONE if k in place.attrs}
+def _check_radians(path: Path, angles: NDArray[np.float64]) -> None:
+    """Refuse degrees where radians belong: no gantry turns as often as they would make it."""
+    if len(angles) and np.ptp(angles) > 2 * np.pi * TURNS:
+        told = f"{path}: angles_rad: from {angles.min():g} to {angles.max():g}, more than {TURNS} turns: are these degrees?"
+        raise DarklungError(f"{told} wanted radians, of more turns modulo 2π")
+
+
+def _geometry(path: Path, place: h5py.Group, angles: NDArray[np.float64], rows: int, cols: int, pixel_m: float) -> Geometry:
+    known = {k: _number(path, k, place.attrs[k]) for k in CONE if k in place.attrs}
+    if "axis_col" in known:
+        check_range(f"{path}: axis_col", known["axis_col"], 0, cols - 1)
+    if "axis_row" in known:
+        check_range(f"{path}: axis_row", known["axis_row"], -10 * rows, 10 * rows)
     if "source_axis_m" in known:
         return ConeGeometry(angles, rows, cols, pixel_m, **known)
     return ParallelGeometry(angles, rows, cols, pixel_m, known.get("axis_col", (cols - 1) / 2))
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    try:
+        return float(np.asarray(value).item())
+    except (TypeError, ValueError) as error:
+        raise DarklungError(f"{path}: {name}: wanted one number, got {value!r}") from error
 
 
 def _rows_of(geometry: Geometry, rows: slice | NDArray[np.int64]) -> Geometry:

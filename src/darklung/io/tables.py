@@ -14,8 +14,10 @@ from darklung.core.checks import DarklungError, require
 Row = Mapping[str, Any]
 
 
-def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> None:
+def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> list[str]:
     """Write `rows` as ``path.csv`` and ``path.parquet`` with ``path.dictionary.csv`` (column, type, meaning).
+
+    Returns the names of the three files. Pages of the Parquet file carry checksums, which `load_table` looks at.
 
     Parameters
     ----------
@@ -33,11 +35,12 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
     require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
     frame = pandas.DataFrame(list(rows))
     frame.to_csv(path.with_suffix(".csv"), index=False)
-    frame.to_parquet(path.with_suffix(".parquet"), index=False)
+    frame.to_parquet(path.with_suffix(".parquet"), index=False, write_page_checksum=True)
     with path.with_suffix(".dictionary.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["column", "type", "meaning"])
         writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
+    return [path.with_suffix(end).name for end in (".csv", ".parquet", ".dictionary.csv")]
 
 
 def load_table(path: Path) -> list[dict[str, Any]]:
@@ -46,7 +49,10 @@ def load_table(path: Path) -> list[dict[str, Any]]:
 
     file = path.with_suffix(".parquet")
     require(file.exists(), f"{file}: no such table")
-    frame = pandas.read_parquet(file)
+    try:
+        frame = pandas.read_parquet(file, page_checksum_verification=True)
+    except (OSError, ValueError) as error:
+        raise DarklungError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
 
 

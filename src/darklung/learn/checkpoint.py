@@ -212,6 +212,7 @@ def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -
     description["images"] = dict(facts)
     part = out / f"{WEIGHTS_FILE}.part"
     save_file(state.best_weights or {}, part)
+    description["weights_sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
     part.replace(out / WEIGHTS_FILE)
     _write_text(out / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
     _write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")

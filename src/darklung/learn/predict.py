@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,12 +71,21 @@ def load_model(model_dir: Path) -> Model:
         widths=widths,
         options=description.get("network_options", {}),
     )
+    _require_weights(model_dir / WEIGHTS_FILE, description.get("weights_sha256"))
     try:
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
     except (RuntimeError, ValueError) as error:
         raise DarklungError(f"model_dir: weights in {model_dir} do not fit {description['network']}: {error}") from error
     window = window_of(patch=description["patch"][0], dims=dims, widths=widths)
     return Model(network, normalisation, window, description)
+
+
+def _require_weights(path: Path, known: str | None) -> None:
+    """Refuse weights other than those that model.json tells of; descriptions of before did not tell."""
+    if known is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        require(digest == known, f"{path}: is not what was trained ({DESCRIPTION_FILE} tells another SHA-256)")
 
 
 def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,27 @@ def file_hash(path: Path) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file, or all files below a folder."""
+    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+
+
+def stamp(path: Path, known: Mapping[str, Any] | None = None) -> list[Any]:
+    """Name, size and time of change of a file, or of all files of a folder: for keys, where content takes long to read.
+
+    `known` are earlier notes (`darklung.pipeline.artefacts.Notes`) by absolute path. A file of another time whose content
+    is the noted one counts with the noted time: data that were copied or touched are the same data.
+    """
+    size, latest = 0, 0
+    for file in files_of(path):
+        about = os.stat(file)
+        time_ns, noted = about.st_mtime_ns, (known or {}).get(str(file.absolute()))
+        if noted and noted["bytes"] == about.st_size and noted["mtime_ns"] != time_ns and file_hash(file) == noted["sha256"]:
+            time_ns = noted["mtime_ns"]
+        size, latest = size + about.st_size, max(latest, time_ns)
+    return [str(path.resolve()), size, latest]
 
 
 def content_hash(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
 from darklung.pipeline.keys import key_of
-from darklung.pipeline.record import environment, read_json, write_json
+from darklung.pipeline.record import environment, read_json, write_record
 
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
 FORMAT = 2
 PARTIAL, SCRATCH, SUPERSEDED, OWNER = ".partial", ".scratch", ".superseded", ".owner"
 LOCK, WORKERS_LOCK, LOG = ".lock", ".workers.lock", "log.txt"
-RECORD, RUN_RECORD = "record.json", "run.json"
 _KEY_SHOWN = 12
 
 
@@ -86,7 +86,7 @@ def _outputs(folder: Path) -> Iterator[str]:
 def mark(folder: Path, owner: Owner | None) -> None:
     """Write down, before anything is computed, the format and whose the folder is."""
     if read_json(folder / RUN_RECORD) is None:
-        write_json(folder / RUN_RECORD, {"format": FORMAT})
+        write_record(folder / RUN_RECORD, {"format": FORMAT})
     if owner is not None and owner.file is not None:
         (folder / OWNER).write_text(f"{owner.file.resolve()}\n")
 
@@ -148,13 +148,24 @@ def _plans(folder: Path) -> dict[str, list[str]]:
 
 
 def write_run_record(
-    folder: Path, *, names: Sequence[str], records: Mapping[str, Any], about: Mapping[str, Any], owner: Owner | None
+    folder: Path,
+    *,
+    names: Sequence[str],
+    records: Mapping[str, Any],
+    about: Mapping[str, Any],
+    owner: Owner | None,
+    settings: Collection[Path] = (),
 ) -> None:
-    """Sum up the run in ``run.json``: the key and cost of every task that is up to date, and the totals."""
+    """Sum up the run in ``run.json``: the key and cost of every task that is up to date, the totals, and what it was told.
+
+    `settings` are files in which the user said what to do; that of the owner is one of them.
+    """
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
     plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
-    write_json(
+    files: Notes = (read_json(folder / RUN_RECORD) or {}).get("files", {})
+    told = [*settings, *([owner.file] if owner and owner.file else [])]
+    write_record(
         folder / RUN_RECORD,
         {
             "format": FORMAT,
@@ -164,8 +175,18 @@ def write_run_record(
             "peak_memory_mib": max((r["peak_memory_mib"] for r in rows), default=0.0),
             "tasks": rows,
             "plans": plans,
+            "finished": sorted(_outputs(folder)),
+            "files": files,
+            "settings": note({str(path.resolve()): path for path in told}),
         },
     )
+
+
+def note_files(folder: Path, names: Iterable[str], *, gone: Collection[str] = ()) -> None:
+    """Note in ``run.json`` what a command wrote into the folder beside the outputs of tasks, and what it took away."""
+    about = read_json(folder / RUN_RECORD) or {}
+    kept = {name: known for name, known in about.get("files", {}).items() if name not in gone}
+    write_record(folder / RUN_RECORD, {**about, "files": {**kept, **note({name: folder / name for name in names})}})
 
 
 def strip(place: Path) -> None:
@@ -174,7 +195,7 @@ def strip(place: Path) -> None:
     if record is None:
         return
     # The note comes first: a crash in between leaves an output that is computed again, never one that is half there.
-    write_json(place / RECORD, {**record, "removed": True})
+    write_record(place / RECORD, {**record, "removed": True})
     for path in place.iterdir():
         if path.name != RECORD:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

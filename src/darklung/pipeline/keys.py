@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import require
-from darklung.pipeline.contents import content_hash
+from darklung.pipeline.artefacts import Notes
+from darklung.pipeline.contents import content_hash, stamp
 from darklung.pipeline.imports import PACKAGE, Sources
 from darklung.pipeline.task import Task
 
@@ -40,17 +41,24 @@ def _digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, str]:
+def _nothing(name: str) -> Notes:
+    return {}
+
+
+def task_keys(tasks: Iterable[Task], *, package: Path = PACKAGE, noted: Callable[[str], Notes] = _nothing) -> dict[str, str]:
     """Key of every task, see `task_identities`."""
-    return {name: found.key for name, found in task_identities(tasks, package=package).items()}
+    return {name: found.key for name, found in task_identities(tasks, package=package, noted=noted).items()}
 
 
-def task_identities(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[str, Identity]:
+def task_identities(
+    tasks: Iterable[Task], *, package: Path = PACKAGE, noted: Callable[[str], Notes] = _nothing
+) -> dict[str, Identity]:
     """Identity of every task: SHA-256 over function, parameters, source, plug-ins, outside files and the keys of its inputs.
 
     Source is that of the step's own module and of what it imports (`darklung.pipeline.imports`). `tasks` must be in an order
     in which inputs come first. Output contents are not hashed, so that all keys are known before anything runs; library
-    versions are recorded but do not enter, since any upgrade would discard days of work.
+    versions are recorded but do not enter, since any upgrade would discard days of work. `noted` tells what the record of a
+    task notes of its data (`darklung.pipeline.contents.stamp`).
 
     Raises
     ------
@@ -73,10 +81,16 @@ def task_identities(tasks: Iterable[Task], *, package: Path = PACKAGE) -> dict[s
             "source": sources.version(task.function.partition(":")[0]),
             "plugins": _plugin_versions(task, sources),
             "files": {k: contents[p] for k, p in task.files.items()},
+            "data": _stamps(task, noted),
         }
         surroundings = _digest(parts)
         keys[task.name] = Identity(key_of(surroundings, task.parameters), surroundings)
     return keys
+
+
+def _stamps(task: Task, noted: Callable[[str], Notes]) -> list[Any]:
+    known = noted(task.name) if task.data else {}
+    return [stamp(path, known) for path in task.data]
 
 
 def _plugin_versions(task: Task, sources: Sources) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from darklung.pipeline.contents import content_hash
+from darklung.pipeline.contents import content_hash, file_hash
 from darklung.pipeline.record import environment
 
 
@@ -16,13 +16,6 @@ def provenance(command: str, inputs: Sequence[Path]) -> dict[str, Any]:
     return {
         "command": command,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "inputs": {str(path): content_hash(path) for path in inputs},
+        "inputs": {str(path): file_hash(path) if path.is_file() else content_hash(path) for path in inputs},
         "environment": environment(),
     }
-
-
-def stamp(path: Path) -> list[Any]:
-    """Name, size and time of change of a file, or of all files of a folder: for keys, where content is too large to hash."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    stats = [p.stat() for p in files]
-    return [str(path.resolve()), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]

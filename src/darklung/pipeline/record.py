@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -18,11 +19,15 @@ from typing import Any
 import psutil
 
 import darklung
+from darklung.pipeline.artefacts import Notes
 from darklung.pipeline.contents import source_hash
 from darklung.pipeline.imports import PACKAGE
 
 LIBRARIES = ("numpy", "scipy", "numba", "xraydb", "spekpy", "torch", "h5py", "zarr", "pandas", "matplotlib")
 SAMPLE_S = 0.1
+# The last line of a record: SHA-256 of the record without it, so that a record answers for itself too.
+SEAL = "seal"
+_END = "\n}\n"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -43,6 +48,37 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def sealed_text(value: Mapping[str, Any]) -> str:
+    """JSON that ends with its own SHA-256; a seal that `value` has is replaced."""
+    text = json_text({k: v for k, v in value.items() if k != SEAL})
+    return text.removesuffix(_END) + _seal_line(text)
+
+
+def _seal_line(text: str) -> str:
+    return f',\n "{SEAL}": "{hashlib.sha256(text.encode()).hexdigest()}"{_END}'
+
+
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a record with its seal, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(sealed_text(value), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def seal_holds(path: Path) -> bool:
+    """Whether a record is, to the last byte, what was written; raises OSError where there is none."""
+    content = path.read_bytes()
+    head, _, _ = content.rpartition(f',\n "{SEAL}": '.encode())
+    text = head.decode(errors="replace") + _END
+    return content == (head.decode(errors="replace") + _seal_line(text)).encode()
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A task's record, or None if it is missing, broken, or not what was written."""
+    record = read_json(path)
+    return record if isinstance(record, dict) and "key" in record and seal_holds(path) else None
 
 
 @lru_cache(maxsize=1)
@@ -138,9 +174,16 @@ def measured() -> Iterator[Cost]:
 
 
 def task_record(
-    *, key: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any], cost: Cost, started: float
+    *,
+    key: str,
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    cost: Cost,
+    started: float,
+    reads: Notes,
+    outputs: Notes,
 ) -> dict[str, Any]:
-    """The record that lies beside a task's output."""
+    """The record that lies beside a task's output; `reads` notes files from outside the run by their paths."""
     return {
         "key": key,
         "parameters": dict(parameters),
@@ -149,4 +192,6 @@ def task_record(
         "wall_s": round(cost.wall_s, 3),
         "peak_memory_mib": round(cost.peak_memory_mib, 1),
         "environment": environment(),
+        "reads": reads,
+        "outputs": outputs,
     }

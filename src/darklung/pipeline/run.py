@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
 from darklung.pipeline.executors import Executor, executor
 from darklung.pipeline.folder import (
     LOG,
-    RECORD,
     SUPERSEDED,
     Owner,
     check_folder,
@@ -23,9 +23,9 @@ from darklung.pipeline.folder import (
     take_back,
     write_run_record,
 )
-from darklung.pipeline.keys import Identity, task_identities
+from darklung.pipeline.keys import Identity, task_identities, task_keys
 from darklung.pipeline.progress import Pace, Progress
-from darklung.pipeline.record import read_json
+from darklung.pipeline.record import read_json, read_record, write_record
 from darklung.pipeline.schedule import Schedule, reachable
 from darklung.pipeline.task import Task
 from darklung.pipeline.worker import Job, Outcome
@@ -41,14 +41,15 @@ def run_tasks(
     workers: int | None = None,
     about: Mapping[str, Any],
     owner: Owner | None = None,
+    settings: Sequence[Path] = (),
 ) -> int:
     """Bring the outputs of `targets` up to date and return how many tasks were computed.
 
     Parameters
     ----------
     tasks : sequence of Task
-        Inputs first. A task whose record carries its present key is not computed again, and a task that nothing stale
-        needs is not computed at all.
+        Inputs first. A task whose record carries its present key, and whose outputs are what the record notes, is not
+        computed again. Transient outputs are computed only where something stale needs them.
     folder : Path
         The run folder; made if needed, and locked while this runs.
     targets : sequence of str
@@ -61,6 +62,8 @@ def run_tasks(
         Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are
         moved to ``.superseded`` (and taken back if they are wanted again). Without it the folder collects what many calls
         leave.
+    settings : sequence of Path
+        Files in which the user said what to do, beside the owner's; ``darklung verify`` tells if they were changed.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def run_tasks(
     workers = workers or os.cpu_count() or 1
     require(workers >= 1, f"workers: wanted at least 1, got {workers}")
     check_folder(folder, owner)
-    identities = task_identities(tasks)
+    identities = task_identities(tasks, noted=_noted(folder))
     keys = {name: found.key for name, found in identities.items()}
     with claim(folder):
         mark(folder, owner)
@@ -80,7 +83,7 @@ def run_tasks(
         if owner is not None:
             gone = set_aside(folder, by_name, owner)
             take_back(folder, keys)
-        records = read_records(folder, keys)
+        records, damage = read_records(folder, keys, settle=True)
         needed = due(by_name, keys, records, targets)
         wanted = needed | reachable(by_name, targets)
         workers = max(1, min(workers, len(needed)))
@@ -88,32 +91,72 @@ def run_tasks(
         with (folder / LOG).open("a") as log, Progress(len(wanted), len(wanted) - len(needed), pace, log=log) as progress:
             if gone:
                 progress.line(f"no longer asked for, moved to {folder / SUPERSEDED}: {_few(gone)}")
+            for name in sorted(needed & set(damage)):
+                progress.line(f"{name}: {damage[name]}; it is computed again")
             if needed:
                 progress.line(f"{len(wanted) - len(needed)} of {len(wanted)} tasks are done already; {workers} worker(s)")
                 with executor(workers, folder, progress) as here:
                     compute(Schedule(by_name, needed), by_name, identities, folder, here, progress)
-        records |= read_records(folder, {n: keys[n] for n in needed})
+        records |= read_records(folder, {n: keys[n] for n in needed})[0]
         current = {n: r for n, r in records.items() if r["key"] == keys[n]}
-        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner)
+        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner, settings=settings)
     return len(needed)
 
 
-def stale(by_name: Mapping[str, Task], keys: Mapping[str, str], folder: Path, targets: Sequence[str]) -> set[str]:
+def stale(tasks: Sequence[Task], folder: Path, targets: Sequence[str]) -> set[str]:
     """Tasks that must be computed so that every target is up to date."""
-    return due(by_name, keys, read_records(folder, keys), targets)
+    keys = task_keys(tasks, noted=_noted(folder))
+    return due({t.name: t for t in tasks}, keys, read_records(folder, keys)[0], targets)
 
 
-def read_records(folder: Path, keys: Mapping[str, str]) -> Records:
-    """Records of these tasks in the folder, also of outputs set aside that have the present key."""
+def _noted(folder: Path) -> Callable[[str], Notes]:
+    """What the record of a task in the folder notes of its data."""
+
+    def reads(name: str) -> Notes:
+        found: Notes = (read_record(folder / name / RECORD) or {}).get("reads", {})
+        return found
+
+    return reads
+
+
+def read_records(folder: Path, keys: Mapping[str, str], *, settle: bool = False) -> tuple[Records, dict[str, str]]:
+    """Records of these tasks in the folder, also of outputs set aside that have the present key.
+
+    A record of the present key counts only if the outputs beside it are what it notes: else the task is among the damaged,
+    name -> what is wrong. With `settle` the times of copied files are noted anew, so that they are read once.
+    """
     aside = (folder / SUPERSEDED).is_dir()
+    finished = set((read_json(folder / RUN_RECORD) or {}).get("finished", ()))
     found: Records = {}
+    damage: dict[str, str] = {}
     for name, key in keys.items():
-        record = read_json(folder / name / RECORD)
-        if aside and (not record or record.get("key") != key):
-            record = read_json(superseded(folder, name, key) / RECORD) or record
-        if isinstance(record, dict) and "key" in record:
+        place = folder / name
+        record = read_record(place / RECORD)
+        if aside and (not record or record["key"] != key) and (kept := read_record(superseded(folder, name, key) / RECORD)):
+            place, record = superseded(folder, name, key), kept
+        if record is None:
+            if place.is_dir() or name in finished:
+                damage[name] = f"{RECORD} is gone or not what was written"
+            continue
+        if record["key"] == key and (wrong := _look(place, record, settle=settle)):
+            damage[name] = wrong
+        else:
             found[name] = record
-    return found
+    return found, damage
+
+
+def _look(place: Path, record: dict[str, Any], *, settle: bool) -> str:
+    """What is wrong with a finished output, in words; empty if nothing is."""
+    if record.get("removed"):
+        return ""
+    if "outputs" not in record:
+        return "its record, of an older darklung, does not tell its contents"
+    wrong, later = look(place, record["outputs"])
+    if later and settle:
+        record["outputs"] |= later
+        write_record(place / RECORD, record)
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return next((f"{name} {how}{more}" for name, how in wrong.items()), "")
 
 
 def due(
@@ -125,7 +168,8 @@ def due(
         return name in records and records[name]["key"] == keys[name]
 
     found: set[str] = set()
-    pending = [t for t in targets if not current(t)]
+    kept = (n for n in reachable(by_name, targets) if not by_name[n].transient)
+    pending = [n for n in (*targets, *kept) if not current(n)]
     while pending:
         name = pending.pop()
         if name not in found:

@@ -30,6 +30,9 @@ class Task:
         darklung's own tables (without a colon) are allowed and add nothing: the step's module reaches those functions.
     transient : bool
         The output is large and is removed as soon as nothing needs it any more (its record stays).
+    data : tuple of Path
+        Files or folders from outside that are too large to be read before a run: place, size and time of change are part of
+        the key. The content is hashed while the task reads it, and of a file with another time before it counts as another.
     """
 
     stage: str
@@ -40,6 +43,7 @@ class Task:
     files: Mapping[str, Path] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
     transient: bool = False
+    data: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from darklung.core.checks import DarklungError
 from darklung.core.seams import resolve
-from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, earlier_outputs, share_lock
+from darklung.pipeline.artefacts import RECORD, Reading, note, outputs_of
+from darklung.pipeline.folder import PARTIAL, SCRATCH, earlier_outputs, share_lock
 from darklung.pipeline.keys import Identity
-from darklung.pipeline.record import json_text, measured, task_record
+from darklung.pipeline.record import measured, task_record, write_record
 from darklung.pipeline.task import Context, Task
 
 Tell = Callable[[float, str], None]
@@ -116,14 +117,29 @@ def perform(job: Job, progress: Tell) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
     function = resolve(f"task {task.name}", task.function, {})
     started = time.time()
-    with measured() as cost:
+    reading = Reading((*task.files.values(), *task.data))
+    with measured() as cost, reading:
         earlier = earlier_outputs(job.folder, task.name, job.identity.surroundings)
         function(Context(partial, scratch, job.paths, task.parameters, task.files, progress, earlier))
+        outputs = note(outputs_of(partial), threads=_threads())
     inputs = {k: list(v) for k, v in task.inputs.items()}
-    record = task_record(key=job.identity.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
-    (partial / RECORD).write_text(json_text(record))
+    record = task_record(
+        key=job.identity.key,
+        inputs=inputs,
+        parameters=task.parameters,
+        cost=cost,
+        started=started,
+        reads=reading.notes(),
+        outputs=outputs,
+    )
+    write_record(partial / RECORD, record)
     publish(partial, job.folder / task.stage / task.item)
     remove(scratch)
+
+
+def _threads() -> int:
+    """This process's share of the cores, as `limit_threads` gave it."""
+    return int(os.environ.get("NUMBA_NUM_THREADS", "1"))
 
 
 def publish(partial: Path, place: Path) -> None:

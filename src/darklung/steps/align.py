@@ -32,9 +32,9 @@ class Parameters(ReadsProjections):
 
 def task(name: str, alignment: AlignmentPart, projections: str | Path) -> Task:
     """Alignment of another task's projections, or of those in a file."""
-    fields, inputs = wired(projections)
+    fields, reads = wired(projections)
     parameters = Parameters(alignment=alignment, **fields).model_dump(mode="json")
-    return Task(STAGE, name, "darklung.steps.align:align_projections", parameters, inputs)
+    return Task(STAGE, name, "darklung.steps.align:align_projections", parameters, **reads)
 
 
 def align_projections(context: Context) -> None:

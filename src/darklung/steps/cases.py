@@ -23,7 +23,6 @@ from darklung.io.hdf5 import load
 from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
-from darklung.pipeline.provenance import stamp
 from darklung.study.calibrations import CalibrationsPart
 from darklung.study.processing import ChannelsPart
 
@@ -40,7 +39,6 @@ class Parameters(Document):
     region: str = Field("", description="where lung is, if not found in the image")
     labels: str = Field("", description="lesions of a measured volume")
     resampled: bool = Field(False, description="whether labels and region are on the grid of before a resampling")
-    stamps: tuple[Any, ...] = ()
     calibrations: CalibrationsPart = CalibrationsPart()
 
 
@@ -49,16 +47,15 @@ def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") ->
     inputs: dict[str, tuple[str, ...]] = {"image": (image,)}
     if phantom:
         inputs["phantom"] = (phantom,)
-    files = [Path(p) for p in (parameters.region, parameters.labels) if p]
-    full = parameters.model_copy(update={"stamps": tuple(stamp(p) for p in files)})
-    unit = parameters.calibrations.files("unit")
-    return Task(STAGE, name, "darklung.steps.cases:make_case", full.model_dump(mode="json"), inputs, files=unit)
+    data = tuple(Path(p) for p in (parameters.region, parameters.labels) if p)
+    unit, plain = parameters.calibrations.files("unit"), parameters.model_dump(mode="json")
+    return Task(STAGE, name, "darklung.steps.cases:make_case", plain, inputs, files=unit, data=data)
 
 
 def task_of_case(folder: Path, name: str, about: dict[str, Any]) -> Task:
     """A labelled case that exists already, brought into the run."""
-    parameters = {"folder": str(folder.resolve()), "about": about, "stamps": [stamp(folder)]}
-    return Task(STAGE, name, "darklung.steps.cases:adopt", parameters)
+    parameters = {"folder": str(folder.resolve()), "about": about}
+    return Task(STAGE, name, "darklung.steps.cases:adopt", parameters, data=(folder,))
 
 
 def make_case(context: Context) -> None:

@@ -64,10 +64,11 @@ def ready(parameters: str) -> Hardening:
 
 def task(name: str, parameters: Parameters, projections: str | Path, *, transient: bool = False) -> Task:
     """Correction of another task's projections, or of those in a file."""
-    fields, inputs = wired(projections)
+    fields, reads = wired(projections)
     p = parameters.model_copy(update=fields)
     function, plain = "darklung.steps.correct:correct", p.model_dump(mode="json")
-    return Task(STAGE, name, function, plain, inputs, p.files(), plugins=p.correction.plugins(), transient=transient)
+    plugins = p.correction.plugins()
+    return Task(STAGE, name, function, plain, files=p.files(), plugins=plugins, transient=transient, **reads)
 
 
 def needed(parameters: Parameters) -> bool:

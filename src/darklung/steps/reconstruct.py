@@ -16,7 +16,7 @@ from darklung.core.channel import Channel, dark_field_at, tensor
 from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Image, Projections
-from darklung.io.images import create_image, open_array
+from darklung.io.images import create_image, finish_image, open_array
 from darklung.io.names import SUMMARY, VOLUME
 from darklung.io.projections import ProjectionsFile, hold, open_projections
 from darklung.pipeline import Context, Task
@@ -50,10 +50,10 @@ class Parameters(ReadsProjections):
 def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictures: bool) -> Task:
     """Reconstruction of another task's projections, or of those in a file."""
     check_device(part.method, part.options, cone=part.source_axis is not None)
-    fields, inputs = wired(projections)
+    fields, reads = wired(projections)
     parameters = Parameters(name=name, reconstruction=part, pictures=pictures, **fields).model_dump(mode="json")
     function = "darklung.steps.reconstruct:reconstruct"
-    return Task(STAGE, name, function, parameters, inputs, plugins=(part.method,))
+    return Task(STAGE, name, function, parameters, plugins=(part.method,), **reads)
 
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
@@ -162,6 +162,7 @@ def reconstruct(context: Context) -> None:
         notes.append(dict(found.notes))
         write_json(ledger, notes)
     shutil.move(place, context.out / VOLUME)
+    finish_image(context.out / VOLUME)
     summary = _summary(stored, choices, plan, notes, context.out / VOLUME)
     (context.out / SUMMARY).write_text(json.dumps(summary, indent=1))
     if p.pictures:
@@ -210,7 +211,7 @@ def _filled(projections: Projections) -> Projections:
 
 
 def _slab(stored: ProjectionsFile, rows: slice, choices: ReconstructionPart, step: Callable[[float, str], None]) -> Volumes:
-    from darklung.tomo.sinogram import suppress_rings
+    from darklung.tomo.sinogram import cautions, suppress_rings
 
     part = _filled(stored.read(rows))
     if choices.rings:
@@ -225,7 +226,17 @@ def _slab(stored: ProjectionsFile, rows: slice, choices: ReconstructionPart, ste
         g = stored.geometry
         part = upright(part, tilt_rad=choices.tilt, middle=((g.rows - 1) / 2 - rows.start, g.axis_col))
     shape = field_shape(part.geometry)
-    return apply_method(choices.method, choices.options, part, shape=shape, progress=step)
+    found = apply_method(choices.method, choices.options, part, shape=shape, progress=step)
+    seen = getattr(part, "attenuation" if "attenuation" in stored.present else "dark_field").mean(axis=0)
+    told = cautions(seen, part.geometry, analytic=choices.method == "fbp")
+    return replace(found, notes={**found.notes, "cautions": [*_dead_views(stored, part), *told]})
+
+
+def _dead_views(stored: ProjectionsFile, part: Projections) -> list[str]:
+    """Which views hold nothing, in these rows."""
+    dead = np.flatnonzero(~part.valid.any(axis=(2, 3)).all(axis=0)) if "valid" in stored.present else ()
+    listed = ", ".join(str(int(v)) for v in dead[:5]) + (", ..." if len(dead) > 5 else "")
+    return [f"{len(dead)} view(s) without a valid pixel, filled in from those beside: {listed}"] if len(dead) else []
 
 
 def _kept(found: Volumes, stored: ProjectionsFile) -> list[tuple[str, str, NDArray[np.float32]]]:
@@ -280,7 +291,8 @@ def _summary(
         "shape": list(array.shape[1:]),
         "voxel_m": stored.geometry.pixel_m,
         "slabs": len(plan.slabs),
-        "slab_notes": notes,
+        "slab_notes": [{k: v for k, v in note.items() if k != "cautions"} for note in notes],
+        "cautions": list(dict.fromkeys(line for note in notes for line in note["cautions"])),
         "middle_slice": {
             name: {"median": float(np.median(v)), "low": float(np.percentile(v, 1)), "high": float(np.percentile(v, 99))}
             for name, v in zip(exact["names"], middle)

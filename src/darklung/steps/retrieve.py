@@ -24,7 +24,6 @@ from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, Task
-from darklung.pipeline.provenance import stamp
 from darklung.retrieve.covariance import view_covariances
 from darklung.retrieve.methods import find_retrieval, retriever_of
 from darklung.retrieve.reference import group_flats
@@ -44,7 +43,6 @@ class Parameters(Document):
     name: str = ""
     scan: dict[str, Any] = Field({})
     columns: dict[str, str] = Field({})
-    stamps: tuple[Any, ...] = ()
 
 
 def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
@@ -69,10 +67,10 @@ def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrie
         name=raw.name,
         scan=raw.model_dump(mode="json", exclude={"retrieval"}),
         columns=columns,
-        stamps=tuple(stamp(p) for p in raw_files(raw, description)),
     )
     function, plain = "darklung.steps.retrieve:retrieve", parameters.model_dump(mode="json")
-    return Task(STAGE, item_name(raw.name), function, plain, plugins=retrieval.plugins())
+    frames = tuple(raw_files(raw, description))
+    return Task(STAGE, item_name(raw.name), function, plain, data=frames, plugins=retrieval.plugins())
 
 
 def _check_readings(retrieval: Retrieval, raw: RawScan | None) -> None:

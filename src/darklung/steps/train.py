@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
-from darklung.pipeline.folder import RECORD
+from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.record import read_json
 from darklung.study.learning import LearningPart
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from darklung.core.resample import reorient
 from darklung.io.documents import Document
@@ -11,7 +10,6 @@ from darklung.io.images import is_own_image, save_image
 from darklung.io.names import VOLUME
 from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, open_volume, read_volume
 from darklung.pipeline import Context, Task
-from darklung.pipeline.provenance import stamp
 
 STAGE = "volume"
 
@@ -21,15 +19,14 @@ class Parameters(Document):
 
     file: str
     reading: VolumeOptions = VolumeOptions()
-    stamps: tuple[Any, ...] = ()
 
 
 def task(name: str, path: Path, reading: VolumeOptions = NOTHING_DECLARED) -> Task:
     """The import of one volume, whose header is looked at now."""
     if not is_own_image(path):
         open_volume(path, options=reading)
-    parameters = Parameters(file=str(path.resolve()), reading=reading, stamps=(stamp(path),))
-    return Task(STAGE, name, "darklung.steps.volume:read", parameters.model_dump(mode="json"))
+    parameters = Parameters(file=str(path.resolve()), reading=reading)
+    return Task(STAGE, name, "darklung.steps.volume:read", parameters.model_dump(mode="json"), data=(path,))
 
 
 def read(context: Context) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.geometry import ConeGeometry, Geometry
+from darklung.core.geometry import ConeGeometry, Geometry, field_width
 from darklung.tomo.cone import ConeProjector, whole_field
 from darklung.tomo.fbp import fbp, fbp_variance
 from darklung.tomo.fdk import fdk, fdk_variance
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def field_shape(geometry: Geometry) -> tuple[int, int, int]:
-    """(z, y, x) of voxels of one pixel: rows and columns, or `whole_field` in a cone beam."""
+    """(z, y, x) of voxels of one pixel: rows and `field_width`, or `whole_field` in a cone beam."""
     if isinstance(geometry, ConeGeometry):
         return whole_field(geometry)[0]
-    return geometry.rows, geometry.cols, geometry.cols
+    wide = field_width(geometry)
+    return geometry.rows, wide, wide
 
 
 def projector_for(geometry: Geometry, device: str = "cpu") -> Projector | ConeProjector | TorchOperator:
@@ -49,7 +50,8 @@ def filtered(
     if isinstance(geometry, ConeGeometry):
         level_m = whole_field(geometry)[1]
         return fdk(values, geometry, level_m=level_m, filter=filter, cutoff=cutoff, padding=padding)
-    return fbp(values, geometry, filter=filter, cutoff=cutoff, padding=padding, device=device)
+    shape = field_shape(geometry)
+    return fbp(values, geometry, shape=shape, filter=filter, cutoff=cutoff, padding=padding, device=device)
 
 
 def filtered_variance(
@@ -58,4 +60,4 @@ def filtered_variance(
     """`fbp_variance`, or `fdk_variance` in a cone beam."""
     if isinstance(geometry, ConeGeometry):
         return fdk_variance(variance, geometry, level_m=whole_field(geometry)[1], filter=filter, cutoff=cutoff)
-    return fbp_variance(variance, geometry, filter=filter, cutoff=cutoff)
+    return fbp_variance(variance, geometry, shape=field_shape(geometry), filter=filter, cutoff=cutoff)

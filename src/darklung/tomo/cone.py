@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_shape, require
-from darklung.core.geometry import ConeGeometry
+from darklung.core.geometry import ConeGeometry, field_width
 from darklung.tomo.cone_kernels import adjoint_rows, forward_views
 from darklung.tomo.projector import as_floating, check_grid, default_threads, run_tasks
 
@@ -155,9 +155,7 @@ def whole_field(geometry: ConeGeometry) -> tuple[tuple[int, int, int], float]:
     Slices are the rows, where they cross the axis. The volume is as wide as the detector, or, for one moved sideways by more
     than a pixel, twice as wide as its longer side.
     """
-    g = geometry
-    left, right = float(g.axis_col or 0.0), g.cols - 1 - float(g.axis_col or 0.0)
-    wide = g.cols if abs(right - left) < 2 else int(np.ceil(2 * max(left, right))) + 1
+    g, wide = geometry, field_width(geometry)
     return (g.rows, wide, wide), ((g.rows - 1) / 2 - float(g.axis_row or 0.0)) * g.pixel_m
 
 

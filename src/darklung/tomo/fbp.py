@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_range, check_shape, require
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ParallelGeometry, is_full_turn
 from darklung.tomo.footprint import square_block
 from darklung.tomo.projector import (
     back_project,
@@ -42,7 +44,8 @@ def fbp(
 
     f(r) = Σ_views w_view (h * p_view)(s(r)), with the band-limited ramp h sampled in space (so that the mean is right), zero
     padding to at least twice the columns, and w_view the share of 180° that the view stands for: half of the distance to
-    its two neighbours modulo 180°. Half and full turns, with or without the end point, and uneven steps need no option.
+    its two neighbours modulo 180°. Half and full turns, with or without the end point, and uneven steps need no option. In a
+    full turn the detector may stand aside of the axis: lines that only one view sees count twice (`half_fan`).
 
     Parameters
     ----------
@@ -77,14 +80,14 @@ def fbp(
 
     Notes
     -----
-    Not modelled: an axis so far off-centre that full turns must complete each other, weights for noise. For missing angles
-    use an iterative reconstruction.
+    Not modelled: weights for noise. For missing angles use an iterative reconstruction.
 
     References
     ----------
     Kak, Slaney 1988, Principles of Computerized Tomographic Imaging, ch. 3, doi:10.1137/1.9780898719277.
     """
     shape, voxel_m = _grid(projections, geometry, shape, voxel_m)
+    projections, geometry = _completed(projections, geometry)
     kernel = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff)
     weights = view_weights(geometry.angles_rad)
     filtered = filter_columns(projections, kernel, weights, threads or default_threads(), padding=padding)
@@ -123,6 +126,7 @@ def fbp_gradient(
     Pfeiffer et al. 2007, Phys Rev Lett 98:108105, doi:10.1103/PhysRevLett.98.108105.
     """
     shape, voxel_m = _grid(gradients, geometry, shape, voxel_m)
+    gradients, geometry = _completed(gradients, geometry)
     length = 2 * (len(filter_kernel(geometry.cols, geometry.pixel_m)) - 1)
     lag = np.arange(length)
     lag = np.where(lag > length // 2, lag - length, lag)
@@ -160,6 +164,7 @@ def fbp_variance(
     """
     shape, voxel_m = _grid(variance, geometry, shape, voxel_m)
     require(bool((variance >= 0).all()), "variance: wanted values >= 0, got negative ones")
+    variance, geometry = _completed(variance, geometry, power=2)
     kernel = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff)
     weights = view_weights(geometry.angles_rad) ** 2
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
@@ -199,6 +204,39 @@ def view_weights(angles_rad: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = np.empty_like(angles)
     weights[order] = 0.5 * (gaps + np.roll(gaps, 1))
     return weights
+
+
+def short_side(u: NDArray) -> tuple[int, int]:
+    """Columns that the left and the right side lack to be as wide as the other."""
+    lack = round(abs(u[0] + u[-1]) / (u[1] - u[0]))
+    if lack < 2:
+        return 0, 0
+    return (lack, 0) if u[-1] > -u[0] else (0, lack)
+
+
+def half_fan(u: NDArray) -> NDArray:
+    """Weights over a full turn: ½ where both u and −u are on the detector, rising to 1 where only u is."""
+    reach = min(-u[0], u[-1])
+    if abs(u[0] + u[-1]) < 2 * abs(u[1] - u[0]):
+        return np.full(len(u), 0.5)
+    if reach <= 0:  # the axis at the detector's edge or beyond: nothing is seen twice
+        return np.where(u == 0, 0.5, 1.0)
+    side = 1.0 if u[-1] > -u[0] else -1.0
+    return np.asarray(0.5 * (1 + np.sin(0.5 * np.pi * np.clip(side * u / reach, -1, 1))))
+
+
+def _completed(values: NDArray, geometry: ParallelGeometry, power: int = 1) -> tuple[NDArray[np.float32], ParallelGeometry]:
+    """A full turn with the detector aside: each line weighs as much as any other, and the short side is filled with zeros.
+
+    `view_weights` gives both views of a line one half; of a line that only one of them sees that one counts whole.
+    """
+    u = np.arange(geometry.cols) - geometry.axis_col
+    sides = short_side(u)
+    if sides == (0, 0) or not is_full_turn(geometry.angles_rad):
+        return values, geometry
+    weighted = np.asarray(values, np.float32) * ((2 * half_fan(u)) ** power).astype(np.float32)
+    padded = replace(geometry, cols=geometry.cols + sum(sides), axis_col=geometry.axis_col + sides[0])
+    return np.pad(weighted, ((0, 0), (0, 0), sides)), padded
 
 
 def filter_kernel(cols: int, pixel_m: float, filter: str = "ramp", cutoff: float = 1.0) -> NDArray[np.float64]:

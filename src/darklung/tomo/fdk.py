@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import check_finite, check_shape, require
 from darklung.core.geometry import ConeGeometry
 from darklung.tomo.cone import check_clear_of_source, detector_places, over_rows, view_numbers, whole_field
-from darklung.tomo.fbp import filter_columns, filter_kernel, neighbour_covariance
+from darklung.tomo.fbp import filter_columns, filter_kernel, half_fan, neighbour_covariance, short_side
 from darklung.tomo.fdk_kernels import back_project_rows
 from darklung.tomo.projector import check_grid, default_threads
 from darklung.tomo.tilt import untilt
@@ -154,7 +154,7 @@ def _plan(
     cosine = g.source_axis_m / np.sqrt(g.source_axis_m**2 + u**2 + w**2)
     step, redundancy = redundancy_weights(g)
     # A detector moved sideways: the filtered values reach beyond its short side, so that side is filled up with zeros.
-    sides = _short_side(u[0])
+    sides = short_side(u[0])
     padded = replace(g, cols=g.cols + sum(sides), axis_col=float(g.axis_col or 0.0) + sides[0])
     return _Plan(
         shape,
@@ -197,7 +197,7 @@ def redundancy_weights(geometry: ConeGeometry) -> tuple[float, NDArray]:
     fan = np.arctan2(u, geometry.source_axis_m)
     arc = abs(step) * geometry.views
     if abs(arc - 2 * np.pi) < 1.5 * abs(step):
-        return abs(step), np.tile(_half_fan(u), (geometry.views, 1))
+        return abs(step), np.tile(half_fan(u), (geometry.views, 1))
     widest = float(abs(fan).max())
     require(
         np.pi + 2 * widest <= arc + abs(step) < 2 * np.pi,
@@ -207,25 +207,6 @@ def redundancy_weights(geometry: ConeGeometry) -> tuple[float, NDArray]:
     off = abs(u[0] + u[-1]) / geometry.pixel_m
     require(off < 4, f"axis_col: a short scan needs the axis near the middle of the detector, got {off / 2:.1f} off")
     return abs(step), _parker(np.arange(geometry.views) * abs(step), np.sign(step) * fan, (arc - abs(step) - np.pi) / 2)
-
-
-def _short_side(u: NDArray) -> tuple[int, int]:
-    """Columns that the left and the right side lack to be as wide as the other."""
-    lack = round(abs(u[0] + u[-1]) / (u[1] - u[0]))
-    if lack < 2:
-        return 0, 0
-    return (lack, 0) if u[-1] > -u[0] else (0, lack)
-
-
-def _half_fan(u: NDArray) -> NDArray:
-    """Weights over a full turn: ½ where both u and −u are on the detector, rising to 1 where only u is."""
-    reach = min(-u[0], u[-1])
-    if abs(u[0] + u[-1]) < 2 * abs(u[1] - u[0]):
-        return np.full(len(u), 0.5)
-    if reach <= 0:  # the axis at the detector's edge or beyond: nothing is seen twice
-        return np.where(u == 0, 0.5, 1.0)
-    side = 1.0 if u[-1] > -u[0] else -1.0
-    return np.asarray(0.5 * (1 + np.sin(0.5 * np.pi * np.clip(side * u / reach, -1, 1))))
 
 
 def _parker(beta: NDArray, fan: NDArray, margin: float) -> NDArray:

@@ -9,7 +9,9 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_shape, require
-from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, is_full_turn
+
+EDGE = 4  # columns that tell what is at the detector's border
 
 
 def estimate_axis(projections: NDArray, geometry: Geometry, *, differential: bool = False) -> float:
@@ -107,6 +109,42 @@ def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float3
     data = np.asarray(projections, np.float32)
     excess = data - scipy.signal.savgol_filter(data, width, 2, axis=2)
     return np.asarray(data - np.median(excess, axis=0), np.float32)
+
+
+def cautions(projections: NDArray, geometry: Geometry, *, analytic: bool) -> list[str]:
+    """What a reader of the volume must know of its projections, a line each; none for most scans.
+
+    Too few views for an analytic method (fewer than half of π/2 times the columns, Kak and Slaney, ch. 5), an object wider
+    than the detector (its edges hold more than a tenth of the highest values in a tenth of the views), and an axis off the
+    middle (by more than a twentieth of the columns) in less than a full turn.
+
+    Parameters
+    ----------
+    projections : (view, row, col) array
+        Line integrals.
+    geometry : ParallelGeometry or ConeGeometry
+    analytic : bool
+        The method is filtered back-projection.
+    """
+    told = []
+    wanted = round(0.5 * np.pi * geometry.cols)
+    if analytic and geometry.views < 0.5 * wanted:
+        told.append(f"{geometry.views} views for {geometry.cols} columns: fbp wants about {wanted}, fewer make streaks")
+    u = np.arange(geometry.cols) - float(geometry.axis_col or 0.0)
+    aside, whole = abs(u[0] + u[-1]) / 2, isinstance(geometry, ConeGeometry) or is_full_turn(geometry.angles_rad)
+    if not whole and aside > 0.05 * geometry.cols:
+        told.append(
+            f"the axis falls {aside:.0f} columns off the middle in less than a full turn: what lies more than "
+            f"{1e3 * min(-u[0], u[-1]) * geometry.pixel_m:.3g} mm from it is seen from one side only and comes out too low"
+        )
+    # Of a detector that stands aside in a full turn only the long side has to see the object's end.
+    both = ((slice(None, EDGE), -u[0]), (slice(-EDGE, None), u[-1]))
+    sides = [side for side, reach in both if not whole or reach > max(-u[0], u[-1]) - 2]
+    profile = np.median(projections, axis=1)
+    edges = np.max([abs(profile[:, side].mean(axis=1)) for side in sides], axis=0)
+    if profile.max() > 0 and np.mean(edges > 0.1 * profile.max()) > 0.1:
+        told.append("the object reaches beyond the detector: values near its border are too high (padding: edge helps fbp)")
+    return told
 
 
 def _opposite(angles_rad: NDArray[np.float64]) -> list[tuple[int, int, int, float]]:

@@ -86,9 +86,9 @@ def plan_slabs(
     """
     check_positive("memory_bytes", memory_bytes)
     require(multiple >= 1, f"multiple: wanted >= 1, got {multiple}")
-    cols = geometry.cols
-    per_slice = bytes_per_slice or 4 * (3 * geometry.views * (cols + 6) + 2 * cols**2)
-    output = 4 * cols**2 * geometry.rows * channels
+    wide = field_shape(geometry)[1]
+    per_slice = bytes_per_slice or 4 * (3 * geometry.views * (geometry.cols + 6) + 2 * wide**2)
+    output = 4 * wide**2 * geometry.rows * channels
     whole = int(per_slice * geometry.rows)
     if whole <= memory_bytes:
         return SlabPlan((slice(0, geometry.rows),), whole, output, halo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from darklung.core.random import derive_seed
 from darklung.io.documents import Document
@@ -34,7 +33,6 @@ class Parameters(Document):
     options: InsertOptions
     scale: str = "own"
     paths: Paths = Paths()
-    stamps: tuple[Any, ...] = ()
     scan: str = ""
     many: bool = False
     pixel: float = 7.5e-5

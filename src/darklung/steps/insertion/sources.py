@@ -12,7 +12,6 @@ from darklung.io.images import is_own_image
 from darklung.io.names import PROJECTIONS, item_name, stem
 from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, header_of, volume_kind
 from darklung.pipeline import Task
-from darklung.pipeline.provenance import stamp
 from darklung.steps.insertion.parameters import Parameters, Paths
 from darklung.steps.insertion.scale import scale_files
 from darklung.steps.volume import task as read_task
@@ -32,9 +31,11 @@ class Found:
     route : str
         Of `ROUTES`.
     known : dict
-        Fields of `Parameters`: paths, stamps of large files (a changed file is noticed without reading it), ...
+        Fields of `Parameters`: paths, ...
     files : dict
-        Small files, hashed.
+        Small files, whose content is part of the key.
+    data : tuple of Path
+        Large ones.
     before : Task, optional
         That brings the volume in, where its format is another program's.
     """
@@ -44,6 +45,7 @@ class Found:
     route: str
     known: dict[str, Any]
     files: dict[str, Path] = field(default_factory=dict)
+    data: tuple[Path, ...] = ()
     before: Task | None = None
 
 
@@ -72,7 +74,8 @@ def insertion_task(found: Found, copy: int, number: int, *, options: InsertOptio
     inputs = {"image": (image,)} if image else {}
     files = {**found.files, **scale_files(scale)}
     plain = parameters.model_dump(mode="json")
-    return Task(STAGE, f"{item_name(found.name)}-{copy:03d}", ROUTES[found.route], plain, inputs, files=files)
+    item = f"{item_name(found.name)}-{copy:03d}"
+    return Task(STAGE, item, ROUTES[found.route], plain, inputs, files=files, data=found.data)
 
 
 def find_sources(
@@ -105,22 +108,24 @@ def find_sources(
         require_same_unit(header_of(source, options=reading)[1], reading.channel, "1/m", origin=str(source))
         name = stem(source)
         paths = Paths(region=str(region.resolve()) if region else "")
-        return [Found(name, "unknown", "volume", {"paths": paths}, before=read_task(item_name(name), source, reading))]
+        drawn, before = (region,) if region else (), read_task(item_name(name), source, reading)
+        return [Found(name, "unknown", "volume", {"paths": paths}, data=drawn, before=before)]
     require(reading == NOTHING_DECLARED, f"{source}: what --read says is for volumes of other programs")
     given = {"source": source, "region": region, "volume": volume}
     paths = Paths(**{k: str(p.resolve()) for k, p in given.items() if p})
-    known: dict[str, Any] = {"paths": paths, "stamps": tuple(stamp(p) for p in given.values() if p)}
+    known: dict[str, Any] = {"paths": paths}
+    data = tuple(p for p in given.values() if p)
     if source.is_dir():
-        return [_image(source, region, volume, known)]
+        return [_image(source, region, volume, known, data)]
     if source.suffix in (".yaml", ".yml"):
-        return _described(source, known)
+        return _described(source, known, data)
     require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
     route = {"Scan": "frames", "Projections": "projections"}.get(_hdf5_type(source), "")
     require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
-    return [Found(stem(source), "unknown", route, known)]
+    return [Found(stem(source), "unknown", route, known, data=data)]
 
 
-def _image(source: Path, region: Path | None, volume: Path | None, known: dict[str, Any]) -> Found:
+def _image(source: Path, region: Path | None, volume: Path | None, known: dict[str, Any], data: tuple[Path, ...]) -> Found:
     require(
         (source / "zarr.json").is_file(),
         f"{source}: wanted an OME-Zarr image, lobes with index.csv, or what retrieve left",
@@ -128,16 +133,19 @@ def _image(source: Path, region: Path | None, volume: Path | None, known: dict[s
     require(volume is None, "--volume: an image is inserted into itself")
     flat = _spatial(source) == 2
     require(not flat or region is not None, f"{source}: a radiograph does not tell where lung is; wanted --region")
-    return Found(stem(source), "unknown", "radiograph" if flat else "volume", known)
+    return Found(stem(source), "unknown", "radiograph" if flat else "volume", known, data=data)
 
 
-def _described(source: Path, known: dict[str, Any]) -> list[Found]:
+def _described(source: Path, known: dict[str, Any], data: tuple[Path, ...]) -> list[Found]:
     from darklung.io.description import read_raw
     from darklung.steps.retrieve import raw_files
 
     scans = [raw for raw, _ in read_raw(source)]
-    stamps = [(*known["stamps"], *(stamp(f) for f in raw_files(raw, source))) for raw in scans]
-    return [Found(r.name, "unknown", "frames", {**known, "scan": r.name, "stamps": s}) for r, s in zip(scans, stamps)]
+    frames = [tuple(raw_files(raw, source)) for raw in scans]
+    return [
+        Found(raw.name, "unknown", "frames", {**known, "scan": raw.name}, data=(*data, *files))
+        for raw, files in zip(scans, frames)
+    ]
 
 
 def find_lobes(source: Path, pixel_m: float) -> list[Found]:

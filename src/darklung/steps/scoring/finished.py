@@ -15,7 +15,8 @@ from darklung.core.checks import require
 from darklung.evaluate.tables import ArmTables
 from darklung.io.case import case_facts, case_insertions
 from darklung.io.names import CASE, COMPARISON
-from darklung.pipeline.folder import RUN_RECORD, check_folder
+from darklung.pipeline.artefacts import RUN_RECORD, require_as_written
+from darklung.pipeline.folder import check_folder
 from darklung.pipeline.record import read_json
 from darklung.report.records import flatten
 from darklung.steps import cohort
@@ -98,12 +99,13 @@ def open_run(folder: Path) -> FinishedRun:
     Raises
     ------
     DarklungError
-        One line: no run folder, one of an older format, or one without results.
+        One line: no run folder, one of an older format, one without results, or results that are not what was written.
     """
     about = read_json(folder / RUN_RECORD)
     require(isinstance(about, dict), f"{folder}: no finished run (no {RUN_RECORD})")
     check_folder(folder)
     place = folder / STAGE / ITEM
+    require_as_written(*(place / name for name in (COMPARISON, "units.parquet", "overlap.parquet")))
     comparison = read_json(place / COMPARISON)
     done = isinstance(comparison, dict) and "study" in about and (place / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")

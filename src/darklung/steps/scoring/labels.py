@@ -17,7 +17,7 @@ from darklung.io.case import CaseFacts, LabelledCase, case_facts, load_case
 from darklung.io.labels import read_labels, read_region
 from darklung.io.names import CASE
 from darklung.io.volumes import read_volume, volume_kind
-from darklung.pipeline.folder import RUN_RECORD
+from darklung.pipeline.artefacts import RUN_RECORD
 from darklung.steps.scoring.names import bare_name, case_of_file, volumes_in
 
 ENDS = ("_labels", "_label", "_seg", "_mask")  # of the names of label files, apart from the case's
