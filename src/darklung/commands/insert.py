@@ -9,6 +9,7 @@ from typing import Any
 
 from darklung.commands.words import pairs
 from darklung.core.checks import require
+from darklung.core.files import write_bytes
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
 from darklung.io.volumes import VolumeOptions
@@ -77,7 +78,7 @@ def insert_files(
         old.unlink()
     for found in sorted((out / collect.TABLE).iterdir()):
         if found.name.startswith(("insertions.", "contact_")):
-            (out / found.name).write_bytes(found.read_bytes())
+            write_bytes(out / found.name, found.read_bytes())
     return _told(out, copies)
 
 
@@ -119,7 +120,7 @@ def _told(out: Path, copies: Sequence[str]) -> str:
         edge = sum(r["place"] != "inside" for r in own)
         spread = f"{min(sizes):.2f}-{max(sizes):.2f}"
         lines.append(f"{kind:<8}{tissue:<14}{len(own):7d}{spread:>12}{edge:9d}{ratios[0]:10.2f}{ratios[1]:11.2f}")
-    notes = [json.loads((out / name / "notes.json").read_text()) for name in copies]
+    notes = [json.loads((out / name / "notes.json").read_text(encoding="utf-8")) for name in copies]
     skipped = [s for one in notes for s in one.get("skipped", ())]
     if skipped:
         lines.append(f"{len(skipped)} more found no room in their lobe, see notes.json of each copy")

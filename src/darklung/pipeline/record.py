@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 import darklung
+from darklung.core.files import write_text
 from darklung.pipeline.contents import source_hash
 from darklung.pipeline.imports import PACKAGE
 
@@ -27,9 +28,7 @@ SAMPLE_S = 0.1
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json_text(value))
-    os.replace(partial, path)
+    write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
@@ -40,8 +39,8 @@ def json_text(value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The JSON in `path`, or None if it is missing or unreadable."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import write_text
 from darklung.core.seams import resolve
 from darklung.pipeline.folder import PARTIAL, RECORD, SCRATCH, earlier_outputs, share_lock
 from darklung.pipeline.keys import Identity
@@ -121,7 +122,7 @@ def perform(job: Job, progress: Tell) -> None:
         function(Context(partial, scratch, job.paths, task.parameters, task.files, progress, earlier))
     inputs = {k: list(v) for k, v in task.inputs.items()}
     record = task_record(key=job.identity.key, inputs=inputs, parameters=task.parameters, cost=cost, started=started)
-    (partial / RECORD).write_text(json_text(record))
+    write_text(partial / RECORD, json_text(record))
     publish(partial, job.folder / task.stage / task.item)
     remove(scratch)
 
