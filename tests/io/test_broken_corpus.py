@@ -233,7 +233,7 @@ CORPUS: dict[str, tuple[str, Callable[[Path, dict], None], str]] = {
     "nxtomo no angles": ("nxtomo", drop(ANGLE, "scan.nx"), "has no angles at"),
     "nxtomo angles that turn": ("nxtomo", dataset(ANGLE, np.cumsum, "scan.nx"), "differ by up to"),
     "nxtomo few angles": ("nxtomo", dataset(ANGLE, lambda a: a[:20], "scan.nx"), "20 rotation angles, but frame 25"),
-    "npy truncated": ("npy", cut("sample_1_2.npy", 0.8), "sample_1_2.npy: sample: cannot be read"),
+    "npy truncated": ("npy", cut("sample_1_2.npy", 0.8), "sample_1_2.npy: sample: the header tells 96 bytes"),
     "npy header only": ("npy", cut("flat_0_0.npy", 60), "flat_0_0.npy: flat: cannot be read"),
     "npy pickled": ("npy", lambda f, _: np.save(f / "flat_0_0.npy", np.array([{}])), "flat_0_0.npy: flat: cannot be read"),
     "npy a file less": ("npy", remove("sample_2_4.npy"), "14 files, file_axes (view, step) tell 3 × 5"),

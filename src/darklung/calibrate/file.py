@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from darklung.calibrate.sphere_models import SphereShape
 from darklung.calibrate.spheres import ModelRow, SphereCalibration
 from darklung.calibrate.units import ScatterUnit
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_object, reading
 from darklung.correct.ladder import METHODS, Knowledge
 from darklung.correct.response import SpectralResponse
 from darklung.correct.wedge import Wedge
@@ -183,23 +183,13 @@ def load_calibration(path: Path, wanted: str = "") -> Calibration:
     if wanted and kind != wanted:
         raise DarklungError(f"{path}: wanted a calibration of {wanted}, got one of {kind}")
     file: Any = validate(content, KINDS[kind], str(path))
-    try:
+    with reading(path, "a calibration"):
         return _made(file)
-    except DarklungError as error:
-        raise DarklungError(f"{path}: {error}") from error
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise DarklungError(f"{path}: no such file") from None
-    except json.JSONDecodeError as error:
-        raise DarklungError(f"{path}: no valid JSON in line {error.lineno}: {error.msg}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DarklungError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict) or "darklung_calibration" not in content:
-        raise DarklungError(f"{path}: wanted a calibration that darklung calibrate wrote, got another JSON file")
+    content = read_object(path)
+    require("darklung_calibration" in content, f"{path}: wanted what darklung calibrate wrote, got another JSON file")
     return content
 
 

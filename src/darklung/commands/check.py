@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import whole, write_text
 
 if TYPE_CHECKING:
     from darklung.simulate.plan import ScanPlan
@@ -67,7 +68,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
-        (out / "plan.json").write_text(json.dumps(_plain({**record, "improvements": better}), indent=1))
+        write_text(out / "plan.json", json.dumps(_plain({**record, "improvements": better}), indent=1))
         parts.append(f"saved       {out / 'plan.json'}")
     if wanted is not None:
         parts += ["", *_swept(protocol, *wanted, out)]
@@ -189,7 +190,7 @@ def _swept(protocol: ProtocolFile, key: str, values: list[float], out: Path | No
     header = f"{key:>24}{'time s':>9}{'dose mGy':>10}{'CNR att':>9}{'CNR dark':>10}{'valid %':>9}"
     lines = [f"{r[0]:24.6g}{r[1]:9.0f}{r[2]:10.3g}{r[3]:9.2f}{r[4]:10.2f}{r[5]:9.1f}" for r in rows]
     if out is not None:
-        with (out / "sweep.csv").open("w", newline="") as stream:
+        with whole(out / "sweep.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream)
             table.writerow([key, "time_s", "dose_mgy", "cnr_attenuation", "cnr_dark_field", "valid_percent"])
             table.writerows(rows)

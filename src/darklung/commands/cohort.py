@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import write_bytes
 from darklung.core.seams import importable
 from darklung.flow import chain
 from darklung.flow.plan import Plan
@@ -71,7 +71,7 @@ def make_cohort(
         computed = run_plan(made, study, folder=out, owner=owner, workers=workers)
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
-            shutil.copyfile(found, out / found.name)
+            write_bytes(out / found.name, found.read_bytes())
             note_files(out, [found.name])
     return "\n".join([*_told(out), f"{computed} task(s) computed. Tables, phantoms and records: {out}"])
 

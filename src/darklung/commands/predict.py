@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_object, reading
 from darklung.core.seams import importable
 from darklung.flow import chain
 from darklung.flow.expected import expected_images
@@ -154,12 +154,20 @@ def _of_run(folder: Path) -> list[Chosen]:
     study = folder / "study.yaml"
     processing = read_study(study).processing if study.is_file() else ProcessingPart()
     comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
-    require_as_written(comparison)
-    results: dict[str, Any] = json.loads(comparison.read_text())["results"].get("test", {}) if comparison.is_file() else {}
+    if comparison.is_file():
+        require_as_written(comparison)
+    thresholds = _thresholds(comparison) if comparison.is_file() else {}
     return [
-        Chosen(name, tuple(own), results.get(name, {}).get("threshold"), processing, tuple(read_description(f) for f in own))
+        Chosen(name, tuple(own), thresholds.get(name), processing, tuple(read_description(f) for f in own))
         for name, own in arms.items()
     ]
+
+
+def _thresholds(comparison: Path) -> dict[str, float | None]:
+    """Of each arm, from which a tile was called in a run's comparison."""
+    content = read_object(comparison)
+    with reading(comparison, "a comparison"):
+        return {name: found.get("threshold") for name, found in content["results"].get("test", {}).items()}
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.flow import door
@@ -47,9 +47,9 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
         computed = run_plan(made, study, folder=folder, owner=Owner("run", path), workers=workers)
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
-    shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
+    write_bytes(folder / REPORT, (folder / report.STAGE / report.ITEM / REPORT).read_bytes())
     note_files(folder, [REPORT])
-    comparison = json.loads((folder / evaluate.STAGE / evaluate.ITEM / COMPARISON).read_text())
+    comparison = read_object(folder / evaluate.STAGE / evaluate.ITEM / COMPARISON)
     return Result(folder / REPORT, comparison_table(comparison), computed)
 
 
@@ -107,7 +107,7 @@ def resolved(study: Study) -> dict[str, Any]:
 
 def write_resolved(study: Study, path: Path) -> None:
     """The same as a file, which is a study file itself."""
-    path.write_text(yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True))
 
 
 def comparison_table(comparison: dict) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, require
+from darklung.core.files import write_text
 from darklung.core.types import Scan
 from darklung.io.description import RawScan
 from darklung.io.hdf5 import SCHEMA, whole_file
@@ -78,9 +78,7 @@ def describe_scan(path: Path, scan: Scan, raw: RawScan, *, form: str = "hdf5") -
             content[name] = list(getattr(raw, name))
     content["retrieval"] = raw.retrieval.model_dump(mode="json", exclude_defaults=True)
     place = path.with_suffix(".yaml")
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    os.replace(partial, place)
+    write_text(place, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return place
 
 

@@ -7,7 +7,6 @@ scan, and ``{column}`` anywhere in the description is replaced by the row's valu
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import Scan
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
 from darklung.io.retrieval import Retrieval
+from darklung.io.tables import read_rows
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -238,7 +238,7 @@ def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
     series: Series = validate(content["series"], Series, f"{path}: series")
     rest = {key: value for key, value in content.items() if key != "series"}
     table = resolve_path(series.table, path)
-    for number, row in enumerate(_rows(table), start=2):
+    for number, row in enumerate(read_rows(table), start=2):
         origin = f"{path}: row {number} of {table.name}"
         filled = _fill({**rest, "name": series.name}, row, origin)
         yield _checked(filled, path, origin), row
@@ -259,20 +259,6 @@ def resolve_path(text: str, description: Path) -> Path:
         return found
 
     return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="") as file:
-            rows = [dict(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DarklungError(f"{table}: cannot be read ({error})") from error
-    if not rows:
-        raise DarklungError(f"{table}: wanted a header and at least one row")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise DarklungError(f"{table}: row {number} has another number of columns than the header")
-    return rows
 
 
 def _fill(content: Any, row: dict[str, str], origin: str) -> Any:

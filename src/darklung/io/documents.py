@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import read_text, reading
 from darklung.core.units import parse_quantity
 
 
@@ -53,15 +54,16 @@ class _Loader(yaml.SafeLoader):
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, or one clear line about what is wrong with it."""
+    text = read_text(path)
     try:
-        return yaml.load(path.read_text(), _Loader)
-    except FileNotFoundError:
-        raise DarklungError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DarklungError(f"{path}: cannot be read ({error})") from error
-    except yaml.MarkedYAMLError as error:
-        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise DarklungError(f"{path}: no valid YAML{place}: {error.problem}") from error
+        with reading(path, "YAML"):
+            return yaml.load(text, _Loader)
+    except DarklungError as error:
+        cause = error.__cause__
+        if not isinstance(cause, yaml.MarkedYAMLError):
+            raise
+        place = f" in line {cause.problem_mark.line + 1}" if cause.problem_mark else ""
+        raise DarklungError(f"{path}: no valid YAML{place}: {cause.problem}") from cause
 
 
 def read_yaml_text(text: str) -> Any:

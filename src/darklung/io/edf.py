@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def read_edf(file: Path) -> NDArray[Any]:
         raise ValueError(f"DataType {header['datatype']!r} with ByteOrder {header['byteorder']!r} is not known")
     shape = [int(header[f"dim_{n}"]) for n in (3, 2, 1) if f"dim_{n}" in header]
     dtype = np.dtype(ORDERS[order] + DTYPES[kind])
-    wanted = offset + int(np.prod(shape)) * dtype.itemsize
+    wanted = offset + math.prod(shape) * dtype.itemsize
     size = file.stat().st_size
     if size < wanted:
         raise ValueError(f"{size} bytes, but the header tells {wanted}")

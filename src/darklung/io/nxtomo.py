@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
 
 # https://manual.nexusformat.org/classes/applications/NXtomo.html
 IMAGE_KEYS = {"sample": 0, "flat": 1, "dark": 2}
@@ -35,7 +36,8 @@ def select(file: Path, entry: str | None, frames: str, name: str) -> tuple[str, 
         place, keys = _first(handle[entry], _PLACES), _first(handle[entry], _KEYS)
         require(bool(place), f"{name}: {entry} has no frames at {' or '.join(_PLACES)}")
         require(bool(keys), f"{name}: {entry} has no image key at {' or '.join(_KEYS)}")
-        data, key = handle[f"{entry}/{place}"], np.asarray(handle[f"{entry}/{keys}"])
+        data, key = handle[f"{entry}/{place}"], whole_dataset(handle[f"{entry}/{keys}"])
+        check_dataset(data, share=0)
         require(data.ndim == 3, f"{name}: wanted frames (frame, row, col), got shape {data.shape}")
         require(key.shape == data.shape[:1], f"{name}: {data.shape[0]} frames, but image_key has shape {key.shape}")
         numbers = np.flatnonzero(key == IMAGE_KEYS[frames])
@@ -68,12 +70,12 @@ def rotation_angles(file: Path, entry: str | None, numbers: NDArray[np.intp], na
     DarklungError
         No angles, no known unit, or another number of angles than frames.
     """
-    with h5py.File(file, "r") as handle:
+    with opened_hdf5(file) as handle:
         entry = entry or find_entry(handle, name)
         place = _first(handle[entry], _ANGLES)
         require(bool(place), f"{name}: {entry} has no angles at {' or '.join(_ANGLES)}")
         item = handle[f"{entry}/{place}"]
-        angles, unit = np.asarray(item, dtype=np.float64).ravel(), item.attrs.get("units", "")
+        angles, unit = whole_dataset(item).astype(np.float64).ravel(), item.attrs.get("units", "")
     unit = unit.decode() if isinstance(unit, bytes) else str(unit)
     factors = {"deg": np.pi / 180, "degree": np.pi / 180, "degrees": np.pi / 180, "rad": 1.0, "radian": 1.0, "radians": 1.0}
     require(unit.lower() in factors, f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
-from darklung.io.volume_file import one_line
+from darklung.core.checks import require
+from darklung.core.files import reading
 
 MOST_BYTES = 2**28
 _PIECES = ("Polygon", "MultiPolygon")
@@ -65,13 +65,9 @@ def read_outlines(path: Path, *, shape: tuple[int, int], known: tuple[str, ...])
     """
     require(path.is_file(), f"{path}: no such file")
     require(path.stat().st_size <= MOST_BYTES, f"{path}: wanted at most {MOST_BYTES} bytes")
-    try:
+    with reading(path, "GeoJSON"):
         found = json.loads(path.read_text(encoding="utf-8"))
         outlines = [o for feature in _features(found) for o in _of(path, feature, known)]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        if isinstance(error, DarklungError):
-            raise
-        raise DarklungError(f"{path}: cannot be read as GeoJSON ({one_line(error)})") from error
     require(bool(outlines), f"{path}: holds no polygon")
     for outline in outlines:
         ends = np.concatenate(outline.rings)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,11 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import reading
 from darklung.io.edf import read_edf
 from darklung.io.images import image_grid, is_own_image
+from darklung.io.npy import npz_members, read_npy
+from darklung.io.tiff_stack import opened_tiff
 from darklung.io.volume_file import Place, place_lines
 from darklung.io.volumes import open_volume, volume_kind
 
@@ -40,10 +42,8 @@ def describe_file(path: Path) -> str:
         raise DarklungError(
             f"{path}: wanted HDF5, npy, npz, TIFF, EDF or a volume; raw binary tells nothing ({path.stat().st_size} bytes)"
         )
-    try:
+    with reading(path, kind):
         return "\n".join([f"{path} ({kind})", *readers[kind](path)])
-    except (OSError, ValueError, KeyError, EOFError, struct.error, zipfile.BadZipFile) as error:
-        raise DarklungError(f"{path}: cannot be read as {kind} ({' '.join(str(error).split())[:200]})") from error
 
 
 def _volume(path: Path) -> str:
@@ -76,20 +76,34 @@ def _array(name: str, shape: Any, dtype: Any) -> str:
 
 
 def _hdf5(path: Path) -> list[str]:
-    lines: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        line = _array(name, item.shape, item.dtype)
-        if item.size <= _VALUES_SHOWN:
-            line += f"  = {np.asarray(item[()]).tolist()!r}"
-        told = [f"{key}={_plain(value)}" for key, value in list(item.attrs.items())[:_ATTRIBUTES_SHOWN]]
-        lines.append(line + (f"  [{', '.join(told)}]" if told else ""))
-
     with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return lines or ["  no dataset"]
+        return list(_group(file, "", set())) or ["  no dataset"]
+
+
+def _group(group: h5py.Group, prefix: str, seen: set[Any]) -> Iterator[str]:
+    """Datasets and links, each object of the file once: groups may hold each other."""
+    for key in group:
+        name, link = prefix + key, group.get(key, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            place = f"{link.filename}: " if isinstance(link, h5py.ExternalLink) else ""
+            there = "" if key in group else ", which is not there"  # a link is followed where it is read, not here
+            yield f"  {name:<48} link to {place}{link.path}{there}"
+            continue
+        item = group[key]
+        if isinstance(item, h5py.Dataset):
+            yield _dataset(name, item)
+        elif isinstance(item, h5py.Group) and item.id.__hash__() not in seen:
+            seen.add(item.id.__hash__())
+            yield from _group(item, f"{name}/", seen)
+
+
+def _dataset(name: str, item: h5py.Dataset) -> str:
+    """Shape, type, attributes, and the values of a small one; nothing of others is read."""
+    line = _array(name, item.shape, item.dtype) if item.shape is not None else f"  {name:<48} holds nothing"
+    if item.shape is not None and item.size <= _VALUES_SHOWN:
+        line += f"  = {np.asarray(item[()]).tolist()!r}"
+    told = [f"{key}={_plain(value)}" for key, value in list(item.attrs.items())[:_ATTRIBUTES_SHOWN]]
+    return line + (f"  [{', '.join(told)}]" if told else "")
 
 
 def _plain(value: Any) -> str:
@@ -97,23 +111,17 @@ def _plain(value: Any) -> str:
 
 
 def _npy(path: Path) -> list[str]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = read_npy(path)
     return [_array("", array.shape, array.dtype)]
 
 
 def _npz(path: Path) -> list[str]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-        return [_array(name, found[name].shape, found[name].dtype) for name in found.files]
+    return [_array(name, shape, dtype) for name, (shape, dtype) in npz_members(path).items()]
 
 
 def _tiff(path: Path) -> list[str]:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return [_array(f"series {n} ({s.axes})", s.shape, s.dtype) for n, s in enumerate(file.series)]
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
+    with opened_tiff(path) as file:
+        return [_array(f"series {n} ({s.axes})", s.shape, s.dtype) for n, s in enumerate(file.series)]
 
 
 def _edf(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_range, require
-from darklung.io.volume_file import READ_ERRORS, one_line
+from darklung.core.files import reading
 
 Box = tuple[int, int, int, int]
 """First row, first column, rows, columns, of the finest level."""
@@ -124,12 +124,8 @@ class Slide:
         bottom, right = min(row + rows, size.rows), min(col + cols, size.cols)
         if bottom <= top or right <= left:
             return out
-        try:
+        with reading(self.name):
             part = self.read(level, top, left, bottom - top, right - left)
-        except DarklungError:
-            raise
-        except (*READ_ERRORS, MemoryError, ArithmeticError) as error:
-            raise DarklungError(f"{self.name}: cannot be read ({one_line(error)})") from error
         out[top - row : bottom - row, left - col : right - col] = part
         return out
 

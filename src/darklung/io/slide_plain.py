@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
+from darklung.core.files import reading
 from darklung.io.slide import Level, Rgb, Slide
-from darklung.io.volume_file import READ_ERRORS, check_memory, one_line
+from darklung.io.volume_file import check_memory
 
 MOST_PIXELS = 150_000_000
 """Of a picture that has no tiles: it has to be unpacked whole."""
@@ -55,24 +58,14 @@ def on_white(file: Any) -> Any:
     return file.convert("RGB")
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """A picture with its errors in one line; warnings of its size are ours to give."""
+    from PIL import Image
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        from PIL import Image
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                self._file = Image.open(self._path, formats=("PNG", "JPEG"))
-        except (*READ_ERRORS, Image.DecompressionBombError, SyntaxError) as error:
-            raise DarklungError(f"{self._path}: cannot be read as PNG or JPEG ({one_line(error)})") from error
-        return self._file
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        self._file.close()
-        if isinstance(error, (*READ_ERRORS, SyntaxError)) and not isinstance(error, DarklungError):
-            raise DarklungError(f"{self._path}: cannot be read ({one_line(error)})") from error
+    with reading(path, "PNG or JPEG"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            file = Image.open(path, formats=("PNG", "JPEG"))
+        with file:
+            yield file

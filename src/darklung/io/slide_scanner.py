@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading
 from darklung.io.slide import PIXELS_M, Level, Rgb, Slide, whole_factor
 from darklung.io.slide_plain import on_white
-from darklung.io.volume_file import one_line
 
 
 def open_scanner(path: Path) -> Slide:
@@ -25,23 +25,19 @@ def open_scanner(path: Path) -> Slide:
         import openslide
     except ImportError as error:
         raise DarklungError(f"{path}: wants OpenSlide: pip install 'darklung[histology]'") from error
-    try:
+    with reading(path, "a slide by OpenSlide"):
         file = openslide.OpenSlide(str(path))
         sizes = [(int(rows), int(cols)) for cols, rows in file.level_dimensions]
         told = dict(file.properties)
-    except (openslide.OpenSlideError, OSError) as error:
-        raise DarklungError(f"{path}: OpenSlide cannot read it ({one_line(error)})") from error
     factors = [whole_factor(str(path), sizes[0], size) for size in sizes]
     chosen = [n for n, f in enumerate(factors) if f and f not in factors[:n]]
 
     def read(level: int, row: int, col: int, rows: int, cols: int) -> Rgb:
         number = chosen[level]
         corner = (round(col * sizes[0][1] / sizes[number][1]), round(row * sizes[0][0] / sizes[number][0]))
-        try:
+        with reading(path, "a slide by OpenSlide"):
             # Where the scanner saw nothing the slide is transparent.
             return np.asarray(on_white(file.read_region(corner, number, (cols, rows))))
-        except openslide.OpenSlideError as error:
-            raise DarklungError(f"{path}: OpenSlide cannot read it ({one_line(error)})") from error
 
     return Slide(
         name=str(path),

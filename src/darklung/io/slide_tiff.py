@@ -12,8 +12,7 @@ import numpy as np
 from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_quantity
 from darklung.io.slide import MOST_BYTES, PIXELS_M, WHITE, Level, Rgb, Slide, whole_factor
-from darklung.io.tiff_stack import DEFLATE, LZW, NONE, PACKBITS, check_deflate, opened_tiff, tiff_errors
-from darklung.io.volume_file import one_line
+from darklung.io.tiff_stack import DEFLATE, LZW, NONE, PACKBITS, check_deflate, opened_tiff
 
 TOLD = "darklung:"
 """Before the JSON with which our own files tell what they are."""
@@ -34,19 +33,14 @@ def open_pyramid(path: Path) -> Slide:
         Not a TIFF, other numbers than 8 bits, a packing that is not read, tiles too large to be read.
     """
     with opened_tiff(path) as file:
-        try:
-            if int(file.pages[0].compression) in _JPEG:
-                from darklung.io.slide_scanner import open_scanner
+        if int(file.pages[0].compression) in _JPEG:
+            from darklung.io.slide_scanner import open_scanner
 
-                return open_scanner(path)
-            pages = _levels(path, file)
-            pixel_m, notes = _pixel(file)
-            told = _told(file.pages[0])
-            kind = "OME-TIFF" if "<OME" in str(file.pages[0].description)[:500] else "TIFF"
-        except DarklungError:
-            raise
-        except tiff_errors() as error:
-            raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+            return open_scanner(path)
+        pages = _levels(path, file)
+        pixel_m, notes = _pixel(file)
+        told = _told(file.pages[0])
+        kind = "OME-TIFF" if "<OME" in str(file.pages[0].description)[:500] else "TIFF"
     first = pages[0][1]
     return Slide(
         name=str(path),
@@ -101,12 +95,7 @@ def _read(path: Path, place: Place, box: tuple[int, ...]) -> Rgb:
         page = page if place[1] < 0 else page.pages[place[1]]
         if int(page.compression) == NONE and page.is_contiguous:
             return _as_rgb(_mapped(path, page, box), page)
-        try:
-            return _as_rgb(_from_chunks(path, file, page, box), page)
-        except DarklungError:
-            raise
-        except tiff_errors() as error:
-            raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+        return _as_rgb(_from_chunks(path, file, page, box), page)
 
 
 def _mapped(path: Path, page: Any, box: tuple[int, ...]) -> Rgb:

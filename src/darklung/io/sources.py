@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import glob
-import struct
-import zlib
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading
 from darklung.io import nxtomo
 from darklung.io.description import EdfSource, Hdf5Source, NpySource, NxtomoSource, RawSource, TiffSource, resolve_path
 from darklung.io.edf import read_edf
-
-_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
+from darklung.io.hdf5 import check_dataset
+from darklung.io.npy import read_npy
+from darklung.io.tiff_stack import check_page, opened_tiff
+from darklung.io.volume_file import check_memory
 
 FileSource = NpySource | TiffSource | EdfSource | RawSource
 Source = Hdf5Source | NxtomoSource | FileSource
@@ -54,12 +56,10 @@ class Stack:
 
     def read(self, index: tuple[slice, ...]) -> NDArray[Any]:
         """A block, in the native order of axes."""
-        try:
+        values = math.prod(len(range(*part.indices(count))) for part, count in zip(index, self.shape))
+        check_memory(self.name, values * self.dtype.itemsize)
+        with reading(self.name):
             block = self._read(index)
-        except DarklungError:
-            raise
-        except _READ_ERRORS as error:
-            raise DarklungError(f"{self.name}: cannot be read ({_one_line(error)})") from error
         return np.asarray(block).astype(self.dtype, copy=False)
 
 
@@ -70,10 +70,10 @@ def open_source(source: Source, description: Path, field: str) -> Stack:
     if isinstance(source, NxtomoSource):
         return _open_nxtomo(source, resolve_path(source.file, description), field)
     files = _files(source, description, field)
-    readers = {"npy": _read_npy, "tiff": _read_tiff, "edf": read_edf}
+    readers = {"npy": read_npy, "tiff": _read_tiff, "edf": lambda file, name: read_edf(file)}
     if isinstance(source, RawSource):
         layout = source
-        return _stack_files(files, source, field, lambda file: _read_binary(file, layout, field))
+        return _stack_files(files, source, field, lambda file, name: _read_binary(file, layout, name))
     return _stack_files(files, source, field, readers[source.kind])
 
 
@@ -85,25 +85,20 @@ def _open_hdf5(source: Hdf5Source, file: Path, field: str) -> Stack:
         with h5py.File(file, "r") as handle:
             return handle[source.dataset][index]
 
-    try:
-        with h5py.File(file, "r") as handle:
-            if source.dataset not in handle:
-                raise DarklungError(f"{name}: no such dataset; the file holds {_datasets(handle)}")
-            item = handle[source.dataset]
-            require(isinstance(item, h5py.Dataset), f"{name}: is a group, not a dataset")
-            shape, dtype = item.shape, item.dtype
-    except OSError as error:
-        raise DarklungError(f"{name}: cannot be read as HDF5 ({_one_line(error)})") from error
+    with reading(name, "HDF5"), h5py.File(file, "r") as handle:
+        if source.dataset not in handle:
+            raise DarklungError(f"{name}: no such dataset; the file holds {_datasets(handle)}")
+        item = handle[source.dataset]
+        check_dataset(item, share=0)
+        shape, dtype = item.shape, item.dtype
     return Stack(name, source.axes, shape, dtype, read)
 
 
 def _open_nxtomo(source: NxtomoSource, file: Path, field: str) -> Stack:
     name = f"{file}: {field} (NXtomo {source.frames})"
     require(file.exists(), f"{name}: no such file")
-    try:
+    with reading(name, "HDF5"):
         dataset, numbers, frame, dtype = nxtomo.select(file, source.entry, source.frames, name)
-    except OSError as error:
-        raise DarklungError(f"{name}: cannot be read as HDF5 ({_one_line(error)})") from error
     axes, counts = source.frame_axes, source.frame_counts
     require(
         len(axes) == len(counts) and int(np.prod(counts)) == len(numbers),
@@ -160,40 +155,26 @@ def _stack_files(files: list[Path], source: FileSource, field: str, read_one: An
 
 
 def _opened(read_one: Any, file: Path, field: str) -> NDArray[Any]:
-    try:
-        result: NDArray[Any] = read_one(file)
-    except DarklungError:
-        raise
-    except _READ_ERRORS as error:
-        raise DarklungError(f"{file}: {field}: cannot be read ({_one_line(error)})") from error
-    return result
+    name = f"{file}: {field}"
+    with reading(name):
+        result: NDArray[Any] = read_one(file, name)
+        return result
 
 
-def _read_npy(file: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return array
+def _read_tiff(file: Path, name: str) -> NDArray[Any]:
+    with opened_tiff(file, name) as opened:
+        for page in opened.pages:
+            check_page(file, page)
+        found = opened.series[0]
+        if found.dataoffset is None:
+            return np.asarray(found.asarray())
+        # Uncompressed and in one piece: only what is asked for is read.
+        return np.memmap(file, np.dtype(found.dtype).newbyteorder(opened.byteorder), "r", found.dataoffset, found.shape)
 
 
-def _read_tiff(file: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        try:
-            # Uncompressed and in one piece: only what is asked for is read.
-            return np.asanyarray(tifffile.memmap(file, mode="r"))
-        except ValueError:
-            return np.asarray(tifffile.imread(file))
-    except tifffile.TiffFileError as error:
-        raise ValueError(str(error)) from error
-
-
-def _read_binary(file: Path, source: RawSource, field: str) -> NDArray[Any]:
+def _read_binary(file: Path, source: RawSource, name: str) -> NDArray[Any]:
     dtype = np.dtype(source.dtype).newbyteorder("<" if source.byte_order == "little" else ">")
-    wanted = source.header_bytes + int(np.prod(source.shape)) * dtype.itemsize
+    wanted = source.header_bytes + math.prod(source.shape) * dtype.itemsize
     size = file.stat().st_size
-    require(size == wanted, f"{file}: {field}: {size} bytes, but header, shape and dtype tell {wanted}")
+    require(size == wanted, f"{name}: {size} bytes, but header, shape and dtype tell {wanted}")
     return np.memmap(file, dtype=dtype, mode="r", offset=source.header_bytes, shape=source.shape)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_text, reading, whole, write_text
 
 Row = Mapping[str, Any]
 
@@ -34,9 +35,11 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
     missing = [c for c in rows[0] if c not in meanings]
     require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
     frame = pandas.DataFrame(list(rows))
-    frame.to_csv(path.with_suffix(".csv"), index=False)
-    frame.to_parquet(path.with_suffix(".parquet"), index=False, write_page_checksum=True)
-    with path.with_suffix(".dictionary.csv").open("w", newline="") as stream:
+    with whole(path.with_suffix(".csv")) as partial:
+        frame.to_csv(partial, index=False)
+    with whole(path.with_suffix(".parquet")) as partial:
+        frame.to_parquet(partial, index=False, write_page_checksum=True)
+    with whole(path.with_suffix(".dictionary.csv")) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["column", "type", "meaning"])
         writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
@@ -49,10 +52,8 @@ def load_table(path: Path) -> list[dict[str, Any]]:
 
     file = path.with_suffix(".parquet")
     require(file.exists(), f"{file}: no such table")
-    try:
+    with reading(file, "a table"):
         frame = pandas.read_parquet(file, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
-        raise DarklungError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
 
 
@@ -66,6 +67,22 @@ def save_json(path: Path, value: Any) -> None:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError as error:
         raise DarklungError(f"{path.name}: {error}") from error
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text + "\n")
-    os.replace(partial, path)
+    write_text(path, text + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV table with a header, in UTF-8 with or without a byte order mark.
+
+    Raises
+    ------
+    DarklungError
+        No such table, no rows, or a row with another number of columns than the header.
+    """
+    text = read_text(path)
+    with reading(path, "a table"):
+        rows = [dict(row) for row in csv.DictReader(StringIO(text, newline=""))]
+    require(bool(rows), f"{path}: wanted a header and at least one row")
+    for number, row in enumerate(rows, start=2):
+        whole_row = None not in row and None not in row.values()
+        require(whole_row, f"{path}: row {number} has another number of columns than the header")
+    return rows

@@ -58,7 +58,7 @@ class MiddleSlices:
 def open_slices(volume: Path) -> MiddleSlices:
     """Look at a volume that darklung wrote."""
     array = open_array(volume)
-    exact: Any = json.loads((volume / "zarr.json").read_text())["attributes"]["darklung"]
+    exact: Any = json.loads((volume / "zarr.json").read_text(encoding="utf-8"))["attributes"]["darklung"]
     shape, grid = array.shape[1:], zip("zyx", array.shape[1:], exact["origin_m"], exact["spacing_m"])
     edges = {name: [(o - d / 2) * 1e3, (o + (n - 0.5) * d) * 1e3] for name, n, o, d in grid}
 

@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import write_text
 from darklung.core.fitting import Fit
 from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
 from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
 from darklung.io.description import RawScan, read_raw, resolve_path
 from darklung.io.documents import Document
-from darklung.io.hdf5 import load, save, save_projections
+from darklung.io.hdf5 import load, save, save_projections, written_hdf5
 from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
 from darklung.io.retrieval import Retrieval
@@ -209,7 +209,7 @@ def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
     """(direction, view, row, col) float32 datasets of the three covariances."""
     names = ("attenuation_dark_field", "attenuation_phase", "dark_field_phase")
     directions, views, _, rows, cols = scan.frames.shape
-    with h5py.File(path, "w") as file:
+    with written_hdf5(path) as file:
         for name in names:
             file.create_dataset(name, (directions, views, rows, cols), np.float32, chunks=(1, 1, rows, cols))
         for direction in range(directions):
@@ -241,4 +241,4 @@ def _tell(out: Path, projections: Projections, scan: Scan, options: dict[str, An
         overview_png(projections, out / PAGES[0], title=title)
         quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options)
     numbers = {**summarise(projections), "views": scan.geometry.views}
-    (out / SUMMARY).write_text(json.dumps(numbers, indent=1))
+    write_text(out / SUMMARY, json.dumps(numbers, indent=1))
