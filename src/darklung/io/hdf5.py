@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
+CHECKS = "checks"
 # Noise does not compress; smooth fields and labels do, and the fast level already gets most of it.
 COMPRESSED = {"Phantom"}
 
@@ -120,6 +121,23 @@ def load(path: Path, wanted: type[T]) -> T:
             return _read(file, wanted)
     except (OSError, KeyError) as error:
         raise DarklungError(f"{path}: cannot be read as {wanted.__name__} ({error})") from error
+
+
+def save_checks(path: Path, checks: Mapping[str, Any]) -> None:
+    """Add what was seen of a scan's frames to its projections: arrays and numbers by name, in a group of their own."""
+    with h5py.File(path, "r+") as file:
+        group = file.create_group(CHECKS)
+        for name, value in checks.items():
+            if value is not None:
+                group[name] = value
+
+
+def load_checks(path: Path) -> dict[str, Any]:
+    """What `save_checks` added; empty where nothing was."""
+    with h5py.File(path, "r") as file:
+        group = file.get(CHECKS, {})
+        found = {name: item[()] for name, item in group.items()}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
 
 def scan_of(file: h5py.File) -> Scan:

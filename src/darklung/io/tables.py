@@ -50,6 +50,21 @@ def load_table(path: Path) -> list[dict[str, Any]]:
     return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
 
 
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """Rows of a CSV table, each by the names of its header."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DarklungError(f"{table}: cannot be read ({error})") from error
+    if not rows:
+        raise DarklungError(f"{table}: wanted a header and at least one row")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise DarklungError(f"{table}: row {number} has another number of columns than the header")
+    return rows
+
+
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
 
