@@ -316,7 +316,7 @@ def test_a_filter_that_is_not_there_is_named_with_the_extra(tmp_path, monkeypatc
     hdf5plugin = pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed")
     source = eiger(tmp_path, hdf5plugin.Bitshuffle())
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
-    with pytest.raises(DarklungError, match="compressed with filter 32008 .* which hdf5plugin does not know either"):
+    with pytest.raises(DarklungError, match=r"compressed with filter 32008 .* which hdf5plugin does not know either"):
         list(load_scans(described(tmp_path, source)))
     monkeypatch.setitem(__import__("sys").modules, "hdf5plugin", None)
     with pytest.raises(DarklungError, match=r"filter 32008 .*pip install 'darklung\[readers\]'"):

@@ -255,7 +255,7 @@ def test_advice_fits_the_finding_and_repeats_nothing_done():
     assert "disturbs it" in told(second_harmonic=0.1, harmonic_leak=0.5)
     assert "air_rows" in told(row_streak_index=5.0)
     assert "air_rows" not in told(row_streak_index=5.0, normalise="air_rows")
-    assert "true errors are larger" in told(noise_ratio=1.4)
+    assert "true errors larger" in told(noise_ratio=1.4)
     assert "−ln T in air is 1.40" in told(air_noise_ratio=1.4)
 
 

@@ -111,7 +111,9 @@ def _values(field: str, asked: Reading, resolve: Callable[[str], Path], steps: i
 
 
 def _column(asked: Reading, resolve: Callable[[str], Path], name: str) -> tuple[NDArray[np.float64], str]:
-    rows = read_rows(resolve(asked.table))
+    table = resolve(asked.table)
+    require(table.is_file(), f"{name}: {table}: no such file")
+    rows = read_rows(table)
     require(asked.column in rows[0], f"{name}: no column {asked.column!r} in {asked.table}; known: {', '.join(rows[0])}")
     try:
         return np.array([float(row[asked.column]) for row in rows]), asked.unit

@@ -116,7 +116,11 @@ def _noise(n: Numbers) -> Iterator[str]:
         value = n.get(key)
         if value is None or NOISE[0] <= value <= NOISE[1]:
             continue
-        more = "true errors are larger than stated" if value > 1 else "neighbouring pixels share light, or gain is below 1"
+        more = (
+            "fine structure, or true errors larger than stated"
+            if value > 1
+            else "neighbouring pixels share light, or gain is below 1"
+        )
         yield f"the {name} is {value:.2f} times the stated one: {more}"
 
 
