@@ -11,6 +11,7 @@ from darklung.io.names import SUMMARY
 from darklung.io.tables import save_table
 from darklung.pipeline import Task, run_tasks
 from darklung.pipeline.record import read_json
+from darklung.report.quality import BETWEEN
 from darklung.report.quality import MEANINGS as QUALITY
 from darklung.steps.retrieve import JUDGED, STAGE, task_of_raw
 
@@ -86,7 +87,7 @@ def _told(rows: list[dict[str, Any]], out: Path) -> str:
         for r in rows
     ]
     foot = "medians of valid pixels; +- is the median standard error of -ln D of one pixel"
-    against = [f"{r['name']}: {line}" for r in rows for line in (r["findings"] or "").split("; ") if line]
+    against = [f"{r['name']}: {line}" for r in rows for line in (r["findings"] or "").split(BETWEEN) if line]
     return "\n".join(
         [
             head,

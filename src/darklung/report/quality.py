@@ -16,6 +16,8 @@ from darklung.report.blocks import Block, Bullets, Cell, Figure, Section, Table,
 from darklung.report.html import write_report
 
 Array = NDArray[Any]
+# Between findings in a table; they hold semicolons themselves.
+BETWEEN = " | "
 NAMES = {"attenuation": "attenuation −ln T", "dark_field": "dark field −ln D", "phase": "phase [rad]"}
 MEANINGS = {
     "name": "name of the map",

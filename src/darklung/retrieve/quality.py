@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,10 +140,10 @@ def projections_quality(
     return Quality(numbers, shown, valid, None if streaks is None else streaks["flagged"], errors, profiles, misfit)
 
 
-def seen_in(scan: Scan, options: Mapping[str, Any]) -> Checks:
-    """What retrieval sees in the frames of all views; the maps are thrown away."""
+def seen_in(scan: Scan, options: Mapping[str, Any], views: Iterable[int] | None = None) -> dict[str, Any]:
+    """What retrieval with `options` sees in the frames of some views, by default all; the maps are thrown away."""
     run = retriever(scan, **options)
-    for view in range(scan.geometry.views):
+    for view in range(scan.geometry.views) if views is None else views:
         run(slice(view, view + 1))
     return run.checks
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from darklung.core.types import Image, Projections, Scan
 from darklung.io.hdf5 import whole_file
-from darklung.report.quality import MEANINGS, NAMES, QualityPage, quality_facts, quality_table, write_quality
+from darklung.report.quality import BETWEEN, MEANINGS, NAMES, QualityPage, quality_facts, quality_table, write_quality
 from darklung.retrieve.quality import Quality, is_line, lobe_maps_quality, projections_quality
 
 
@@ -59,5 +59,5 @@ def _written(path: Path, title: str, subtitle: str, found: Quality) -> dict[str,
         table=quality_table({key: value for key, value in found.numbers.items() if value not in (None, "")}),
     )
     write_quality(path, page)
-    numbers = {**found.numbers, "name": title, "page": path.name, "findings": "; ".join(found.findings)}
+    numbers = {**found.numbers, "name": title, "page": path.name, "findings": BETWEEN.join(found.findings)}
     return {key: numbers.get(key) for key in MEANINGS}

@@ -180,9 +180,13 @@ def _retrieved(
     pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
     block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
     done = _told_on(context, scan.geometry.views, block, lambda views: _normalised(run(views), part, dose, views))
-    shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
-    kept = save_projections(place, done, geometry=scan.geometry, keep=shown)
+    kept = save_projections(place, done, geometry=scan.geometry, keep=_spread(scan.geometry.views))
     return kept, _seen(run, part)
+
+
+def _spread(views: int) -> list[int]:
+    """At most `SHOWN` views, spread evenly."""
+    return [int(view) for view in np.unique(np.linspace(0, views - 1, SHOWN).astype(int))]
 
 
 def _seen(run: Block, part: Retrieval) -> dict[str, Any]:
@@ -255,11 +259,13 @@ def _tell(
 ) -> None:
     """Numbers of every scan; pictures of measured ones (`title`), whose maps somebody has to trust or not."""
     from darklung.retrieve.overview import overview_png, summarise
-    from darklung.retrieve.quality import flats_numbers
+    from darklung.retrieve.quality import flats_numbers, seen_in
     from darklung.steps.quality import quality_page
 
     numbers = {**summarise(projections), "views": scan.geometry.views}
     if title:
+        if not checks:  # a method of one's own saw nothing
+            checks = seen_in(scan, options, _spread(scan.geometry.views))
         checks = {**checks, **flats_numbers(scan, options)}
         overview_png(projections, out / PAGES[0], title=title)
         found = quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options, checks=checks)
