@@ -219,7 +219,7 @@ CORPUS: dict[str, tuple[str, Callable[[Path, dict], None], str]] = {
     "hdf5 other dark frame": ("hdf5", dataset("dark", lambda a: a[1:]), "dark_frame: (row, col) (5, 8)"),
     "hdf5 other bad pixels": ("hdf5", dataset("bad", lambda a: a[:, 2:]), "bad_pixels: (row, col) (6, 6)"),
     "hdf5 all bad": ("hdf5", dataset("bad", lambda a: a + 1), "flats[0]: no pixel has counts"),
-    "hdf5 dark flats": ("hdf5", dataset("flat", lambda a: a * 0), "flats[0]: no pixel has counts"),
+    "hdf5 dark flats": ("hdf5", dataset("flat", lambda a: a * 0), "flats[0, 0]: no pixel has counts in every step"),
     "nxtomo truncated": ("nxtomo", cut("scan.nx", 0.4), "scan.nx: sample (NXtomo sample): cannot be read"),
     "nxtomo no key": ("nxtomo", drop(KEY, "scan.nx"), "wanted one NXtomo entry, found none"),
     "nxtomo short key": ("nxtomo", dataset(KEY, lambda a: a[:-2], "scan.nx"), "26 frames, but image_key has shape (24,)"),

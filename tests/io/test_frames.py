@@ -121,11 +121,11 @@ def test_tiff_stacks(tmp_path, truth):
 
 @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"compression": "zlib"}, {"bigtiff": True}])
 def test_one_large_tiff_is_mapped_where_it_can_be(tmp_path, truth, options):
-    from darklung.io.sources import _read_tiff
+    from darklung.io.tiff_frames import read_tiff
 
     for name, array in (("s", truth[0]), ("f", truth[1])):
         tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack", **options)
-    assert isinstance(_read_tiff(tmp_path / "s.tif", "s"), np.memmap) == ("compression" not in options)
+    assert isinstance(read_tiff(tmp_path / "s.tif"), np.memmap) == ("compression" not in options)
     sample = {"kind": "tiff", "files": "s.tif", "axes": ["view", "step", "row", "col"]}
     flat = {"kind": "tiff", "files": "f.tif", "axes": ["flat", "step", "row", "col"]}
     for limit in (0, 2**20):

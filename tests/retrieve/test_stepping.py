@@ -172,7 +172,7 @@ def test_low_visibility_pixels_keep_their_value():
     [
         (lambda f, r: (np.where(f > 0, np.nan, f), r), r"frames\[0, 0\].*not finite"),
         (lambda f, r: (f - 1e4, r), r"frames\[0, 0\]: negative counts"),
-        (lambda f, r: (f, r * 0), r"flats\[0\]: no pixel has counts"),
+        (lambda f, r: (f, r * 0), r"flats\[0, 0\]: no pixel has counts"),
         (lambda f, r: (f, np.where(r > 0, np.inf, r)), r"flats\[0, 0\].*not finite"),
         (lambda f, r: (f, r - 1e4), r"flats\[0, 0\]: negative counts"),
     ],

@@ -337,8 +337,29 @@ def stereology(
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or a volume.")]) -> None:
-    """Tell what is in a file or a folder of slices, so that a description can be written."""
+def describe(
+    source: Annotated[Path, typer.Argument(help="A folder of frames, or an HDF5 file.")],
+    out: Annotated[Path | None, typer.Option(help="The description (.yaml) to write; printed by default.")] = None,
+) -> None:
+    """Draft the description of a raw scan: kinds and shapes as they are, TODO for what only you know."""
+    from darklung.commands.archive import draft
+
+    typer.echo(draft(source, out), nl=out is not None)
+
+
+@app.command()
+def examples(
+    out: Annotated[Path, typer.Option(help="A new folder for them.")] = Path("examples"),
+) -> None:
+    """Copy the examples that come with darklung: studies, protocols, and a small raw scan to try."""
+    from darklung.commands.examples import copy_examples
+
+    typer.echo(copy_examples(out))
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF, CBF, a volume or a folder.")]) -> None:
+    """Tell what is in a file or a folder, so that a description can be written."""
     from darklung.io.show import describe_file
 
     typer.echo(describe_file(file))

@@ -52,6 +52,13 @@ def check_finite(name: str, array: NDArray[Any]) -> None:
         raise DarklungError(f"{name}: {int(bad.sum())} of {bad.size} values are not finite, the first at index {first}")
 
 
+def negative_counts(name: str, array: NDArray[Any]) -> str:
+    """What is wrong with counts below 0; −1 and −2 alone are how Pilatus and Eiger detectors mark their gaps."""
+    below = np.unique(array[array < 0])
+    gaps = "; gaps of the detector? say gaps: [-1, -2]" if set(below.tolist()) <= {-1, -2} else ""
+    return f"{name}: negative counts, the lowest is {float(below.min()):g}{gaps}"
+
+
 def check_one_of(name: str, value: str, known: Iterable[str]) -> str:
     """Return `value` if it is among `known`, else raise with the list of known ones."""
     known = sorted(known)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from darklung.core.checks import DarklungError
-from darklung.core.types import Scan
+from darklung.core.checks import DarklungError, require
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
+from darklung.io.readings import read_readings
 from darklung.io.retrieval import Retrieval
 from darklung.io.tables import read_rows
 
@@ -28,28 +28,56 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _COLUMN = re.compile(r"\{(\w+)\}")
 
 
-class Hdf5Source(Document):
-    """One dataset of an HDF5 file; `axes` name its dimensions in order."""
+class _Source(Document):
+    """Arrays of one shape in several files, or the pages of a few.
 
-    kind: Literal["hdf5"]
-    file: str
-    dataset: str
-    axes: tuple[SampleAxis, ...]
+    `axes` name the dimensions of one array in order. With `file_axes` the arrays are stacked: it is what their list runs
+    over, slowest first, with one length each in `file_counts`. With `frame_axes` they are laid end to end along their first
+    dimension, which holds frames and has no name in `axes`; the frames run over `frame_axes`, of lengths `frame_counts`.
+    """
 
-
-class _Files(Document):
-    """A list of files or a glob (sorted by name). `file_axes` is what the list runs over, `axes` what is in one file."""
-
-    files: str | tuple[str, ...]
     axes: tuple[SampleAxis, ...]
     file_axes: tuple[SampleAxis, ...] = ()
     file_counts: tuple[int, ...] = ()
+    frame_axes: tuple[SampleAxis, ...] = ()
+    frame_counts: tuple[Annotated[int, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")
     def _counts(self) -> Any:
         if len(self.file_axes) > 1 and len(self.file_counts) != len(self.file_axes):
             raise ValueError(f"file_counts: wanted one count for each of the {len(self.file_axes)} file_axes")
+        if self.frame_axes and self.file_axes:
+            raise ValueError("frame_axes: frames are laid end to end, file_axes would stack them; wanted one of the two")
+        if len(self.frame_counts) != len(self.frame_axes):
+            raise ValueError(f"frame_counts: wanted one count for each of the {len(self.frame_axes)} frame_axes")
         return self
+
+    @property
+    def all_axes(self) -> tuple[SampleAxis, ...]:
+        """Names of all axes, slowest first."""
+        return (*self.file_axes, *self.frame_axes, *self.axes)
+
+
+class Hdf5Source(_Source):
+    """Datasets of HDF5 files. `file` may be a list or a glob, `dataset` a pattern such as ``entry/data/data_*``."""
+
+    kind: Literal["hdf5"]
+    file: str | tuple[str, ...]
+    dataset: str
+
+
+class ZarrSource(_Source):
+    """A Zarr array, or the one at `dataset` in a group; `file` is the folder."""
+
+    kind: Literal["zarr"]
+    file: str
+    dataset: str = ""
+
+
+class _Files(_Source):
+    """A list of files or a glob (sorted by name)."""
+
+    files: str | tuple[str, ...]
 
 
 class NpySource(_Files):
@@ -59,25 +87,32 @@ class NpySource(_Files):
 
 
 class TiffSource(_Files):
-    """TIFF files, one or more pages each."""
+    """TIFF files, one or more pages each; pages that are not one series are stacked if they are alike."""
 
     kind: Literal["tiff"]
 
 
 class RawSource(_Files):
-    """Raw binary: `shape` and `dtype` of one file (such as uint16), byte order, bytes to skip at the start."""
+    """Raw binary: `shape` and `dtype` of one file (such as uint16), byte order, bytes to skip at its start and end."""
 
     kind: Literal["raw"]
     dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
     shape: tuple[Annotated[int, Field(gt=0)], ...]
     byte_order: Literal["little", "big"]
     header_bytes: Annotated[int, Field(ge=0)] = 0
+    trailer_bytes: Annotated[int, Field(ge=0)] = 0
 
 
 class EdfSource(_Files):
-    """EDF files with one image each."""
+    """EDF files; several images in one are stacked if they are alike."""
 
     kind: Literal["edf"]
+
+
+class FabioSource(_Files):
+    """CBF, and whatever else fabio reads (``pip install 'darklung[readers]'``)."""
+
+    kind: Literal["fabio"]
 
 
 class NxtomoSource(Document):
@@ -91,12 +126,15 @@ class NxtomoSource(Document):
     frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
 
     @property
-    def axes(self) -> tuple[SampleAxis, ...]:
+    def all_axes(self) -> tuple[SampleAxis, ...]:
         """Names of all axes."""
         return (*self.frame_axes, "row", "col")
 
 
-Source = Annotated[Hdf5Source | NxtomoSource | NpySource | TiffSource | EdfSource | RawSource, Field(discriminator="kind")]
+Source = Annotated[
+    Hdf5Source | ZarrSource | NxtomoSource | NpySource | TiffSource | EdfSource | FabioSource | RawSource,
+    Field(discriminator="kind"),
+]
 
 
 class Steps(Document):
@@ -144,6 +182,23 @@ class EvenTimes(Document):
     step: Time
 
 
+class LeaveOut(Document):
+    """Views and flats not to read: numbers, or first and last of a range, counted from 0 in what the files hold."""
+
+    views: tuple[Annotated[int, Field(ge=0)] | tuple[int, int], ...] = ()
+    flats: tuple[Annotated[int, Field(ge=0)] | tuple[int, int], ...] = ()
+
+    def kept(self, which: Literal["views", "flats"], count: int) -> NDArray[np.intp]:
+        """Numbers of the views or flats of `count` that stay."""
+        out = np.zeros(count, bool)
+        for part in getattr(self, which):
+            first, last = (part, part) if isinstance(part, int) else part
+            require(first <= last < count, f"leave_out.{which}: {part} outside 0–{count - 1}")
+            out[first : last + 1] = True
+        require(not out.all(), f"leave_out.{which}: leaves nothing")
+        return np.flatnonzero(~out)
+
+
 class Region(Document):
     """Rows and columns to read, first and last, both included, counted from 0."""
 
@@ -163,13 +218,17 @@ class RawScan(Document):
         Axes row, col and for the dark frame repeat and step (averaged); bad pixels are those that are not 0.
     repeat : {"sum", "mean"}
         How frames of the repeat axis are combined. Sums stay counts; the variances of means come out too large.
-    angles : list of angles, {first, step}, or "file"
+    angles : list of angles, {first, step}, a `Reading`, or "file"
         Of the views. None: all 0 (a radiograph; several views are then repeats of it). "file": the rotation angles of an
         NXtomo sample.
-    view_times, flat_times : list of times, or {first, step}
+    view_times, flat_times : list of times, {first, step}, or a `Reading`
         None: all 0. The same for all directions.
-    view_doses, flat_doses : list of numbers, optional
-        Readings of a monitor, one a view and one a flat, in one unit; the same for all directions.
+    view_doses, flat_doses : list of numbers or a `Reading`, optional
+        Of a monitor, one a view and one a flat, in one unit; the same for all directions.
+    leave_out : LeaveOut
+        Angles, times and doses are still those of all.
+    gaps : tuple of int
+        Values that the detector writes where it has no pixel (−1, −2, 4294967295); such pixels are bad.
     axis_col : float, optional
         Column of the rotation axis, counted on the whole detector.
     """
@@ -190,6 +249,8 @@ class RawScan(Document):
     view_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     flat_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     axis_col: float | None = None
+    leave_out: LeaveOut = LeaveOut()
+    gaps: tuple[int, ...] = ()
     region: Region = Region()
     retrieval: Retrieval = Retrieval()
 
@@ -202,7 +263,7 @@ class RawScan(Document):
                 continue
             more = {"sample": {"direction", "step"}, "flat": {"direction", "step"}, "dark_frame": {"step"}}
             known = own | {"row", "col", "repeat"} | more.get(field, set())
-            names = (*getattr(source, "file_axes", ()), *source.axes)
+            names = source.all_axes
             if len(set(names)) != len(names):
                 raise ValueError(f"{field}.axes: each axis once, got {', '.join(names)}")
             if set(names) - known:
@@ -245,7 +306,7 @@ def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
 
 
 def _checked(content: Any, path: Path, origin: str) -> RawScan:
-    result: RawScan = validate(content, RawScan, origin)
+    result: RawScan = validate(read_readings(content, lambda text: resolve_path(text, path), origin), RawScan, origin)
     return result
 
 
@@ -282,22 +343,3 @@ def _fill(content: Any, row: dict[str, str], origin: str) -> Any:
 
 def _list(names: Any) -> str:
     return ", ".join(sorted(names))
-
-
-def described_frames(raw: RawScan, scan: Scan, file: str) -> dict[str, Any]:
-    """A description of an HDF5 file with a scan's frames, flats and maps, with all that `raw` says of the scan."""
-
-    def dataset(name: str, *axes: str) -> dict[str, Any]:
-        return {"kind": "hdf5", "file": file, "dataset": name, "axes": list(axes)}
-
-    content = raw.model_dump(mode="json", exclude={"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region"})
-    content = {k: v for k, v in content.items() if v is not None}
-    content["sample"] = dataset("frames", "direction", "view", "step", "row", "col")
-    content["flat"] = dataset("flats", "direction", "flat", "step", "row", "col")
-    for field in ("dark_frame", "bad_pixels"):
-        if getattr(scan, field) is not None:
-            content[field] = dataset(field, "row", "col")
-    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
-    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
-    content["axis_col"] = float(scan.parallel().axis_col)
-    return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Proj
 SCHEMA = 1
 # Noise does not compress; smooth fields and labels do, and the fast level already gets most of it. They carry checksums
 # too; frames and projections do not (docs/decisions/141): a filter makes HDF5 read a whole view for a few of its rows.
+CHECKS = "checks"
 COMPRESSED = {"Phantom"}
 # What a file may tell beyond what it holds: chunks that were never written.
 UNWRITTEN_BYTES = 2**26
@@ -164,6 +165,23 @@ def check_dataset(item: h5py.Dataset, share: float = 1.0) -> None:
         held = os.path.getsize(item.file.filename)
         check_fits(name, wanted - UNWRITTEN_BYTES, held, packed=True)
     check_memory(name, int(wanted * share))
+
+
+def save_checks(path: Path, checks: Mapping[str, Any]) -> None:
+    """Add what was seen of a scan's frames to its projections: arrays and numbers by name, in a group of their own."""
+    with h5py.File(path, "r+") as file:
+        group = file.create_group(CHECKS)
+        for name, value in checks.items():
+            if value is not None:
+                group[name] = value
+
+
+def load_checks(path: Path) -> dict[str, Any]:
+    """What `save_checks` added; empty where nothing was."""
+    with h5py.File(path, "r") as file:
+        group = file.get(CHECKS, {})
+        found = {name: item[()] for name, item in group.items()}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
 
 def scan_of(file: h5py.File) -> Scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import numpy as np
 from darklung.core.checks import DarklungError
 from darklung.core.files import reading
 from darklung.io.edf import read_edf
+from darklung.io.fabio_frames import read_fabio
+from darklung.io.folders import folder_lines
+from darklung.io.foreign_zarr import is_zarr
 from darklung.io.images import image_grid, is_own_image
 from darklung.io.npy import npz_members, read_npy
+from darklung.io.tiff_frames import read_tiff
 from darklung.io.tiff_stack import opened_tiff
 from darklung.io.volume_file import Place, place_lines
 from darklung.io.volumes import open_volume, volume_kind
@@ -23,7 +28,7 @@ _VALUES_SHOWN = 6
 
 
 def describe_file(path: Path) -> str:
-    """Lines that tell the content of an HDF5, npy, npz, TIFF or EDF file, or of a volume (`darklung.io.volumes`).
+    """Lines that tell the content of an HDF5, npy, npz, TIFF, EDF or CBF file, a volume (`darklung.io.volumes`), a folder.
 
     Of a volume: size, spacing, what its axes run towards, scale and unit of its values, and its scanner's log.
 
@@ -34,13 +39,15 @@ def describe_file(path: Path) -> str:
     """
     if not path.exists():
         raise DarklungError(f"{path}: no such file")
-    if path.is_dir() or volume_kind(path) not in ("", "tiff"):
+    if path.is_dir():
+        return _folder(path)
+    if volume_kind(path) not in ("", "tiff"):
         return _volume(path)
-    kind = _kind(path)
-    readers = {"hdf5": _hdf5, "npy": _npy, "npz": _npz, "tiff": _tiff, "edf": _edf}
+    kind = file_kind(path)
+    readers = {"hdf5": _hdf5, "npy": _npy, "npz": _npz, "tiff": _tiff, "edf": _edf, "fabio": _fabio}
     if kind not in readers:
         raise DarklungError(
-            f"{path}: wanted HDF5, npy, npz, TIFF, EDF or a volume; raw binary tells nothing ({path.stat().st_size} bytes)"
+            f"{path}: wanted HDF5, npy, npz, TIFF, EDF, CBF or a volume; raw tells nothing ({path.stat().st_size} bytes)"
         )
     with reading(path, kind):
         return "\n".join([f"{path} ({kind})", *readers[kind](path)])
@@ -57,8 +64,35 @@ def _volume(path: Path) -> str:
     return "\n".join([f"{path} ({found.kind})", *found.lines()])
 
 
-def _kind(path: Path) -> str:
-    """By the first bytes, not by the name."""
+def _folder(path: Path) -> str:
+    """A volume if it is one, else the arrays of a Zarr store, else the files."""
+    try:
+        return _volume(path)
+    except DarklungError as error:
+        told = str(error).partition("\n")[0].removeprefix(f"{path}: ")
+    if is_zarr(path):
+        return "\n".join([f"{path} (zarr, no image: {told})", *_zarr(path)])
+    return "\n".join([f"{path} (folder, no volume: {told})", *folder_lines(path)])
+
+
+def _zarr(path: Path) -> list[str]:
+    import zarr
+
+    with reading(path, "Zarr"):
+        found = zarr.open(str(path), mode="r")
+        arrays = {"": found} if isinstance(found, zarr.Array) else dict(_zarr_arrays(found, ""))
+    return [_array(name, array.shape, array.dtype) for name, array in arrays.items()] or ["  no array"]
+
+
+def _zarr_arrays(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, array in sorted(group.arrays()):
+        yield prefix + name, array
+    for name, inner in sorted(group.groups()):
+        yield from _zarr_arrays(inner, f"{prefix}{name}/")
+
+
+def file_kind(path: Path) -> str:
+    """hdf5, npy, npz, tiff, edf, fabio or unknown, by the first bytes; names tell CBF alone."""
     with path.open("rb") as file:
         start = file.read(8)
     for kind, signs in (
@@ -68,6 +102,8 @@ def _kind(path: Path) -> str:
     ):
         if start.startswith(signs):
             return kind
+    if path.suffix.lower() == ".cbf":
+        return "fabio"
     return "npz" if start.startswith(b"PK\x03\x04") else "edf" if start.lstrip().startswith(b"{") else "unknown"
 
 
@@ -110,6 +146,21 @@ def _plain(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)[:40]
 
 
+def open_array(path: Path, kind: str) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype of the array of a frame file of some kind.
+
+    Raises
+    ------
+    DarklungError
+        It cannot be read.
+    """
+    readers: dict[str, Any] = {"npy": read_npy, "tiff": read_tiff}
+    readers |= {"edf": partial(read_edf, several=True), "fabio": read_fabio}
+    with reading(path, kind):
+        found = readers[kind](path)
+    return found.shape, found.dtype
+
+
 def _npy(path: Path) -> list[str]:
     array = read_npy(path)
     return [_array("", array.shape, array.dtype)]
@@ -125,5 +176,10 @@ def _tiff(path: Path) -> list[str]:
 
 
 def _edf(path: Path) -> list[str]:
-    array = read_edf(path)
+    array = read_edf(path, several=True)
+    return [_array("", array.shape, array.dtype)]
+
+
+def _fabio(path: Path) -> list[str]:
+    array = read_fabio(path)
     return [_array("", array.shape, array.dtype)]

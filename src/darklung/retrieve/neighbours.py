@@ -16,6 +16,9 @@ WEAKEST = 2.0
 # Noise lifts the median of V² by about this over N (and its mean by 4/N).
 _MEDIAN_LIFT = 2.0
 _LANES = 128
+# Where neighbours promise this many times the least N V², noise cannot take a pixel's own below this share of it (3 to 5 σ):
+# less is a pixel that counts without modulation, whatever its neighbours do.
+_SURE, _LEAST_SHARE = 6.0, 0.1
 
 
 def expected_square(visibility: NDArray, photons: NDArray) -> NDArray[np.float64]:
@@ -65,7 +68,9 @@ def restate(
     """Variances of dark field and phase, and validity, with the visibility that the neighbours tell; in place.
 
     What the fit says of a pixel holds for its own V; with another V it changes as (2/V² − 1)/N and 2/(N V²) do. For validity
-    the photons are those of the neighbourhood, too, since a pixel that came out bright would be picked by its own.
+    the photons are those of the neighbourhood, too, since a pixel that came out bright would be picked by its own; but not
+    more than twice its own, since a bright neighbour's counts tell nothing of a dark pixel's modulation. A pixel whose own
+    modulation is far less than noise could make of the neighbours' is not valid unless it suffices by itself.
 
     Parameters
     ----------
@@ -100,9 +105,12 @@ def _restate_all(maps, valid, one, visible, turned, strength, square, around, gr
             change = v * v / square[r, c]
             inverse = own / square[r, c]
             n = min(int(inverse * per_step + 0.5), last)
+            mine, expected = v * v / own, 1.0 / inverse
+            alike = expected < _SURE * least or mine > min(least, _LEAST_SHARE * expected)
+            photons = min(around[r, c], 2.0 / own)
             maps[4, r, c] = ((maps[4, r, c] - visible[r, c] + own) * change - own) * growth[0, n] + visible[r, c]
             maps[5, r, c] = (maps[5, r, c] - turned[r, c]) * change * growth[1, n] + turned[r, c]
-            valid[r, c] = valid[r, c] and around[r, c] * square[r, c] > least and strength[r, c] > least
+            valid[r, c] = valid[r, c] and alike and photons * square[r, c] > least and strength[r, c] > least
 
 
 @lru_cache(maxsize=1)

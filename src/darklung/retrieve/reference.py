@@ -7,13 +7,14 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, require
+from darklung.core.checks import DarklungError, check_finite, negative_counts, require
 from darklung.core.fitting import Fit
 from darklung.core.types import Scan
 from darklung.retrieve.fits import fit_curves
 from darklung.retrieve.gauge import shared_pattern, with_pattern
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
+from darklung.retrieve.watch import check_flat, placeholders, usual_visibility
 
 REFERENCES = ("mean", "interpolate")
 # Rounds of (mean of the flats, steps of each) after which nothing changes.
@@ -49,9 +50,10 @@ def fit_flats(
     """
     total, spread = np.zeros((3, *dark.shape)), np.zeros((6, *dark.shape))
     bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
-    first, turns = None, np.zeros(len(members))
+    first, turns, lost = None, np.zeros(len(members)), bad
     for number, (flat, model) in enumerate(zip(members, models)):
-        coefficients, covariance = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
+        coefficients, covariance, without = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
+        lost = lost | without
         if first is None:
             first = coefficients
         else:
@@ -63,7 +65,7 @@ def fit_flats(
     mean_turn = float(np.angle(np.exp(1j * turns).mean()))
     if mean_turn != 0.0:
         total, spread = turned(total, mean_turn), turned_covariance(spread, mean_turn)
-    total, spread = total / len(members), spread / len(members) ** 2
+    total, spread = np.where(lost, 0.0, total / len(members)), spread / len(members) ** 2
     result = harmonics_of(total, spread, scan.flats.shape[2] * len(members) / fit.gain)
     require(
         bool(result.usable.any()),
@@ -74,17 +76,21 @@ def fit_flats(
 
 def _fit_flat(
     scan: Scan, direction: int, flat: int, model: StepModel, *, fit: Fit, dark: NDArray, bad: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Coefficients and covariance, 0 where the third says that a pixel is bad or lacks a count."""
     name = f"flats[{direction}, {flat}]"
     curves = np.asarray(scan.flats[direction, flat])
+    check_flat(name, curves, dark, bad)
     coefficients, covariance = fit_curves(curves, dark, model, fit)
     # Every step enters c0, so a value that is not finite shows there.
     check_finite(name, np.where(bad, 0.0, coefficients[0]))
-    require(
-        not _signed(curves) or bool((np.where(bad, 0, curves.min(axis=0)) >= 0).all()),
-        f"{name}: negative counts, the lowest is {curves.min():g}",
-    )
-    return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance)
+    if _signed(curves) and (np.where(bad, 0, curves.min(axis=0)) < 0).any():
+        raise DarklungError(negative_counts(name, np.where(bad, 0, curves)))
+    if not curves.all():
+        usual = usual_visibility(curves, coefficients)
+        lost = placeholders(curves, coefficients[0], usual, dark, fit.gain)
+        bad = bad if lost is None else bad | lost
+    return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance), bad
 
 
 def common_phase(coefficients: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from darklung.core.checks import DarklungError, check_finite, check_one_of, require
+from darklung.core.checks import DarklungError, check_finite, check_one_of, negative_counts, require
 from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.fits import fit_pixelwise
@@ -18,6 +18,7 @@ from darklung.retrieve.kernel import fit_view
 from darklung.retrieve.neighbours import restate
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
+from darklung.retrieve.watch import FrameWatch
 
 Block = Callable[[slice], Projections]
 STEPS = ("nominal", "estimate", "ramp")
@@ -131,25 +132,44 @@ def retriever(
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
     variance: str = "neighbourhood",
-) -> Block:
+) -> Retriever:
     """`retrieve` for blocks of views: fits the flats, then turns slices of views into `Projections` of them.
 
     Holds the flats' parameters and one block of views of all directions, whatever the length of the scan. This is the seam
     that other methods fill, see `darklung.retrieve.methods`.
     """
     options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
-    work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
+    return Retriever(scan, options)
 
-    def block(views: slice) -> Projections:
+
+class Retriever:
+    """What `retriever` returns: called with a slice of views it retrieves them, and it keeps what it saw in their frames."""
+
+    def __init__(self, scan: Scan, options: _Options) -> None:
+        self._scan, self._options = scan, options
+        self._work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
+
+    def __call__(self, views: slice) -> Projections:
+        scan, work = self._scan, self._work
         shape = (len(work), views.stop - views.start, scan.geometry.rows, scan.geometry.cols)
-        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
+        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=self._options.dtype)
         valid = np.empty(shape, dtype=bool)
         for direction, one in enumerate(work):
             for view in range(views.start, views.stop):
                 one.view(view, maps[:, direction, view - views.start], valid[direction, view - views.start])
         return _projections(scan, maps, valid, views)
 
-    return block
+    @property
+    def checks(self) -> dict[str, Any]:
+        """`darklung.retrieve.watch.BY_VIEW`, (direction, view), NaN if not yet retrieved, and `saturation` (direction,).
+
+        What was done already is no advice: with these go whether steps were estimated, harmonics fitted, and the gain.
+        """
+        watches, o = [one.watch for one in self._work], self._options
+        found = {name: np.stack([w.found[name] for w in watches]) for name in watches[0].found}
+        found["saturation"] = np.array([w.saturation for w in watches])
+        how = {"steps_estimated": o.steps != "nominal", "fitted_harmonics": o.fit.harmonics, "gain": o.fit.gain}
+        return {**found, **{name: np.float64(value) for name, value in how.items()}}
 
 
 def retrieve_blocks(scan: Scan, *, views: int = 16, **options: Any) -> Iterator[tuple[slice, Projections]]:
@@ -224,6 +244,7 @@ class _Direction:
         self._turn: Any = None
         self.air = np.zeros(self.dark.shape, bool)
         self.air[:, list(options.air_cols)] = True
+        self.watch = FrameWatch(scan, direction, dark=self.dark, bad=self.bad, fit=options.fit)
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
@@ -241,6 +262,9 @@ class _Direction:
             flat = self._seen
             variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
             restate(maps, valid, (*variances, flat.strength), self.options.least_strength)
+        if lowest <= 0:
+            self.watch.zeros(frames, self._seen, maps, valid)
+        self.watch.judge(view, frames, model, maps, valid)
         pixels = maps.reshape(len(maps), -1)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
@@ -326,4 +350,4 @@ class _Direction:
         name = f"frames[{self.direction}, {view}]"
         good = np.where(self.bad, 0, frames)
         check_finite(name, good)
-        raise DarklungError(f"{name}: negative counts, the lowest is {good.min():g}")
+        raise DarklungError(negative_counts(name, good))

@@ -19,7 +19,7 @@ from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
 from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
 from darklung.io.description import RawScan, read_raw, resolve_path
 from darklung.io.documents import Document
-from darklung.io.hdf5 import load, save, save_projections, written_hdf5
+from darklung.io.hdf5 import load, save, save_checks, save_projections, written_hdf5
 from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
 from darklung.io.retrieval import Retrieval
@@ -27,12 +27,17 @@ from darklung.pipeline import Context, Task
 from darklung.retrieve.covariance import view_covariances
 from darklung.retrieve.methods import find_retrieval, retriever_of
 from darklung.retrieve.reference import group_flats
-from darklung.retrieve.stepping import Block
+from darklung.retrieve.stepping import Block, Retriever
 
 STAGE = "retrieve"
 # Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
 BLOCK_BYTES, SHOWN = 2**27, 16
 PAGES = ("overview.png", "quality.html")
+# What a scan's page found, told in the table of scans too.
+JUDGED = (
+    "misfit", "odd_views", "lost_views", "saturated_share", "above_one_share", "second_harmonic", "dark_scale",
+    "streak_index", "row_streak_index", "air_streak_index", "noise_ratio", "air_noise_ratio", "findings",
+)  # fmt: skip
 
 
 class Parameters(Document):
@@ -111,13 +116,13 @@ def retrieve(context: Context) -> None:
     raw, scan = _opened(context, p)
     scan = _marked(scan, p.retrieval)
     context.progress(0.2, "frames are open")
-    projections = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
+    projections, checks = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
     options = {**p.retrieval.arguments(), "air_cols": _air(p.retrieval, scan)}
     if p.retrieval.covariance:
         _save_covariances(context.out / "covariance.h5", scan, options["fit"])
     context.progress(0.8, "retrieved")
     _save_preview(context.out / PREVIEW, scan, projections)
-    _tell(context.out, projections, scan, options, raw.name if raw else "")
+    _tell(context.out, projections, scan, options, checks, raw.name if raw else "")
 
 
 def _opened(context: Context, p: Parameters) -> tuple[RawScan | None, Scan]:
@@ -155,8 +160,13 @@ def _air(part: Retrieval, scan: Scan) -> list[int] | None:
     return list(part.air()) or (outer_columns(scan.geometry.cols).tolist() if beside else None)
 
 
-def _retrieved(context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.float64] | None) -> Projections:
-    """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back."""
+def _retrieved(
+    context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.float64] | None
+) -> tuple[Projections, dict[str, Any]]:
+    """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back.
+
+    With it comes what was seen in the frames; a method of one's own sees nothing.
+    """
     from darklung.io.frames import LazyFrames
 
     place, run = context.out / PROJECTIONS, retriever_of(scan, part, air_cols=_air(part, scan))
@@ -164,12 +174,21 @@ def _retrieved(context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.f
         every = slice(0, scan.geometry.views)
         projections = _normalised(run(every), part, dose, every)
         save(place, projections)
-        return projections
+        return projections, _seen(run, part)
     pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
     block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
     done = _told_on(context, scan.geometry.views, block, lambda views: _normalised(run(views), part, dose, views))
-    shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
-    return save_projections(place, done, geometry=scan.geometry, keep=shown)
+    kept = save_projections(place, done, geometry=scan.geometry, keep=_spread(scan.geometry.views))
+    return kept, _seen(run, part)
+
+
+def _spread(views: int) -> list[int]:
+    """At most `SHOWN` views, spread evenly."""
+    return [int(view) for view in np.unique(np.linspace(0, views - 1, SHOWN).astype(int))]
+
+
+def _seen(run: Block, part: Retrieval) -> dict[str, Any]:
+    return {**run.checks, "normalise": part.normalise} if isinstance(run, Retriever) else {}
 
 
 def _told_on(context: Context, count: int, size: int, run: Block) -> Iterator[tuple[slice, Projections]]:
@@ -185,7 +204,8 @@ def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float
     _check_readings(part, raw)
     if part.normalise != "monitor" or raw is None:
         return None
-    views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
+    told = {"views": raw.view_doses or (), "flats": raw.flat_doses or ()}
+    views, flats = (np.asarray(v)[raw.leave_out.kept(which, len(v))] for which, v in told.items())  # type: ignore[arg-type]
     for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
         require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
     reference = np.full(scan.view_time_s.shape, flats.mean())
@@ -232,13 +252,21 @@ def _save_preview(path: Path, scan: Scan, projections: Projections) -> None:
     save_image(path, Image(data, tuple(maps), tuple(units.get(n, "1") for n in maps), (pixel, pixel), frame="detector"))
 
 
-def _tell(out: Path, projections: Projections, scan: Scan, options: dict[str, Any], title: str) -> None:
+def _tell(
+    out: Path, projections: Projections, scan: Scan, options: dict[str, Any], checks: dict[str, Any], title: str
+) -> None:
     """Numbers of every scan; pictures of measured ones (`title`), whose maps somebody has to trust or not."""
     from darklung.retrieve.overview import overview_png, summarise
+    from darklung.retrieve.quality import flats_numbers, seen_in
     from darklung.steps.quality import quality_page
 
-    if title:
-        overview_png(projections, out / PAGES[0], title=title)
-        quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options)
     numbers = {**summarise(projections), "views": scan.geometry.views}
+    if title:
+        if not checks:  # a method of one's own saw nothing
+            checks = seen_in(scan, options, _spread(scan.geometry.views))
+        checks = {**checks, **flats_numbers(scan, options)}
+        overview_png(projections, out / PAGES[0], title=title)
+        found = quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options, checks=checks)
+        numbers |= {key: value for key, value in found.items() if key in JUDGED}
+    save_checks(out / PROJECTIONS, checks)
     write_text(out / SUMMARY, json.dumps(numbers, indent=1))

@@ -21,7 +21,8 @@ from darklung.insert.frames import changed_views
 from darklung.insert.maps import one_view_shadow, valid_view
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_changes
-from darklung.io.description import RawScan, described_frames, read_raw
+from darklung.io.archive import described_frames
+from darklung.io.description import RawScan, read_raw
 from darklung.io.frames import load_scan
 from darklung.io.hdf5 import opened_hdf5, scan_of, written_hdf5
 from darklung.io.retrieval import Retrieval
