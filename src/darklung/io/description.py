@@ -1,13 +1,12 @@
 """Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
 
 A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
-relative to the description; ``${NAME:-default}`` takes an environment variable. With a `series` table each row is one
+relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table each row is one
 scan, and ``{column}`` anywhere in the description is replaced by the row's value.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator
@@ -18,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.types import Scan
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
+from darklung.io.patterns import matching
 from darklung.io.retrieval import Retrieval
+from darklung.io.tables import read_rows
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -29,16 +30,20 @@ _COLUMN = re.compile(r"\{(\w+)\}")
 
 
 class Hdf5Source(Document):
-    """One dataset of an HDF5 file; `axes` name its dimensions in order."""
+    """One dataset of an HDF5 file; `axes` name its dimensions in order.
+
+    It may lead to files in its own folder or below (external links, virtual datasets), and to those that `links` allow.
+    """
 
     kind: Literal["hdf5"]
     file: str
     dataset: str
     axes: tuple[SampleAxis, ...]
+    links: tuple[str, ...] = ()
 
 
 class _Files(Document):
-    """A list of files or a glob (sorted by name). `file_axes` is what the list runs over, `axes` what is in one file."""
+    """A list of files or a pattern (in natural order). `file_axes` is what the list runs over, `axes` what is in one file."""
 
     files: str | tuple[str, ...]
     axes: tuple[SampleAxis, ...]
@@ -81,7 +86,10 @@ class EdfSource(_Files):
 
 
 class NxtomoSource(Document):
-    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over."""
+    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over.
+
+    `links` as in `Hdf5Source`.
+    """
 
     kind: Literal["nxtomo"]
     file: str
@@ -89,6 +97,7 @@ class NxtomoSource(Document):
     frames: Literal["sample", "flat", "dark"]
     frame_axes: tuple[SampleAxis, ...]
     frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
+    links: tuple[str, ...] = ()
 
     @property
     def axes(self) -> tuple[SampleAxis, ...]:
@@ -238,7 +247,7 @@ def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
     series: Series = validate(content["series"], Series, f"{path}: series")
     rest = {key: value for key, value in content.items() if key != "series"}
     table = resolve_path(series.table, path)
-    for number, row in enumerate(_rows(table), start=2):
+    for number, row in enumerate(read_rows(table), start=2):
         origin = f"{path}: row {number} of {table.name}"
         filled = _fill({**rest, "name": series.name}, row, origin)
         yield _checked(filled, path, origin), row
@@ -250,29 +259,27 @@ def _checked(content: Any, path: Path, origin: str) -> RawScan:
 
 
 def resolve_path(text: str, description: Path) -> Path:
-    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder."""
+    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder.
+
+    Paths are told and recorded, so that a variable may only hold one: a file must not carry a password into a record.
+    """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], match[2])
-        if found is None:
+        found = os.environ.get(match[1])
+        if found is None and match[2] is None:
             raise DarklungError(f"{description}: the environment variable {match[1]} is not set and has no default ({text})")
-        return found
+        path = found is None or (Path(found).is_absolute() and Path(found).exists())
+        require(path, f"{description}: the environment variable {match[1]} is no path of a file or folder that there is ({text})")
+        return match[2] if found is None else found
 
     return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="") as file:
-            rows = [dict(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DarklungError(f"{table}: cannot be read ({error})") from error
-    if not rows:
-        raise DarklungError(f"{table}: wanted a header and at least one row")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise DarklungError(f"{table}: row {number} has another number of columns than the header")
-    return rows
+def named_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each name or pattern of a source, and the files that there are, in the order in which they are read."""
+    listed = source.file if isinstance(source, Hdf5Source | NxtomoSource) else source.files
+    for text in [listed] if isinstance(listed, str) else listed:
+        yield text, matching(resolve_path(text, description))
 
 
 def _fill(content: Any, row: dict[str, str], origin: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,19 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
 from darklung.io import nxtomo
-from darklung.io.description import EdfSource, Hdf5Source, NpySource, NxtomoSource, RawSource, TiffSource, resolve_path
+from darklung.io.description import (
+    EdfSource,
+    Hdf5Source,
+    NpySource,
+    NxtomoSource,
+    RawSource,
+    TiffSource,
+    named_files,
+    resolve_path,
+)
 from darklung.io.edf import read_edf
+from darklung.io.patterns import is_pattern
+from darklung.io.references import check_allowed, files_behind
 
 _READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, struct.error, zlib.error)
 
@@ -66,9 +78,9 @@ class Stack:
 def open_source(source: Source, description: Path, field: str) -> Stack:
     """Make a `Stack` of a described source; `field` names it in error lines."""
     if isinstance(source, Hdf5Source):
-        return _open_hdf5(source, resolve_path(source.file, description), field)
+        return _open_hdf5(source, description, field)
     if isinstance(source, NxtomoSource):
-        return _open_nxtomo(source, resolve_path(source.file, description), field)
+        return _open_nxtomo(source, description, field)
     files = _files(source, description, field)
     readers = {"npy": _read_npy, "tiff": _read_tiff, "edf": read_edf}
     if isinstance(source, RawSource):
@@ -77,9 +89,11 @@ def open_source(source: Source, description: Path, field: str) -> Stack:
     return _stack_files(files, source, field, readers[source.kind])
 
 
-def _open_hdf5(source: Hdf5Source, file: Path, field: str) -> Stack:
+def _open_hdf5(source: Hdf5Source, description: Path, field: str) -> Stack:
+    file = resolve_path(source.file, description)
     name = f"{file}: {field} ({source.dataset})"
     require(file.exists(), f"{name}: no such file")
+    _check_references(source, file, description, name)
 
     def read(index: tuple[slice, ...]) -> Any:
         with h5py.File(file, "r") as handle:
@@ -97,9 +111,35 @@ def _open_hdf5(source: Hdf5Source, file: Path, field: str) -> Stack:
     return Stack(name, source.axes, shape, dtype, read)
 
 
-def _open_nxtomo(source: NxtomoSource, file: Path, field: str) -> Stack:
+def source_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each name or pattern of a source, and all files that are read for it: also those that HDF5 files lead to."""
+    for text, files in named_files(source, description):
+        behind: list[Path] = []
+        if isinstance(source, Hdf5Source | NxtomoSource):
+            with suppress(OSError):  # what is no HDF5 is told when it is opened
+                behind = [p for file in files for p in files_behind(file, _objects(source, file)) if p.exists()]
+        yield text, [*files, *behind]
+
+
+def _objects(source: Hdf5Source | NxtomoSource, file: Path) -> list[str]:
+    """What is read of an HDF5 file."""
+    return [source.dataset] if isinstance(source, Hdf5Source) else nxtomo.objects(file, source.entry)
+
+
+def _check_references(source: Hdf5Source | NxtomoSource, file: Path, description: Path, name: str) -> None:
+    """Refuse what leads to files that nobody named, before anything of it is opened."""
+    allowed = [resolve_path(text, description) for text in source.links]
+    try:
+        check_allowed(file, _objects(source, file), allowed=allowed, name=name)
+    except OSError as error:
+        raise DarklungError(f"{name}: cannot be read as HDF5 ({_one_line(error)})") from error
+
+
+def _open_nxtomo(source: NxtomoSource, description: Path, field: str) -> Stack:
+    file = resolve_path(source.file, description)
     name = f"{file}: {field} (NXtomo {source.frames})"
     require(file.exists(), f"{name}: no such file")
+    _check_references(source, file, description, name)
     try:
         dataset, numbers, frame, dtype = nxtomo.select(file, source.entry, source.frames, name)
     except OSError as error:
@@ -120,13 +160,11 @@ def _datasets(handle: h5py.File) -> str:
 
 
 def _files(source: FileSource, description: Path, field: str) -> list[Path]:
-    patterns = [source.files] if isinstance(source.files, str) else list(source.files)
     found: list[Path] = []
-    for pattern in patterns:
-        path = resolve_path(pattern, description)
-        matches = [Path(p) for p in sorted(glob.glob(str(path)))] if glob.has_magic(str(path)) else [path]
-        require(bool(matches), f"{path}: {field}: no file matches")
-        found += matches
+    for text, files in named_files(source, description):
+        told = "no file matches" if is_pattern(text) else "no such file"
+        require(bool(files), f"{resolve_path(text, description)}: {field}: {told}")
+        found += files
     for path in found:
         require(path.is_file(), f"{path}: {field}: no such file")
     return found

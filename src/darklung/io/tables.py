@@ -12,6 +12,8 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 
 Row = Mapping[str, Any]
+# A cell that starts so is a formula to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> None:
@@ -38,6 +40,42 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
         writer = csv.writer(stream)
         writer.writerow(["column", "type", "meaning"])
         writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV table of the user's, as text; a byte order mark and spaces around the columns' names do not count.
+
+    Raises
+    ------
+    DarklungError
+        No such file, no text, no rows, a column named twice, or a row with another number of cells than the header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            head, *rows = [r for r in csv.reader(file) if r] or [[]]
+    except FileNotFoundError:
+        raise DarklungError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DarklungError(f"{path}: cannot be read ({error})") from error
+    names = [name.strip() for name in head]
+    require(bool(names and rows), f"{path}: wanted a header and at least one row")
+    twice = sorted({n for n in names if names.count(n) > 1})
+    require(not twice, f"{path}: two columns are named {', '.join(map(repr, twice))}")
+    for number, row in enumerate(rows, start=2):
+        told = f"{path}: row {number}: wanted {len(names)} cells as in the header, got {len(row)}"
+        require(len(row) == len(names), told)
+    return [dict(zip(names, row)) for row in rows]
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that would be one begins with an apostrophe."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def load_table(path: Path) -> list[dict[str, Any]]:

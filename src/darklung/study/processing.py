@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_number, parse_quantity
 from darklung.io.documents import Angle, Document, Length
 from darklung.io.retrieval import Retrieval
 from darklung.retrieve.methods import find_retrieval
@@ -19,6 +19,7 @@ from darklung.tomo.methods import find_method
 # The dose of each simulated view is as unknown to retrieval as that of a real one: air beside the animal tells it.
 SIMULATED = Retrieval(normalise="air")
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+_LEAST_BYTES, _MOST_BYTES = 2**20, 2**50
 
 
 class AlignmentPart(Document):
@@ -71,9 +72,9 @@ class ReconstructionPart(Document):
 
     def memory_bytes(self) -> float:
         """Most memory [bytes]."""
-        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", self.memory)
+        found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", self.memory)
         size = float(found[1]) * _BYTES.get(found[2], 0) if found else 0.0
-        if not size > 0:
+        if not _LEAST_BYTES <= size <= _MOST_BYTES:
             raise ValueError(f"memory: wanted a size such as '4 GiB', got {self.memory!r}")
         return size
 
@@ -117,9 +118,9 @@ class ProcessingPart(Document):
 
 def _column(text: str, others: str) -> float:
     try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"axis: wanted {others} or a column, got {text!r}") from None
+        return parse_number(text)
+    except DarklungError as error:
+        raise ValueError(f"axis: wanted {others} or a column ({error})") from None
 
 
 def located(path: str, folder: Path) -> str:
