@@ -183,7 +183,7 @@ class RawScan(Document):
         Column of the rotation axis, counted on the whole detector.
     """
 
-    name: str
+    name: str = Field(min_length=1, max_length=200)
     description: str = ""
     sample: Source
     flat: Source

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from darklung.core.checks import printable
+
 # Study files and descriptions are small; a list of ten thousand angles has as many nodes.
 MOST_CHARACTERS, MOST_NODES, DEEPEST = 2**24, 1_000_000, 64
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
@@ -35,6 +37,12 @@ class _Loader(yaml.SafeLoader):
         if node is not None:
             _expanded(node, {})
         return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and printable(value) != value:
+            raise _wrong("a control character in a text", node)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

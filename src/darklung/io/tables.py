@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import DarklungError, printable, require
 
 Row = Mapping[str, Any]
 # A cell that starts so is a formula to a spreadsheet.
@@ -34,7 +34,9 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
     missing = [c for c in rows[0] if c not in meanings]
     require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
     frame = pandas.DataFrame(list(rows))
-    frame.to_csv(path.with_suffix(".csv"), index=False)
+    texts = [c for c in frame.columns if frame[c].dtype.kind not in "biuf"]
+    plain = frame.assign(**{c: frame[c].map(plain_cell) for c in texts}).rename(columns=plain_cell)
+    plain.to_csv(path.with_suffix(".csv"), index=False)
     frame.to_parquet(path.with_suffix(".parquet"), index=False)
     with path.with_suffix(".dictionary.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -61,10 +63,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     require(bool(names and rows), f"{path}: wanted a header and at least one row")
     twice = sorted({n for n in names if names.count(n) > 1})
     require(not twice, f"{path}: two columns are named {', '.join(map(repr, twice))}")
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate([names, *rows], start=1):
+        require(all(printable(cell) == cell for cell in row), f"{path}: row {number}: a control character in a cell")
         told = f"{path}: row {number}: wanted {len(names)} cells as in the header, got {len(row)}"
         require(len(row) == len(names), told)
-    return [dict(zip(names, row)) for row in rows]
+    return [dict(zip(names, map(_bare_cell, row))) for row in rows]
 
 
 def plain_cell(value: Any) -> Any:
@@ -76,6 +79,11 @@ def plain_cell(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def _bare_cell(text: str) -> str:
+    """The inverse of `plain_cell`."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
 
 
 def load_table(path: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from darklung.core.fitting import LEAST_SQUARES
 from darklung.core.streaks import STREAKED, find_streaks
 from darklung.core.types import Image, Projections, Scan
 from darklung.retrieve.covariance import signal_covariance
+from darklung.retrieve.order import order_findings, views_findings
 from darklung.retrieve.residuals import curve_residuals, harmonic_content
 from darklung.retrieve.stepping import steps_of_view
 
@@ -45,6 +46,8 @@ class Quality:
         Reduced χ² of the fits.
     extra : mapping
         Numbers that only frames tell.
+    order : tuple of str
+        What speaks against the order of the frames.
     """
 
     numbers: Mapping[str, Any]
@@ -55,11 +58,12 @@ class Quality:
     profiles: Mapping[str, Any] = field(default_factory=dict)
     misfit: NDArray[Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What speaks against the maps; empty: nothing."""
-        return _findings({**self.numbers, **self.extra})
+        return (*_findings({**self.numbers, **self.extra}), *self.order)
 
 
 def lobe_maps_quality(image: Image) -> Quality:
@@ -119,12 +123,14 @@ def projections_quality(
     profiles = {**({} if streaks is None else _streak_profile(streaks)), **_by_view(projections)}
     misfit: NDArray[Any] | None = None
     extra: dict[str, Any] = {}
+    order: tuple[str, ...] = ()
     if scan is not None:
         misfit, more, extra = _frames(scan, options or {})
         profiles |= more
         numbers["misfit"] = extra.pop("misfit")
+        order = (*order_findings(scan), *views_findings(projections))
     flagged = None if streaks is None else streaks["flagged"]
-    return Quality(numbers, shown, valid, flagged, errors, profiles, misfit, extra)
+    return Quality(numbers, shown, valid, flagged, errors, profiles, misfit, extra, order)
 
 
 def _frames(scan: Scan, options: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any], dict[str, Any]]:

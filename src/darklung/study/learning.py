@@ -63,7 +63,7 @@ class LearningPart(Document):
         if not self.arms:
             raise ValueError("arms: wanted at least one arm, got none")
         for name, channels in self.arms.items():
-            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+            if not re.fullmatch(r"[A-Za-z0-9_+-]{1,100}", name):
                 raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
             if not channels:
                 raise ValueError(f"arms: {name!r} has no channels")

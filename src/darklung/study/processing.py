@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
+from darklung.core.seams import is_plugin
 from darklung.core.units import parse_number, parse_quantity
 from darklung.io.documents import Angle, Document, Length
 from darklung.io.retrieval import Retrieval
@@ -61,7 +62,8 @@ class ReconstructionPart(Document):
 
     @model_validator(mode="after")
     def _check(self) -> ReconstructionPart:
-        find_method(self.method, self.options)
+        if not is_plugin(self.method):  # the user's code is imported where it is to run, darklung.flow.plugins
+            find_method(self.method, self.options)
         self.axis_col()
         self.memory_bytes()
         return self
@@ -104,7 +106,7 @@ class ProcessingPart(Document):
 
     @model_validator(mode="after")
     def _check(self) -> ProcessingPart:
-        if self.retrieval is not None:
+        if self.retrieval is not None and not self.retrieval.own:
             find_retrieval(self.retrieval)
         return self
 

@@ -43,7 +43,7 @@ class SimulatedSource(Document):
     scan: ScanPart = ScanPart()
     effects: EffectsPart = EffectsPart()
     calibrations: CalibrationsPart = CalibrationsPart()
-    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], SitePart] = Field(
+    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")], SitePart] = Field(
         {}, description="scanners; each animal is scanned at one"
     )
 
