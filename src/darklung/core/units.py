@@ -22,6 +22,16 @@ KINDS = {
     "density": ("g/cm^3", "1.05 g/cm^3"),
 }
 
+# The least and the most of what there is of a kind (0 apart), in the unit above, far beyond what this field has.
+WITHIN = {
+    "length": (1e-13, 1e4),
+    "energy": (1e-2, 1e4),
+    "angle": (0.0, 1e4),
+    "time": (1e-12, 1e10),
+    "voltage": (1e-3, 1e4),
+    "density": (1e-6, 1e3),
+}
+
 # How a name in the code ends: the unit of its number, and the kind of text that a file has in its place. Longest first.
 SUFFIXES = {
     "_per_m": "",
@@ -140,7 +150,8 @@ def parse_quantity(text: str, kind: str) -> float:
     Raises
     ------
     DarklungError
-        No unit, unknown unit, a unit of another dimension, or a number that is none (see `parse_number`).
+        No unit, unknown unit, a unit of another dimension, a number that is none (see `parse_number`), or one that is not
+        `WITHIN` what there is.
     """
     unit, example = KINDS[kind]
     told = f"wanted a {kind} such as {example!r}, got {_shown(text)}"
@@ -154,7 +165,9 @@ def parse_quantity(text: str, kind: str) -> float:
         raise DarklungError(f"{told}{_why(text) or f': {error}'}") from None
     require(dimension == same, told)
     scaled = _scaled(value, factor / wanted) if 0 < factor < math.inf else math.inf
-    require(math.isfinite(scaled) and (scaled != 0 or value == 0), f"{told}: beyond what a computer can hold")
+    least, most = WITHIN[kind]
+    sensible = value == 0 or least <= abs(scaled) <= most
+    require(sensible, f"{told}: there is none beyond {most:g} {unit}{f' or below {least:g} {unit}' if least else ''}")
     return scaled
 
 

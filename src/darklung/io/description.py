@@ -21,7 +21,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.types import Scan
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
 from darklung.io.patterns import matching
-from darklung.io.retrieval import Retrieval
+from darklung.io.retrieval import Column, Retrieval
 from darklung.io.tables import read_rows
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
@@ -74,9 +74,9 @@ class RawSource(_Files):
 
     kind: Literal["raw"]
     dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
-    shape: tuple[Annotated[int, Field(gt=0)], ...]
+    shape: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
     byte_order: Literal["little", "big"]
-    header_bytes: Annotated[int, Field(ge=0)] = 0
+    header_bytes: Annotated[int, Field(ge=0, le=2**40)] = 0
 
 
 class EdfSource(_Files):
@@ -96,7 +96,7 @@ class NxtomoSource(Document):
     entry: str | None = None
     frames: Literal["sample", "flat", "dark"]
     frame_axes: tuple[SampleAxis, ...]
-    frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
+    frame_counts: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
     links: tuple[str, ...] = ()
 
     @property
@@ -115,8 +115,8 @@ class Steps(Document):
     without it θ_k = 2π periods k/count.
     """
 
-    count: Annotated[int, Field(ge=3)] | None = None
-    periods: Annotated[float, Field(gt=0)] = 1.0
+    count: Annotated[int, Field(ge=3, le=10_000)] | None = None
+    periods: Annotated[float, Field(gt=0, le=1000)] = 1.0
     endpoint_repeated: bool | None = None
     phases: tuple[Angle, ...] | None = None
 
@@ -156,8 +156,8 @@ class EvenTimes(Document):
 class Region(Document):
     """Rows and columns to read, first and last, both included, counted from 0."""
 
-    rows: tuple[int, int] | None = None
-    cols: tuple[int, int] | None = None
+    rows: tuple[Column, Column] | None = None
+    cols: tuple[Column, Column] | None = None
 
 
 class RawScan(Document):
@@ -183,7 +183,7 @@ class RawScan(Document):
         Column of the rotation axis, counted on the whole detector.
     """
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(pattern=r"\w", max_length=200)
     description: str = ""
     sample: Source
     flat: Source
@@ -198,7 +198,7 @@ class RawScan(Document):
     flat_times: tuple[Time, ...] | EvenTimes | None = None
     view_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     flat_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    axis_col: float | None = None
+    axis_col: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
     region: Region = Region()
     retrieval: Retrieval = Retrieval()
 

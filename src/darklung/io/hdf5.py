@@ -16,6 +16,7 @@ import numpy as np
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
+from darklung.io.references import check_alone
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
@@ -117,6 +118,7 @@ def load(path: Path, wanted: type[T]) -> T:
             found = str(file.attrs.get("darklung_type", "no darklung type"))
             if found != wanted.__name__:
                 raise DarklungError(f"{path}: wanted {wanted.__name__}, the file holds {found}")
+            check_alone(file)
             return _read(file, wanted)
     except (OSError, KeyError) as error:
         raise DarklungError(f"{path}: cannot be read as {wanted.__name__} ({error})") from error
@@ -126,6 +128,7 @@ def scan_of(file: h5py.File) -> Scan:
     """The scan in an open file; its frames stay on disk."""
     found = str(file.attrs.get("darklung_type", "no darklung type"))
     require(found == Scan.__name__, f"{file.filename}: wanted Scan, the file holds {found}")
+    check_alone(file)
     return _read(file, Scan, ("frames",))
 
 

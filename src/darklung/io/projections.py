@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_positive, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
+from darklung.io.references import files_behind
 
 # What reconstruction reads; a file need not hold the others.
 CONE = ("axis_col", "source_axis_m", "axis_row", "tilt_rad")
@@ -119,6 +120,8 @@ def open_projections(path: Path) -> ProjectionsFile:
     if not path.exists():
         raise DarklungError(f"{path}: no such file")
     try:
+        for other in files_behind(path, (*PROJECTION_MAPS, "directions_rad", "angles_rad", "geometry/angles_rad")):
+            raise DarklungError(f"{path}: leads to {other}; projections hold all their values themselves")
         with h5py.File(path, "r") as file:
             found = str(file.attrs.get("darklung_type", "Projections"))
             require(found == "Projections", f"{path}: wanted Projections, the file holds {found}")

@@ -13,7 +13,7 @@ from darklung.core.checks import DarklungError, printable, require
 
 Row = Mapping[str, Any]
 # A cell that starts so is a formula to a spreadsheet.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> None:
@@ -72,7 +72,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def plain_cell(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: text that would be one begins with an apostrophe."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")  # which would end the row
+    if not value.lstrip().startswith(_FORMULA):
         return value
     try:
         float(value)
@@ -83,7 +86,7 @@ def plain_cell(value: Any) -> Any:
 
 def _bare_cell(text: str) -> str:
     """The inverse of `plain_cell`."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA) else text
 
 
 def load_table(path: Path) -> list[dict[str, Any]]:

@@ -61,8 +61,12 @@ def _better(counts: NDArray[np.float64], phases: NDArray[np.float64]) -> tuple[i
     fringes = values[-3] > _FRINGES * values[-2]
     tried = [*(_along_circle(vectors[:, -3:], phases) if fringes else ()), *_as_text(steps)]
     sure = declared > _SURE * noise * np.sqrt(2 / (pixels * (steps - 3)))
-    best = min(tried, key=excess)
-    return tuple(int(n) for n in best) if sure and excess(best) < _LEFT * declared else None
+    best = min(map(excess, tried))
+    if not sure or best >= _LEFT * declared:
+        return None
+    # Turns and mirror images fit alike: the one that moves the frames least.
+    alike = [order for order in tried if excess(order) <= best + 1e-3 * declared]
+    return tuple(int(n) for n in min(alike, key=lambda order: int(np.abs(order - np.arange(steps)).sum())))
 
 
 def _along_circle(space: NDArray[np.float64], phases: NDArray[np.float64]) -> Iterator[NDArray[np.intp]]:

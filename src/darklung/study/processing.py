@@ -55,7 +55,7 @@ class ReconstructionPart(Document):
     method: str = Field("fbp", description="fbp, cgls, pwls_tv, tensor, or package.module:function")
     options: dict[str, bool | int | float | str] = Field({}, description="keyword arguments of the method, such as cutoff")
     axis: str = Field("file", description="column of the rotation axis: file, estimate, or a number")
-    rings: int = Field(0, ge=0, description="columns over which rings are suppressed, odd, such as 9; 0: no")
+    rings: int = Field(0, ge=0, le=9999, description="columns over which rings are suppressed, odd, such as 9; 0: no")
     memory: str = Field("4 GiB", description="most memory; slabs are made to fit")
     tilt: Angle | None = Field(None, description="the detector's turn in its own plane; else the file's")
     source_axis: Length | None = Field(None, gt=0, description="cone beam: from the source to the axis; else the file's")
