@@ -198,6 +198,7 @@ def test_series_fills_in_the_columns_of_a_table(tmp_path, truth, monkeypatch):
     assert [name for name, _, _ in found] == ["0.5 um", "1.5 um"]
     assert [columns["diameter"] for _, _, columns in found] == ["0.5", "1.5"]
     assert [scan.frames.shape[-1] for _, scan, _ in found] == [3, 1]
+    (tmp_path / "elsewhere").mkdir()
     monkeypatch.setenv("SOMEWHERE", str(tmp_path / "elsewhere"))
     with pytest.raises(DarklungError, match=r"elsewhere/index\.csv: no such file"):
         list(load_scans(path))
@@ -403,7 +404,8 @@ def test_raw_binary_of_another_length(tmp_path, truth):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "another number of columns")]
+    ("text", "words"),
+    [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "row 2: wanted 2 cells as in the header, got 1")],
 )
 def test_broken_tables(tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text)

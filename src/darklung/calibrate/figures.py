@@ -62,7 +62,7 @@ def calibration_png(
         diameter = np.geomspace(*c.range_m, 300)
         value, _ = c.predict(diameter)
         axis.fill_between(1e6 * diameter, *c.band(diameter), color=colour, alpha=0.25, label="95 % of the curve")
-        name = f"{c.setting}: " if c.setting else ""
+        name = f"{c.setting}: ".replace("$", r"\$") if c.setting else ""
         axis.plot(
             1e6 * diameter,
             value,
@@ -89,7 +89,7 @@ def calibration_png(
     below.set_ylabel("measured − fitted")
     axis.set_ylabel("−ln D")
     axis.set_ylim(0, None)
-    axis.set_title(f"{title}: residual {first.residual:.3f}, offset {first.offset:.3f}".strip())
+    axis.set_title(f"{title}: residual {first.residual:.3f}, offset {first.offset:.3f}".strip(), parse_math=False)
     axis.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
 

@@ -13,7 +13,7 @@ import numpy as np
 from darklung.core.channel import dark_field_at, directed, directions_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_number, parse_quantity
 
 Row = Mapping[str, Any]
 # Standard error of a median over that of the mean, for normal noise; scatter from the median absolute deviation.
@@ -74,11 +74,9 @@ def _number(row: Row, name: str, number: int) -> float:
     if name not in row:
         raise DarklungError(f"row {number}: wanted a column {name!r}; known: {', '.join(row)}")
     try:
-        value = float(row[name])
-    except (TypeError, ValueError):
-        raise DarklungError(f"row {number}: {name}: wanted a number, got {row[name]!r}") from None
-    require(bool(np.isfinite(value)), f"row {number}: {name}: wanted a finite number, got {value!r}")
-    return value
+        return parse_number(str(row[name]))
+    except DarklungError as error:
+        raise DarklungError(f"row {number}: {name}: {error}") from None
 
 
 def medians(maps: Projections, where: object) -> dict[str, float]:

@@ -209,7 +209,7 @@ def parse_sweep(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
     key, _, span = text.partition("=")
     try:
         first, last, count = span.split(":")
-        number = int(count)
+        number = int(count) if count.isascii() and count.isdigit() else 0
     except ValueError:
         raise DarklungError(f"sweep: wanted key=first:last:count, such as visibility=0.05:0.3:6, got {text!r}") from None
     require(2 <= number <= 50, f"sweep: wanted 2 to 50 values, got {number}")

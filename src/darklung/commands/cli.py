@@ -11,7 +11,7 @@ import typer
 from darklung import __version__
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.recorded import recorded
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, printable
 
 app = typer.Typer(
     help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
@@ -214,6 +214,7 @@ def predict(
     energy: Annotated[str, typer.Option(help="That its values refer to, such as '70 keV'.")] = "",
     calibration: Annotated[Path | None, typer.Option(help="Of wedges, for frames and projections.")] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Bring the volume to the model's voxel.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Run functions that the models name; look at them first.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the model fits and list the tasks.")] = False,
 ) -> None:
@@ -221,7 +222,7 @@ def predict(
     from darklung.commands.predict import Given, predict_files
     from darklung.commands.words import pairs
 
-    given = Given(pairs(options), region, energy, calibration, resample)
+    given = Given(pairs(options), region, energy, calibration, resample, code)
     typer.echo(predict_files(models, source, out=out, arm=arm, given=given, workers=workers, dry_run=dry_run))
 
 
@@ -362,7 +363,7 @@ def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF, C
     """Tell what is in a file or a folder, so that a description can be written."""
     from darklung.io.show import describe_file
 
-    typer.echo(describe_file(file))
+    typer.echo(printable(describe_file(file)))
 
 
 @app.command()
@@ -404,7 +405,7 @@ def main() -> None:
         app()
     except DarklungError as error:
         for line in str(error).splitlines():
-            typer.secho(f"darklung: {line}", err=True, fg="red")
+            typer.secho(f"darklung: {printable(line)}", err=True, fg="red")
         sys.exit(2)
     except KeyboardInterrupt:
         typer.secho("darklung: stopped; the same command goes on from here", err=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
+from darklung.core.units import parse_number
 from darklung.io.description import read_raw
 from darklung.io.names import SUMMARY
 from darklung.io.tables import save_table
@@ -73,8 +74,8 @@ def _numbers(columns: dict[str, str]) -> dict[str, Any]:
 
     def number(text: str) -> Any:
         try:
-            return float(text)
-        except ValueError:
+            return parse_number(text)
+        except DarklungError:
             return text
 
     return {k: number(v) for k, v in columns.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
-from darklung.flow import door
+from darklung.flow import door, plugins
 from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
@@ -56,20 +56,21 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
 def list_tasks(path: Path, *, out: Path | None = None) -> str:
     """Check a study and list its tasks, each done or to do."""
     with opened(path) as (study, made):
-        return told_tasks(made, out or Path("runs") / study.name, Owner("run", path))
+        tasks = told_tasks(made, out or Path("runs") / study.name, Owner("run", path))
+        return "\n".join([*plugins.told(plugins.named(study)), tasks])
 
 
 @contextmanager
 def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator[tuple[Study, Plan]]:
-    """A study and its tasks, checked; modules beside the file can be imported meanwhile, for plug-ins.
+    """A study and its tasks, checked; modules beside the file can be imported meanwhile, if it names plug-ins.
 
     `learning` are keys of that part in place of the file's.
     """
-    with importable(path.parent):
-        study = read_study(path)
-        if learning and study.learning is not None:
-            content = resolved(study)
-            study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
+    study = read_study(path)
+    if learning and study.learning is not None:
+        content = resolved(study)
+        study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
+    with importable(path.parent) if plugins.named(study) else nullcontext():
         made = plan(study)
         door.check(study, made)
         yield study, made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
@@ -15,6 +16,15 @@ from numpy.typing import NDArray
 
 class DarklungError(ValueError):
     """Input that makes no sense. The command line prints its one line and ends with a non-zero exit code."""
+
+
+# Control characters, and those that turn the direction of writing: a terminal obeys them.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text of somebody else's file as it may be written to a terminal: what a terminal would obey becomes ``?``."""
+    return _OBEYED.sub("?", text)
 
 
 def require(condition: bool, message: str) -> None:

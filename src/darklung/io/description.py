@@ -1,7 +1,7 @@
 """Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
 
 A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
-relative to the description; ``${NAME:-default}`` takes an environment variable. With a `series` table each row is one
+relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table each row is one
 scan, and ``{column}`` anywhere in the description is replaced by the row's value.
 """
 
@@ -19,8 +19,9 @@ from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError, require
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
+from darklung.io.patterns import matching
 from darklung.io.readings import read_readings
-from darklung.io.retrieval import Retrieval
+from darklung.io.retrieval import Column, Retrieval
 from darklung.io.tables import read_rows
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
@@ -59,11 +60,15 @@ class _Source(Document):
 
 
 class Hdf5Source(_Source):
-    """Datasets of HDF5 files. `file` may be a list or a glob, `dataset` a pattern such as ``entry/data/data_*``."""
+    """Datasets of HDF5 files. `file` may be a list or a pattern, `dataset` a pattern such as ``entry/data/data_*``.
+
+    They may lead to files in their own folder or below (external links, virtual datasets), and to those that `links` allow.
+    """
 
     kind: Literal["hdf5"]
     file: str | tuple[str, ...]
     dataset: str
+    links: tuple[str, ...] = ()
 
 
 class ZarrSource(_Source):
@@ -75,7 +80,7 @@ class ZarrSource(_Source):
 
 
 class _Files(_Source):
-    """A list of files or a glob (sorted by name)."""
+    """A list of files or a pattern (in natural order)."""
 
     files: str | tuple[str, ...]
 
@@ -97,10 +102,10 @@ class RawSource(_Files):
 
     kind: Literal["raw"]
     dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
-    shape: tuple[Annotated[int, Field(gt=0)], ...]
+    shape: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
     byte_order: Literal["little", "big"]
-    header_bytes: Annotated[int, Field(ge=0)] = 0
-    trailer_bytes: Annotated[int, Field(ge=0)] = 0
+    header_bytes: Annotated[int, Field(ge=0, le=2**40)] = 0
+    trailer_bytes: Annotated[int, Field(ge=0, le=2**40)] = 0
 
 
 class EdfSource(_Files):
@@ -116,14 +121,18 @@ class FabioSource(_Files):
 
 
 class NxtomoSource(Document):
-    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over."""
+    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over.
+
+    `links` as in `Hdf5Source`.
+    """
 
     kind: Literal["nxtomo"]
     file: str
     entry: str | None = None
     frames: Literal["sample", "flat", "dark"]
     frame_axes: tuple[SampleAxis, ...]
-    frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
+    frame_counts: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
+    links: tuple[str, ...] = ()
 
     @property
     def all_axes(self) -> tuple[SampleAxis, ...]:
@@ -144,8 +153,8 @@ class Steps(Document):
     without it θ_k = 2π periods k/count.
     """
 
-    count: Annotated[int, Field(ge=3)] | None = None
-    periods: Annotated[float, Field(gt=0)] = 1.0
+    count: Annotated[int, Field(ge=3, le=10_000)] | None = None
+    periods: Annotated[float, Field(gt=0, le=1000)] = 1.0
     endpoint_repeated: bool | None = None
     phases: tuple[Angle, ...] | None = None
 
@@ -202,8 +211,8 @@ class LeaveOut(Document):
 class Region(Document):
     """Rows and columns to read, first and last, both included, counted from 0."""
 
-    rows: tuple[int, int] | None = None
-    cols: tuple[int, int] | None = None
+    rows: tuple[Column, Column] | None = None
+    cols: tuple[Column, Column] | None = None
 
 
 class RawScan(Document):
@@ -233,7 +242,7 @@ class RawScan(Document):
         Column of the rotation axis, counted on the whole detector.
     """
 
-    name: str
+    name: str = Field(pattern=r"\w", max_length=200)
     description: str = ""
     sample: Source
     flat: Source
@@ -248,7 +257,7 @@ class RawScan(Document):
     flat_times: tuple[Time, ...] | EvenTimes | None = None
     view_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     flat_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    axis_col: float | None = None
+    axis_col: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
     leave_out: LeaveOut = LeaveOut()
     gaps: tuple[int, ...] = ()
     region: Region = Region()
@@ -311,15 +320,29 @@ def _checked(content: Any, path: Path, origin: str) -> RawScan:
 
 
 def resolve_path(text: str, description: Path) -> Path:
-    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder."""
+    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder.
+
+    Paths are told and recorded, so that a variable may only hold one: a file must not carry a password into a record.
+    """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], match[2])
-        if found is None:
+        found = os.environ.get(match[1])
+        if found is None and match[2] is None:
             raise DarklungError(f"{description}: the environment variable {match[1]} is not set and has no default ({text})")
-        return found
+        path = found is None or (Path(found).is_absolute() and Path(found).exists())
+        require(
+            path, f"{description}: the environment variable {match[1]} is no path of a file or folder that there is ({text})"
+        )
+        return match[2] if found is None else found
 
     return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()
+
+
+def named_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each name or pattern of a source, and the files that there are, in the order in which they are read."""
+    listed = source.file if isinstance(source, Hdf5Source | NxtomoSource | ZarrSource) else source.files
+    for text in [listed] if isinstance(listed, str) else listed:
+        yield text, matching(resolve_path(text, description))
 
 
 def _fill(content: Any, row: dict[str, str], origin: str) -> Any:

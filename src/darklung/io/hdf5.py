@@ -19,6 +19,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading, whole
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
+from darklung.io.references import check_alone
 from darklung.io.volume_file import check_fits, check_memory
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
@@ -135,6 +136,7 @@ def load(path: Path, wanted: type[T]) -> T:
     with opened_hdf5(path, wanted.__name__) as file:
         found = str(file.attrs.get("darklung_type", "no darklung type"))
         require(found == wanted.__name__, f"{path}: wanted {wanted.__name__}, the file holds {found}")
+        check_alone(file)
         return _read(file, wanted)
 
 
@@ -188,6 +190,7 @@ def scan_of(file: h5py.File) -> Scan:
     """The scan in an open file; its frames stay on disk."""
     found = str(file.attrs.get("darklung_type", "no darklung type"))
     require(found == Scan.__name__, f"{file.filename}: wanted Scan, the file holds {found}")
+    check_alone(file)
     return _read(file, Scan, ("frames",))
 
 

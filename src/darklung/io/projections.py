@@ -14,6 +14,7 @@ from darklung.core.checks import DarklungError, check_positive, check_range, req
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
+from darklung.io.references import files_behind
 
 # What reconstruction reads; a file need not hold the others. More turns than these are degrees.
 TURNS = 4
@@ -120,6 +121,8 @@ def open_projections(path: Path) -> ProjectionsFile:
         No HDF5 file, another type, or something of `ProjectionsFile` missing or of the wrong shape.
     """
     with opened_hdf5(path, "projections") as file:
+        for other in files_behind(path, (*PROJECTION_MAPS, "directions_rad", "angles_rad", "geometry/angles_rad")):
+            raise DarklungError(f"{path}: leads to {other}; projections hold all their values themselves")
         found = str(file.attrs.get("darklung_type", "Projections"))
         require(found == "Projections", f"{path}: wanted Projections, the file holds {found}")
         return _described(path, file)

@@ -10,6 +10,8 @@ from darklung.core.fitting import METHODS as FITS
 from darklung.core.fitting import Fit
 from darklung.io.documents import Document
 
+Column = Annotated[int, Field(ge=0, le=10**6)]
+
 
 class Retrieval(Document):
     """What is asked of retrieval, whatever the scan comes from; see `darklung.retrieve.stepping.retrieve`."""
@@ -23,14 +25,14 @@ class Retrieval(Document):
     steps: Literal["nominal", "estimate", "ramp"] = Field(
         "nominal", description="as set, or phase and dose of each step found from the frames; ramp: also its tilt"
     )
-    air_cols: tuple[tuple[int, int], ...] = Field(
+    air_cols: tuple[tuple[Column, Column], ...] = Field(
         (), description="ranges of columns without object, first and last, counted in what the region leaves"
     )
     variance: Literal["pixel", "neighbourhood"] = Field(
         "neighbourhood", description="whose visibility the dark field's variance and validity come from"
     )
     harmonics: int = Field(1, ge=1, le=3, description="harmonics that are fitted along, for uneven steps")
-    gain: float = Field(1.0, gt=0, description="counts per photon")
+    gain: float = Field(1.0, gt=0, le=1e9, description="counts per photon")
     least_strength: float = Field(10.0, description="N V² that a valid pixel exceeds, N the photons of its curve")
     most_misfit: Annotated[float, Field(gt=0)] | None = Field(
         None, description="reduced chi square above which a pixel is not valid"

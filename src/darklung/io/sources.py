@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -21,12 +20,14 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading
 from darklung.io import nxtomo
-from darklung.io.description import Hdf5Source, NxtomoSource, RawSource, Source, ZarrSource, resolve_path
+from darklung.io.description import Hdf5Source, NxtomoSource, RawSource, Source, ZarrSource, named_files, resolve_path
 from darklung.io.edf import read_edf
 from darklung.io.fabio_frames import read_fabio
 from darklung.io.hdf5 import check_dataset
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
+from darklung.io.patterns import is_pattern
+from darklung.io.references import check_allowed, files_behind
 from darklung.io.tiff_frames import read_tiff
 from darklung.io.volume_file import check_memory
 
@@ -86,9 +87,11 @@ class Stack:
 def open_source(source: Source, description: Path, field: str) -> Stack:
     """Make a `Stack` of a described source; `field` names it in error lines."""
     if isinstance(source, NxtomoSource):
-        return _open_nxtomo(source, resolve_path(source.file, description), field)
+        return _open_nxtomo(source, description, field)
     members = _members(source, description, field)
     if isinstance(source, Hdf5Source):
+        for member in members:
+            _check_references(source, member.path, description, member.name)
         # Each is opened once, so that what is missing is known before anything is read.
         arrays = {member: Hdf5Array(member) for member in members}
         return _stack(members, source, field, arrays.__getitem__)
@@ -161,9 +164,35 @@ def _open_zarr(member: Member) -> Any:
     return found
 
 
-def _open_nxtomo(source: NxtomoSource, file: Path, field: str) -> Stack:
+def source_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each name or pattern of a source, and all files that are read for it: also those that HDF5 files lead to."""
+    for text, files in named_files(source, description):
+        behind: list[Path] = []
+        if isinstance(source, Hdf5Source | NxtomoSource):
+            with suppress(OSError):  # what is no HDF5 is told when it is opened
+                behind = [p for file in files for p in files_behind(file, _objects(source, file)) if p.exists()]
+        yield text, [*files, *behind]
+
+
+def _objects(source: Hdf5Source | NxtomoSource, file: Path) -> list[str]:
+    """What is read of an HDF5 file."""
+    if isinstance(source, NxtomoSource):
+        return nxtomo.objects(file, source.entry)
+    return [member.array for member in _arrays(Member(file, str(file), source.dataset))]
+
+
+def _check_references(source: Hdf5Source | NxtomoSource, file: Path, description: Path, name: str) -> None:
+    """Refuse what leads to files that nobody named, before anything of it is opened."""
+    allowed = [resolve_path(text, description) for text in source.links]
+    with reading(name, "HDF5"):
+        check_allowed(file, _objects(source, file), allowed=allowed, name=name)
+
+
+def _open_nxtomo(source: NxtomoSource, description: Path, field: str) -> Stack:
+    file = resolve_path(source.file, description)
     name = f"{file}: {field} (NXtomo {source.frames})"
     require(file.exists(), f"{name}: no such file")
+    _check_references(source, file, description, name)
     with reading(name, "HDF5"):
         dataset, numbers, frame, dtype = nxtomo.select(file, source.entry, source.frames, name)
     axes, counts = source.frame_axes, source.frame_counts
@@ -189,13 +218,11 @@ def _datasets(handle: h5py.File) -> str:
 
 def _members(source: Any, description: Path, field: str) -> list[Member]:
     """What a source names, in the order in which it is read."""
-    listed = source.file if isinstance(source, Hdf5Source | ZarrSource) else source.files
     found: list[Path] = []
-    for pattern in [listed] if isinstance(listed, str) else list(listed):
-        path = resolve_path(pattern, description)
-        matches = [Path(p) for p in sorted(glob.glob(str(path)))] if glob.has_magic(str(path)) else [path]
-        require(bool(matches), f"{path}: {field}: no file matches")
-        found += matches
+    for text, files in named_files(source, description):
+        told = "no file matches" if is_pattern(text) else "no such file"
+        require(bool(files), f"{resolve_path(text, description)}: {field}: {told}")
+        found += files
     dataset = getattr(source, "dataset", "")
     members = []
     for path in found:

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Annotated, Literal, ParamSpec
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_fields, check_one_of, check_positive, check_range, check_shape, require
@@ -132,7 +132,7 @@ class Setup:
     file: str = ""
     low_kev: Annotated[float, Gt(0)] = 60.0
     high_kev: Annotated[float, Gt(0)] = 80.0
-    bins: Annotated[int, Ge(1)] = 5
+    bins: Annotated[int, Interval(ge=1, le=1000)] = 5
     filters_m: Mapping[str, float] = field(default_factory=lambda: dict(spectra.DEFAULT_FILTERS_M))
     design_energy_kev: Annotated[float, Gt(0)] = 70.0
     flat_visibility: Annotated[float, Interval(ge=0, le=1)] = 0.15

@@ -49,7 +49,7 @@ class MiddleSlices:
         across, right, up = axes
         bounds = [*self.edges_mm[right], *self.edges_mm[up]]
         shown = axis.imshow(image, origin="lower", extent=bounds, interpolation="nearest", **style)
-        axis.set_title(f"{title}, middle {across}")
+        axis.set_title(f"{title}, middle {across}", parse_math=False)
         axis.set_xlabel(f"{right} [mm]")
         axis.set_ylabel(f"{up} [mm]")
         return shown
@@ -89,6 +89,6 @@ def slices_png(
         low, high = (float(v) for v in np.percentile(parts[0], (0.5, 99.5)))
         for axis, part, axes in zip(row, parts, slices.axes):
             shown = slices.draw(axis, part, axes, name, cmap="gray", vmin=low, vmax=high)
-        figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name])
-    figure.suptitle(title)
+        figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name].replace("$", r"\$"))
+    figure.suptitle(title, parse_math=False)
     figure.savefig(path, dpi=80)

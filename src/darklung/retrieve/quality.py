@@ -17,6 +17,7 @@ from darklung.core.types import Image, Projections, Scan
 from darklung.retrieve.covariance import signal_covariance
 from darklung.retrieve.darks import dark_scale
 from darklung.retrieve.findings import MISFIT, findings_of
+from darklung.retrieve.order import order_findings, views_findings
 from darklung.retrieve.residuals import curve_residuals, harmonic_content, harmonic_leak
 from darklung.retrieve.stepping import retriever, steps_of_view
 
@@ -50,6 +51,8 @@ class Quality:
         Name to (label of x, x, values, level of what is expected or None).
     misfit : map, optional
         Reduced χ² of the fits.
+    order : tuple of str
+        What speaks against the order of the frames.
     """
 
     numbers: Mapping[str, Any]
@@ -59,11 +62,12 @@ class Quality:
     errors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     profiles: Mapping[str, Any] = field(default_factory=dict)
     misfit: NDArray[Any] | None = None
+    order: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What speaks against the maps; empty: nothing."""
-        return findings_of(self.numbers)
+        return (*findings_of(self.numbers), *self.order)
 
 
 def lobe_maps_quality(image: Image) -> Quality:
@@ -130,14 +134,16 @@ def projections_quality(
     streaks = None if line or not valid.any() else _streaks(maps["dark_field"], valid)
     profiles = {**({} if streaks is None else _streak_profile(streaks)), **_by_view(projections)}
     misfit: NDArray[Any] | None = None
+    order: tuple[str, ...] = ()
     if scan is not None:
+        order = (*order_findings(scan), *views_findings(projections))
         if checks is None:
             checks = {**seen_in(scan, options or {}), **flats_numbers(scan, options or {})}
         misfit, more = _frames(scan, options or {})
         profiles |= more
     numbers = {**_map_numbers(projections, line), **frame_numbers(checks or {})}
     profiles |= _checks_by_view(checks or {})
-    return Quality(numbers, shown, valid, None if streaks is None else streaks["flagged"], errors, profiles, misfit)
+    return Quality(numbers, shown, valid, None if streaks is None else streaks["flagged"], errors, profiles, misfit, order)
 
 
 def seen_in(scan: Scan, options: Mapping[str, Any], views: Iterable[int] | None = None) -> dict[str, Any]:

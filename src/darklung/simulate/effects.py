@@ -59,8 +59,8 @@ class Detector:
 
     blur_m: Annotated[float, Ge(0)] = 0.0
     charge_sharing: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
-    electronic_noise_counts: Annotated[float, Ge(0)] = 0.0
-    dark_counts: Annotated[float, Ge(0)] = 0.0
+    electronic_noise_counts: Annotated[float, Interval(ge=0, le=1e9)] = 0.0
+    dark_counts: Annotated[float, Interval(ge=0, le=1e9)] = 0.0
     bad_pixels: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     ring_gain: Annotated[float, Interval(ge=0, le=0.1)] = 0.0
     saturation_counts: Annotated[float, Gt(0)] = np.inf

@@ -17,12 +17,13 @@ from darklung.core.files import write_text
 from darklung.core.fitting import Fit
 from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
 from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
-from darklung.io.description import RawScan, read_raw, resolve_path
+from darklung.io.description import RawScan, read_raw
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load, save, save_checks, save_projections, written_hdf5
 from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
 from darklung.io.retrieval import Retrieval
+from darklung.io.sources import source_files
 from darklung.pipeline import Context, Task
 from darklung.retrieve.covariance import view_covariances
 from darklung.retrieve.methods import find_retrieval, retriever_of
@@ -100,14 +101,8 @@ def check_files(raw: RawScan, description: Path) -> None:
 def _listed(raw: RawScan, description: Path) -> Iterator[tuple[str, str, list[Path]]]:
     """Field, file or pattern in it, and the files that there are."""
     for field in ("sample", "flat", "dark_frame", "bad_pixels"):
-        source: Any = getattr(raw, field)
-        if source is None:
-            continue
-        listed = getattr(source, "file", None) or source.files
-        for text in [listed] if isinstance(listed, str) else listed:
-            path = resolve_path(text, description)
-            found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
-            yield field, text, [p for p in found if p.exists()]
+        if getattr(raw, field) is not None:
+            yield from ((field, *listed) for listed in source_files(getattr(raw, field), description))
 
 
 def retrieve(context: Context) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from darklung.calibrate.measurements import Measurements, medians
 from darklung.core.types import Projections
@@ -25,7 +24,8 @@ def read_table(source: Path) -> Measurements:
     DarklungError
         A file that cannot be read, or no rows.
     """
-    return Measurements(source.stem, tuple(_table(source)), (source,))
+    rows = [{"name": f"row {number}", **row} for number, row in enumerate(read_rows(source), start=2)]
+    return Measurements(source.stem, tuple(rows), (source,))
 
 
 def read_series(source: Path, out: Path) -> Measurements:
@@ -35,7 +35,3 @@ def read_series(source: Path, out: Path) -> Measurements:
     measured = [{**row, **medians(load(file, Projections), file)} for row, file in zip(rows, files)]
     frames = [path for raw, _ in read_raw(source) for path in raw_files(raw, source)]
     return Measurements(source.stem, tuple(measured), (source, *dict.fromkeys(frames), out / "scans.csv"))
-
-
-def _table(source: Path) -> list[dict[str, Any]]:
-    return [{"name": f"row {number}", **row} for number, row in enumerate(read_rows(source), start=2)]

@@ -33,7 +33,9 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
         No such table, columns that are missing, or entries that are no finite numbers.
     """
     with reading(path, "a table"):
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        table = (
+            pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        )
     name = next((c for c in CASES if c in table.columns), "")
     missing = [c for c in (*PLACES, "score") if c not in table.columns]
     require(name != "", f"{path}: wanted a column case (or subject), got {', '.join(map(str, table.columns))}")
