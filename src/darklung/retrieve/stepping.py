@@ -80,9 +80,11 @@ def retrieve(
     ----------
     scan : Scan
         `frames` and `flats` may be any arrays that can be sliced (a memory map, a lazy reader): they are read view by view.
-    reference : {"mean", "interpolate"}
+    reference : {"mean", "interpolate", "eigenflats"}
         The mean of all flats, or between groups of flats: amplitude and visibility linear in time, phase on the circle. A
         group is a run of flats with no view between them; outside the flats' time span the nearest group holds.
+        "eigenflats": the mean and, for each view, as much of the patterns by which flats differ as makes it smoothest
+        (`darklung.retrieve.eigenflats`).
     least_strength : float
         Threshold of N V².
     fit : Fit
@@ -241,6 +243,11 @@ class _Direction:
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
         np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        for signal, patterns in enumerate(self.reference.patterns):
+            error = np.sqrt(maps[3 + signal], dtype=np.float64)
+            change, variance = patterns.change(maps[signal], error, valid)
+            maps[signal] += np.where(valid, change, 0)
+            maps[3 + signal] += np.where(valid, variance, 0)
 
     def _near(self, view: int) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
         """V and N of the views around one of a detector of few rows; they are fitted once."""
