@@ -16,7 +16,7 @@ _ABOVE_NOISE = 1.05
 # Pairs of pixels whose difference is looked at: so far apart [pixel], and so many of each at most.
 _LAGS, _MOST_PAIRS = (1, 2, 4, 8), 6000
 # Differences beyond so many errors are edges of the object and count by their sign only.
-_HUBER, _ROUNDS = 1.5, 12
+_HUBER, _ROUNDS, _SETTLED = 1.5, 20, 1e-3
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,14 @@ def eigenflats(flats: list[Harmonics], name: str) -> EigenFlats:
     usable = np.all([f.usable for f in flats], axis=0)
     shape, pixels = usable.shape, int(usable.sum())
     maps = np.log(np.stack([np.where(usable, getattr(f, name), 1.0)[usable] for f in flats]))
-    variance = np.mean([getattr(f, f"log_{name}_variance")[usable] for f in flats], axis=0)
+    each = [getattr(f, f"log_{name}_variance")[usable] for f in flats]
+    variance = np.mean(each, axis=0)
+    # Of a flat of less dose more is noise.
+    noise = pixels * max(float((one / np.maximum(variance, 1e-30)).mean()) for one in each)
     weights = 1 / np.maximum(variance, 1e-30)
     maps = maps - (maps * weights).sum(axis=1, keepdims=True) / weights.sum()
     products = (maps * weights) @ maps.T
-    values, vectors = _standing_out(products, pixels)
+    values, vectors = _standing_out(products, pixels, noise)
     shares = (vectors * np.sqrt(pixels / values)).T
     patterns = np.zeros((len(shares), *shape))
     patterns[:, usable] = shares @ maps
@@ -93,13 +96,15 @@ def eigenflats(flats: list[Harmonics], name: str) -> EigenFlats:
     return EigenFlats(patterns, shares, full)
 
 
-def _standing_out(products: NDArray[np.float64], pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _standing_out(
+    products: NDArray[np.float64], pixels: int, noise: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Eigenvalues (pattern,) and vectors (flat, pattern) of the centred products that noise does not explain."""
     count = len(products)
     centre = np.eye(count) - 1 / count
     values, vectors = np.linalg.eigh(centre @ products @ centre)
     # Correlated noise has larger eigenvalues than independent pixels; most flats' are noise if there are enough of them.
-    level = max(pixels, float(np.median(values[1:]))) if count >= 2 * LEAST_FLATS else pixels
+    level = max(noise, float(np.median(values[1:]))) if count >= 2 * LEAST_FLATS else noise
     limit = _ABOVE_NOISE * level * (1 + np.sqrt(count / pixels)) ** 2
     kept = np.flatnonzero(values > limit)[::-1][: min(MOST_PATTERNS, count - 2)]
     return values[kept], vectors[:, kept]
@@ -118,7 +123,9 @@ def _smoothest(
     for _ in range(_ROUNDS):
         trust = 1 / np.maximum(np.abs(steps + weights @ changes) / _HUBER, 1.0)
         normal = (changes * trust) @ changes.T
-        weights = -np.linalg.lstsq(normal, (changes * trust) @ steps, rcond=1e-10)[0]
+        before, weights = weights, -np.linalg.lstsq(normal, (changes * trust) @ steps, rcond=1e-10)[0]
+        if np.abs(weights - before).max() < _SETTLED * np.abs(weights).max():
+            break
     return weights
 
 

@@ -69,9 +69,9 @@ def retrieve(
 
     V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell (with fewer
     than 5 rows those of 5 columns in 5 views), so that a pixel's error does not decide its stated error; the variances go
-    beyond the first order and hold down to the limit (decision 057). With ``variance="pixel"`` V is the pixel's own and neighbours do not matter; but then a V that came out
-    low gives a high −ln D with a large variance, so that a mean weighted by 1/variance is too low by about the variance
-    itself, and 8 % of pixels without any modulation are called valid.
+    beyond the first order and hold down to the limit (decision 057). With ``variance="pixel"`` V is the pixel's own and
+    neighbours do not matter; but then a V that came out low gives a high −ln D with a large variance, so that a mean
+    weighted by 1/variance is too low by about the variance itself, and 8 % of pixels without any modulation are called valid.
 
     Not modelled: electronic noise, correlated pixels; higher harmonics only with ``Fit(harmonics=...)``, errors of steps and
     doses only with `steps`, whose own uncertainty is not in the variances.
@@ -226,31 +226,31 @@ class _Direction:
         self._turn: Any = None
         self.air = np.zeros(self.dark.shape, bool)
         self.air[:, list(options.air_cols)] = True
-        self._views_near = views_are_near(scan.geometry.angles_rad, *self.dark.shape)
+        by_views = options.variance == "neighbourhood" and views_are_near(scan.geometry.angles_rad, *self.dark.shape)
+        self._views_near = by_views
         self._beside: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
-        near = self._near(view) if self._views_near and self.options.variance == "neighbourhood" else []
-        sine = self._fitted(view, maps, valid)
+        near = self._near(view) if self._views_near else None
+        frames, model, sine, lowest = self._fitted(view, maps, valid)
+        self._check(view, frames, lowest)
         if self.options.variance == "neighbourhood":
             flat = self._seen
             variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
-            planes = near or [(maps[6], photons_of(maps, flat.log_amplitude_variance))]
-            together = np.stack([v for v, _ in planes]), np.stack([n for _, n in planes])
-            restate(maps, valid, (*variances, flat.strength), self.options.least_strength, together)
+            near = near or (maps[None, 6], photons_of(maps, flat.log_amplitude_variance)[None])
+            restate(maps, valid, (*variances, flat.strength), self.options.least_strength, near)
         pixels = maps.reshape(len(maps), -1)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
         np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
         for signal, patterns in enumerate(self.reference.patterns):
-            error = np.sqrt(maps[3 + signal], dtype=np.float64)
-            change, variance = patterns.change(maps[signal], error, valid)
+            change, variance = patterns.change(maps[signal], np.sqrt(maps[3 + signal], dtype=np.float64), valid)
             maps[signal] += np.where(valid, change, 0)
             maps[3 + signal] += np.where(valid, variance, 0)
 
-    def _near(self, view: int) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
-        """V and N of the views around one of a detector of few rows; they are fitted once."""
+    def _near(self, view: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """V and N of the views around one, (view, row, col), of a detector of few rows; each is fitted once."""
         wanted = nearest_views(view, self.scan.geometry.views)
         for other in set(wanted) - set(self._beside):
             shape = (len(PROJECTION_MAPS) - 1, *self.dark.shape)
@@ -258,10 +258,11 @@ class _Direction:
             self._fitted(other, maps, valid)
             self._beside[other] = maps[6], photons_of(maps, self._seen.log_amplitude_variance)
         self._beside = {v: self._beside[v] for v in set(wanted)}
-        return [self._beside[v] for v in wanted]
+        visibilities, photons = zip(*(self._beside[v] for v in wanted))
+        return np.stack(visibilities), np.stack(photons)
 
-    def _fitted(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-        """Fit one view into `maps` as `fit_view` leaves them, and `valid`; returns the sine of the phase."""
+    def _fitted(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Any, StepModel, NDArray[Any], float]:
+        """Fit one view into `maps` as `fit_view` leaves them; returns frames, steps, sine of the phase, lowest count."""
         frames = np.ascontiguousarray(self.scan.frames[self.direction, view])
         reference = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
         if reference is not self._seen:
@@ -271,8 +272,7 @@ class _Direction:
         sine = np.empty(valid.size, dtype=maps.dtype)
         plain = self.options.fit.plain and model.same_everywhere
         lowest = (self._fit if plain else self._fit_pixelwise)(frames, model, maps, sine, valid)
-        self._check(view, frames, lowest)
-        return sine
+        return frames, model, sine, lowest
 
     def steps(self, view: int) -> StepModel:
         """The steps of one view."""

@@ -178,9 +178,12 @@ def _stripes(camera: Camera, drift: float, names: tuple[str | int, ...]) -> Map:
     if camera.noise:
         moved += unstable.stripe_drift_m / 3 * stream(camera.seed, "stripes", *names).standard_normal()
     sine, cosine = np.sin(unstable.stripe_angle_rad), np.cos(unstable.stripe_angle_rad)
-    across = camera.pixel_m * (cosine * np.arange(rows)[:, None] - sine * np.arange(cols)) - moved
-    waves = sum(np.sin(2 * np.pi * across / one + start) for one, start in zip(length, phase)) * np.sqrt(2 / _WAVES)
-    return np.maximum(1 + unstable.stripes * waves, 0.05)
+    across = camera.pixel_m * (cosine * np.arange(rows)[:, None] - sine * np.arange(cols))
+
+    def waves(at: Map) -> Map:
+        return np.asarray(sum(np.sin(2 * np.pi * at / one + start) for one, start in zip(length, phase)))
+
+    return np.maximum(1 + unstable.stripes / waves(across).std() * waves(across - moved), 0.05)
 
 
 def _count(camera: Camera, expected: Map, names: tuple[str | int, ...]) -> NDArray:
