@@ -192,7 +192,7 @@ def test_step_phases_that_determine_nothing_are_refused():
         retrieve(make_scan(frames, frames, [0.0, 0.0, np.pi, np.pi]))
     with pytest.raises(DarklungError, match="at least 3 phase steps"):
         fit_harmonics(np.ones((2, 5)), [0.0, 1.0])
-    with pytest.raises(DarklungError, match="reference: 'latest' is not known; known: interpolate, mean"):
+    with pytest.raises(DarklungError, match="reference: 'latest' is not known; known: eigenflats, interpolate, mean"):
         retrieve(make_scan(frames, frames, equidistant(4)), reference="latest")
 
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_finite, negative_counts, require
 from darklung.core.fitting import Fit
 from darklung.core.types import Scan
+from darklung.retrieve.eigenflats import EigenFlats, eigenflats
 from darklung.retrieve.fits import fit_curves
 from darklung.retrieve.gauge import shared_pattern, with_pattern
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
 from darklung.retrieve.watch import check_flat, placeholders, usual_visibility
 
-REFERENCES = ("mean", "interpolate")
+REFERENCES = ("mean", "interpolate", "eigenflats")
 # Rounds of (mean of the flats, steps of each) after which nothing changes.
 _ROUNDS = 3
 
@@ -197,13 +198,14 @@ def blend(before: Harmonics, after: Harmonics, weight: float) -> Harmonics:
 class FlatReference:
     """The reference of one direction at any time: constant ("mean") or interpolated between groups of flats.
 
-    Before the first and after the last group the nearest group holds.
+    Before the first and after the last group the nearest group holds. With "eigenflats" it is constant, and `patterns` of
+    ln a0 and ln V say what each view adds to it.
     """
 
     def __init__(self, scan: Scan, direction: int, *, mode: str, fit: Fit, steps: str = "nominal") -> None:
         dark = dark_signal(scan)
         flat_time = np.asarray(scan.flat_time_s[direction], dtype=np.float64)
-        if mode == "mean":
+        if mode != "interpolate":
             groups = [list(range(len(flat_time)))]
         else:
             groups = group_flats(flat_time, np.asarray(scan.view_time_s[direction], dtype=np.float64))
@@ -215,6 +217,10 @@ class FlatReference:
         self.parameters = [
             fit_flats(scan, direction, group, [models[n] for n in group], fit=fit, dark=dark) for group in groups
         ]
+        self.patterns: tuple[EigenFlats, ...] = ()
+        if mode == "eigenflats":
+            flats = [fit_flats(scan, direction, [n], [model], fit=fit, dark=dark) for n, model in enumerate(models)]
+            self.patterns = tuple(eigenflats(flats, name) for name in ("amplitude", "visibility"))
 
     def at(self, time_s: float) -> Harmonics:
         """Reference parameters (row, col) at one time [s]."""

@@ -15,7 +15,7 @@ from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.fits import fit_pixelwise
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps, step_design
 from darklung.retrieve.kernel import fit_view
-from darklung.retrieve.neighbours import restate
+from darklung.retrieve.neighbours import nearest_views, photons_of, restate, views_are_near
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
 from darklung.retrieve.watch import FrameWatch
@@ -68,11 +68,11 @@ def retrieve(
     computed; where no logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances
     `INVALID_VARIANCE`. Negative dark field is kept, and nothing is clipped.
 
-    V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell, so that a
-    pixel's error does not decide its stated error; the variances go beyond the first order and hold down to the limit
-    (decision 057). With ``variance="pixel"`` V is the pixel's own and neighbours do not matter; but then a V that came out
-    low gives a high −ln D with a large variance, so that a mean weighted by 1/variance is too low by about the variance
-    itself, and 8 % of pixels without any modulation are called valid.
+    V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell (with fewer
+    than 5 rows those of 5 columns in 5 views), so that a pixel's error does not decide its stated error; the variances go
+    beyond the first order and hold down to the limit (decision 057). With ``variance="pixel"`` V is the pixel's own and
+    neighbours do not matter; but then a V that came out low gives a high −ln D with a large variance, so that a mean
+    weighted by 1/variance is too low by about the variance itself, and 8 % of pixels without any modulation are called valid.
 
     Not modelled: electronic noise, correlated pixels; higher harmonics only with ``Fit(harmonics=...)``, errors of steps and
     doses only with `steps`, whose own uncertainty is not in the variances.
@@ -81,9 +81,11 @@ def retrieve(
     ----------
     scan : Scan
         `frames` and `flats` may be any arrays that can be sliced (a memory map, a lazy reader): they are read view by view.
-    reference : {"mean", "interpolate"}
+    reference : {"mean", "interpolate", "eigenflats"}
         The mean of all flats, or between groups of flats: amplitude and visibility linear in time, phase on the circle. A
         group is a run of flats with no view between them; outside the flats' time span the nearest group holds.
+        "eigenflats": the mean and, for each view, as much of the patterns by which flats differ as makes it smoothest
+        (`darklung.retrieve.eigenflats`).
     least_strength : float
         Threshold of N V².
     fit : Fit
@@ -245,9 +247,46 @@ class _Direction:
         self.air = np.zeros(self.dark.shape, bool)
         self.air[:, list(options.air_cols)] = True
         self.watch = FrameWatch(scan, direction, dark=self.dark, bad=self.bad, fit=options.fit)
+        by_views = options.variance == "neighbourhood" and views_are_near(scan.geometry.angles_rad, *self.dark.shape)
+        self._views_near = by_views
+        self._beside: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
+        near = self._near(view) if self._views_near else None
+        frames, model, sine, lowest = self._fitted(view, maps, valid)
+        self._check(view, frames, lowest)
+        if self.options.variance == "neighbourhood":
+            flat = self._seen
+            variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
+            near = near or (maps[None, 6], photons_of(maps, flat.log_amplitude_variance)[None])
+            restate(maps, valid, (*variances, flat.strength), self.options.least_strength, near)
+        if lowest <= 0:
+            self.watch.zeros(frames, self._seen, maps, valid)
+        self.watch.judge(view, frames, model, maps, valid)
+        pixels = maps.reshape(len(maps), -1)
+        np.log(pixels[:2], out=pixels[:2])
+        np.arctan2(sine, pixels[2], out=pixels[2])
+        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        for signal, patterns in enumerate(self.reference.patterns):
+            change, variance = patterns.change(maps[signal], np.sqrt(maps[3 + signal], dtype=np.float64), valid)
+            maps[signal] += np.where(valid, change, 0)
+            maps[3 + signal] += np.where(valid, variance, 0)
+
+    def _near(self, view: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """V and N of the views around one, (view, row, col), of a detector of few rows; each is fitted once."""
+        wanted = nearest_views(view, self.scan.geometry.views)
+        for other in set(wanted) - set(self._beside):
+            shape = (len(PROJECTION_MAPS) - 1, *self.dark.shape)
+            maps, valid = np.empty(shape, self.options.dtype), np.empty(self.dark.shape, bool)
+            self._fitted(other, maps, valid)
+            self._beside[other] = maps[6], photons_of(maps, self._seen.log_amplitude_variance)
+        self._beside = {v: self._beside[v] for v in set(wanted)}
+        visibilities, photons = zip(*(self._beside[v] for v in wanted))
+        return np.stack(visibilities), np.stack(photons)
+
+    def _fitted(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Any, StepModel, NDArray[Any], float]:
+        """Fit one view into `maps` as `fit_view` leaves them; returns frames, steps, sine of the phase, lowest count."""
         frames = np.ascontiguousarray(self.scan.frames[self.direction, view])
         reference = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
         if reference is not self._seen:
@@ -257,18 +296,7 @@ class _Direction:
         sine = np.empty(valid.size, dtype=maps.dtype)
         plain = self.options.fit.plain and model.same_everywhere
         lowest = (self._fit if plain else self._fit_pixelwise)(frames, model, maps, sine, valid)
-        self._check(view, frames, lowest)
-        if self.options.variance == "neighbourhood":
-            flat = self._seen
-            variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
-            restate(maps, valid, (*variances, flat.strength), self.options.least_strength)
-        if lowest <= 0:
-            self.watch.zeros(frames, self._seen, maps, valid)
-        self.watch.judge(view, frames, model, maps, valid)
-        pixels = maps.reshape(len(maps), -1)
-        np.log(pixels[:2], out=pixels[:2])
-        np.arctan2(sine, pixels[2], out=pixels[2])
-        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        return frames, model, sine, lowest
 
     def steps(self, view: int) -> StepModel:
         """The steps of one view."""

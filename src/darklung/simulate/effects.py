@@ -90,6 +90,14 @@ class Stability:
         Relative change of the visibility over the scan; may be negative.
     flux_drift : float
         Relative change of the flux over the scan; may be negative.
+    stripes : float
+        Standard deviation of stripes of the beam, relative to the flux.
+    stripe_width_m : float
+        Of a stripe, about half a wavelength.
+    stripe_drift_m : float
+        How far the stripes move across themselves over the scan, and at random a third of that from view to view.
+    stripe_angle_rad : float
+        Of the stripes from the detector rows towards the columns.
     """
 
     step_error_rad: Annotated[float, Interval(ge=0, le=1)] = 0.0
@@ -97,6 +105,10 @@ class Stability:
     phase_drift_rad: Annotated[float, Interval(ge=-100, le=100)] = 0.0
     visibility_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
     flux_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
+    stripes: Annotated[float, Interval(ge=0, le=0.2)] = 0.0
+    stripe_width_m: Annotated[float, Gt(0)] = 0.5e-3
+    stripe_drift_m: Annotated[float, Interval(ge=-0.1, le=0.1)] = 0.0
+    stripe_angle_rad: Annotated[float, Interval(ge=-np.pi, le=np.pi)] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -217,7 +217,9 @@ def _normalised(projections: Projections, part: Retrieval, dose: NDArray[np.floa
         return normalise_monitor(projections, view_dose=dose[:, views], flat_dose=np.ones_like(dose[:, views]))
     if part.normalise == "none":
         return projections
-    return normalise_flux(projections, air_cols=part.air() or None, each_row=part.normalise == "air_rows")
+    around = part.normalise == "air_around"
+    rows = {"each_row": around or part.normalise == "air_rows", "air_lines": part.lines() if around else None}
+    return normalise_flux(projections, air_cols=part.air() or None, **rows)
 
 
 def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
