@@ -59,9 +59,10 @@ def refraction_within(
 
     Notes
     -----
-    A rim that crosses the pixels' axes is seen along the axis nearer to its normal, and its smear over the pixel's other side
+    A rim that crosses the pixels' axes is seen along the axis nearer to its normal (at 45° half along either), and its smear over the pixel's other side
     is left out. Not modelled: two rims in one pixel that are not of one body (each is taken by itself), attenuation within a
-    pixel, bodies thinner than 1.25 pixels (they lose more than is said here), faces along the beam.
+    pixel, bodies thinner than 1.25 pixels (they lose more than is said here), faces along the
+    beam, and rims within three pixels of the detector's border.
     """
     shape = (len(directions_rad), len(scales), *path.shape)
     mean = np.ones(shape, dtype=np.complex128)
@@ -70,9 +71,9 @@ def refraction_within(
     alpha = np.asarray(directions_rad)
     weights = np.stack([np.cos(alpha), np.sin(alpha)])
     strengths, defects = np.log(_STRENGTHS), _defects()
-    _rims(path, weights[1], weights[0], scales, rim_table(blur[1]), strengths, defects, mean, turn, rim, True)
+    _rims(path, weights[1], weights[0], scales, rim_table(blur[1]), strengths, defects, mean, turn, rim)
     across = (mean.transpose(0, 1, 3, 2), turn.transpose(0, 2, 1), rim.T)
-    _rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), strengths, defects, *across, False)
+    _rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), strengths, defects, *across)
     with np.errstate(divide="ignore"):
         loss = -np.log(np.abs(mean))
     middle = len(scales) // 2
@@ -158,38 +159,39 @@ def _defects() -> NDArray[np.complex128]:
 
 
 @njit(cache=True, error_model="numpy")
-def _rims(path, along, across, scales, table, strengths, defects, mean, turn, rim, diagonal):  # type: ignore[no-untyped-def]
+def _rims(path, along, across, scales, table, strengths, defects, mean, turn, rim):  # type: ignore[no-untyped-def]
     """Find the rims on each line of `path`, and take them off `mean`, (direction, node, line, pixel)."""
     lines, count = path.shape
-    fits = np.empty((2, count, 5))
+    fits = np.full((2, count, 5), np.inf)
     for line in range(lines):
         found = False
         for side in range(2):
-            for e in range(count):
+            for e in range(3, count - 3):
                 _fit(path[line], e, 1 - 2 * side, table, fits[side, e])
                 found = found or fits[side, e, 0] < _MISFIT
         if not found:
             continue
         for side in range(2):
-            for e in range(count):
+            for e in range(3, count - 3):
                 if fits[side, e, 0] < _MISFIT and _best(fits, side, e):
                     step = 1 - 2 * side
                     lean = _lean(path, line, e, step)
-                    if abs(lean) < 1 or (diagonal and abs(lean) == 1):
-                        _mark(rim[line], e, step)
+                    weight = min(0.5 + 2.5 * (1 - abs(lean)), 1.0)  # at 45° half comes from either axis
+                    if weight > 0:
+                        rim[line, e - 1 : e + 2] = True
                         for d in range(len(along)):
                             share = along[d] + lean * across[d]
-                            _take(path[line], e, step, fits[side, e], share, turn[d, line])
+                            _take(path[line], e, step, fits[side, e], weight * share, turn[d, line])
                             for k in range(len(scales)):
-                                _bend(e, step, fits[side, e], share * scales[k], strengths, defects, mean[d, k, line])
+                                strength = share * scales[k]
+                                _bend(e, step, fits[side, e], strength, weight, strengths, defects, mean[d, k, line])
 
 
 @njit(cache=True)
 def _added(line, e, step, j):  # type: ignore[no-untyped-def]
     """What stands on the straight continuation of the two pixels before pixel e, j pixels on."""
-    last = len(line) - 1
-    before, first = line[min(max(e - 2 * step, 0), last)], line[min(max(e - step, 0), last)]
-    return line[min(max(e + j * step, 0), last)] - first - (j + 1) * (first - before)
+    first = line[e - step]
+    return line[e + j * step] - first - (j + 1) * (first - line[e - 2 * step])
 
 
 @njit(cache=True, error_model="numpy")
@@ -205,14 +207,11 @@ def _fit(line, e, step, table, out):  # type: ignore[no-untyped-def]
     v = ((q0 + q1) / total - _RATIOS[1][0]) / (_RATIOS[1][1] - _RATIOS[1][0]) * (nodes - 1)
     i, j = min(max(int(u), 0), nodes - 2), min(max(int(v), 0), nodes - 2)
     a, b = min(max(u - i, 0.0), 1.0), min(max(v - j, 0.0), 1.0)
-    values = (
-        (1 - a) * ((1 - b) * table[:, i, j] + b * table[:, i, j + 1])
-        + a * ((1 - b) * table[:, i + 1, j] + b * table[:, i + 1, j + 1])
+    values = (1 - a) * ((1 - b) * table[:, i, j] + b * table[:, i, j + 1]) + a * (
+        (1 - b) * table[:, i + 1, j] + b * table[:, i + 1, j + 1]
     )
-    last = len(line) - 1
-    far = line[min(max(e - 3 * step, 0), last)]
-    before, first = line[min(max(e - 2 * step, 0), last)], line[min(max(e - step, 0), last)]
-    uneven = abs(first - 2 * before + far) / abs(q0 + q1)
+    before, first = line[e - 2 * step], line[e - step]
+    uneven = abs(first - 2 * before + line[e - 3 * step]) / abs(q0 + q1)
     beyond = abs(_added(line, e, step, 3) / total - values[3])
     falling = max((before - first) * np.sign(total), 0.0) / abs(q0 + q1)  # a slope that ends is no rim
     out[0] = uneven + beyond + 1.5 * values[4] + falling / 2
@@ -246,20 +245,12 @@ def _lean(path, line, e, step):  # type: ignore[no-untyped-def]
     above, below = min(line + 1, path.shape[0] - 1), max(line - 1, 0)
     if above - below < 2:
         return 0.0
-    last, risen = path.shape[1] - 1, 0.0
-    ground = min(max(e - 2 * step, 0), last)
+    risen = 0.0
     for j in range(-1, 2):
-        at = min(max(e + j * step, 0), last)
+        at, ground = e + j * step, e - 2 * step
         risen += (path[above, at] - path[below, at] - path[above, ground] + path[below, ground]) / 2
     end = (_added(path[line], e, step, 1) + _added(path[line], e, step, 2)) / 2
     return step * risen / end
-
-
-@njit(cache=True)
-def _mark(rim, e, step):  # type: ignore[no-untyped-def]
-    for j in range(-1, 2):
-        if 0 <= e + j * step < len(rim):
-            rim[e + j * step] = True
 
 
 @njit(cache=True)
@@ -269,12 +260,11 @@ def _take(line, e, step, fit, share, turn):  # type: ignore[no-untyped-def]
     width = int(np.ceil(2 * fit[2] - fit[1]))  # pixels to the other rim, which takes its own
     inner = 1.0 if width > 2 else (0.5 if width == 2 else 0.0)
     for j, difference in ((-1, q0), (0, q1), (1, inner * (q2 - q0))):
-        if 0 <= e + j * step < len(turn):
-            turn[e + j * step] -= share * step * difference / 2
+        turn[e + j * step] -= share * step * difference / 2
 
 
 @njit(cache=True, error_model="numpy")
-def _bend(e, step, fit, scale, strengths, defects, mean):  # type: ignore[no-untyped-def]
+def _bend(e, step, fit, scale, weight, strengths, defects, mean):  # type: ignore[no-untyped-def]
     """Take the rim's half of a disc off the mean of e^{iφ} in its pixel and the next."""
     strength = 2 * abs(fit[3] * scale)
     if strength < _FAINTEST / 10:
@@ -292,7 +282,6 @@ def _bend(e, step, fit, scale, strengths, defects, mean):  # type: ignore[no-unt
         low = (1 - b) * defects[i, k] + b * defects[i, k + 1]
         high = (1 - b) * defects[i + 1, k] + b * defects[i + 1, k + 1]
         running = fit[2] * strength**2 * ((1 - part) * low + part * high)
-        lost = running - before
+        lost = weight * (running - before)
         before = running
-        if 0 <= e + j * step < len(mean):
-            mean[e + j * step] -= lost if step * fit[3] * scale > 0 else np.conj(lost)
+        mean[e + j * step] -= lost if step * fit[3] * scale > 0 else np.conj(lost)
