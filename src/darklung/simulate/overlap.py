@@ -12,6 +12,8 @@ from darklung.core.geometry import centred_axis
 
 Field = NDArray[np.float64]
 
+_ROUNDING = 1e-12  # what lies outside has none of a thing, not a little of it
+
 
 def interval_share(count: int, voxel_m: float, low_m: float, high_m: float) -> Field:
     """Share of each of `count` voxels on a centred axis that lies between two places, (count,)."""
@@ -65,7 +67,7 @@ def _plane_share(rows, cols, normals, radius, out):  # type: ignore[no-untyped-d
             area = 0.0
             for c in range(count):
                 area += _sector(polygon[c], polygon[(c + 1) % count], radius)
-            out[i, j] = min(max(area, 0.0), 1.0)
+            out[i, j] = 0.0 if area < _ROUNDING else min(area, 1.0)
 
 
 @njit(cache=True)

@@ -27,7 +27,7 @@ _STRENGTHS, _ANGLES = np.geomspace(1e-4, 30, 80), np.geomspace(2e-3, np.pi / 2, 
 _MISFIT = 0.3  # of what a rim adds to three pixels: more, and it is none
 _MIXED = np.deg2rad(10.0)
 _SPARSE = 0.015  # between the discs of the table
-_APART = 1.5  # pixels: nearer rims of the same side are one
+_APART = 1.5  # pixels: of nearer rims only the best is one; twice that for one that rises and one that falls
 _FIRST, _STEP = float(np.log(_ANGLES[0])), float(np.log(_ANGLES[1] / _ANGLES[0]))
 _FAINTEST = 1e-3  # rad: what refracts less loses less than 1e-5
 
@@ -225,7 +225,7 @@ def _best(fits, side, e):  # type: ignore[no-untyped-def]
     """Whether no better fit says the same rim: near it, from the same side, or from the other with the other sign."""
     mine = e + (0.5 - fits[side, e, 1]) * (1 - 2 * side)
     for other in range(2):
-        for f in range(max(e - 3, 0), min(e + 4, fits.shape[1])):
+        for f in range(max(e - 4, 0), min(e + 5, fits.shape[1])):
             rival = fits[other, f]
             if (other == side and f == e) or rival[0] > fits[side, e, 0] + 1e-6 or rival[0] >= _MISFIT:
                 continue
@@ -234,7 +234,8 @@ def _best(fits, side, e):  # type: ignore[no-untyped-def]
             if other != side and between and rival[4] == fits[side, e, 4]:
                 continue
             tie = rival[0] > fits[side, e, 0] - 1e-6
-            if abs(place - mine) < _APART and not (tie and other == side and rival[1] > fits[side, e, 1]):
+            apart = _APART if rival[4] == fits[side, e, 4] else 2 * _APART
+            if abs(place - mine) < apart and not (tie and other == side and rival[1] > fits[side, e, 1]):
                 return False
     return True
 
