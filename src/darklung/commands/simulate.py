@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from darklung.commands.check import too_few_bins
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.types import Scan
 from darklung.core.units import parse_quantity, split_unit
@@ -114,8 +115,9 @@ def simulate_files(
     save(out / "scan.h5", scan)
     (out / "scan.yaml").write_text(yaml.safe_dump(describe(scan, what), sort_keys=False))
     shape = " x ".join(map(str, scan.frames.shape))
+    notes = "".join(f"note: {text}\n" for text in too_few_bins(protocol))
     return (
-        f"{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
+        f"{notes}{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
         f"next: darklung retrieve {out / 'scan.yaml'} --out {out / 'maps'}"
     )
 
