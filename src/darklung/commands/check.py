@@ -6,7 +6,7 @@ import csv
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import whole, write_text
+from darklung.physics.binning import ERROR_NOTED, FINE_BINS
 
 if TYPE_CHECKING:
     from darklung.simulate.plan import ScanPlan
@@ -48,13 +49,14 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     wanted = parse_sweep(sweep, protocol) if sweep is not None else None
     plan = protocol.plan()
     flux = _flux(protocol, plan)
-    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan))
+    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan), *too_few_bins(protocol))
     better: list[dict[str, Any]] = []
     parts = [
         protocol.title,
         *_origin(protocol),
         "",
         table(plan),
+        _energies(protocol),
         _gratings(protocol),
         _detector(protocol),
         f"flux        {flux['text']}",
@@ -88,6 +90,24 @@ def _origin(protocol: ProtocolFile) -> Iterator[str]:
         yield from ("", *wrapped("", "published", "assumed"))
     for name, origin in protocol.origin.items():
         yield from wrapped(name, origin.published or "–", origin.assumed or "–")
+
+
+def _energies(protocol: ProtocolFile) -> str:
+    """How many energy bins, why, and how wrong they make −ln D."""
+    part = protocol.instrument
+    count, error = len(part.instrument().energies_kev), part.binning_error()
+    why = "as the file says" if part.bins else "chosen by a bound on the error"
+    return f"energies    {count} bins, {why}: −ln D behind water with lung is within {error:.1g} of that of {FINE_BINS} bins"
+
+
+def too_few_bins(protocol: ProtocolFile) -> tuple[str, ...]:
+    """A note where a file fixes so few energy bins that −ln D is wrong."""
+    part = protocol.instrument
+    error = part.binning_error() if part.bins else 0.0
+    if error <= ERROR_NOTED:
+        return ()
+    enough = len(replace(part, bins=0).instrument().energies_kev)
+    return (f"bins: {part.bins} are too few here, −ln D is off by up to {error:.2g}; left out, {enough} are chosen",)
 
 
 def _gratings(protocol: ProtocolFile) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from darklung.commands.check import too_few_bins
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.files import write_text
 from darklung.core.types import Scan
@@ -115,8 +116,9 @@ def simulate_files(
     save(out / "scan.h5", scan)
     write_text(out / "scan.yaml", yaml.safe_dump(describe(scan, what), sort_keys=False))
     shape = " x ".join(map(str, scan.frames.shape))
+    notes = "".join(f"note: {text}\n" for text in too_few_bins(protocol))
     return (
-        f"{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
+        f"{notes}{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
         f"next: darklung retrieve {out / 'scan.yaml'} --out {out / 'maps'}"
     )
 

@@ -1,4 +1,7 @@
-"""What goes wrong in a real scan. Every effect can be switched by itself; all but the gratings' maps are off by default."""
+"""What goes wrong in a real scan. Every effect can be switched by itself.
+
+All but the gratings' maps and refraction within pixels are off by default.
+"""
 
 from __future__ import annotations
 
@@ -155,8 +158,9 @@ class Effects:
         Part of the breath, around the end of expiration, in which frames are taken: 1 is an ungated scan. Waiting makes a
         gated scan 1/gate times longer, which has to be told to the protocol as dead time.
     unresolved_refraction : bool
-        Visibility lost because the fringe phase changes within a phantom's voxel: sinc of half its change in each
-        direction. Without it only refraction resolved by the voxels counts (see `Protocol.supersampling`).
+        Visibility lost because the fringe phase changes within a phantom's voxel: at rims of rounded surfaces (ribs,
+        vessels, the body's outline) and where the path bends (`darklung.simulate.refraction`). Without it only refraction
+        that the voxels resolve counts (see `Protocol.supersampling`). On by default.
     gratings : Gratings or FlatMaps
         Open beam; measured maps may be given as `FlatMaps`.
     """
@@ -167,7 +171,7 @@ class Effects:
     depth_dependent_correlation: bool = False
     breathing_m: Annotated[float, Interval(ge=0, le=5e-3)] = 0.0
     gate: Annotated[float, Interval(ge=1e-3, le=1)] = 1.0
-    unresolved_refraction: bool = False
+    unresolved_refraction: bool = True
     gratings: Gratings | FlatMaps = field(default_factory=Gratings)
 
     def __post_init__(self) -> None:
