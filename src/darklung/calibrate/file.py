@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from darklung.calibrate.beam import Beam
 from darklung.calibrate.fibres import FibreCalibration
+from darklung.calibrate.sphere_fits import ModelRow
 from darklung.calibrate.sphere_models import SphereShape
-from darklung.calibrate.spheres import ModelRow, SphereCalibration
+from darklung.calibrate.spheres import SphereCalibration
 from darklung.calibrate.units import ScatterUnit
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import read_object, reading
@@ -26,10 +28,21 @@ CALIBRATION, FIGURE = "calibration.json", "calibration.png"
 Numbers = tuple[float, ...]
 
 
+class _Beam(Document):
+    energies_kev: Numbers
+    weights: Numbers
+    visible: Numbers
+    reference_energy_kev: float
+    powder_per_m: Numbers
+    modes: tuple[Numbers, ...]
+
+
 class _Curve(Document):
     diameter_m: Numbers
     signal: Numbers
-    thickness_m: float
+    thickness_m: Numbers
+    filters: tuple[str, ...]
+    holds: dict[str, Any]
     scale_per_m2: float
     correlation_length_m: float
     offset: float
@@ -37,8 +50,9 @@ class _Curve(Document):
     residual: float
     model: str
     fill: float
-    spectrum: tuple[tuple[float, float], ...]
     setting: str
+    free: float
+    beam: _Beam | None
 
 
 class _Fibres(Document):
@@ -223,10 +237,11 @@ def _made(file: Any) -> Calibration:
 
 
 def curve_document(curve: SphereCalibration) -> dict[str, Any]:
-    """A sphere calibration as JSON."""
+    """A sphere calibration as JSON, with what it holds for."""
     found = plain(curve)
-    shape = found.pop("shape")
-    return {**found, "model": shape.model, "fill": shape.fill, "spectrum": [list(pair) for pair in shape.spectrum]}
+    shape, beam = found.pop("shape"), found.pop("beam")
+    told = {"model": shape.model, "fill": shape.fill, "beam": None if beam is None else plain(beam), "holds": curve.holds}
+    return {**found, **told, "filters": list(curve.filters)}
 
 
 def model_document(row: ModelRow) -> dict[str, Any]:
@@ -241,14 +256,18 @@ def model_document(row: ModelRow) -> dict[str, Any]:
         "correlation_length_error_m": float(errors[1]),
         "residual": row.fit.residual,
         "left_out": row.left_out,
-        "aicc": row.aicc,
+        "score": row.score,
     }
 
 
 def _curve(part: _Curve) -> SphereCalibration:
-    values = _arrays(part, "diameter_m", "signal", "covariance")
-    shape = SphereShape(*(values.pop(name) for name in ("model", "fill", "spectrum")))
-    return SphereCalibration(**values, shape=shape)
+    values = _arrays(part, "diameter_m", "signal", "thickness_m", "covariance")
+    shape, holds = SphereShape(*(values.pop(name) for name in ("model", "fill"))), values.pop("holds")
+    names = ("energies_kev", "weights", "visible", "powder_per_m", "modes")
+    values["beam"] = None if part.beam is None else Beam(**_arrays(part.beam, *names))
+    curve = SphereCalibration(**values, shape=shape)
+    require(curve.holds == holds, f"holds: wanted what the rows say, {curve.holds}, got {holds}")
+    return curve
 
 
 def _arrays(part: Document, *names: str) -> dict[str, Any]:

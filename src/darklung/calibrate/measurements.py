@@ -61,13 +61,18 @@ class Measurements:
 
 def quantity(template: str, row: Row, kind: str = "length") -> float:
     """A length or angle from a template such as ``"{diameter_um} um"``, columns of the row in braces."""
+    return parse_quantity(filled(template, row), kind)
+
+
+def filled(template: str, row: Row) -> str:
+    """A template with the row's columns in place of their names in braces."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in row:
             raise DarklungError(f"{template!r}: no column {found[1]!r} in the series; known: {', '.join(row)}")
         return str(row[found[1]])
 
-    return parse_quantity(re.sub(r"\{(\w+)\}", value, template), kind)
+    return re.sub(r"\{(\w+)\}", value, template)
 
 
 def _number(row: Row, name: str, number: int) -> float:
