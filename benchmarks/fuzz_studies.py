@@ -1,4 +1,4 @@
-"""Study files, descriptions, protocols and command lines with one mistake each, drawn with a seed: are all refused in one line?
+"""Study files, descriptions, protocols and command lines with one mistake each, drawn with a seed: is each refused?
 
 A mutant is made from a document in which every default is written out. It makes no sense, and has to be refused, if
 - a quantity has no unit, another dimension's, a decimal comma, another sign than + and -, or is no single finite number;
@@ -41,10 +41,15 @@ from darklung.study.study import read_study
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Beyond these nothing of this field lies: kind -> unit, more than the most, less than the least.
-DOMAIN = {"length": ("m", 2e4, 1e-14), "energy": ("keV", 1e5, 1e-3), "time": ("s", 1e11, 1e-13), "voltage": ("kV", 1e6, 1e-5)}
+DOMAIN = {
+    "length": ("m", 2e4, 1e-14),
+    "energy": ("keV", 1e5, 1e-3),
+    "time": ("s", 1e11, 1e-13),
+    "voltage": ("kV", 1e6, 1e-5),
+}
 MOST = 10**15  # of whole numbers and reals alike, the seed and counts of photons excepted
 # Numbers that may be negative, or have no bound: places, exponents, seeds.
-SIGNED = {"axis_col", "missing", "materials", "moire_fringes", "flux_drift"}
+SIGNED = {"axis_col", "missing", "materials", "moire_fringes", "flux_drift", "first", "view_times", "flat_times"}
 ENDLESS = {"seed", "counts", "fluence", "most_misfit", "least_strength", "saturation", "view_doses", "flat_doses"}
 Place = tuple[str | int, ...]
 
@@ -86,7 +91,8 @@ def _quantity(value: str, key: str, rng: random.Random) -> Any:
     ]  # fmt: skip
     if kind in DOMAIN:
         base, most, least = DOMAIN[kind]
-        wrong += [f"{most!r} {base}", f"{-most!r} {base}", f"-5 {base}", f"-1e-6 {base}", f"{least!r} {base}"]
+        wrong += [f"{most!r} {base}", f"{-most!r} {base}", f"{least!r} {base}"]
+        wrong += [f"-5 {base}", f"-1e-6 {base}"] if key not in SIGNED else []
     return rng.choice(wrong)
 
 
@@ -147,7 +153,9 @@ def mutate(content: dict[str, Any], rng: random.Random) -> Mutant | None:
     for part in place[:-1]:
         inside = inside[part]
     inside[place[-1]] = new
-    return Mutant(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), f"{'.'.join(map(str, place))}: {value!r} -> {new!r}")
+    return Mutant(
+        yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), f"{'.'.join(map(str, place))}: {value!r} -> {new!r}"
+    )
 
 
 def break_text(text: str, rng: random.Random) -> Mutant:
@@ -161,7 +169,7 @@ def break_text(text: str, rng: random.Random) -> Mutant:
         "nested": [*lines, "deep: " + "[" * 2000],
         "a tag": [*lines, "code: !!python/object/apply:os.system [true]"],
         "a number of 5000 digits": [*lines, "big: " + "9" * 5000],
-        "a control character": [*lines, "text: \"\\e[2J\""],
+        "a control character": [*lines, 'text: "\\e[2J"'],
         "a tab": [*lines[:at], "\tx: 1", *lines[at:]],
         "an octal": [*lines, "eight: 010"],
         "a circle": [*lines, "circle: &c [*c]"],
@@ -228,7 +236,7 @@ def outcome(run: Callable[[], None]) -> str:
         run()
     except DarklungError as error:
         return "refused" if "\x1b" not in str(error) else "refused with what a terminal obeys"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 what is looked for
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return "accepted"
 
@@ -259,7 +267,22 @@ def fuzz_studies(count: int, seed: int, folder: Path) -> tuple[Counter[str], lis
 
 # --- command lines ------------------------------------------------------------------------------------------------------
 
-BAD_VALUES = ["nan", "inf", "-1", "1,5 mm", "5", "5 kg", "", "x" * 500, "../../x", "1e400 mm", "\N{EN DASH}5 mm", "9**9**9 m", "[[[[", "{a: "]
+BAD_VALUES = [
+    "nan",
+    "inf",
+    "-1",
+    "1,5 mm",
+    "5",
+    "5 kg",
+    "",
+    "x" * 500,
+    "../../x",
+    "1e400 mm",
+    "\N{EN DASH}5 mm",
+    "9**9**9 m",
+    "[[[[",
+    "{a: ",
+]
 
 
 def command_lines(folder: Path) -> list[list[str]]:
@@ -310,7 +333,7 @@ def run_command(words: list[str]) -> str:
             cli.main()
     except SystemExit as ended:
         return "refused" if ended.code else "accepted"
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 what is looked for
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     finally:
         sys.argv = before
@@ -352,7 +375,9 @@ def main() -> None:
         for what, fuzz, count in (("studies", fuzz_studies, wanted.studies), ("commands", fuzz_commands, wanted.commands)):
             start = time.process_time()
             counts, faults = fuzz(count, wanted.seed, folder)
-            print(f"{what}: {dict(counts)}, {len(faults)} fault(s), in {time.process_time() - start:.0f} s of processor time")
+            print(
+                f"{what}: {dict(counts)}, {len(faults)} fault(s), in {time.process_time() - start:.0f} s of processor time"
+            )
 
 
 if __name__ == "__main__":

@@ -138,7 +138,9 @@ def maps():
     rng, phases = np.random.default_rng(0), 2 * np.pi * np.arange(5) / 5
     mean = 1000 * (1 + 0.3 * np.cos(phases[:, None, None] + np.linspace(0, 6, 12) + np.zeros((9, 12))))
     times, geometry = np.zeros((1, 1)), ParallelGeometry(np.zeros(1), 9, 12, 1e-4)
-    return retrieve(Scan(rng.poisson(mean[None, None]), rng.poisson(mean[None, None]), phases[None], np.zeros(1), geometry, times, times))
+    return retrieve(
+        Scan(rng.poisson(mean[None, None]), rng.poisson(mean[None, None]), phases[None], np.zeros(1), geometry, times, times)
+    )
 
 
 @pytest.mark.parametrize("name", ["$\\frac{1$", "a $x^{", "<script>alert(1)</script>", "x" * 200])

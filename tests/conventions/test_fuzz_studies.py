@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import fuzz_studies  # noqa: E402
+import fuzz_studies
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -55,8 +55,19 @@ def test_what_is_read(text, kind, value):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        *(("1,5 mm", "length"), ("12,5 um", "length"), ("0,5 deg", "angle"), ("1,000 um", "length"), ("1.000,5 um", "length")),
-        *((f"{EN}90 deg", "angle"), (f"{EM}90 deg", "angle"), ("\N{NON-BREAKING HYPHEN}5 mm", "length"), ("- 5 mm", "length")),
+        *(
+            ("1,5 mm", "length"),
+            ("12,5 um", "length"),
+            ("0,5 deg", "angle"),
+            ("1,000 um", "length"),
+            ("1.000,5 um", "length"),
+        ),
+        *(
+            (f"{EN}90 deg", "angle"),
+            (f"{EM}90 deg", "angle"),
+            ("\N{NON-BREAKING HYPHEN}5 mm", "length"),
+            ("- 5 mm", "length"),
+        ),
         *(("nan um", "length"), ("inf deg", "angle"), ("Infinity s", "time"), ("1e400 m", "length"), ("1e-400 m", "length")),
         *(("5..6 mm", "length"), ("~5 mm", "length"), ("(1 m", "length"), ("9**9**9 m", "length"), ("2*3 mm", "length")),
         *(("1\N{FRACTION SLASH}2 deg", "angle"), ("1/2 deg", "angle"), ("½ deg", "angle"), ("5 ± 1 mm", "length")),
@@ -110,7 +121,9 @@ def test_what_is_written_is_read_again_exactly(number, unit):
     assert parse_quantity(f"{number!r} {unit}", "length") == number / scale
 
 
-@pytest.mark.parametrize("text", ["1,5", "nan", "inf", "1_0", "0x1", "1e400", "", " ", "1 2", "5 m", "½", "--1", "1e", f"{EN}1"])
+@pytest.mark.parametrize(
+    "text", ["1,5", "nan", "inf", "1_0", "0x1", "1e400", "", " ", "1 2", "5 m", "½", "--1", "1e", f"{EN}1"]
+)
 def test_numbers_alone_are_as_strict(text):
     with pytest.raises(DarklungError, match="wanted a number"):
         parse_number(text)

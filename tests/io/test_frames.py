@@ -404,7 +404,8 @@ def test_raw_binary_of_another_length(tmp_path, truth):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "row 2: wanted 2 cells as in the header, got 1")]
+    ("text", "words"),
+    [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "row 2: wanted 2 cells as in the header, got 1")],
 )
 def test_broken_tables(tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text)

@@ -32,7 +32,8 @@ def test_a_name_given_in_full_is_a_name(tmp_path):
     assert found(tmp_path, "s?.npy") == ["s?.npy"]
     assert found(tmp_path, "s[2].npy") == []
     assert found(tmp_path, "none.npy") == []
-    assert is_pattern("s*") and not is_pattern("s[1]")
+    assert is_pattern("s*")
+    assert not is_pattern("s[1]")
 
 
 def test_natural_order_of_files_and_folders(tmp_path):
@@ -59,7 +60,9 @@ def test_orders(tmp_path, names, order):
     assert found(files(tmp_path, *names), "*") == order
 
 
-@pytest.mark.parametrize("names", [("x_0.5", "x_0.25"), ("x_-1.tif", "x_1.tif", "x_-10.tif"), ("a 1.9", "a 1.10"), ("p=-2", "p=-1")])
+@pytest.mark.parametrize(
+    "names", [("x_0.5", "x_0.25"), ("x_-1.tif", "x_1.tif", "x_-10.tif"), ("a 1.9", "a 1.10"), ("p=-2", "p=-1")]
+)
 def test_numbers_that_are_no_counters_are_not_guessed(tmp_path, names):
     with pytest.raises(DarklungError, match="depends on how their numbers are read; list the files"):
         matching(files(tmp_path, *names) / "*")

@@ -1,8 +1,8 @@
 """Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
 
 A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
-relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table each row is one
-scan, and ``{column}`` anywhere in the description is replaced by the row's value.
+relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table
+each row is one scan, and ``{column}`` anywhere in the description is replaced by the row's value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Hdf5Source(Document):
 
 
 class _Files(Document):
-    """A list of files or a pattern (in natural order). `file_axes` is what the list runs over, `axes` what is in one file."""
+    """Files by a list or a pattern, in natural order. `file_axes` is what the list runs over, `axes` what is in one file."""
 
     files: str | tuple[str, ...]
     axes: tuple[SampleAxis, ...]
@@ -269,7 +269,9 @@ def resolve_path(text: str, description: Path) -> Path:
         if found is None and match[2] is None:
             raise DarklungError(f"{description}: the environment variable {match[1]} is not set and has no default ({text})")
         path = found is None or (Path(found).is_absolute() and Path(found).exists())
-        require(path, f"{description}: the environment variable {match[1]} is no path of a file or folder that there is ({text})")
+        require(
+            path, f"{description}: the environment variable {match[1]} is no path of a file or folder that there is ({text})"
+        )
         return match[2] if found is None else found
 
     return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()

@@ -20,7 +20,10 @@ _KEYS = ("instrument/detector/image_key_control", "instrument/detector/image_key
 _ANGLES = ("sample/rotation_angle", "data/rotation_angle")
 
 
-_FACTORS = {**dict.fromkeys(("deg", "degree", "degrees", "°"), np.pi / 180), **dict.fromkeys(("rad", "radian", "radians"), 1.0)}
+_FACTORS = {
+    **dict.fromkeys(("deg", "degree", "degrees", "°"), np.pi / 180),
+    **dict.fromkeys(("rad", "radian", "radians"), 1.0),
+}
 
 
 def objects(file: Path, entry: str | None) -> list[str]:

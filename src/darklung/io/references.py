@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
 from darklung.io.patterns import matching
 
 _MOST_FILES, _MOST_STEPS = 100_000, 1_000_000

@@ -10,7 +10,6 @@ from darklung.core.fitting import METHODS as FITS
 from darklung.core.fitting import Fit
 from darklung.io.documents import Document
 
-
 Column = Annotated[int, Field(ge=0, le=10**6)]
 
 

@@ -108,7 +108,10 @@ def _wrong(problem: str, at: Any) -> yaml.MarkedYAMLError:
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
     """Those of SafeLoader without dates, and with ``1e3`` among the numbers."""
-    found = {first: [(t, p) for t, p in pairs if t != f"{_TAG}timestamp"] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    found = {
+        first: [(t, p) for t, p in pairs if t != f"{_TAG}timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     exponent = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z")
     for first in "-+0123456789":
         found[first] = [*found.get(first, []), (f"{_TAG}float", exponent)]
@@ -116,7 +119,7 @@ def _resolvers() -> dict[str, list[tuple[str, Any]]]:
 
 
 _Loader.yaml_implicit_resolvers = _resolvers()
-_KEPT = {f"{_TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{_TAG}{name}"] for name in _PLAIN}
-_Loader.yaml_constructors = {**_KEPT, None: yaml.SafeLoader.yaml_constructors[None]}
+_KEPT: dict[Any, Any] = {f"{_TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{_TAG}{name}"] for name in _PLAIN}
+_Loader.yaml_constructors = _KEPT | {None: yaml.SafeLoader.yaml_constructors[None]}
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
 _Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Annotated, Literal, ParamSpec
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_fields, check_one_of, check_positive, check_range, check_shape, require

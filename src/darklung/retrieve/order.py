@@ -149,7 +149,9 @@ def views_findings(projections: Projections) -> tuple[str, ...]:
     known = np.where(projections.valid[0], projections.attenuation[0], 0.0)
     if not view_order(known.mean(axis=1), projections.geometry.angles_rad):
         return ()
-    return ("the views follow each other much better in another order than in that of their angles: look at the order of the files",)
+    return (
+        "the views follow each other much better in another order than in that of their angles: are the files in order?",
+    )
 
 
 def _chosen(curve: NDArray[np.generic], bad: NDArray[np.bool_] | None) -> NDArray[np.float64]:

@@ -43,7 +43,9 @@ class LearningPart(Document):
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
     loss_options: Options = Field({}, description="further arguments of the loss, by name")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
-    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((16, 32, 48), min_length=1, description="channels of each level")
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (16, 32, 48), min_length=1, description="channels of each level"
+    )
     patch: Count = Field(16, description="edge of a training patch in voxels")
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from darklung.calibrate.measurements import Measurements, medians
 from darklung.core.types import Projections

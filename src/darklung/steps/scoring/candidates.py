@@ -32,7 +32,9 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
         No such table, columns that are missing, or entries that are no finite numbers.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        table = (
+            pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        )
     except Exception as error:  # readers of tables raise many kinds of error
         told = " ".join(str(error).split())[:200]
         raise DarklungError(f"{path}: cannot be read as a table ({told})") from error
