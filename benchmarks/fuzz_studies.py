@@ -299,8 +299,8 @@ def command_lines(folder: Path) -> list[list[str]]:
          "--memory", "1 GiB", "--tilt", "0 deg"],
         ["train", quick, "--out", out, "--arm", "hybrid", "--steps", "10", "--set", "learning_rate=0.001", "--dry-run"],
         ["check", "mission_ct", "--sweep", "visibility=0.05:0.3:2"],
-        ["simulate", "mission_ct", "wedge", "--out", out, "--set", "thicknesses=0 mm,1 mm", "--field", "1 mm,2 mm", "--seed", "1",
-         "--radiograph"],
+        ["simulate", "mission_ct", "wedge", "--out", out, "--set", "thicknesses=0 mm,1 mm", "--field", "1 mm,2 mm",
+         "--seed", "1", "--radiograph"],
         ["calibrate", "unit", raw, "--out", out, "--zero", "0:1,0:1,0:1", "--reference", "0:1,0:1,0:1", "--name", "x"],
         ["show", raw], ["compare", out, out], ["export", raw, "--out", out],
     ]  # fmt: skip
