@@ -12,13 +12,13 @@ import fuzz_studies
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_no_study_that_makes_no_sense_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    counts, faults = fuzz_studies.fuzz_studies(150, 7, tmp_path)
+    counts, faults = fuzz_studies.fuzz_studies(60, 7, tmp_path)
     assert faults == []
-    assert counts == {"refused": 150}
+    assert counts == {"refused": 60}
 
 
 def test_no_command_line_that_makes_no_sense_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    counts, faults = fuzz_studies.fuzz_commands(25, 7, tmp_path)
+    counts, faults = fuzz_studies.fuzz_commands(8, 7, tmp_path)
     assert faults == []
-    assert counts == {"refused": 25}
+    assert counts == {"refused": 8}

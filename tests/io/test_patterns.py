@@ -32,7 +32,8 @@ def test_a_name_given_in_full_is_a_name(tmp_path):
     assert found(tmp_path, "s?.npy") == ["s?.npy"]
     assert found(tmp_path, "s[2].npy") == []
     assert found(tmp_path, "none.npy") == []
-    assert is_pattern("s*") and not is_pattern("s[1]")
+    assert is_pattern("s*")
+    assert not is_pattern("s[1]")
 
 
 def test_natural_order_of_files_and_folders(tmp_path):

@@ -107,7 +107,7 @@ def test_external_storage_is_no_way_to_read_any_file(tmp_path, monkeypatch):
     content = yaml.safe_load(path.read_text())
     content["sample"]["file"] = "../scan.h5"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(DarklungError, match="leads to .*secret, outside its folder"):
+    with pytest.raises(DarklungError, match=r"leads to .*secret, outside its folder"):
         list(load_scans(path))
     assert files_behind(tmp_path / "home/scan.h5", ["s"]) == [tmp_path / "secret"]
 

@@ -182,7 +182,7 @@ def _is_whole(value: float) -> bool:
 
 @lru_cache(maxsize=512)
 def _unit(text: str) -> tuple[float, Dimension]:
-    """Factor to SI and dimension of ``um``, ``1/cm``, ``g/cm^3``, ``mA s``: factors with whole powers, each after ``/`` below."""
+    """Factor to SI and dimension of ``um``, ``1/cm``, ``g/cm^3``, ``mA s``: factors with whole powers."""
     value, powers = 1.0, [0, 0, 0, 0, 0]
     for below, factor in _factors(text):
         found = _FACTOR.fullmatch(factor)

@@ -1,8 +1,8 @@
 """Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
 
 A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
-relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table each row is one
-scan, and ``{column}`` anywhere in the description is replaced by the row's value.
+relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table
+each row is one scan, and ``{column}`` anywhere in the description is replaced by the row's value.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _resolvers() -> dict[str, list[tuple[str, Any]]]:
 
 
 _Loader.yaml_implicit_resolvers = _resolvers()
-_KEPT = {f"{_TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{_TAG}{name}"] for name in _PLAIN}
-_Loader.yaml_constructors = {**_KEPT, None: yaml.SafeLoader.yaml_constructors[None]}
+_KEPT: dict[Any, Any] = {f"{_TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{_TAG}{name}"] for name in _PLAIN}
+_Loader.yaml_constructors = _KEPT | {None: yaml.SafeLoader.yaml_constructors[None]}
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
 _Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)

@@ -150,7 +150,7 @@ def views_findings(projections: Projections) -> tuple[str, ...]:
     if not view_order(known.mean(axis=1), projections.geometry.angles_rad):
         return ()
     return (
-        "the views follow each other much better in another order than in that of their angles: look at the order of the files",
+        "the views follow each other much better in another order than in that of their angles: are the files in order?",
     )
 
 

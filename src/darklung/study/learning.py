@@ -49,7 +49,7 @@ class LearningPart(Document):
     patch: Count = Field(16, description="edge of a training patch in voxels")
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")
-    learning_rate: float = Field(4e-3, gt=0, description="largest; it rises at the start and falls to zero")
+    learning_rate: float = Field(4e-3, gt=0, le=1, description="largest; it rises at the start and falls to zero")
     normalisation: Literal["cohort", "volume"] = Field(
         "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
     )
