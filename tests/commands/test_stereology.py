@@ -22,7 +22,8 @@ from darklung.histology.stereology import measured
 from darklung.histology.synthetic import render
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
-from darklung.io.slide import averaged, open_slide
+from darklung.io.slide import averaged
+from darklung.io.slides import open_slide
 from darklung.io.tables import load_table
 from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import make_phantom

@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 from darklung.core.checks import DarklungError
-from darklung.io.slide import averaged, mirrored, open_slide, whole_factor, with_pixel
+from darklung.io.slide import averaged, mirrored, whole_factor, with_pixel
 from darklung.io.slide_write import write_pyramid
+from darklung.io.slides import open_slide
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (1210, 1730, 3)).astype(np.uint8)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ PIXELS_M = (0.02e-6, 50e-6)
 WHITE = 255
 MOST_BYTES = 2**28
 """Of colours that are read at once."""
-PLAIN, TIFF = (".jpg", ".jpeg", ".png"), (".tif", ".tiff")
-SCANNERS = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide")
 
 
 @dataclass(frozen=True)
@@ -161,31 +158,6 @@ def check_pixel(name: str, pixel_m: float) -> float:
     """Return a pixel's edge that a section can have, else raise."""
     check_range(f"{name}: pixel [m]", pixel_m, *PIXELS_M)
     return pixel_m
-
-
-def open_slide(path: Path) -> Slide:
-    """Check a picture of a section: TIFF and OME-TIFF pyramids, PNG, JPEG, and with OpenSlide what scanners write.
-
-    Raises
-    ------
-    DarklungError
-        One line: missing, another format, broken, too large to be read in one piece, or an extra that is not installed.
-    """
-    require(path.is_file(), f"{path}: no such file")
-    ending = path.suffix.lower()
-    if ending in PLAIN:
-        from darklung.io.slide_plain import open_plain
-
-        return open_plain(path)
-    if ending in TIFF:
-        from darklung.io.slide_tiff import open_pyramid
-
-        return open_pyramid(path)
-    known = ", ".join((*PLAIN, *TIFF, *SCANNERS))
-    require(ending in SCANNERS, f"{path}: wanted a picture of a section ({known}), got {ending or 'no ending'!r}")
-    from darklung.io.slide_scanner import open_scanner
-
-    return open_scanner(path)
 
 
 def with_pixel(slide: Slide, pixel_m: float, why: str) -> Slide:

@@ -12,6 +12,7 @@ import numpy as np
 from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_quantity
 from darklung.io.slide import MOST_BYTES, PIXELS_M, WHITE, Level, Rgb, Slide, whole_factor
+from darklung.io.slide_scanner import open_scanner
 from darklung.io.tiff_stack import DEFLATE, LZW, NONE, PACKBITS, check_deflate, opened_tiff
 
 TOLD = "darklung:"
@@ -34,8 +35,6 @@ def open_pyramid(path: Path) -> Slide:
     """
     with opened_tiff(path) as file:
         if int(file.pages[0].compression) in _JPEG:
-            from darklung.io.slide_scanner import open_scanner
-
             return open_scanner(path)
         pages = _levels(path, file)
         pixel_m, notes = _pixel(file)
