@@ -15,8 +15,8 @@ import yaml
 import zarr
 
 from darklung.commands import cli
+from darklung.commands.draft import draft_description
 from darklung.core.checks import DarklungError
-from darklung.io.draft import draft_description
 from darklung.io.folders import file_groups
 from darklung.io.frames import load_scans
 from darklung.io.show import describe_file
@@ -43,6 +43,7 @@ def tiffs(folder):
             tifffile.imwrite(folder / f"{name}_v{number:02d}_s{step}.tif", stack[number, step], photometric="minisblack")
     np.save(folder / "dark.npy", np.zeros((5, 6), np.uint16))
     (folder / "notes.txt").write_text("40 kVp")
+    (folder / "log.json").write_text('{"kVp": 40}')
 
 
 def answered(text, **answers):
@@ -68,7 +69,7 @@ def test_a_draft_of_tiff_files_needs_only_the_answers(tmp_path, monkeypatch, cap
     assert content["flat"]["file_counts"] == [2, 4]
     assert content["dark_frame"]["files"] == "../dark.npy"
     assert "5 × 6 uint16 each" in text
-    assert "notes.txt" in text
+    assert "# Not looked at: log.json, notes.txt" in text
     # Nothing goes through as it is: each TODO is refused by its place.
     with pytest.raises(DarklungError, match=r"sample\.file_axes\.0.*TODO"):
         list(load_scans(tmp_path / "d/scan.yaml"))
@@ -90,9 +91,10 @@ def test_a_draft_of_hdf5_lists_its_datasets(tmp_path):
             SAMPLE[0, 0],
             np.arange(3),
         )
-        file["entry/other"] = SAMPLE
+        file["entry/other"], file["entry/a_flat_time"] = SAMPLE, np.zeros((2, 3))
     content = yaml.safe_load(draft_description(tmp_path / "scan.h5"))
     assert content["sample"]["dataset"] == "entry/frames"
+    assert content["flat"]["dataset"] == "entry/flats"
     assert content["flat"]["axes"] == ["TODO", "TODO", "row", "col"]
     assert content["dark_frame"] == {"kind": "hdf5", "file": "scan.h5", "dataset": "entry/dark", "axes": ["row", "col"]}
     assert "# or sample:" in draft_description(tmp_path)

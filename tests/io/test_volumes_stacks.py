@@ -314,8 +314,12 @@ def test_show_tells_what_is_in_a_volume(tmp_path):
     told = describe_file(tmp_path / "c.ome.zarr")
     for part in ("OME-Zarr of darklung", "mu [1/m]", "spacing 100 × 100 × 100 um"):
         assert part in told
-    with pytest.raises(DarklungError, match="wanted a volume"):
-        describe_file(tmp_path)
+    told = describe_file(tmp_path)
+    assert "folders: a, b, c.ome.zarr" in told
+    assert "no volume: wanted a volume" in told
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DarklungError, match="wanted files in it, found none"):
+        describe_file(tmp_path / "empty")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"measured data not found at {DATA} ($DARKLUNG_DATA)")

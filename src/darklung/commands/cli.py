@@ -343,7 +343,7 @@ def describe(
     out: Annotated[Path | None, typer.Option(help="The description (.yaml) to write; printed by default.")] = None,
 ) -> None:
     """Draft the description of a raw scan: kinds and shapes as they are, TODO for what only you know."""
-    from darklung.commands.archive import draft
+    from darklung.commands.draft import draft
 
     typer.echo(draft(source, out), nl=out is not None)
 

@@ -62,10 +62,11 @@ def _group(files: list[Path]) -> FileGroup:
 
 def folder_lines(folder: Path) -> Iterator[str]:
     """What `darklung show` tells of a folder: groups of files, folders in it."""
-    for group in file_groups(folder):
+    inner = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files = any(path.is_file() and not path.name.startswith(".") for path in folder.iterdir())
+    for group in file_groups(folder) if files or not inner else ():
         counted = f"{' × '.join(map(str, group.counts))} files" if len(group.files) > 1 else "1 file"
         size = sum(path.stat().st_size for path in group.files)
         yield f"  {group.pattern:<48} {counted:<28} {size / 2**20:.1f} MiB"
-    inner = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if inner:
         yield f"  folders: {', '.join(inner[:12])}{' ...' if len(inner) > 12 else ''}"

@@ -1,4 +1,4 @@
-"""A first description of a folder of raw frames: what can be seen is filled in, what only people know says TODO."""
+"""``darklung describe``: a first description of raw frames, what can be seen filled in, what only people know as TODO."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.io import nxtomo
@@ -33,6 +34,23 @@ class _Found:
     role: str
     source: Mapping[str, Any]
     told: str
+
+
+def draft(source: Path, out: Path | None) -> str:
+    """The draft of a description of what is in `source`, or what to do next if it is written to `out`.
+
+    Raises
+    ------
+    DarklungError
+        Nothing there that could be frames, or a file at `out` already.
+    """
+    if out is None:
+        return draft_description(source)
+    require(not out.exists(), f"{out}: is there already; wanted another name")
+    text = draft_description(source, beside=out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    return f"{out}: {text.count('TODO')} places say TODO; then: darklung retrieve {out} --out maps"
 
 
 def draft_description(folder: Path, *, beside: Path | None = None) -> str:
@@ -72,8 +90,8 @@ def _sources(group: FileGroup, prefix: str) -> Iterator[_Found]:
     elif kind in _KINDS:
         try:
             shape, dtype = open_array(group.files[0], kind)
-        except DarklungError as error:
-            raise DarklungError(f"{group.files[0]}: cannot be drafted ({error})") from error
+        except DarklungError:  # JSON starts as EDF does
+            return
         source: dict[str, Any] = {"kind": _KINDS[kind], "files": f"{prefix}{group.pattern}", **_of_files(group)}
         told = f"{len(group.files)} file(s), {' × '.join(map(str, shape))} {dtype} each"
         yield _Found(_role(group.pattern), {**source, "axes": _axes(len(shape))}, told)
@@ -112,11 +130,14 @@ def _nxtomo_kinds(handle: h5py.File) -> Iterator[tuple[str, str, int]]:
 
 def _arrays(handle: h5py.File) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     found: list[str] = []
+    arrays: list[tuple[str, tuple[int, ...], Any]] = []
     handle.visititems_links(lambda name, _: found.append(name))
     for name in found:
         item = handle.get(name)
         if isinstance(item, h5py.Dataset) and item.shape and len(item.shape) > 1 and item.dtype.kind in "uifb":
-            yield name, item.shape, item.dtype
+            arrays.append((name, item.shape, item.dtype))
+    # Frames are the largest arrays; times and phases stand behind them.
+    yield from sorted(arrays, key=lambda one: -int(np.prod(one[1])))
 
 
 def _of_files(group: FileGroup) -> dict[str, Any]:
