@@ -1,6 +1,7 @@
 """Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
 
-Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted.
+Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted, and
+what emphysema and inflammation as stereology measured them would change beside what smoke changed.
 Instruments are those of examples/protocols, which tell what is published and what assumed. Prints numbers; with
 --out also draws figures there.
 """
@@ -30,6 +31,14 @@ FRESH_SURFACE_PER_M = (6.0e4, 8.0e4)
 DRY_MASS = (0.20, 0.25)  # dry over wet mass of lung tissue
 SHRINKAGE = (0.75, 0.90)  # linear, critical-point drying
 DRY_DENSITY = 1.3  # g/cm³, protein
+# Tissue fraction and S_V over those of controls, as stereology found them in other animals; docs/decisions/032 derives them.
+DISEASES = {
+    "emphysema, elastase, hamsters (10.1164/arrd.1978.117.4.685)": (0.72, 0.52),
+    "S_V alone −20 %": (1.0, 0.8),
+    "S_V and tissue −20 %": (0.8, 0.8),
+    "inflammation, oxygen 48 h, mice (10.1111/j.1365-2613.2012.00823.x)": (1.28, 1.0),
+    "the same with S_V −7 % (newborns, 24 h)": (1.28, 0.93),
+}
 
 
 def read_spheres(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,20 +117,42 @@ def draw(out: Path, diameter: np.ndarray, dark_field: np.ndarray, curves: dict[s
     figure.savefig(out / "microspheres.png", dpi=120)
 
 
-def predicted_ratios() -> np.ndarray:
-    """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
+def predicted_signals(tissue: float = 1.0, surface: float = 1.0) -> np.ndarray:
+    """−ln T and −ln D of 3 mm of dried lung, (2, corner), over all corners of the assumed ranges.
+
+    `tissue` and `surface` multiply tissue fraction and S_V of the fresh lung.
+    """
     setup = read_protocol("mouse_lobes").instrument.instrument()
     energies = setup.energies_kev
-    ratios = []
+    signals = []
     for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):
-        fraction = fresh * 1.05 * dry / DRY_DENSITY / shrink**3
+        fraction = tissue * fresh * 1.05 * dry / DRY_DENSITY / shrink**3
         epsilon = two_phase(
-            fraction, area / shrink, delta("soft_tissue", DRY_DENSITY, energies), energies, setup.correlation_length_m
+            fraction, surface * area / shrink, delta("soft_tissue", DRY_DENSITY, energies), energies, setup.correlation_length_m
         )
         mu = linear_attenuation("soft_tissue", fraction * DRY_DENSITY, energies)
-        attenuation, dark_field = slab_signal(setup, attenuation=mu * 3e-3, scattering=epsilon * 3e-3)
-        ratios.append(float(dark_field / attenuation))
-    return np.array(ratios)
+        signals.append(slab_signal(setup, attenuation=mu * 3e-3, scattering=epsilon * 3e-3))
+    return np.array(signals, dtype=float).T
+
+
+def predicted_ratios() -> np.ndarray:
+    """−ln D/−ln T of dried lung over all corners of the assumed ranges."""
+    attenuation, dark_field = predicted_signals()
+    return dark_field / attenuation
+
+
+def diseases(measured: dict[str, np.ndarray]) -> None:
+    """Changes of −ln T, −ln D and their ratio: measured with smoke, and predicted for the same thickness of lung."""
+    smoke = np.exp(measured["smoke"].mean(axis=0) - measured["control"].mean(axis=0)) - 1
+    spread = np.sqrt(sum(m.var(axis=0, ddof=1) / len(m) for m in measured.values()))
+    print("change against controls [%]                                              −ln T    −ln D    ratio")
+    told = "   ".join(f"{100 * c:+.0f} ± {100 * e:.0f}" for c, e in zip(smoke, spread))
+    print(f"  measured, smoke, {len(measured['smoke'])} and {len(measured['control'])} mice {told}")
+    plain = predicted_signals()
+    for name, (tissue, surface) in DISEASES.items():
+        attenuation, dark_field = predicted_signals(tissue, surface) / plain
+        cells = [100 * (c - 1) for c in (attenuation, dark_field, dark_field / attenuation)]
+        print(f"  {name:68s} " + "  ".join(f"{c.mean():+6.0f} " for c in cells))
 
 
 def lobes(folder: Path, out: Path | None) -> None:
@@ -133,11 +164,14 @@ def lobes(folder: Path, out: Path | None) -> None:
         f"± 50 % of the model on top: {0.5 * low:.1f} to {1.5 * high:.1f}"
     )
     by_mouse: dict[tuple[str, str], list[float]] = {}
+    signals: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for row in csv.DictReader((folder / "index.csv").open()):
         if row["kind"] == "region":
             data = np.load(folder / row["file"])
-            ratio = np.median(-np.log(data["B"])) / np.median(-np.log(data["A"]))
-            by_mouse.setdefault((row["mouse"], row["exposure"]), []).append(float(ratio))
+            attenuation, dark_field = (float(np.median(-np.log(data[name]))) for name in ("A", "B"))
+            key = row["mouse"], row["exposure"]
+            by_mouse.setdefault(key, []).append(dark_field / attenuation)
+            signals.setdefault(key, []).append((attenuation, dark_field, dark_field / attenuation))
     for (mouse, exposure), values in by_mouse.items():
         print(f"  {mouse} {exposure:8s} measured {np.mean(values):.1f} (lobes {min(values):.1f} to {max(values):.1f})")
     healthy = [float(np.mean(values)) for (_, exposure), values in by_mouse.items() if exposure == "control"]
@@ -146,6 +180,9 @@ def lobes(folder: Path, out: Path | None) -> None:
         f"  {inside} of {len(healthy)} control mice inside the range of assumptions; mean / predicted "
         f"{np.mean(healthy) / predicted.mean():.2f}"
     )
+    means = {key: np.log(values).mean(axis=0) for key, values in signals.items()}
+    kinds = ("control", "smoke")
+    diseases({kind: np.array([m for (_, exposure), m in means.items() if exposure == kind]) for kind in kinds})
     if out is not None:
         draw_lobes(out, by_mouse, predicted)
 

@@ -3,6 +3,7 @@
     python benchmarks/retrieval.py                 # throughput and accuracy, prints ratios
     python benchmarks/retrieval.py --stream 20     # 20 GiB of frames from disk in blocks, prints the peak memory
     python benchmarks/retrieval.py --write 2       # darklung retrieve of 2 GiB of frames to disk, prints the peak memory
+    python benchmarks/retrieval.py --stream 1 --against OTHER/src   # the same, in turns with another version: ratio of times
 
 The package is ``fringes`` (pip install fringes; its compilation takes a minute), which decodes equidistant phase steps; it
 is left out where it is not installed.
@@ -13,7 +14,11 @@ Run with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 to compare single cores.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -159,7 +164,7 @@ def stream_scan(gibibytes: float, *, write: bool) -> None:
             f"sample: {{kind: npy, files: [{', '.join(['view.npy'] * views)}], file_axes: [view], axes: [step, row, col]}}\n"
             "flat: {kind: npy, files: view.npy, axes: [step, row, col]}\n"
         )
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         if write:
             from darklung.commands.retrieve import retrieve_described
 
@@ -167,13 +172,32 @@ def stream_scan(gibibytes: float, *, write: bool) -> None:
         else:
             ((_, scan, _),) = load_scans(path)
             assert sum(block.valid.shape[1] for _, block in retrieve_blocks(scan, views=16)) == views
-        _tell(one.nbytes * views, views, time.perf_counter() - start)
+        _tell(one.nbytes * views, views, time.perf_counter() - start, time.process_time() - worked)
 
 
-def _tell(size: int, views: int, seconds: float) -> None:
+def _tell(size: int, views: int, seconds: float, worked: float) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     speed = size / 2**20 / seconds
     print(f"{size / 2**30:.1f} GiB of frames, {views} views: {seconds:.0f} s, {speed:.0f} MiB/s, peak memory {peak:.2f} GiB")
+    print(f"processor seconds: {worked:.2f}")
+
+
+def against(other: Path, gibibytes: float) -> None:
+    """This version and another in turns, each in a process of its own: what else the machine does hits both."""
+    here = Path(__file__).resolve().parents[1] / "src"
+    seconds: dict[Path, list[float]] = {here: [], other: []}
+    for _ in range(REPEATS):
+        for source, found in seconds.items():
+            command = [sys.executable, __file__, "--stream", str(gibibytes)]
+            told = subprocess.run(
+                command, env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, check=True, text=True
+            )
+            print(f"{source}: {' | '.join(told.stdout.splitlines())}", flush=True)
+            found.append(float(told.stdout.rsplit(maxsplit=1)[1]))
+    ratios = [one / two for one, two in zip(*seconds.values())]
+    print(
+        f"processor seconds over the other's: median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}"
+    )
 
 
 if __name__ == "__main__":
@@ -182,6 +206,10 @@ if __name__ == "__main__":
     parser.add_argument(
         "--write", type=float, metavar="GIB", help="size of the scan to retrieve to disk as the command does"
     )
+    parser.add_argument("--against", type=Path, metavar="SRC", help="source folder of another version, with --stream")
     chosen = parser.parse_args()
+    if chosen.against:
+        against(chosen.against, chosen.stream or 1.0)
+        sys.exit()
     size = chosen.stream or chosen.write
     stream_scan(size, write=bool(chosen.write)) if size else compare()

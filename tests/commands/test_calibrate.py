@@ -415,7 +415,9 @@ def raw_series(folder, depth=0.01, xi=0.9e-6):
 
 
 def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, monkeypatch):
-    monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)  # drawing takes longer than all else
+    monkeypatch.setattr(
+        "darklung.steps.quality.write_quality", lambda path, page: path
+    )  # drawing takes longer than all else
     monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
     description = raw_series(tmp_path)
     text = calibrate_spheres([description], tmp_path / "out", **SPHERES, offset=False, workers=1)

@@ -7,6 +7,7 @@ import re
 import h5py
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from darklung.commands.cli import app
@@ -15,8 +16,10 @@ from darklung.core.checks import DarklungError
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Scan
+from darklung.io.tables import load_table
 from darklung.retrieve.stepping import retrieve
 from darklung.steps.quality import quality_page
+from darklung.steps.retrieve import JUDGED
 
 THETA = 2 * np.pi * np.arange(6) / 6
 SIZE = (60, 80)
@@ -113,3 +116,53 @@ def test_what_cannot_be_judged_is_told(tmp_path):
     with pytest.raises(DarklungError, match=r"wanted a projections\.h5"):
         (tmp_path / "empty").mkdir()
         check_quality(tmp_path / "empty", tmp_path / "out")
+
+
+def raw_scan(folder):
+    """Three views, of which the second has a step of half the dose; steps of unlike phase errors."""
+    rng = stream(7, "raw scan")
+    theta = 2 * np.pi * np.arange(6)[:, None, None] / 6
+    phase = np.linspace(0, 5, 40) + np.zeros((30, 40))
+    sample = rng.poisson(5000 * (1 + 0.2 * np.cos(theta + phase)) * np.ones((3, 1, 1, 1))).astype(np.uint16)
+    flat = rng.poisson(5000 * (1 + 0.25 * np.cos(theta + phase)) * np.ones((2, 1, 1, 1))).astype(np.uint16)
+    sample[1, 2] //= 2
+    np.save(folder / "s.npy", sample)
+    np.save(folder / "f.npy", flat)
+    source = {"kind": "npy", "files": "s.npy", "axes": ["view", "step", "row", "col"]}
+    other = {"kind": "npy", "files": "f.npy", "axes": ["flat", "step", "row", "col"]}
+    steps = {"count": 6, "endpoint_repeated": False}
+    content = {"name": "mouse", "sample": source, "flat": other, "steps": steps, "pixel": "75 um"}
+    (folder / "scan.yaml").write_text(yaml.safe_dump(content))
+    return folder / "scan.yaml"
+
+
+@pytest.mark.usefixtures("no_page")
+def test_what_retrieve_found_is_told_everywhere_and_known_to_qc_later(tmp_path):
+    result = CliRunner().invoke(app, ["retrieve", str(raw_scan(tmp_path)), "--out", str(tmp_path / "out"), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    told = [line.removeprefix("mouse: ") for line in result.output.splitlines() if line.startswith("mouse: ")]
+    assert any("far above that of other views: view 1 (" in line for line in told)
+    (row,) = load_table(tmp_path / "out" / "scans")
+    assert row["findings"].split(" | ") == told
+    assert row["misfit"] == pytest.approx(1, abs=0.1)
+    with h5py.File(tmp_path / "out/retrieve/mouse/projections.h5") as file:
+        misfit = file["checks/misfit"][()]
+    assert misfit.shape == (1, 3)
+    assert misfit[0, 1] > 100
+    # The frames may be gone by then.
+    (tmp_path / "s.npy").unlink()
+    result = CliRunner().invoke(app, ["qc", str(tmp_path / "out"), "--out", str(tmp_path / "qc")])
+    assert result.exit_code == 0, result.output
+    (later,) = load_table(tmp_path / "qc" / "maps")
+    assert {key: later[key] for key in JUDGED} == pytest.approx({key: row[key] for key in JUDGED}, nan_ok=True)
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_method_of_ones_own_is_judged_by_the_frames_too(tmp_path):
+    path = raw_scan(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["retrieval"] = {"method": "darklung.retrieve.stepping:retriever"}
+    path.write_text(yaml.safe_dump(content))
+    result = CliRunner().invoke(app, ["retrieve", str(path), "--out", str(tmp_path / "out"), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    assert "view 1 (" in result.output

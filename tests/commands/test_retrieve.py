@@ -21,7 +21,7 @@ from darklung.retrieve import overview
 def no_pictures(monkeypatch):
     """The maps alone: drawing takes most of the time, and is tested elsewhere."""
     monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
-    monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)
+    monkeypatch.setattr("darklung.steps.quality.write_quality", lambda path, page: path)
 
 
 def described(folder, data, **changes):

@@ -16,7 +16,7 @@ from scipy import ndimage
 import darklung
 
 STUB = Path(darklung.__file__).with_suffix(".pyi")
-HEAVY = ("torch", "zarr", "matplotlib", "numba", "pandas", "pint", "scipy", "pydantic", "h5py")
+HEAVY = ("torch", "zarr", "matplotlib", "numba", "pandas", "scipy", "pydantic", "h5py")
 FUNCTIONS = [n for n in darklung.__all__ if inspect.isfunction(getattr(darklung, n))]
 
 

@@ -109,6 +109,6 @@ def test_types_refuse_what_makes_no_sense():
 
 
 def test_importing_the_package_stays_light():
-    heavy = ("torch", "numba", "pandas", "matplotlib", "pint", "scipy")
+    heavy = ("torch", "numba", "pandas", "matplotlib", "scipy")
     code = f"import darklung, sys; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -103,3 +103,36 @@ def test_monitor_readings_are_taken_out_and_senseless_ones_told():
         normalise_monitor(made, view_dose=np.zeros(shape), flat_dose=np.ones(shape))
     with pytest.raises(DarklungError, match="flat_dose: wanted axes"):
         normalise_monitor(made, view_dose=np.ones(shape), flat_dose=np.ones(3))
+
+
+def test_what_is_left_in_air_is_in_the_stated_errors():
+    """Structure that normalising cannot take off widens the errors of its view, and of no other."""
+    steady = projections()
+    structure = np.zeros((1, VIEWS, ROWS, COLS), np.float32)
+    structure[0, 2] = 0.05 * np.sin(np.arange(COLS) * 1.1) * np.cos(np.arange(ROWS) * 1.3)[:, None]
+    moved = replace(steady, attenuation=steady.attenuation + structure)
+    one, two = (normalise_flux(p, air_cols=[*range(15), *range(85, 100)]) for p in (steady, moved))
+    added = (two.attenuation_variance - one.attenuation_variance)[0, :, 0, 0]
+    np.testing.assert_allclose(added[[0, 1, 3, 4, 5]], 0, atol=1e-9)
+    assert added[2] == pytest.approx(float((structure[0, 2] ** 2).mean()), rel=0.35)
+    np.testing.assert_array_equal(two.dark_field_variance, steady.dark_field_variance)
+
+
+def test_air_on_both_sides_takes_a_profile_of_rows_and_one_of_columns():
+    start = projections()
+    tall = {name: np.concatenate([getattr(start, name)] * 5, axis=2) for name in PROJECTION_MAPS}
+    geometry = ParallelGeometry(start.geometry.angles_rad, 20, COLS, 1e-4)
+    object_there = np.zeros((20, COLS))
+    object_there[4:16, 20:80] = 0.5
+    rows, cols = 0.1 * np.sin(np.arange(20))[:, None], 0.1 * np.cos(np.arange(COLS) / 3)
+    noise = stream(0, "around").normal(0, 0.01, tall["attenuation"].shape)
+    tall["attenuation"] = (object_there + rows + cols + noise).astype(np.float32)
+    stained = Projections(**tall, directions_rad=start.directions_rad, geometry=geometry)
+    air = {"air_cols": [*range(15), *range(85, 100)], "air_lines": [*range(4), *range(16, 20)]}
+    found = normalise_flux(stained, each_row=True, **air)
+    error = found.attenuation - object_there
+    assert 0.9 < (error / np.sqrt(found.attenuation_variance)).std() < 1.1
+    assert found.attenuation_variance.mean() < 1.3**2 * 1e-4
+    assert normalise_flux(stained, each_row=True, air_cols=air["air_cols"]).attenuation.std() > found.attenuation.std()
+    with pytest.raises(DarklungError, match="air_lines: wanted rows 0 to 19"):
+        normalise_flux(stained, air_cols=air["air_cols"], air_lines=[20])

@@ -140,7 +140,7 @@ def edited(**changes):
         (lambda f: (f / CASE).unlink(), "wanted a labelled case with case.json in it"),
         (lambda f: (f / CASE).write_text("{"), "cannot be read as JSON"),
         (lambda f: (f / CASE).write_bytes(b"\xff\x00"), "cannot be read as JSON"),
-        (lambda f: (f / CASE).write_text("[1]"), "wanted a labelled case, darklung_case: 1, got None"),
+        (lambda f: (f / CASE).write_text("[1]"), "wanted a JSON object, got list"),
         (edited(darklung_case=2), "wanted a labelled case, darklung_case: 1, got 2"),
         (edited(darklung_case=None), "wanted a labelled case, darklung_case: 1, got None"),
         (edited(colour="red"), "colour: unknown key; known: "),

@@ -121,11 +121,11 @@ def test_tiff_stacks(tmp_path, truth):
 
 @pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"compression": "zlib"}, {"bigtiff": True}])
 def test_one_large_tiff_is_mapped_where_it_can_be(tmp_path, truth, options):
-    from darklung.io.sources import _read_tiff
+    from darklung.io.tiff_frames import read_tiff
 
     for name, array in (("s", truth[0]), ("f", truth[1])):
         tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack", **options)
-    assert isinstance(_read_tiff(tmp_path / "s.tif"), np.memmap) == ("compression" not in options)
+    assert isinstance(read_tiff(tmp_path / "s.tif"), np.memmap) == ("compression" not in options)
     sample = {"kind": "tiff", "files": "s.tif", "axes": ["view", "step", "row", "col"]}
     flat = {"kind": "tiff", "files": "f.tif", "axes": ["flat", "step", "row", "col"]}
     for limit in (0, 2**20):
@@ -198,8 +198,9 @@ def test_series_fills_in_the_columns_of_a_table(tmp_path, truth, monkeypatch):
     assert [name for name, _, _ in found] == ["0.5 um", "1.5 um"]
     assert [columns["diameter"] for _, _, columns in found] == ["0.5", "1.5"]
     assert [scan.frames.shape[-1] for _, scan, _ in found] == [3, 1]
+    (tmp_path / "elsewhere").mkdir()
     monkeypatch.setenv("SOMEWHERE", str(tmp_path / "elsewhere"))
-    with pytest.raises(DarklungError, match=r"elsewhere/index\.csv: cannot be read"):
+    with pytest.raises(DarklungError, match=r"elsewhere/index\.csv: no such file"):
         list(load_scans(path))
     with pytest.raises(DarklungError, match="NOWHERE_SET is not set"):
         resolve_path("${NOWHERE_SET}/x", path)
@@ -360,7 +361,7 @@ def _npy_files(folder, truth):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: (f / "s1.npy").write_bytes((f / "s1.npy").read_bytes()[:150]), r"s1\.npy: sample: cannot be read"),
+        (lambda f: (f / "s1.npy").write_bytes((f / "s1.npy").read_bytes()[:150]), r"s1\.npy: sample: .*cannot"),
         (lambda f: (f / "s0.npy").write_bytes(b"no array"), r"s0\.npy: sample: cannot be read"),
         (
             lambda f: np.save(f / "s2.npy", np.zeros((VIEWS, ROWS, 2), np.uint16)),
@@ -403,7 +404,8 @@ def test_raw_binary_of_another_length(tmp_path, truth):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "another number of columns")]
+    ("text", "words"),
+    [("", "wanted a header"), ("a,b\n", "at least one row"), ("a,b\n1\n", "row 2: wanted 2 cells as in the header, got 1")],
 )
 def test_broken_tables(tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text)

@@ -10,16 +10,24 @@ import yaml
 
 from darklung.io.description import RawScan, Series
 from darklung.io.documents import validate
+from darklung.io.readings import UNITS, Reading
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_documented_description():
     text = (ROOT / "docs" / "raw-scans.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
-    raw = validate(yaml.safe_load(block), RawScan, "docs/raw-scans.md")
+    first, *others = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.S))
+    raw = validate(first, RawScan, "docs/raw-scans.md")
     assert raw.steps.phases_rad().shape == (8,)
     assert len(raw.retrieval.arguments()["air_cols"]) == 31 + 34
+    assert raw.leave_out.kept("views", 50).tolist() == [v for v in range(50) if v not in (17, 40, 41, 42, 43, 44)]
+    assert len(others) == 4
+    for part in others:  # what changes the first, or stands alone
+        readings = {key: part.pop(key) for key in UNITS if isinstance(part.get(key), dict)}
+        for key, value in readings.items():
+            validate(value, Reading, key)
+        validate(part if "name" in part else {**first, **part}, RawScan, "docs/raw-scans.md")
 
 
 def test_documented_functions_exist():

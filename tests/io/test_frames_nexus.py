@@ -191,7 +191,7 @@ def test_show_every_kind(tmp_path, truth):
         (b"hello", "wanted HDF5, npy"),
         (b"\x89HDF\r\n\x1a\n", "cannot be read as hdf5"),
         (b"\x93NUMPY", "cannot be read as npy"),
-        (b"II*\0", "cannot be read as tiff"),
+        (b"II*\0", "cannot be read as TIFF"),
         (b"PK\x03\x04", "cannot be read as npz"),
     ],
 )

@@ -112,7 +112,7 @@ def test_image_round_trip_and_metadata(tmp_path, shape):
     assert scale[1] == pytest.approx(0.12)
     with pytest.raises(DarklungError, match="no channel 'z'; it has a, b"):
         load_image(path, ("z",))
-    with pytest.raises(DarklungError, match="not an image written by darklung"):
+    with pytest.raises(DarklungError, match="cannot be read as an image of darklung"):
         load_image(tmp_path)
 
 

@@ -242,7 +242,7 @@ CORPUS: dict[str, tuple[str, Damage, str]] = {
     "nifti bad quaternion": (
         "nifti",
         lambda f: [at(252, "2h", 1, 0)(f), at(256, "3f", 9.0, 9, 9)(f)],
-        "no valid orientation",
+        "cannot be read (w2 should be positive",
     ),
     "gz truncated": ("nifti.gz", cut("a.nii.gz", 0.6), "truncated"),
     "gz header only": ("nifti.gz", cut("a.nii.gz", 12), "wanted a volume"),
@@ -326,14 +326,14 @@ CORPUS: dict[str, tuple[str, Damage, str]] = {
     "own zarr other shape": (
         "own zarr",
         text("a.zarr/zarr.json", r'"names": \[', '"names": ["x", '),
-        "not an image written",
+        "an image of darklung",
     ),
-    "own zarr no array": ("own zarr", remove("a.zarr/0/zarr.json"), "not an image written by darklung"),
+    "own zarr no array": ("own zarr", remove("a.zarr/0/zarr.json"), "an image of darklung"),
     "own zarr broken chunk": ("own zarr", lambda f: _scramble(_chunk(f / "a.zarr")), "cannot be read"),
     "own zarr objects": (
         "own zarr",
         text("a.zarr/0/zarr.json", '"float32"', '"object"'),
-        "not an image written by darklung",
+        "an image of darklung",
     ),
     "foreign zarr no multiscales": ("foreign zarr", text("b.zarr/.zattrs", "multiscales", "monoscales"), "no multiscales"),
     "foreign zarr no json": ("foreign zarr", write("b.zarr/.zattrs", b"[]"), "b.zarr"),

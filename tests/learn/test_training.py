@@ -267,14 +267,19 @@ def test_what_makes_no_sense_is_refused_in_one_line(make_case, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"normalisation": 3}, "normalisation: wanted dict, got int"),
-        ({"images": [1]}, "images: wanted dict, got list"),
-        ({"channels": "attenuation"}, "channels: wanted list, got str"),
-        ({"dims": "a"}, "dims: wanted int, got str"),
+        ({"normalisation": 3}, "normalisation: input should be"),
+        ({"images": [1]}, "images: input should be"),
+        ({"channels": "attenuation"}, "channels: input should be a valid tuple"),
+        ({"dims": "a"}, "dims: input should be 2 or 3"),
+        ({"dims": 10**6}, "dims: input should be 2 or 3"),
+        ({"widths": [10**9]}, "widths.0: input should be less than"),
+        ({"patch": []}, "patch: tuple should have at least 1"),
+        ({"normalisation": {"mean": [0.0], "deviation": "x", "per": "cohort"}}, "normalisation.deviation: input"),
     ],
 )
 def test_a_description_of_other_types_ends_in_one_line(tmp_path, change, told):
-    whole = {"network": "n", "channels": ["a"], "normalisation": {}, "dims": 3, "widths": [16], "patch": [16]}
+    norm = {"normalisation": {"mean": [0.0], "deviation": [1.0], "per": "cohort"}}
+    whole = {"network": "n", "channels": ["a"], "dims": 3, **norm, "widths": [16], "patch": [16]}
     (tmp_path / "model.json").write_text(json.dumps(whole))
     assert read_description(tmp_path) == whole
     (tmp_path / "model.json").write_text(json.dumps({**whole, **change}))

@@ -172,7 +172,7 @@ def test_low_visibility_pixels_keep_their_value():
     [
         (lambda f, r: (np.where(f > 0, np.nan, f), r), r"frames\[0, 0\].*not finite"),
         (lambda f, r: (f - 1e4, r), r"frames\[0, 0\]: negative counts"),
-        (lambda f, r: (f, r * 0), r"flats\[0\]: no pixel has counts"),
+        (lambda f, r: (f, r * 0), r"flats\[0, 0\]: no pixel has counts"),
         (lambda f, r: (f, np.where(r > 0, np.inf, r)), r"flats\[0, 0\].*not finite"),
         (lambda f, r: (f, r - 1e4), r"flats\[0, 0\]: negative counts"),
     ],
@@ -192,7 +192,7 @@ def test_step_phases_that_determine_nothing_are_refused():
         retrieve(make_scan(frames, frames, [0.0, 0.0, np.pi, np.pi]))
     with pytest.raises(DarklungError, match="at least 3 phase steps"):
         fit_harmonics(np.ones((2, 5)), [0.0, 1.0])
-    with pytest.raises(DarklungError, match="reference: 'latest' is not known; known: interpolate, mean"):
+    with pytest.raises(DarklungError, match="reference: 'latest' is not known; known: eigenflats, interpolate, mean"):
         retrieve(make_scan(frames, frames, equidistant(4)), reference="latest")
 
 

@@ -13,6 +13,7 @@ from darklung.core.types import Phantom, Scan
 from darklung.physics.instrument import Instrument, make_instrument
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import ellipsoidal, shape_tensor, two_phase
+from darklung.simulate.effects import Effects
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.scan import simulate_scan
 from darklung.tomo.fdk import fdk
@@ -23,8 +24,13 @@ LINE = make_instrument(low_kev=70.0, high_kev=70.0)
 LUNG_DELTA = float(delta("soft_tissue", 1.05, 70.0))
 
 
-def expected(phantom: Phantom, protocol: Protocol = TWO_VIEWS, instrument: Instrument = LINE) -> Scan:
-    return simulate_scan(phantom, instrument=instrument, protocol=protocol, seed=1, noise=False)
+RESOLVED = Effects(unresolved_refraction=False)
+
+
+def expected(
+    phantom: Phantom, protocol: Protocol = TWO_VIEWS, instrument: Instrument = LINE, effects: Effects | None = None
+) -> Scan:
+    return simulate_scan(phantom, instrument=instrument, protocol=protocol, seed=1, noise=False, effects=effects)
 
 
 def retrieved(scan: Scan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +70,7 @@ def test_attenuation_is_beer_lambert(scene: Maker) -> None:
 
 
 def test_one_line_without_structure_gives_no_dark_field(scene: Maker) -> None:
-    _, dark_field, _ = retrieved(expected(scene(tissue_fraction=0.0)))
+    _, dark_field, _ = retrieved(expected(scene(tissue_fraction=0.0), effects=RESOLVED))
     assert_allclose(dark_field, 0, atol=2e-6)
 
 
@@ -132,7 +138,7 @@ def test_turning_the_mouse_by_90_degrees_shifts_the_views(scene: Maker) -> None:
 
 def test_phase_is_the_derivative_of_the_path(scene: Maker) -> None:
     phantom = scene(density=1.0, radius_m=2.4e-3)
-    _, _, phase = retrieved(expected(phantom))
+    _, _, phase = retrieved(expected(phantom, effects=RESOLVED))
     path = delta("soft_tissue", 1.0, 70.0) * phantom.density[0, 4].sum(axis=0) * 120e-6
     assert_allclose(phase[1, 0, 4], LINE.phase_per_radian * np.gradient(path, 120e-6), atol=2e-5)
     assert_allclose(phase[0, 0, 4], 0, atol=2e-5)
@@ -140,14 +146,14 @@ def test_phase_is_the_derivative_of_the_path(scene: Maker) -> None:
     assert phase[1, 0, 4, 8] > 0 > phase[1, 0, 4, 39]
 
 
-def test_unresolved_refraction_lowers_visibility(scene: Maker) -> None:
+def test_refraction_between_fine_pixels_lowers_visibility(scene: Maker) -> None:
     phantom = scene(shape=(8, 48, 48), density=6.0)
     coarse = replace(TWO_VIEWS, supersampling=4)
-    _, dark_field, _ = retrieved(expected(phantom, coarse))
+    _, dark_field, _ = retrieved(expected(phantom, coarse, effects=RESOLVED))
     edge, middle = dark_field[1, 0].max(), dark_field[1, 0, 0, 5]
     assert edge > 0.02
     assert edge > 3 * middle
-    assert_allclose(retrieved(expected(phantom))[1], 0, atol=1e-4)
+    assert_allclose(retrieved(expected(phantom, effects=RESOLVED))[1], 0, atol=1e-4)
 
 
 def test_binning_conserves_counts(scene: Maker) -> None:

@@ -78,7 +78,7 @@ PLUGIN = """
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     monkeypatch.setattr(overview, "overview_png", lambda *_, **__: None)
-    monkeypatch.setattr("darklung.steps.quality.quality_page", lambda *_, **__: None)
+    monkeypatch.setattr("darklung.steps.quality.write_quality", lambda path, page: path)
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_waiting_for_the_breath_is_counted(small: Path) -> None:
 
 def test_a_wheel_carries_the_ready_protocols() -> None:
     build = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {"examples/protocols": "darklung/protocols"}
+    assert build["force-include"] == {"examples": "darklung/examples"}
 
 
 def test_a_radiograph_is_planned_without_ct() -> None:

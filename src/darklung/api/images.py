@@ -140,7 +140,7 @@ def retrieve(
         What a description says of retrieval holds unless it is said here.
     method : str, optional
         ``least_squares`` (by default), ``likelihood``, or ``package.module:function`` (docs/learning.md).
-    normalise : {"none", "air", "air_rows", "monitor"}, optional
+    normalise : {"none", "air", "air_rows", "air_around", "monitor"}, optional
         Where the dose of each view comes from; none by default.
     settings : mapping
         Further keys of ``processing.retrieval``, such as ``{"steps": "estimate"}``.

@@ -62,16 +62,16 @@ def calibration_png(
         diameter = np.geomspace(*c.range_m, 300)
         value, _ = c.predict(diameter)
         axis.fill_between(1e6 * diameter, *c.band(diameter), color=colour, alpha=0.25, label="95 % of the curve")
-        name = f"{c.setting}: " if c.setting else ""
+        name = f"{c.setting}: ".replace("$", r"\$") if c.setting else ""
         axis.plot(
             1e6 * diameter,
             value,
             color=colour,
-            label=f"{name}{c.shape.model} spheres, ξ = {1e6 * c.correlation_length_m:.2f} µm",
+            label=f"{name}{c.shape.model} spheres, ξ = {1e6 * c.correlation_length_m:.2f} µm, {_where(c)}",
         )
         axis.plot(1e6 * c.diameter_m, c.signal, "o", color=dots, label="measured")
         axis.axvline(1e6 * c.peak_m, color="0.7", linewidth=1, label="peak: two branches" if not number else None)
-        below.plot(1e6 * c.diameter_m, c.signal - c.predict(c.diameter_m)[0], "o", color=dots)
+        below.plot(1e6 * c.diameter_m, c.signal - fitted_rows(c), "o", color=dots)
     first = calibrations[0]
     diameter = np.geomspace(*first.range_m, 300)
     if compared is not None:
@@ -82,16 +82,28 @@ def calibration_png(
             color="0.4",
             label=f"{compared.shape.model} spheres, no offset",
         )
-        residual = compared.signal - compared.predict(compared.diameter_m)[0]
+        residual = compared.signal - fitted_rows(compared)
         below.plot(1e6 * compared.diameter_m, residual, "x", color="0.4")
     below.axhline(0, color="0.7", linewidth=1)
     _diameter_axis(below, 1e6 * diameter[0], 1e6 * diameter[-1])
     below.set_ylabel("measured − fitted")
     axis.set_ylabel("−ln D")
     axis.set_ylim(0, None)
-    axis.set_title(f"{title}: residual {first.residual:.3f}, offset {first.offset:.3f}".strip())
+    axis.set_title(f"{title}: residual {first.residual:.3f}, offset {first.offset:.3f}".strip(), parse_math=False)
     axis.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def _where(calibration: SphereCalibration) -> str:
+    """Thickness and filter that a curve is drawn for."""
+    behind = f" behind {calibration.filters[0]}" if calibration.filters[0] else ""
+    return f"{1e3 * calibration.thickness_m[0]:g} mm{behind}"
+
+
+def fitted_rows(calibration: SphereCalibration) -> NDArray[np.float64]:
+    """(row,) −ln D of the fit at each row's own thickness and filter."""
+    c = calibration
+    return np.array([float(c.signal_of(d, float(t), f)) for d, t, f in zip(c.diameter_m, c.thickness_m, c.filters)])
 
 
 def wedge_png(series: WedgeSeries, response: SpectralResponse, nominal: SpectralResponse, path: Path | str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,11 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from darklung.calibrate.beam import Beam
 from darklung.calibrate.fibres import FibreCalibration
+from darklung.calibrate.sphere_fits import ModelRow
 from darklung.calibrate.sphere_models import SphereShape
-from darklung.calibrate.spheres import ModelRow, SphereCalibration
+from darklung.calibrate.spheres import SphereCalibration
 from darklung.calibrate.units import ScatterUnit
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_object, reading
 from darklung.correct.ladder import METHODS, Knowledge
 from darklung.correct.response import SpectralResponse
 from darklung.correct.wedge import Wedge
@@ -26,10 +28,21 @@ CALIBRATION, FIGURE = "calibration.json", "calibration.png"
 Numbers = tuple[float, ...]
 
 
+class _Beam(Document):
+    energies_kev: Numbers
+    weights: Numbers
+    visible: Numbers
+    reference_energy_kev: float
+    powder_per_m: Numbers
+    modes: tuple[Numbers, ...]
+
+
 class _Curve(Document):
     diameter_m: Numbers
     signal: Numbers
-    thickness_m: float
+    thickness_m: Numbers
+    filters: tuple[str, ...]
+    holds: dict[str, Any]
     scale_per_m2: float
     correlation_length_m: float
     offset: float
@@ -37,8 +50,9 @@ class _Curve(Document):
     residual: float
     model: str
     fill: float
-    spectrum: tuple[tuple[float, float], ...]
     setting: str
+    free: float
+    beam: _Beam | None
 
 
 class _Fibres(Document):
@@ -183,23 +197,13 @@ def load_calibration(path: Path, wanted: str = "") -> Calibration:
     if wanted and kind != wanted:
         raise DarklungError(f"{path}: wanted a calibration of {wanted}, got one of {kind}")
     file: Any = validate(content, KINDS[kind], str(path))
-    try:
+    with reading(path, "a calibration"):
         return _made(file)
-    except DarklungError as error:
-        raise DarklungError(f"{path}: {error}") from error
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise DarklungError(f"{path}: no such file") from None
-    except json.JSONDecodeError as error:
-        raise DarklungError(f"{path}: no valid JSON in line {error.lineno}: {error.msg}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DarklungError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict) or "darklung_calibration" not in content:
-        raise DarklungError(f"{path}: wanted a calibration that darklung calibrate wrote, got another JSON file")
+    content = read_object(path)
+    require("darklung_calibration" in content, f"{path}: wanted what darklung calibrate wrote, got another JSON file")
     return content
 
 
@@ -233,10 +237,11 @@ def _made(file: Any) -> Calibration:
 
 
 def curve_document(curve: SphereCalibration) -> dict[str, Any]:
-    """A sphere calibration as JSON."""
+    """A sphere calibration as JSON, with what it holds for."""
     found = plain(curve)
-    shape = found.pop("shape")
-    return {**found, "model": shape.model, "fill": shape.fill, "spectrum": [list(pair) for pair in shape.spectrum]}
+    shape, beam = found.pop("shape"), found.pop("beam")
+    told = {"model": shape.model, "fill": shape.fill, "beam": None if beam is None else plain(beam), "holds": curve.holds}
+    return {**found, **told, "filters": list(curve.filters)}
 
 
 def model_document(row: ModelRow) -> dict[str, Any]:
@@ -251,14 +256,18 @@ def model_document(row: ModelRow) -> dict[str, Any]:
         "correlation_length_error_m": float(errors[1]),
         "residual": row.fit.residual,
         "left_out": row.left_out,
-        "aicc": row.aicc,
+        "score": row.score,
     }
 
 
 def _curve(part: _Curve) -> SphereCalibration:
-    values = _arrays(part, "diameter_m", "signal", "covariance")
-    shape = SphereShape(*(values.pop(name) for name in ("model", "fill", "spectrum")))
-    return SphereCalibration(**values, shape=shape)
+    values = _arrays(part, "diameter_m", "signal", "thickness_m", "covariance")
+    shape, holds = SphereShape(*(values.pop(name) for name in ("model", "fill"))), values.pop("holds")
+    names = ("energies_kev", "weights", "visible", "powder_per_m", "modes")
+    values["beam"] = None if part.beam is None else Beam(**_arrays(part.beam, *names))
+    curve = SphereCalibration(**values, shape=shape)
+    require(curve.holds == holds, f"holds: wanted what the rows say, {curve.holds}, got {holds}")
+    return curve
 
 
 def _arrays(part: Document, *names: str) -> dict[str, Any]:

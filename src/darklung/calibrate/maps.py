@@ -74,8 +74,13 @@ def size_channels(found: SizeMaps) -> Channels:
         "size": ("m", found.size_m),
         "size_error": ("m", found.size_error_m),
         "size_below_peak": ("m", found.small_m),
+        "size_below_peak_low": ("m", found.below_m[0]),
+        "size_below_peak_high": ("m", found.below_m[1]),
         "size_above_peak": ("m", found.large_m),
+        "size_above_peak_low": ("m", found.above_m[0]),
+        "size_above_peak_high": ("m", found.above_m[1]),
         "branch": ("1", found.branch),
+        "censored": ("1", found.censored),
         "amount": ("1", found.amount),
         "valid": ("1", found.valid),
     }

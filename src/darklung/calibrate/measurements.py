@@ -13,7 +13,7 @@ import numpy as np
 from darklung.core.channel import dark_field_at, directed, directions_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_number, parse_quantity
 
 Row = Mapping[str, Any]
 # Standard error of a median over that of the mean, for normal noise; scatter from the median absolute deviation.
@@ -61,24 +61,27 @@ class Measurements:
 
 def quantity(template: str, row: Row, kind: str = "length") -> float:
     """A length or angle from a template such as ``"{diameter_um} um"``, columns of the row in braces."""
+    return parse_quantity(filled(template, row), kind)
+
+
+def filled(template: str, row: Row) -> str:
+    """A template with the row's columns in place of their names in braces."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in row:
             raise DarklungError(f"{template!r}: no column {found[1]!r} in the series; known: {', '.join(row)}")
         return str(row[found[1]])
 
-    return parse_quantity(re.sub(r"\{(\w+)\}", value, template), kind)
+    return re.sub(r"\{(\w+)\}", value, template)
 
 
 def _number(row: Row, name: str, number: int) -> float:
     if name not in row:
         raise DarklungError(f"row {number}: wanted a column {name!r}; known: {', '.join(row)}")
     try:
-        value = float(row[name])
-    except (TypeError, ValueError):
-        raise DarklungError(f"row {number}: {name}: wanted a number, got {row[name]!r}") from None
-    require(bool(np.isfinite(value)), f"row {number}: {name}: wanted a finite number, got {value!r}")
-    return value
+        return parse_number(str(row[name]))
+    except DarklungError as error:
+        raise DarklungError(f"row {number}: {name}: {error}") from None
 
 
 def medians(maps: Projections, where: object) -> dict[str, float]:

@@ -9,9 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
-from darklung.core.checks import check_one_of, check_positive, check_range
+from darklung.core.checks import check_one_of, check_range
 from darklung.physics.scattering import debye_shape, hard_spheres, sphere, sphere_shape
 
 Law = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -47,11 +46,7 @@ FILL = 0.5
 
 @dataclass(frozen=True)
 class SphereShape:
-    """How the dark field of spheres depends on D/ξ, at one energy or for a spectrum.
-
-    At one energy −ln D = A h(D/ξ), A = t · scale · ξ. With a spectrum, scale and ξ are those of the reference energy, and
-    −ln D = −ln Σ s exp[−A e⁻³ h(e D/ξ)] with e = E/E_ref and s the share of the modulation behind the powder: ξ ∝ 1/E and
-    δ²/λ² ∝ E⁻². That has the width of the spectrum in it, and the saturation of its low energies.
+    """How the dark field of spheres depends on D/ξ at one energy: −ln D = A h(D/ξ), A = t · scale · ξ.
 
     Parameters
     ----------
@@ -59,47 +54,18 @@ class SphereShape:
         A key of `MODELS`.
     fill : float
         Volume fraction: 0 to 0.74, of hard spheres 0.5. Of no effect on "dilute".
-    spectrum : tuple of (E/E_ref, share)
-        Empty for one energy.
     """
 
     model: str = "dilute"
     fill: float = FILL
-    spectrum: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         check_one_of("sphere model", self.model, MODELS)
         check_range("fill", self.fill, 0.0, 0.5 if self.model == "hard" else 0.74)
-        for energy, share in self.spectrum:
-            check_positive("spectrum: energy over reference", energy)
-            check_range("spectrum: share", share, 0.0, 1.0 + 1e-9)
 
-    def __call__(self, ratio: ArrayLike, amount: ArrayLike = 0.0) -> NDArray[np.float64]:
-        """−ln D over A at D/ξ > 0 and A = `amount` (both broadcast); for A = 0 its limit, without a spectrum h itself."""
-        law, x, a = MODELS[self.model], np.asarray(ratio, dtype=np.float64), np.asarray(amount, dtype=np.float64)
-        if not self.spectrum:
-            return np.asarray(law(x, self.fill) + 0 * a)
-        energy, share = np.array(self.spectrum).T
-        terms = law(np.multiply.outer(x, energy), self.fill) * energy**-3.0
-        weak = terms @ share
-        if not a.any():
-            return np.asarray(weak)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            strong = -np.log(np.exp(-a[..., None] * terms) @ share) / a
-        return np.where(np.broadcast_to(a, strong.shape) > 1e-6, strong, weak)
-
-    def peak_ratio(self, amount: float = 0.0) -> float:
-        """D/ξ of the largest response: 1.771 for dilute spheres at one energy."""
-        return _peak_ratio(self, float(amount) if self.spectrum else 0.0)
-
-
-@lru_cache(maxsize=64)
-def _peak_ratio(shape: SphereShape, amount: float) -> float:
-    grid = np.geomspace(0.1, 30.0, 400)
-    best = int(np.argmax(shape(grid, amount)))
-    bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    found = minimize_scalar(lambda x: -float(shape(x, amount)), bounds=bounds, method="bounded", options={"xatol": 1e-8})
-    return float(found.x)
+    def __call__(self, ratio: ArrayLike) -> NDArray[np.float64]:
+        """h at D/ξ > 0."""
+        return MODELS[self.model](np.asarray(ratio, dtype=np.float64), self.fill)
 
 
 @lru_cache(maxsize=16)

@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import f as fisher
+from scipy.optimize import brentq
 from scipy.stats import t as student
 
-from darklung.calibrate.sphere_models import FILL, MODELS, SphereShape
+from darklung.calibrate.beam import Beam, filter_name
+from darklung.calibrate.sphere_models import SphereShape
 from darklung.core.checks import check_finite, check_positive, check_shape, require
 
 DILUTE = SphereShape()
+# A thickness this much beyond the calibrated ones, relative, still counts as calibrated.
+SAME_THICKNESS = 0.1
+_GRID = 400
 
 
 @dataclass(frozen=True)
 class SphereCalibration:
-    """Response of one instrument to spheres, −ln D = thickness · scale · ξ · h(D/ξ) + offset.
+    """Response of one instrument to spheres.
+
+    Without a beam −ln D = thickness · scale · ξ · h(D/ξ) + offset at one effective energy; the offset does not grow with
+    the thickness. With a `Beam` −ln D is summed over its energies (`Beam.response`) and there is no offset.
 
     Parameters
     ----------
-    diameter_m, signal : (sphere,) float64
-        What was measured; −ln D.
-    thickness_m : float
-        Of the powder in the beam.
+    diameter_m, signal, thickness_m : (row,) float64
+        What was measured (−ln D), and the thickness of the powder.
     scale_per_m2 : float
         3π² f δ²/λ² of the sphere model, free because packing and spectrum are not known well.
     correlation_length_m : float
-        ξ at the reference energy if `shape` has a spectrum, else the effective one of the whole spectrum.
+        ξ at the beam's reference energy, without a beam the effective one of the whole spectrum.
     offset : float
         Signal that does not depend on the diameter. 0 if it was not fitted.
-    covariance : (3, 3) float64
-        Of (scale, ξ, offset), from the scatter about the curve.
+    covariance : (3 + mode, 3 + mode) float64
+        Of (scale, ξ, offset) and of the beam's modes.
     residual : float
-        Standard deviation of the measured about the fitted signal, with the degrees of freedom that are left.
+        Standard deviation of the measured about the fitted signal at the first row's thickness and filter.
     shape : SphereShape
         h.
     setting : str
         Name of the instrument's setting, where there are several (positions, energies).
+    filters : (row,) tuple of str
+        What was before the powder in each row (`darklung.calibrate.beam.parse_filter`); none if left out.
+    beam : Beam, optional
+    free : float
+        Fitted parameters; of those with a prior what the data determine of them.
     """
 
     diameter_m: NDArray[np.float64]
     signal: NDArray[np.float64]
-    thickness_m: float
+    thickness_m: NDArray[np.float64]
     scale_per_m2: float
     correlation_length_m: float
     offset: float
@@ -53,19 +63,33 @@ class SphereCalibration:
     residual: float
     shape: SphereShape = DILUTE
     setting: str = ""
+    filters: tuple[str, ...] = ()
+    beam: Beam | None = None
+    free: float = field(default=2.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("diameter_m", "signal", "covariance"):
+        rows = np.shape(self.diameter_m)
+        for name in ("diameter_m", "signal", "thickness_m", "covariance"):
             values = np.asarray(getattr(self, name), dtype=np.float64)
+            values = np.broadcast_to(values, rows) if name == "thickness_m" and values.ndim == 0 else values
             check_finite(name, values)
             object.__setattr__(self, name, values)
-        check_shape("diameter_m", self.diameter_m, "sphere", (None,))
-        check_shape("signal", self.signal, "sphere", self.diameter_m.shape)
-        check_shape("covariance", self.covariance, "scale, xi, offset (twice)", (3, 3))
+        check_shape("diameter_m", self.diameter_m, "row", (None,))
+        for name in ("signal", "thickness_m"):
+            check_shape(name, getattr(self, name), "row", rows)
+        size = 3 + (self.beam.modes.shape[1] if self.beam else 0)
+        check_shape("covariance", self.covariance, "scale, xi, offset, modes (twice)", (size, size))
         require(len(self.diameter_m) >= 2 and bool((self.diameter_m > 0).all()), "diameter_m: wanted at least 2 numbers > 0")
-        for name in ("thickness_m", "scale_per_m2", "correlation_length_m"):
+        require(bool((self.thickness_m > 0).all()), "thickness_m: wanted numbers > 0")
+        filters = tuple(filter_name(text) for text in self.filters) or ("",) * len(self.diameter_m)
+        require(len(filters) == len(self.diameter_m), "filters: wanted one a row")
+        object.__setattr__(self, "filters", filters)
+        for name in ("scale_per_m2", "correlation_length_m", "free"):
             check_positive(name, getattr(self, name))
         check_finite("offset, residual", np.array([self.offset, self.residual]))
+        require(self.beam is None or self.offset == 0, "offset: belongs to a calibration without a beam")
+        same = len(set(filters)) == 1 or self.beam is not None
+        require(same, "filters: rows behind different filters need the beam's spectrum")
 
     @property
     def range_m(self) -> tuple[float, float]:
@@ -73,37 +97,90 @@ class SphereCalibration:
         return float(self.diameter_m.min()), float(self.diameter_m.max())
 
     @property
-    def peak_m(self) -> float:
-        """Diameter of the largest signal [m]."""
-        amount = self.thickness_m * self.scale_per_m2 * self.correlation_length_m
-        return self.shape.peak_ratio(amount) * self.correlation_length_m
+    def thickness_range_m(self) -> tuple[float, float]:
+        """Smallest and largest calibrated thickness [m]."""
+        return float(self.thickness_m.min()), float(self.thickness_m.max())
 
     @property
-    def free(self) -> int:
-        """Fitted parameters: 2, or 3 with the offset."""
-        return 3 if self.covariance[2, 2] > 0 or self.offset != 0 else 2
+    def holds(self) -> dict[str, Any]:
+        """For what the calibration holds: ranges of diameter, thickness and −ln D, and the filters, as JSON."""
+        ranges = {"diameter_m": self.range_m, "thickness_m": self.thickness_range_m}
+        signal = (float(self.signal.min()), float(self.signal.max()))
+        return {**{k: list(v) for k, v in ranges.items()}, "signal": list(signal), "filters": sorted(set(self.filters))}
+
+    def outside(self, thickness_m: float, filters: str = "") -> str:
+        """Why a sample of this thickness behind this filter lies outside the calibration; "" where it does not."""
+        low, high = self.thickness_range_m
+        if not (1 - SAME_THICKNESS) * low <= thickness_m <= (1 + SAME_THICKNESS) * high:
+            return f"thickness: calibrated from {1e3 * low:g} to {1e3 * high:g} mm, got {1e3 * thickness_m:g} mm"
+        if filter_name(filters) not in self.filters:
+            known = ", ".join(repr(f) for f in sorted(set(self.filters)))
+            return f"filter: calibrated behind {known}, got {filter_name(filters)!r}"
+        return ""
+
+    @cached_property
+    def peak_m(self) -> float:
+        """Diameter of the largest signal at the first row's thickness and filter [m], beyond the calibrated ones too."""
+        grid = np.geomspace(0.05, 30.0, _GRID) * self.correlation_length_m
+        return float(grid[np.argmax(self.signal_of(grid))])
+
+    def signal_of(
+        self, diameter_m: ArrayLike, thickness_m: float | None = None, filters: str | None = None, amount: float = 1.0
+    ) -> NDArray[np.float64]:
+        """−ln D at any diameter, offset included; thickness and filter are the first row's unless told."""
+        where = self._where(thickness_m, filters)
+        return self._signal(self._parameters(), np.asarray(diameter_m, np.float64), *where, amount)
 
     def structure(self, diameter_m: ArrayLike) -> NDArray[np.float64]:
-        """ε of the spheres alone [1/m], without the offset, at any diameter and the calibration's thickness."""
-        return (
-            _response(self.shape, self._parameters(), np.asarray(diameter_m, np.float64), self.thickness_m)
-            / self.thickness_m
-        )
+        """ε of the spheres alone [1/m], without the offset, at any diameter and the first row's thickness and filter."""
+        return (self.signal_of(diameter_m) - self.offset) / float(self.thickness_m[0])
 
-    def predict(self, diameter_m: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def error_of(
+        self, diameter_m: ArrayLike, thickness_m: float | None = None, filters: str | None = None, amount: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Standard error of the curve at any diameter (not of one measurement)."""
+        diameter, where = np.asarray(diameter_m, np.float64), self._where(thickness_m, filters)
+        slopes = self._slopes(diameter, *where, amount)
+        return np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", slopes, self.covariance, slopes), 0.0))
+
+    def scatter_of(
+        self, diameter_m: ArrayLike, thickness_m: float | None = None, filters: str | None = None, amount: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Standard deviation of powders about the curve.
+
+        At the first row's thickness and filter it is `residual`. Elsewhere it is scaled as a change of the amount of
+        spheres (packing) would be.
+        """
+        diameter = np.asarray(diameter_m, np.float64)
+        here, there = (
+            self._slopes(diameter, *self._where(t, f), a)[..., 0]
+            for t, f, a in ((thickness_m, filters, amount), (None, None, 1.0))
+        )
+        return self.residual * here / there
+
+    def slopes(self, diameter_m: ArrayLike, thickness_m: float, filters: str | None = None) -> NDArray[np.float64]:
+        """Derivatives of −ln D by (scale, ξ, offset) and the beam's modes, (..., parameter)."""
+        return self._slopes(np.asarray(diameter_m, np.float64), *self._where(thickness_m, filters), 1.0)
+
+    def predict(
+        self, diameter_m: ArrayLike, thickness_m: float | None = None, filters: str | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """−ln D and its standard error (of the curve, not of one measurement); NaN outside `range_m`."""
         diameter = np.asarray(diameter_m, dtype=np.float64)
         inside = (diameter >= self.range_m[0]) & (diameter <= self.range_m[1])
         safe = np.where(inside, diameter, self.range_m[0])
-        slopes = _slopes(self.shape, self._parameters(), safe, self.thickness_m)
-        variance = np.einsum("...i,ij,...j->...", slopes, self.covariance, slopes)
-        value = self.thickness_m * self.structure(safe) + self.offset
-        return np.where(inside, value, np.nan), np.where(inside, np.sqrt(np.maximum(variance, 0)), np.nan)
+        value, error = (f(safe, thickness_m, filters) for f in (self.signal_of, self.error_of))
+        return np.where(inside, value, np.nan), np.where(inside, error, np.nan)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of Student's t for intervals."""
+        return max(len(self.diameter_m) - self.free, 1.0)
 
     def band(self, diameter_m: ArrayLike, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Ends of the curve's confidence band at each diameter (Student's t; for each diameter by itself)."""
         value, error = self.predict(diameter_m)
-        wide = float(student.ppf(0.5 + level / 2, max(len(self.diameter_m) - self.free, 1))) * error
+        wide = float(student.ppf(0.5 + level / 2, self.freedom)) * error
         return value - wide, value + wide
 
     def diameters(self, signal: float) -> tuple[float, float]:
@@ -117,209 +194,48 @@ class SphereCalibration:
         found = [self._root(signal, a, b) for a, b in ((low, peak), (peak, high))]
         return found[0], found[1]
 
+    def _where(self, thickness_m: float | None, filters: str | None) -> tuple[float, str]:
+        thickness = float(self.thickness_m[0]) if thickness_m is None else float(thickness_m)
+        return thickness, self.filters[0] if filters is None else filter_name(filters)
+
     def _parameters(self) -> NDArray[np.float64]:
-        return np.array([self.scale_per_m2, self.correlation_length_m, self.offset])
+        modes = np.zeros(len(self.covariance) - 3)
+        return np.concatenate([[self.scale_per_m2, self.correlation_length_m, self.offset], modes])
+
+    def _signal(
+        self,
+        parameters: NDArray[np.float64],
+        diameter_m: NDArray[np.float64],
+        thickness_m: float,
+        filters: str,
+        amount: float,
+    ) -> NDArray[np.float64]:
+        scale, xi, offset = parameters[:3]
+        if self.beam is None:
+            return np.asarray(thickness_m * amount * scale * xi * self.shape(diameter_m / xi) + offset)
+        beam = self.beam.changed(parameters[3:])
+        return beam.response(self.shape, amount * scale, xi, diameter_m, thickness_m, filters)
+
+    def _slopes(
+        self, diameter_m: NDArray[np.float64], thickness_m: float, filters: str, amount: float
+    ) -> NDArray[np.float64]:
+        """Derivatives of −ln D by the parameters, (..., parameter), numerically."""
+        start = self._parameters()
+        sizes = np.concatenate([1e-4 * start[:2], np.full(len(start) - 2, 1e-3)])
+        found = []
+        for number, size in enumerate(sizes):
+            step = np.zeros_like(start)
+            step[number] = size
+            ends = [self._signal(start + sign * step, diameter_m, thickness_m, filters, amount) for sign in (1, -1)]
+            # With a beam the offset is no parameter.
+            slope = (ends[0] - ends[1]) / (2 * size)
+            found.append(np.zeros_like(slope) if number == 2 and self.beam else slope)
+        return np.stack(found, axis=-1)
 
     def _root(self, signal: float, low: float, high: float) -> float:
         def difference(diameter: float) -> float:
-            return float(self.thickness_m * self.structure(diameter)) + self.offset - signal
+            return float(self.signal_of(diameter)) - signal
 
         if high <= low or not np.isfinite(signal) or difference(low) * difference(high) > 0:
             return float("nan")
         return float(brentq(difference, low, high, xtol=1e-12))
-
-
-def fit_spheres(
-    *,
-    diameter_m: ArrayLike,
-    signal: ArrayLike,
-    thickness_m: float,
-    offset: bool = True,
-    shape: SphereShape = DILUTE,
-    setting: str = "",
-) -> SphereCalibration:
-    """Fit a sphere model (`darklung.calibrate.sphere_models`) with one free scale and a free ξ to measured −ln D.
-
-    Ordinary least squares: the scatter about the curve (packing, humidity, polydispersity) is larger than photon noise and
-    is taken to be equal for all spheres. Saturation of strong scattering is modelled if `shape` has a spectrum.
-
-    Parameters
-    ----------
-    diameter_m, signal : (sphere,)
-        At least one more than the 2 or 3 parameters.
-    thickness_m : float
-    offset : bool
-        Also fit a signal that does not depend on the diameter.
-    shape : SphereShape
-        Model, volume fraction and spectrum; nothing of it is fitted.
-
-    Raises
-    ------
-    DarklungError
-        Too few spheres, all of one diameter, or values that make no sense.
-    """
-    diameter, measured = (np.asarray(v, dtype=np.float64) for v in (diameter_m, signal))
-    free = 3 if offset else 2
-    check_shape("diameter_m", diameter, "sphere", (None,))
-    check_shape("signal", measured, "sphere", diameter.shape)
-    check_finite("signal", measured)
-    check_positive("thickness_m", thickness_m)
-    require(bool((diameter > 0).all()), "diameter_m: wanted numbers > 0")
-    different = len(np.unique(diameter))
-    require(different > free, f"diameter_m: {free} parameters need at least {free + 1} different diameters, got {different}")
-
-    def best_of(xi: float) -> tuple[NDArray[np.float64], float]:
-        return _best(xi, diameter, measured, free, shape)
-
-    # For a given ξ scale and offset follow, so only ξ is searched: first on a grid, then about its best point.
-    grid = np.geomspace(0.05 * diameter.min(), 2 * diameter.max(), 90)
-    best = int(np.argmin([best_of(xi)[1] for xi in grid]))
-    bounds = np.log(grid[max(best - 1, 0)]), np.log(grid[min(best + 1, len(grid) - 1)])
-    refined = minimize_scalar(lambda x: best_of(np.exp(x))[1], bounds=bounds, method="bounded", options={"xatol": 1e-9})
-    xi = float(np.exp(refined.x))
-    found, cost = best_of(xi)
-    require(found[0] > 0, "signal: does not follow the sphere model with a positive scale for any correlation length")
-    parameters = np.array([found[0] / thickness_m, xi, found[1] if free == 3 else 0.0])
-    residual = float(np.sqrt(cost / (len(diameter) - free)))
-    slopes = _slopes(shape, parameters, diameter, thickness_m)[:, :free]
-    # Columns differ by twenty orders of magnitude (1/m², m, 1): scale before inverting.
-    size = np.linalg.norm(slopes, axis=0)
-    covariance = np.zeros((3, 3))
-    covariance[:free, :free] = residual**2 * np.linalg.pinv((slopes / size).T @ (slopes / size)) / np.outer(size, size)
-    scale, base = float(parameters[0]), float(parameters[2])
-    return SphereCalibration(diameter, measured, float(thickness_m), scale, xi, base, covariance, residual, shape, setting)
-
-
-def leave_one_out(
-    *,
-    diameter_m: ArrayLike,
-    signal: ArrayLike,
-    thickness_m: float,
-    offset: bool = True,
-    shape: SphereShape = DILUTE,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Each sphere's signal predicted by a fit to all others, and whether its diameter lies between theirs.
-
-    The smallest and the largest are extrapolated here, for this test alone; `SphereCalibration.predict` would refuse.
-    """
-    diameter, measured = (np.asarray(v, dtype=np.float64) for v in (diameter_m, signal))
-    predicted, inside = np.empty(len(diameter)), np.empty(len(diameter), dtype=bool)
-    for left, d in enumerate(diameter):
-        others = np.arange(len(diameter)) != left
-        fit = fit_spheres(
-            diameter_m=diameter[others],
-            signal=measured[others],
-            thickness_m=thickness_m,
-            offset=offset,
-            shape=shape,
-        )
-        predicted[left] = thickness_m * float(fit.structure(d)) + fit.offset
-        inside[left] = fit.range_m[0] <= d <= fit.range_m[1]
-    return predicted, inside
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One sphere model fitted to a series, for comparison with others.
-
-    Parameters
-    ----------
-    fit : SphereCalibration
-    offset : bool
-        Whether an offset was fitted.
-    aicc : float
-        Akaike's criterion with the correction for few data, up to a constant: the lowest is the best; 2 is little, 10 much.
-    left_out : float
-        Root mean square error of predicting the inner diameters left out one by one.
-    offset_p : float
-        F-test of the offset: probability of so large a gain if there were none; NaN without an offset.
-    """
-
-    fit: SphereCalibration
-    offset: bool
-    aicc: float
-    left_out: float
-    offset_p: float
-
-
-def compare_models(
-    *,
-    diameter_m: ArrayLike,
-    signal: ArrayLike,
-    thickness_m: float,
-    fill: float = FILL,
-    spectrum: tuple[tuple[float, float], ...] = (),
-) -> list[ModelRow]:
-    """All models without and with an offset, the best by AICc first. Needs 6 spheres of different diameters.
-
-    AICc = n ln(Σr²/n) + 2k + 2k(k + 1)/(n − k − 1), k parameters with the variance [1]_.
-
-    References
-    ----------
-    .. [1] K. P. Burnham & D. R. Anderson, Sociol. Methods Res. 33, 261 (2004), doi:10.1177/0049124104268644 [M].
-    """
-    diameter, measured = (np.asarray(v, dtype=np.float64) for v in (diameter_m, signal))
-    require(len(np.unique(diameter)) >= 6, "diameter_m: wanted at least 6 different diameters to compare models")
-    data: dict[str, Any] = {"diameter_m": diameter, "signal": measured, "thickness_m": thickness_m}
-    rows, n = [], len(diameter)
-    for model in MODELS:
-        shape = SphereShape(model, min(fill, 0.5) if model == "hard" else fill, spectrum)
-        squares = {}
-        for offset in (False, True):
-            fit = fit_spheres(**data, offset=offset, shape=shape)
-            free = 3 if offset else 2
-            squares[offset] = max(fit.residual**2 * (n - free), 1e-300)
-            k = free + 1
-            aicc = n * np.log(squares[offset] / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-            predicted, inside = leave_one_out(**data, offset=offset, shape=shape)
-            left_out = float(np.sqrt(np.mean((predicted - measured)[inside] ** 2)))
-            gain = (squares[False] - squares[True]) / (squares[True] / (n - 3)) if offset else np.nan
-            rows.append(ModelRow(fit, offset, float(aicc), left_out, float(fisher.sf(max(gain, 0.0), 1, n - 3))))
-    return sorted(rows, key=lambda row: row.aicc)
-
-
-def _best(
-    xi: float, diameter_m: NDArray[np.float64], measured: NDArray[np.float64], free: int, shape: SphereShape
-) -> tuple[NDArray[np.float64], float]:
-    """Best (scale × thickness, offset) for one ξ and the sum of squares; a scale below 0 counts as a bad fit."""
-    columns = np.stack([xi * shape(diameter_m / xi), np.ones_like(diameter_m)], axis=1)[:, : free - 1]
-    size = np.linalg.norm(columns, axis=0)
-    found = np.linalg.lstsq(columns / size, measured, rcond=None)[0] / size
-    if found[0] <= 0:
-        return found, float(((measured - measured.mean()) ** 2).sum() + (measured**2).sum())
-    if not shape.spectrum:
-        return found, float(((columns @ found - measured) ** 2).sum())
-
-    def rest(log_amount: float) -> NDArray[np.float64]:
-        amount = np.exp(log_amount)
-        left = measured - amount * shape(diameter_m / xi, amount)
-        return np.asarray(left - (left.mean() if free == 3 else 0.0))
-
-    # Saturation asks for more than the weak limit's amount.
-    start = float(np.log(found[0] * xi))
-    best = minimize_scalar(lambda x: float((rest(x) ** 2).sum()), bounds=(start - 1, start + 4), method="bounded")
-    amount = float(np.exp(best.x))
-    offset = float((measured - amount * shape(diameter_m / xi, amount)).mean())
-    return np.array([amount / xi, offset])[: free - 1], float(best.fun)
-
-
-def _response(
-    shape: SphereShape, parameters: NDArray[np.float64], diameter_m: NDArray[np.float64], thickness_m: float
-) -> NDArray[np.float64]:
-    """−ln D of the spheres alone for (scale, ξ, offset)."""
-    scale, xi, _ = parameters
-    amount = thickness_m * scale * xi
-    return np.asarray(amount * shape(diameter_m / xi, amount))
-
-
-def _slopes(
-    shape: SphereShape, parameters: NDArray[np.float64], diameter_m: NDArray[np.float64], thickness_m: float
-) -> NDArray[np.float64]:
-    """Derivatives of the curve by (scale, ξ, offset), (..., 3), numerically."""
-    found = []
-    for number in (0, 1):
-        step = np.zeros(3)
-        step[number] = 1e-4 * parameters[number]
-        high, low = (_response(shape, parameters + sign * step, diameter_m, thickness_m) for sign in (1, -1))
-        found.append((high - low) / (2 * step[number]))
-    return np.stack([*found, np.ones_like(found[0])], axis=-1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import require
+from darklung.core.files import write_text
 from darklung.io.documents import validate
 from darklung.steps.align import align_stored
 from darklung.study.processing import AlignmentPart
@@ -31,7 +32,7 @@ def align_file(source: Path, out: Path, **options: Any) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     numbers = align_stored(source, out, part)
     told = {k: v for k, v in numbers.items() if k != "axis_of_file"}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(told, indent=1))
+    write_text(out.with_name(f"{out.name}.json"), json.dumps(told, indent=1))
     axis, tilt, tilt_error = (numbers[name] for name in ("axis_col", "tilt_rad", "tilt_error_rad"))
     lines = [
         f"axis: column {axis:.2f}{_error(numbers['axis_error'])}; the file said {numbers['axis_of_file']:.2f}",

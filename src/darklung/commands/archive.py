@@ -1,4 +1,4 @@
-"""``darklung import``: described raw scans as one standard file each, for archiving and for speed."""
+"""``darklung import``: described raw scans as one standard file each, for archiving and for speed; and ``describe``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from darklung.core.checks import require
 from darklung.io.archive import import_scans
 from darklung.io.description import read_raw
+from darklung.io.draft import draft_description
 from darklung.io.frames import load_scan
 from darklung.steps.retrieve import raw_files
 
@@ -39,3 +40,20 @@ def import_described(description: Path, out: Path, *, form: str = "hdf5") -> str
         size = path.stat().st_size / 2**20
         lines.append(f"{name}: frames {shape} (direction, view, step, row, col), {size:.1f} MiB -> {path}")
     return "\n".join([*lines, "each with a description beside it (.yaml): give that to retrieve, qc or reconstruct"])
+
+
+def draft(source: Path, out: Path | None) -> str:
+    """The draft of a description of what is in `source`, or what to do next if it is written to `out`.
+
+    Raises
+    ------
+    DarklungError
+        Nothing there that could be frames, or a file at `out` already.
+    """
+    if out is None:
+        return draft_description(source)
+    require(not out.exists(), f"{out}: is there already; wanted another name")
+    text = draft_description(source, beside=out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    return f"{out}: {text.count('TODO')} places say TODO; then: darklung retrieve {out} --out maps"

@@ -31,18 +31,23 @@ def spheres(
     model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc).")] = "best",
     offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
     fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
-    instrument: Annotated[Path | None, typer.Option(help="YAML with an instrument section: fit with its spectrum.")] = None,
-    material: Annotated[str, typer.Option(help="Of the spheres; with the instrument: its hardening is counted.")] = "",
+    filters: Annotated[str, typer.Option("--filter", help="Filter of each row, such as '{filter}' with 'cu 1 mm'.")] = "",
+    instrument: Annotated[
+        Path | None, typer.Option(help="YAML with an instrument section: its beam is the start, V(E) S(E) is fitted.")
+    ] = None,
+    wedges: Annotated[Path | None, typer.Option(help="Calibration of wedges: its spectra and steps are used.")] = None,
+    material: Annotated[str, typer.Option(help="Of the spheres; with a beam: amount and hardening from -ln T.")] = "",
     workers: Workers = None,
 ) -> None:
-    """Response to spheres of known diameters: ξ, scale, band, valid range; compares sphere models."""
+    """Response to spheres of known diameters: ξ, scale, V(E), band, for what it holds; compares sphere models."""
     from darklung.commands.calibrate_told import spheres_told
     from darklung.commands.measurements import read_settings
     from darklung.steps.calibrate.spheres import calibrate_spheres
 
-    options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material}
+    options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material, "filters": filters}
+    beam = {"instrument": instrument, "wedges": wedges}
     series = read_settings(sources, out, workers=workers)
-    typer.echo(spheres_told(calibrate_spheres(series, out, **options, offset=offset, fill=fill, instrument=instrument)))
+    typer.echo(spheres_told(calibrate_spheres(series, out, **options, **beam, offset=offset, fill=fill)))
 
 
 @app.command()
@@ -120,6 +125,9 @@ def apply_(
     thickness: Annotated[str, typer.Option(help="Of the sample, for sizes from projections, such as '12 mm'.")] = "",
     amount: Annotated[float, typer.Option(min=0, help="Scatterers of the sample over the calibration's.")] = 1.0,
     prefer: Annotated[str, typer.Option(help="Size to take where two fit: none, small or large.")] = "none",
+    filters: Annotated[str, typer.Option("--filter", help="Before sample and flat, such as 'cu 1 mm'.")] = "as calibrated",
+    within: Annotated[float, typer.Option(min=0, help="A size is told if its interval is at most +- this share.")] = 0.1,
+    region: Annotated[str, typer.Option(help="Box y0:y1,x0:x1 whose mean signal is read; everything by default.")] = "",
     method: Annotated[str, typer.Option(help="Hardening correction; the recommended one by default.")] = "",
     settings: Annotated[list[str], typer.Option("--set", help=SET)] = [],  # noqa: B006  typer makes a new list
     like: Annotated[
@@ -130,11 +138,11 @@ def apply_(
     from darklung.commands.calibrate_told import applied_told
     from darklung.commands.words import pairs
     from darklung.io.documents import validate
-    from darklung.steps.calibrate.apply import apply_calibration
+    from darklung.steps.calibrate.apply import Sizing, apply_calibration
     from darklung.study.correction import CorrectionPart
 
     said = {**pairs(settings), **({"hardening": method} if method else {})}
     correction = validate(said, CorrectionPart, "--set") if said else None
-    options = {"thickness": thickness, "prefer": prefer}
-    done = apply_calibration(calibration, sources, out, amount=amount, correction=correction, like=like, **options)
+    sizing = Sizing(amount, prefer, filters, within, region)
+    done = apply_calibration(calibration, sources, out, thickness=thickness, sizing=sizing, correction=correction, like=like)
     typer.echo(applied_told(done))

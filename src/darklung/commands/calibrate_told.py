@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.calibrate.beam_fits import Belief, PowderRows
 from darklung.calibrate.file import CALIBRATION, FIGURE
 from darklung.calibrate.measurements import Measurements
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries
-from darklung.calibrate.sizes import BRANCHES
-from darklung.calibrate.spheres import ModelRow, SphereCalibration, leave_one_out
+from darklung.calibrate.sizes import BRANCHES, SizeMaps
+from darklung.calibrate.sphere_fits import ModelRow, leave_one_out
+from darklung.calibrate.spheres import SphereCalibration
 from darklung.correct.ladder import METHODS, TREATS
 from darklung.steps.calibrate.apply import CORRECTED, OUTPUT, PICTURE, Applied, Corrected, Oriented, Scaled, Sized
 from darklung.steps.calibrate.fibres import FibresMade
@@ -24,7 +25,8 @@ from darklung.steps.calibrate.wedges import WedgesMade
 
 def spheres_told(made: SpheresMade) -> str:
     """Each scan beside what the others predict, the fit, and all models."""
-    lines = [line for m, c in zip(made.series, made.curves) for line in (*_left_out(m, c), *_curve(c))]
+    pairs = zip(made.series, made.curves)
+    lines = [line for m, c in pairs for line in (*_left_out(m, c, made.belief), *_curve(c))]
     return "\n".join([*lines, *_compared(made.rows), _saved(made.out, CALIBRATION, FIGURE)])
 
 
@@ -90,37 +92,57 @@ def _saved(out: Path, *names: str) -> str:
     return f"saved: {', '.join(str(out / name) for name in names)}"
 
 
-def _left_out(measured: Measurements, fit: SphereCalibration) -> list[str]:
-    if len(np.unique(fit.diameter_m)) < fit.free + 2:
-        return [f"leaving one out takes {fit.free + 2} different diameters"]
-    data: dict[str, Any] = {"diameter_m": fit.diameter_m, "signal": fit.signal, "thickness_m": fit.thickness_m}
-    predicted, inside = leave_one_out(**data, offset=fit.free == 3, shape=fit.shape)
+def _left_out(measured: Measurements, fit: SphereCalibration, belief: Belief | None) -> list[str]:
+    if len(np.unique(fit.diameter_m)) < (4 if belief else fit.free + 2):
+        return [f"leaving one out takes {4 if belief else int(fit.free) + 2} different diameters"]
+    attenuation = measured.column("attenuation") if belief and belief.material else None
+    rows = PowderRows(fit.diameter_m, fit.signal, fit.thickness_m, fit.filters, attenuation)
+    predicted, inside = leave_one_out(rows, offset=fit.free == 3, shape=fit.shape, belief=belief)
     title = f"{fit.setting}: " if fit.setting else ""
+    several = len(set(zip(fit.thickness_m, fit.filters))) > 1
     lines = [f"{title}{'scan':<22}{'diameter um':>12}{'-ln D':>9}{'left out':>10}{'error':>9}"]
-    for row, d, s, p, between in zip(measured.rows, fit.diameter_m, fit.signal, predicted, inside):
-        note = "" if between else "   (outside the others' range)"
-        lines.append(f"{row['name']:<22}{1e6 * d:12.3f}{s:9.4f}{p:10.4f}{p - s:9.4f}{note}")
+    for number, (d, s, p, between) in enumerate(zip(fit.diameter_m, fit.signal, predicted, inside)):
+        note = f"   {1e3 * fit.thickness_m[number]:g} mm {fit.filters[number]}".rstrip() if several else ""
+        note += "" if between else "   (outside the others' range)"
+        lines.append(f"{measured.rows[number]['name']:<22}{1e6 * d:12.3f}{s:9.4f}{p:10.4f}{p - s:9.4f}{note}")
     error = np.sqrt(np.mean((predicted - fit.signal)[inside] ** 2))
-    return [*lines, f"left out: predicted by the fit to all other scans; inner diameters within {error:.4f} RMS"]
+    return [*lines, f"left out: predicted by the fit to all other diameters; inner ones within {error:.4f} RMS"]
 
 
 def _curve(fit: SphereCalibration) -> list[str]:
     errors = np.sqrt(np.diag(fit.covariance))
     offset = f"offset {fit.offset:.4f} +- {errors[2]:.4f}" if fit.free == 3 else "no offset"
-    which = "xi at the reference energy" if fit.shape.spectrum else "effective xi"
+    which = "xi at the reference energy" if fit.beam else "effective xi"
     low, high = (1e6 * d for d in fit.range_m)
+    thin, thick = (1e3 * t for t in fit.thickness_range_m)
+    behind = ", ".join(text or "none" for text in fit.holds["filters"])
+    beam = [_beam(fit)] if fit.beam else []
     return [
         f"{fit.shape.model} spheres: scale {fit.scale_per_m2:.4g} +- {errors[0]:.2g} /m2, {which} "
         f"{1e6 * fit.correlation_length_m:.3f} +- {1e6 * errors[1]:.3f} um, {offset}, residual {fit.residual:.4f}",
-        f"valid from {low:.3g} to {high:.3g} um; largest signal at {1e6 * fit.peak_m:.2f} um: below and above it "
-        "two diameters give the same signal",
+        *beam,
+        f"holds from {low:.3g} to {high:.3g} um, {thin:g} to {thick:g} mm, filter: {behind}, -ln D {fit.signal.min():.3f} "
+        f"to {fit.signal.max():.3f}",
+        f"largest signal at {1e6 * fit.peak_m:.2f} um: below and above it two diameters give the same signal",
     ]
+
+
+def _beam(fit: SphereCalibration) -> str:
+    """What the fit made of the visibility spectrum."""
+    beam = fit.beam
+    if beam is None:
+        return ""
+    mean, soft = float(beam.energies_kev @ beam.visible), beam.visible[beam.energies_kev < 0.35 * beam.reference_energy_kev]
+    return (
+        f"V(E) S(E) as fitted: mean energy {mean:.1f} keV, {100 * float(soft.sum()):.0f} % below "
+        f"{0.35 * beam.reference_energy_kev:.0f} keV; the data settle {fit.free:.1f} of {len(fit.covariance) - 1} parameters"
+    )
 
 
 def _compared(rows: Sequence[ModelRow]) -> list[str]:
     if not rows:
         return ["models not compared: that takes 6 different diameters"]
-    head = f"{'model':<10}{'offset':>18}{'scale /m2':>22}{'xi um':>16}{'residual':>10}{'left out':>10}{'dAICc':>8}"
+    head = f"{'model':<10}{'offset':>18}{'scale /m2':>22}{'xi um':>16}{'residual':>10}{'left out':>10}{'score':>8}"
     lines = ["models of this series, the best first:", head + f"{'p of offset':>13}"]
     for row in rows:
         errors = np.sqrt(np.diag(row.fit.covariance))
@@ -130,9 +152,11 @@ def _compared(rows: Sequence[ModelRow]) -> list[str]:
         p = f"{row.offset_p:13.1e}" if row.offset else ""
         lines.append(
             f"{row.fit.shape.model:<10}{offset:>18}{scale:>22}{xi:>16}{row.fit.residual:10.4f}{row.left_out:10.4f}"
-            f"{row.aicc - rows[0].aicc:8.1f}{p}"
+            f"{row.score - rows[0].score:8.1f}{p}"
         )
-    return [*lines, "residual: standard deviation about the fit; left out: RMS of inner diameters predicted by the others"]
+    score = "-2 ln of the evidence" if rows[0].fit.beam else "AICc"
+    told = "residual: standard deviation about the fit; left out: RMS of inner diameters predicted by the others; score: "
+    return [*lines, f"{told}{score} above the best"]
 
 
 def _judged(judged: tuple[Judged, ...], series: WedgeSeries) -> list[str]:
@@ -162,27 +186,40 @@ def _judged(judged: tuple[Judged, ...], series: WedgeSeries) -> list[str]:
 
 def _sizes(made: Sized) -> list[str]:
     found, read = made.found, made.read
-    lines = [f"{'channel':<18}{'one size':>10}{'both':>8}{'none':>8}{'median um':>11}{'+- um':>8}{'5 %':>8}{'95 %':>8}"]
+    lines = [f"{'channel':<18}{'-ln D':>9}{'+-':>8}   sizes that agree with the mean signal (90 %)"] if made.regions else []
+    for name, (mean, error, region) in zip(read.names, made.regions):
+        lines.append(f"{name:<18}{mean:9.4f}{error:8.4f}   {_told_size(region)}")
+    lines.append(f"{'each pixel':<18}{'told':>9}{'below peak':>12}{'above':>9}{'either':>9}{'none':>9}{'censored':>10}")
     known = np.isfinite(read.epsilon)
     for number, name in enumerate(read.names):
-        inside = known[number]
-        shares = [_share(found.valid[number], inside), _share(found.branch[number] == 3, inside)]
-        none = _share(found.branch[number] == 0, inside)
-        size = 1e6 * found.size_m[number][found.valid[number]]
-        error = 1e6 * found.size_error_m[number][found.valid[number]]
-        told = (
-            f"{np.median(size):11.3f}{np.median(error):8.3f}{np.percentile(size, 5):8.3f}{np.percentile(size, 95):8.3f}"
-            if len(size)
-            else f"{'-':>11}{'-':>8}{'-':>8}{'-':>8}"
-        )
-        lines.append(f"{name:<18}{shares[0]:9.1f}%{shares[1]:7.1f}%{none:7.1f}%{told}")
+        branch, inside = found.branch[number], known[number]
+        parts = [found.valid[number], branch == 1, branch == 2, branch == 3, branch == 0, found.censored[number] > 0]
+        shares = [_share(part, inside) for part in parts]
+        lines.append(f"{name:<18}" + "".join(f"{v:{w}.1f}%" for v, w in zip(shares, (8, 11, 8, 8, 8, 9))))
     low, high = (1e6 * d for d in made.calibration.curves[0].range_m)
     branches = ", ".join(f"{k} {v}" for k, v in BRANCHES.items())
     return [
+        *([f"outside the calibration, nothing is told: {made.outside}"] if made.outside else []),
         *lines,
-        f"shares of what has a value; none: no diameter from {low:.3g} to {high:.3g} um gives the signal; both: two do",
-        f"sizes are those of spheres that scatter alike; branch: {branches}",
+        f"shares of what has a value; none: no diameter from {low:.3g} to {high:.3g} um agrees; censored: the interval ends",
+        f"where the calibration does; sizes are those of spheres that scatter alike; branch: {branches}",
     ]
+
+
+def _told_size(region: SizeMaps) -> str:
+    """A size with its interval, or the intervals alone; of a censored one where it may go on."""
+    ends = [pair for pair in (region.below_m, region.above_m) if np.isfinite(pair[0])]
+    if not ends:
+        return "none: no calibrated diameter gives this signal"
+    if region.branch == 3 and np.isclose(ends[0][1], ends[1][0], rtol=0.03):
+        ends = [np.array([ends[0][0], ends[1][1]])]
+    texts = [f"{1e6 * low:.3g} to {1e6 * high:.3g} um" for low, high in ends]
+    if region.censored & 1:
+        texts[0] += " or less"
+    if region.censored & 2:
+        texts[-1] += " or more"
+    told = ", or ".join(texts)
+    return f"{1e6 * float(region.size_m):.3g} um ({told})" if region.valid else f"{told}; no single size is told"
 
 
 def _orientations(made: Oriented) -> list[str]:

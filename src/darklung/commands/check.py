@@ -6,7 +6,7 @@ import csv
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import whole, write_text
+from darklung.physics.binning import ERROR_NOTED, FINE_BINS
 
 if TYPE_CHECKING:
     from darklung.simulate.plan import ScanPlan
@@ -47,13 +49,14 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     wanted = parse_sweep(sweep, protocol) if sweep is not None else None
     plan = protocol.plan()
     flux = _flux(protocol, plan)
-    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan))
+    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan), *too_few_bins(protocol))
     better: list[dict[str, Any]] = []
     parts = [
         protocol.title,
         *_origin(protocol),
         "",
         table(plan),
+        _energies(protocol),
         _gratings(protocol),
         _detector(protocol),
         f"flux        {flux['text']}",
@@ -67,7 +70,7 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
-        (out / "plan.json").write_text(json.dumps(_plain({**record, "improvements": better}), indent=1))
+        write_text(out / "plan.json", json.dumps(_plain({**record, "improvements": better}), indent=1))
         parts.append(f"saved       {out / 'plan.json'}")
     if wanted is not None:
         parts += ["", *_swept(protocol, *wanted, out)]
@@ -87,6 +90,24 @@ def _origin(protocol: ProtocolFile) -> Iterator[str]:
         yield from ("", *wrapped("", "published", "assumed"))
     for name, origin in protocol.origin.items():
         yield from wrapped(name, origin.published or "–", origin.assumed or "–")
+
+
+def _energies(protocol: ProtocolFile) -> str:
+    """How many energy bins, why, and how wrong they make −ln D."""
+    part = protocol.instrument
+    count, error = len(part.instrument().energies_kev), part.binning_error()
+    why = "as the file says" if part.bins else "chosen by a bound on the error"
+    return f"energies    {count} bins, {why}: −ln D behind water with lung is within {error:.1g} of that of {FINE_BINS} bins"
+
+
+def too_few_bins(protocol: ProtocolFile) -> tuple[str, ...]:
+    """A note where a file fixes so few energy bins that −ln D is wrong."""
+    part = protocol.instrument
+    error = part.binning_error() if part.bins else 0.0
+    if error <= ERROR_NOTED:
+        return ()
+    enough = len(replace(part, bins=0).instrument().energies_kev)
+    return (f"bins: {part.bins} are too few here, −ln D is off by up to {error:.2g}; left out, {enough} are chosen",)
 
 
 def _gratings(protocol: ProtocolFile) -> str:
@@ -189,7 +210,7 @@ def _swept(protocol: ProtocolFile, key: str, values: list[float], out: Path | No
     header = f"{key:>24}{'time s':>9}{'dose mGy':>10}{'CNR att':>9}{'CNR dark':>10}{'valid %':>9}"
     lines = [f"{r[0]:24.6g}{r[1]:9.0f}{r[2]:10.3g}{r[3]:9.2f}{r[4]:10.2f}{r[5]:9.1f}" for r in rows]
     if out is not None:
-        with (out / "sweep.csv").open("w", newline="") as stream:
+        with whole(out / "sweep.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream)
             table.writerow([key, "time_s", "dose_mgy", "cnr_attenuation", "cnr_dark_field", "valid_percent"])
             table.writerows(rows)
@@ -208,7 +229,7 @@ def parse_sweep(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
     key, _, span = text.partition("=")
     try:
         first, last, count = span.split(":")
-        number = int(count)
+        number = int(count) if count.isascii() and count.isdigit() else 0
     except ValueError:
         raise DarklungError(f"sweep: wanted key=first:last:count, such as visibility=0.05:0.3:6, got {text!r}") from None
     require(2 <= number <= 50, f"sweep: wanted 2 to 50 values, got {number}")

@@ -11,7 +11,7 @@ import typer
 from darklung import __version__
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.recorded import recorded
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, printable
 
 app = typer.Typer(
     help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
@@ -214,6 +214,7 @@ def predict(
     energy: Annotated[str, typer.Option(help="That its values refer to, such as '70 keV'.")] = "",
     calibration: Annotated[Path | None, typer.Option(help="Of wedges, for frames and projections.")] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Bring the volume to the model's voxel.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Run functions that the models name; look at them first.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the model fits and list the tasks.")] = False,
 ) -> None:
@@ -221,7 +222,7 @@ def predict(
     from darklung.commands.predict import Given, predict_files
     from darklung.commands.words import pairs
 
-    given = Given(pairs(options), region, energy, calibration, resample)
+    given = Given(pairs(options), region, energy, calibration, resample, code)
     typer.echo(predict_files(models, source, out=out, arm=arm, given=given, workers=workers, dry_run=dry_run))
 
 
@@ -300,11 +301,69 @@ def simulate(
 
 
 @app.command()
-def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF or a volume.")]) -> None:
-    """Tell what is in a file or a folder of slices, so that a description can be written."""
+def section(
+    phantom: Annotated[Path, typer.Argument(help="phantom.h5 of a cohort or a study, or its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the picture and what is true in it.")],
+    name: Annotated[str, typer.Option(help="Of the section.")] = "section",
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value: plane, at, tilt, roll, turn, shrinkage, tears, folds, ...")
+    ] = None,
+) -> None:
+    """Cut a synthetic histology section of a simulated mouse: stained, shrunk, folded and torn as asked, and marked."""
+    from darklung.commands.section import cut_phantom
+    from darklung.commands.words import pairs
+
+    typer.echo(cut_phantom(phantom, out, name=name, given=pairs(options)))
+
+
+@app.command()
+def stereology(
+    image: Annotated[Path, typer.Argument(help="A section (TIFF, SVS, NDPI, PNG, JPEG), or a stack of them (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, masks and pages.")],
+    pixel: Annotated[str, typer.Option(help="Edge of a pixel, such as '0.5 um'; else the file's.")] = "",
+    scale_bar: Annotated[str, typer.Option(help="Length of the bar burnt into the picture, such as '500 um'.")] = "",
+    outlines: Annotated[Path | None, typer.Option(help="Drawn outlines (GeoJSON, QuPath).")] = None,
+    masks: Annotated[list[str] | None, typer.Option("--mask", help="class=picture, such as airway=airways.png.")] = None,
+    shrinkage: Annotated[float, typer.Option(help="By how much of them all lengths shrank, such as 0.15.")] = 0.0,
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value: tile, lines, resolution.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+) -> None:
+    """Measure tissue fraction, interface density, intercept and septa of sections by lines and points, with errors."""
+    from darklung.commands.stereology import measure_sections
+    from darklung.commands.words import pairs
+
+    part = {"pixel": pixel, "scale_bar": scale_bar, "outlines": outlines, "masks": pairs(masks)}
+    measure = {"shrinkage": shrinkage, **pairs(options)}
+    typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
+
+
+@app.command()
+def describe(
+    source: Annotated[Path, typer.Argument(help="A folder of frames, or an HDF5 file.")],
+    out: Annotated[Path | None, typer.Option(help="The description (.yaml) to write; printed by default.")] = None,
+) -> None:
+    """Draft the description of a raw scan: kinds and shapes as they are, TODO for what only you know."""
+    from darklung.commands.archive import draft
+
+    typer.echo(draft(source, out), nl=out is not None)
+
+
+@app.command()
+def examples(
+    out: Annotated[Path, typer.Option(help="A new folder for them.")] = Path("examples"),
+) -> None:
+    """Copy the examples that come with darklung: studies, protocols, and a small raw scan to try."""
+    from darklung.commands.examples import copy_examples
+
+    typer.echo(copy_examples(out))
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF, CBF, a volume or a folder.")]) -> None:
+    """Tell what is in a file or a folder, so that a description can be written."""
     from darklung.io.show import describe_file
 
-    typer.echo(describe_file(file))
+    typer.echo(printable(describe_file(file)))
 
 
 @app.command()
@@ -346,7 +405,7 @@ def main() -> None:
         app()
     except DarklungError as error:
         for line in str(error).splitlines():
-            typer.secho(f"darklung: {line}", err=True, fg="red")
+            typer.secho(f"darklung: {printable(line)}", err=True, fg="red")
         sys.exit(2)
     except KeyboardInterrupt:
         typer.secho("darklung: stopped; the same command goes on from here", err=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import write_bytes
 from darklung.core.seams import importable
-from darklung.flow import chain
+from darklung.flow import chain, plugins
 from darklung.flow.plan import Plan
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
@@ -62,16 +63,18 @@ def make_cohort(
         A mistake in the study, or an animal that cannot be made as asked.
     """
     owner = Owner("cohort", study_file)
-    with importable(study_file.parent if study_file else out):
-        study, source = _study(study_file, changes or {})
+    study, source = _study(study_file, changes or {})
+    code = plugins.named(study)
+    with importable(study_file.parent) if study_file and code else nullcontext():
+        plugins.check_processing(study.processing)
         animals = plan_animals(source, study.seed)
         made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
         if dry_run:
-            return "\n".join([told_tasks(made, out, owner), *_counts(animals)])
+            return "\n".join([*plugins.told(code), told_tasks(made, out, owner), *_counts(animals)])
         computed = run_plan(made, study, folder=out, owner=owner, workers=workers)
     for name in TABLES:
         for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
-            shutil.copyfile(found, out / found.name)
+            write_bytes(out / found.name, found.read_bytes())
             note_files(out, [found.name])
     return "\n".join([*_told(out), f"{computed} task(s) computed. Tables, phantoms and records: {out}"])
 

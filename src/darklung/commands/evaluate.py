@@ -11,7 +11,7 @@ from typing import Any
 from darklung import __version__
 from darklung.commands.run import comparison_table
 from darklung.core.checks import DarklungError, require
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_number, parse_quantity
 from darklung.io.names import REPORT
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD
 from darklung.pipeline.provenance import provenance
@@ -151,9 +151,9 @@ def _thresholds(texts: Sequence[str], arms: Mapping[str, Path]) -> dict[str, flo
         if value == "none" and not equals:
             continue
         try:
-            number = float(value)
-        except ValueError:
-            raise DarklungError(f"--threshold: wanted a number, NAME=number or none, got {text!r}") from None
+            number = parse_number(value)
+        except DarklungError as error:
+            raise DarklungError(f"--threshold: wanted a number, NAME=number or none ({error})") from None
         found |= {name: number} if equals else dict.fromkeys(arms, number)
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from darklung.commands.words import pairs
 from darklung.core.checks import require
+from darklung.core.files import write_bytes
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
 from darklung.io.volumes import VolumeOptions
@@ -78,7 +79,7 @@ def insert_files(
         (out / name).unlink()
     names = [p.name for p in sorted((out / collect.TABLE).iterdir()) if p.name.startswith(("insertions.", "contact_"))]
     for name in names:
-        (out / name).write_bytes((out / collect.TABLE / name).read_bytes())
+        write_bytes(out / name, (out / collect.TABLE / name).read_bytes())
     note_files(out, names, gone=before)
     return _told(out, copies)
 
@@ -121,7 +122,7 @@ def _told(out: Path, copies: Sequence[str]) -> str:
         edge = sum(r["place"] != "inside" for r in own)
         spread = f"{min(sizes):.2f}-{max(sizes):.2f}"
         lines.append(f"{kind:<8}{tissue:<14}{len(own):7d}{spread:>12}{edge:9d}{ratios[0]:10.2f}{ratios[1]:11.2f}")
-    notes = [json.loads((out / name / "notes.json").read_text()) for name in copies]
+    notes = [json.loads((out / name / "notes.json").read_text(encoding="utf-8")) for name in copies]
     skipped = [s for one in notes for s in one.get("skipped", ())]
     if skipped:
         lines.append(f"{len(skipped)} more found no room in their lobe, see notes.json of each copy")

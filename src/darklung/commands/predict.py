@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.seams import importable
-from darklung.flow import chain
+from darklung.core.files import read_object, reading
+from darklung.core.seams import importable, is_plugin
+from darklung.flow import chain, plugins
 from darklung.flow.expected import expected_images
 from darklung.io.documents import read_yaml, validate
 from darklung.io.names import CASE, COMPARISON
@@ -46,6 +47,8 @@ class Given:
         Of wedges, for frames and projections.
     resample : bool
         Bring the volume to the model's voxel instead of refusing another one.
+    code : bool
+        Run functions that the models, or their study, name: code beside them or on Python's path.
     """
 
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Given:
     energy: str = ""
     calibration: Path | None = None
     resample: bool = False
+    code: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Chosen:
     def channels(self) -> tuple[str, ...]:
         """What they see."""
         return tuple(self.descriptions[0]["channels"])
+
+    def code(self) -> dict[str, str]:
+        """Place -> function of the user's that prediction would run."""
+        named = {f"{f}: network": d["network"] for f, d in zip(self.folders, self.descriptions) if is_plugin(d["network"])}
+        return {**named, **plugins.of_processing(self.processing)}
 
 
 def predict_files(
@@ -106,20 +115,25 @@ def predict_files(
         No model there, or a source that no model fits: one line that says what differs, before anything is computed.
     """
     require(source.exists(), f"{source}: no such file or folder")
-    with importable(models):
-        known = given or Given()
-        chosen = _chosen(models, arm, source, known)
+    known = given or Given()
+    candidates = _candidates(models, arm)
+    code = {place: name for one in candidates for place, name in one.code().items()}
+    with importable(models) if code else nullcontext():
+        lines = plugins.told(code)
+        told = f"{models}: names code; look at it, then give --code to run it"
+        require(known.code or not code, "\n".join([told, *lines]))
+        chosen = _chosen(candidates, source, known)
         study = _study(source, chosen, known)
         tasks, found = _tasks(study, chosen)
         if dry_run:
-            return "\n".join([*(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
+            return "\n".join([*lines, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
         run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
     return _told(out, found, chosen)
 
 
-def _chosen(models: Path, arm: str, source: Path, given: Given) -> Chosen:
-    """The models that are applied, which fit the source."""
+def _candidates(models: Path, arm: str) -> list[Chosen]:
+    """The models of all arms, or of the one that is named."""
     if (models / predict.MODEL_FILES[0]).is_file():
         description = read_description(models)
         found = [
@@ -131,6 +145,11 @@ def _chosen(models: Path, arm: str, source: Path, given: Given) -> Chosen:
         names = ", ".join(c.arm for c in found)
         found = [c for c in found if c.arm == arm]
         require(bool(found), f"--arm: {arm!r} is not known; known: {names}")
+    return found
+
+
+def _chosen(found: Sequence[Chosen], source: Path, given: Given) -> Chosen:
+    """The models that are applied, which fit the source."""
     reasons = {c.arm: _misfit(c, source, given) for c in found}
     fitting = [c for c in found if not reasons[c.arm]]
     if not fitting:
@@ -154,12 +173,20 @@ def _of_run(folder: Path) -> list[Chosen]:
     study = folder / "study.yaml"
     processing = read_study(study).processing if study.is_file() else ProcessingPart()
     comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
-    require_as_written(comparison)
-    results: dict[str, Any] = json.loads(comparison.read_text())["results"].get("test", {}) if comparison.is_file() else {}
+    if comparison.is_file():
+        require_as_written(comparison)
+    thresholds = _thresholds(comparison) if comparison.is_file() else {}
     return [
-        Chosen(name, tuple(own), results.get(name, {}).get("threshold"), processing, tuple(read_description(f) for f in own))
+        Chosen(name, tuple(own), thresholds.get(name), processing, tuple(read_description(f) for f in own))
         for name, own in arms.items()
     ]
+
+
+def _thresholds(comparison: Path) -> dict[str, float | None]:
+    """Of each arm, from which a tile was called in a run's comparison."""
+    content = read_object(comparison)
+    with reading(comparison, "a comparison"):
+        return {name: found.get("threshold") for name, found in content["results"].get("test", {}).items()}
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:

@@ -9,7 +9,7 @@ from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import require
 from darklung.core.types import Projections
 from darklung.io.documents import read_yaml
-from darklung.io.hdf5 import load
+from darklung.io.hdf5 import load, load_checks
 from darklung.io.names import PROJECTIONS, item_name
 from darklung.io.tables import save_table
 from darklung.report.quality import MEANINGS
@@ -71,7 +71,7 @@ def _projections(source: Path) -> list[tuple[Path, str]]:
 
 
 def _projections_page(path: Path, name: str, out: Path) -> dict[str, Any]:
-    return quality_page(load(path, Projections), out / f"{item_name(name)}.html", title=name)
+    return quality_page(load(path, Projections), out / f"{item_name(name)}.html", title=name, checks=load_checks(path))
 
 
 def _told(rows: list[dict[str, Any]], out: Path) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
+from darklung.core.units import parse_number
 from darklung.io.description import read_raw
 from darklung.io.names import SUMMARY
 from darklung.io.tables import save_table
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.record import read_json
-from darklung.steps.retrieve import STAGE, task_of_raw
+from darklung.report.quality import BETWEEN
+from darklung.report.quality import MEANINGS as QUALITY
+from darklung.steps.retrieve import JUDGED, STAGE, task_of_raw
 
 TABLE = "scans"
 MEANINGS = {
@@ -30,6 +33,7 @@ MEANINGS = {
     "attenuation_error": "median standard error of -ln T of a pixel",
     "dark_field_error": "median standard error of -ln(V/V0) of a pixel",
     "phase_error_rad": "median standard error of the phase of a pixel [rad]",
+    **{key: QUALITY[key] for key in JUDGED},
 }
 
 
@@ -70,8 +74,8 @@ def _numbers(columns: dict[str, str]) -> dict[str, Any]:
 
     def number(text: str) -> Any:
         try:
-            return float(text)
-        except ValueError:
+            return parse_number(text)
+        except DarklungError:
             return text
 
     return {k: number(v) for k, v in columns.items()}
@@ -85,6 +89,13 @@ def _told(rows: list[dict[str, Any]], out: Path) -> str:
         for r in rows
     ]
     foot = "medians of valid pixels; +- is the median standard error of -ln D of one pixel"
+    against = [f"{r['name']}: {line}" for r in rows for line in (r["findings"] or "").split(BETWEEN) if line]
     return "\n".join(
-        [head, *lines, foot, f"maps, overview.png, quality.html and records: {out / STAGE}; table: {out / 'scans.csv'}"]
+        [
+            head,
+            *lines,
+            foot,
+            *against,
+            f"maps, overview.png, quality.html and records: {out / STAGE}; table: {out / 'scans.csv'}",
+        ]
     )

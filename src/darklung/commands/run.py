@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
-from darklung.flow import door
+from darklung.flow import door, plugins
 from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
@@ -47,29 +47,30 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
         computed = run_plan(made, study, folder=folder, owner=Owner("run", path), workers=workers)
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
-    shutil.copyfile(folder / report.STAGE / report.ITEM / REPORT, folder / REPORT)
+    write_bytes(folder / REPORT, (folder / report.STAGE / report.ITEM / REPORT).read_bytes())
     note_files(folder, [REPORT])
-    comparison = json.loads((folder / evaluate.STAGE / evaluate.ITEM / COMPARISON).read_text())
+    comparison = read_object(folder / evaluate.STAGE / evaluate.ITEM / COMPARISON)
     return Result(folder / REPORT, comparison_table(comparison), computed)
 
 
 def list_tasks(path: Path, *, out: Path | None = None) -> str:
     """Check a study and list its tasks, each done or to do."""
     with opened(path) as (study, made):
-        return told_tasks(made, out or Path("runs") / study.name, Owner("run", path))
+        tasks = told_tasks(made, out or Path("runs") / study.name, Owner("run", path))
+        return "\n".join([*plugins.told(plugins.named(study)), tasks])
 
 
 @contextmanager
 def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator[tuple[Study, Plan]]:
-    """A study and its tasks, checked; modules beside the file can be imported meanwhile, for plug-ins.
+    """A study and its tasks, checked; modules beside the file can be imported meanwhile, if it names plug-ins.
 
     `learning` are keys of that part in place of the file's.
     """
-    with importable(path.parent):
-        study = read_study(path)
-        if learning and study.learning is not None:
-            content = resolved(study)
-            study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
+    study = read_study(path)
+    if learning and study.learning is not None:
+        content = resolved(study)
+        study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
+    with importable(path.parent) if plugins.named(study) else nullcontext():
         made = plan(study)
         door.check(study, made)
         yield study, made
@@ -107,7 +108,7 @@ def resolved(study: Study) -> dict[str, Any]:
 
 def write_resolved(study: Study, path: Path) -> None:
     """The same as a file, which is a study file itself."""
-    path.write_text(yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True))
 
 
 def comparison_table(comparison: dict) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
+from darklung.commands.check import too_few_bins
 from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.files import write_text
 from darklung.core.types import Scan
 from darklung.core.units import parse_quantity, split_unit
 from darklung.io.documents import read_yaml_text
@@ -93,7 +95,7 @@ def simulate_files(
     instrument = protocol.instrument.instrument()
     out.mkdir(parents=True, exist_ok=True)
     record = {"protocol": protocol.model_dump(mode="json"), "object": what, "options": list(options), "seed": seed}
-    (out / "record.json").write_text(json.dumps({**record, "radiograph": radiograph, "gratings": gratings}, indent=1))
+    write_text(out / "record.json", json.dumps({**record, "radiograph": radiograph, "gratings": gratings}, indent=1))
     with Bar(what) as bar:
         if not gratings:
             values = simulate_attenuation(
@@ -112,10 +114,11 @@ def simulate_files(
             scene, instrument=instrument, protocol=plan, seed=seed, effects=protocol.effects, noise=noise, progress=bar
         )
     save(out / "scan.h5", scan)
-    (out / "scan.yaml").write_text(yaml.safe_dump(describe(scan, what), sort_keys=False))
+    write_text(out / "scan.yaml", yaml.safe_dump(describe(scan, what), sort_keys=False))
     shape = " x ".join(map(str, scan.frames.shape))
+    notes = "".join(f"note: {text}\n" for text in too_few_bins(protocol))
     return (
-        f"{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
+        f"{notes}{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
         f"next: darklung retrieve {out / 'scan.yaml'} --out {out / 'maps'}"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from darklung.commands.run import opened, run_plan, told_tasks
 from darklung.core.checks import DarklungError, check_one_of
+from darklung.flow import plugins
 from darklung.flow.plan import Plan
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
@@ -60,7 +61,7 @@ def train_study(
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
         folder = out or Path("runs") / study.name
         if dry_run:
-            return told_tasks(_needed(wanted), folder, owner)
+            return "\n".join([*plugins.told(plugins.named(study)), told_tasks(_needed(wanted), folder, owner)])
         computed = run_plan(wanted, study, folder=folder, owner=owner, workers=workers)
     lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
     lines.append(f"{computed} task(s) computed. Models and records: {folder / train.STAGE}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
@@ -15,6 +16,15 @@ from numpy.typing import NDArray
 
 class DarklungError(ValueError):
     """Input that makes no sense. The command line prints its one line and ends with a non-zero exit code."""
+
+
+# Control characters, and those that turn the direction of writing: a terminal obeys them.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text of somebody else's file as it may be written to a terminal: what a terminal would obey becomes ``?``."""
+    return _OBEYED.sub("?", text)
 
 
 def require(condition: bool, message: str) -> None:
@@ -50,6 +60,13 @@ def check_finite(name: str, array: NDArray[Any]) -> None:
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DarklungError(f"{name}: {int(bad.sum())} of {bad.size} values are not finite, the first at index {first}")
+
+
+def negative_counts(name: str, array: NDArray[Any]) -> str:
+    """What is wrong with counts below 0; −1 and −2 alone are how Pilatus and Eiger detectors mark their gaps."""
+    below = np.unique(array[array < 0])
+    gaps = "; gaps of the detector? say gaps: [-1, -2]" if set(below.tolist()) <= {-1, -2} else ""
+    return f"{name}: negative counts, the lowest is {float(below.min()):g}{gaps}"
 
 
 def check_one_of(name: str, value: str, known: Iterable[str]) -> str:

@@ -16,6 +16,11 @@ _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 _PASSED_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+def is_plugin(name: str) -> bool:
+    """Whether a name stands for a function of the user's, which is code that is imported."""
+    return ":" in name
+
+
 def resolve(seam: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
     """Import the function that `name` stands for.
 
@@ -113,9 +118,10 @@ def _fits(value: Any, default: Any) -> bool:
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Modules in `folder` (that of the study file) can be imported, as those beside a script can.
+    """Modules in `folder` (that of the study file) can be imported, after those that are installed.
 
-    Processes started meanwhile find them too. Afterwards the folder's own modules are forgotten, so that another study's
+    They come last, so that no file beside somebody's study takes the place of a library. Processes started meanwhile find
+    them too. Afterwards the folder's own modules are forgotten, so that another study's
     module of the same name, or an edited one, is read anew.
 
     Parameters
@@ -124,7 +130,7 @@ def importable(folder: Path) -> Iterator[None]:
     """
     entry = str(folder.resolve())
     before = set(sys.modules)
-    sys.path.insert(0, entry)
+    sys.path.append(entry)
     importlib.invalidate_caches()
     try:
         yield

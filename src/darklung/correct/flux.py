@@ -15,6 +15,10 @@ from darklung.core.types import Projections
 # A default air region whose sides differ by more than this many errors and by more than the least difference is none.
 SIDE_ERRORS = 5.0
 LEAST_SIDE_DIFFERENCE = 0.02
+# Scatter of air beyond what is stated is believed from so many standard errors on; farther out than so many scales it is
+# something else in the air.
+_SIGNIFICANT, _OUTSIDE = 3.0, 5.0
+_MEDIAN = 0.6745  # of the absolute values of normal numbers
 
 
 def outer_columns(cols: int, *, fraction: float = 0.04) -> NDArray[np.intp]:
@@ -29,6 +33,7 @@ def normalise_flux(
     projections: Projections,
     *,
     air_cols: Iterable[int] | None = None,
+    air_lines: Iterable[int] | None = None,
     fraction: float = 0.04,
     dark_field: bool = False,
     each_row: bool = False,
@@ -40,13 +45,21 @@ def normalise_flux(
     −ln D, which removes an offset of visibility common to the view (drift of the gratings). Its own noise, that of some
     hundred pixels, is added to the variances; that this part is common to all pixels of the view is not recorded.
 
-    Not corrected: dose that changes along a row of the detector, and scatter.
+    What is left in the air is in the stated errors: where air scatters about its value by significantly more than the
+    variances say (a beam whose structure moved since the flats), the excess is added to the variance of all pixels of that
+    view, of −ln T and of −ln D.
+
+    Not corrected: scatter, and structure that is neither the same along a row nor along a column
+    (`darklung.retrieve.eigenflats`).
 
     Parameters
     ----------
     air_cols : iterable of int, optional
         Columns without object in any view. By default `outer_columns`, whose two sides must then agree: if they differ by
         more than 5 errors and 0.02 in more than half of the views, the object reaches the edge and an error is raised.
+    air_lines : iterable of int, optional
+        Rows without object in any view. Then every column has an air value of its own, too, beyond that of the rows: with
+        `each_row` the air around the object gives a profile along the rows and one along the columns, whose sum is taken off.
     fraction : float
         Share of columns on each side for the default.
     dark_field : bool
@@ -59,19 +72,36 @@ def normalise_flux(
     DarklungError
         Columns outside the detector, a view without a valid air pixel, or a default region that is not air.
     """
-    cols = projections.geometry.cols
-    chosen = outer_columns(cols, fraction=fraction) if air_cols is None else np.unique(np.asarray(list(air_cols), dtype=int))
-    require(chosen.size > 0 and chosen.min() >= 0 and chosen.max() < cols, f"air_cols: wanted columns 0 to {cols - 1}")
+    g = projections.geometry
+    cols = _chosen("air_cols", air_cols, g.cols, fraction)
     if air_cols is None:
-        _check_sides(projections, chosen)
-    names = ("attenuation", "dark_field") if dark_field else ("attenuation",)
+        _check_sides(projections, cols)
+    lines = None if air_lines is None else _chosen("air_lines", air_lines, g.rows, fraction)
     changed: dict[str, Any] = {}
-    for name in names:
-        offset, variance = _air_value(projections, name, chosen, each_row=each_row)
+    for name in ("attenuation", "dark_field") if _has_gratings(projections) else ("attenuation",):
+        taken = name == "attenuation" or dark_field
+        offset, variance = _air_value(projections, name, cols, each_row=each_row and taken)
+        profile = _columns(projections, name, cols, lines, offset) if lines is not None and taken else (0.0, 0.0)
+        # Values scatter about their own mean less than about the truth, by the variance of that mean.
+        more = _left(projections, name, cols, offset + profile[0], profile[1] - variance)
         values, variances = getattr(projections, name), getattr(projections, f"{name}_variance")
-        changed[name] = values - offset.astype(values.dtype)
-        changed[f"{name}_variance"] = variances + variance.astype(variances.dtype)
+        if taken:
+            changed[name] = values - (offset + profile[0]).astype(values.dtype)
+            more = more + variance + profile[1]
+        changed[f"{name}_variance"] = variances + more.astype(variances.dtype)
     return replace(projections, **changed)
+
+
+def _has_gratings(projections: Projections) -> bool:
+    return bool(np.isfinite(projections.dark_field).all() and np.isfinite(projections.dark_field_variance).all())
+
+
+def _chosen(name: str, given: Iterable[int] | None, count: int, fraction: float) -> NDArray[np.intp]:
+    """Air columns or rows as said, or the outermost ones."""
+    chosen = outer_columns(count, fraction=fraction) if given is None else np.unique(np.asarray(list(given), dtype=int))
+    kind = "columns" if name == "air_cols" else "rows"
+    require(chosen.size > 0 and chosen.min() >= 0 and chosen.max() < count, f"{name}: wanted {kind} 0 to {count - 1}")
+    return chosen
 
 
 def normalise_monitor(
@@ -130,6 +160,46 @@ def _air_value(
     values = np.asarray(getattr(projections, name)[..., cols], dtype=np.float64)
     spread = (weights**2 * variance).sum(axis=axes, keepdims=True) / total**2
     return (weights * values).sum(axis=axes, keepdims=True) / total, spread
+
+
+def _columns(
+    projections: Projections, name: str, cols: NDArray[np.intp], lines: NDArray[np.intp], offset: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each column has beyond the rows' values, from the rows without object, and its variance, (direction, view, 1, col).
+
+    Its mean over the air columns is 0, since the rows' values hold those already.
+    """
+    valid = projections.valid[:, :, lines]
+    require(bool(valid.any(axis=2).all()), f"air_lines: a column has no valid pixel in rows {lines.tolist()}")
+    values = np.asarray(getattr(projections, name)[:, :, lines], dtype=np.float64)
+    spread = np.asarray(getattr(projections, f"{name}_variance")[:, :, lines], dtype=np.float64)
+    count = valid.sum(axis=2, keepdims=True)
+    rows = offset[:, :, lines] if offset.shape[2] > 1 else offset
+    profile = np.where(valid, values - rows, 0).sum(axis=2, keepdims=True) / count
+    profile -= profile[..., cols].mean(axis=3, keepdims=True)
+    return profile, np.where(valid, spread, 0).sum(axis=2, keepdims=True) / count**2
+
+
+def _left(
+    projections: Projections, name: str, cols: NDArray[np.intp], offset: NDArray[np.float64], more: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Variance of air about `offset` beyond what is stated plus `more`, (direction, view, 1, 1); 0 if not significant."""
+    shape = projections.valid[..., cols].shape
+    here, also = (np.broadcast_to(a if a.shape[3] == 1 else a[..., cols], shape) for a in (offset, more))
+    values = np.asarray(getattr(projections, name)[..., cols], dtype=np.float64) - here
+    own = np.asarray(getattr(projections, f"{name}_variance")[..., cols], dtype=np.float64) + also
+    usable = projections.valid[..., cols] & (own > 0)
+    left = np.zeros((*shape[:2], 1, 1))
+    for view in np.ndindex(shape[:2]):
+        good = usable[view]
+        pulls = values[view][good] / np.sqrt(own[view][good])
+        if len(pulls) < 2:
+            continue
+        scale = max(float(np.median(np.abs(pulls))) / _MEDIAN, 1.0)
+        excess = float(np.mean(np.minimum(pulls**2, (_OUTSIDE * scale) ** 2))) - 1
+        if excess > _SIGNIFICANT * np.sqrt(2 / len(pulls)):
+            left[view] = excess * np.median(own[view][good])
+    return left
 
 
 def _check_sides(projections: Projections, cols: NDArray[np.intp]) -> None:

@@ -32,8 +32,6 @@ CORE_RANGE = (0.15, 0.75)
 GAS = 0.2
 # Where parenchyma ends between its own level and the wall's. Over a half, since it is denser at the pleura than inside.
 EDGE = 0.56
-# What is darker than this, on the same scale, may be lung.
-RIM_EDGE = 0.8
 # Air of a trachea: below this share of the parenchyma's level, and by so many of its standard deviations.
 AIRWAY_SHARE, AIRWAY_SPREADS = 0.6, 4.0
 AIRWAY_SMALLEST_M3 = 0.3e-9
@@ -55,6 +53,11 @@ SMOOTH_M = 2.0e-4
 COARSE_M = 2.5e-4
 LONGEST_M = 4.5e-3
 NODULE_RIM_M = 6.1e-4
+# The search region over the lung in volume: what is left of it after `search_around` goes to the darkest of what lies
+# near or is bridged by a ball of that radius. Near lesions of the pleura, soft tissue is a little darker than elsewhere.
+SEARCH_SHARE = 1.28
+NEAR_M, BRIDGED_M, BRIDGED_BONUS = 1.0e-3, (2.5e-3, 1.3e-3), 0.1
+DARK_BLUR_M = 3.0e-4
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def find_lungs(
     than half the way from that level to the wall's, joined to a core, without the trachea and main bronchi (wide air with
     its blurred rim) unless lung surrounds them, with vessels (small holes in slices) and enclosed dense parts. The pleura is
     what a ball of 2 mm rolls on: compact dense parts between it and the parenchyma are nodules and belong to the lung. The
-    search region is that of `search_around`, and the next voxels where they are not all wall.
+    search region is that of `search_around`, filled up to 1.28 times the lung with what around it is darkest.
 
     Parameters
     ----------
@@ -162,11 +165,10 @@ def find_lungs(
     calibrated = image.units[image.names.index(channel)] == "1/m"
     spacing = plain(image.spacing_m)
     thorax, box = _thorax(values, spacing, tissue_level, calibrated)
-    wall = _wall(thorax)
-    lung = _parenchyma(thorax, wall)
+    lung = _parenchyma(thorax)
     nodules = pleural_nodules(lung, spacing_m=spacing, radius_m=2.0e-3, longest_m=longest_nodule_m, embedded=0.4)
     lung |= nodules
-    search = search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m) | _rim(thorax, wall, lung)
+    search = _filled_up(search_around(lung, spacing_m=spacing, nodules=nodules, longest_m=longest_nodule_m), lung, thorax)
     return LungRegions(*(_placed(m, box, np.isfinite(values)) for m in (lung, search)))
 
 
@@ -199,11 +201,11 @@ def _thorax(
     return _Thorax(levels.relative(values[box]), fine[0][box], fine[1][box], level, spacing_m), box
 
 
-def _parenchyma(thorax: _Thorax, wall: float) -> Mask:
+def _parenchyma(thorax: _Thorax) -> Mask:
     """Parenchyma with what it encloses, without nodules on the pleura."""
     spacing, core = thorax.spacing_m, thorax.core
     values = _denoised(thorax)
-    low = (values < thorax.level + EDGE * (wall - thorax.level)) & thorax.inner
+    low = (values < thorax.level + EDGE * (_wall(thorax) - thorax.level)) & thorax.inner
     air = _airways(thorax, low) & low
     thick = parts_with(depth(low & ~air, spacing) > THIN_M, core)
     require(bool(thick.any()), "lung_region: no lung found (wanted low attenuation enclosed by a body)")
@@ -256,10 +258,24 @@ def _airways(thorax: _Thorax, low: Mask) -> Mask:
     return np.asarray((away <= rim) & (airy <= IN_LUNG * around)[part])
 
 
-def _rim(thorax: _Thorax, wall: float, lung: Mask) -> Mask:
-    """The next voxels around the lung that are not all wall: partly lung, or a small lesion in the outermost layer."""
-    faint = ndimage.gaussian_filter(thorax.relative, 0.67) < thorax.level + RIM_EDGE * (wall - thorax.level)
-    return np.asarray(faint & (distance(lung, thorax.spacing_m) <= 1.01 * max(thorax.spacing_m)))
+def _filled_up(search: Mask, lung: Mask, thorax: _Thorax) -> Mask:
+    """The search region with the darkest voxels around it, up to its share of the lung's volume.
+
+    A lesion in the outermost layer, in the tip of a recess or beside the mediastinum leaves no edge to find, but soft tissue
+    there is a little darker than the wall; values are smoothed over what is not lung, so that lung's own blur counts least.
+    """
+    spacing = thorax.spacing_m
+    sigma, outside = [DARK_BLUR_M / d for d in spacing], (~lung).astype(np.float32)
+    weight = ndimage.gaussian_filter(outside, sigma)
+    smooth = ndimage.gaussian_filter(thorax.relative * outside, sigma) / np.maximum(weight, 1e-3)
+    away = distance(lung, spacing)
+    bridged = closed(lung, radius_m=BRIDGED_M[0], spacing_m=spacing) & (away <= BRIDGED_M[1])
+    order = np.where(bridged | (away <= NEAR_M), smooth - BRIDGED_BONUS * bridged, np.inf)
+    order[search] = -np.inf
+    count = int(SEARCH_SHARE * lung.sum())
+    out = np.zeros(lung.size, dtype=bool)
+    out[np.argpartition(order.ravel(), min(count, out.size - 1))[:count]] = True
+    return search | (out.reshape(lung.shape) & np.isfinite(order))
 
 
 def _surrounded(lung: Mask, air: Mask, spacing_m: Spacing) -> Mask:

@@ -15,6 +15,7 @@ import numpy as np
 from darklung.core.checks import DarklungError, require
 from darklung.flow.expected import Expected, expected_images, noise_hint
 from darklung.flow.plan import Plan, rounds_of
+from darklung.flow.plugins import check_processing
 from darklung.io.names import item_name
 from darklung.learn.fits import why_not
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, check_name, check_widths, size_multiple
@@ -38,6 +39,7 @@ def check(study: Study, made: Plan) -> None:
         One line a mistake.
     """
     images, lines = _images(study)
+    lines += _told(lambda: check_processing(study.processing))
     for name, source in study.simulated().items():
         lines += _told(lambda name=name, source=source: _check_bodies(name, source, made.members))  # type: ignore[misc]
     if study.learning is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,17 @@ import yaml
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, require
+from darklung.core.files import write_text
 from darklung.core.types import Scan
-from darklung.io.description import RawScan
+from darklung.io.description import LeaveOut, RawScan
 from darklung.io.hdf5 import SCHEMA, whole_file
 
 FORMATS = ("hdf5", "nxtomo")
 AXES = ("direction", "view", "step", "row", "col")
 FLAT_AXES = ("direction", "flat", "step", "row", "col")
 _ENTRY = "entry"
+# What is said of the files of a scan, and not of a copy.
+_OF_FILES = {"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region", "leave_out", "gaps"}
 
 
 def write_scan(path: Path, scan: Scan, *, form: str = "hdf5") -> None:
@@ -70,18 +72,47 @@ def describe_scan(path: Path, scan: Scan, raw: RawScan, *, form: str = "hdf5") -
     content["pixel"] = f"{scan.geometry.pixel_m!r} m"
     content["directions"] = [f"{value!r} rad" for value in scan.directions_rad.tolist()]
     content["angles"] = [f"{value!r} rad" for value in scan.geometry.angles_rad.tolist()]
-    content["view_times"] = [f"{value!r} s" for value in scan.view_time_s[0].tolist()]
-    content["flat_times"] = [f"{value!r} s" for value in scan.flat_time_s[0].tolist()]
     content["axis_col"] = float(scan.parallel().axis_col)
-    for name in ("view_doses", "flat_doses"):
-        if getattr(raw, name) is not None:
-            content[name] = list(getattr(raw, name))
+    content |= kept_readings(raw, scan)
     content["retrieval"] = raw.retrieval.model_dump(mode="json", exclude_defaults=True)
     place = path.with_suffix(".yaml")
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    os.replace(partial, place)
+    write_text(place, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return place
+
+
+def described_frames(raw: RawScan, scan: Scan, file: str) -> dict[str, Any]:
+    """A description of an HDF5 file with a scan's frames, flats and maps, with all that `raw` says of the scan."""
+
+    def dataset(name: str, *axes: str) -> dict[str, Any]:
+        return {"kind": "hdf5", "file": file, "dataset": name, "axes": list(axes)}
+
+    content = raw.model_dump(mode="json", exclude=_OF_FILES)
+    content = {k: v for k, v in content.items() if v is not None}
+    content["sample"] = dataset("frames", "direction", "view", "step", "row", "col")
+    content["flat"] = dataset("flats", "direction", "flat", "step", "row", "col")
+    for field in ("dark_frame", "bad_pixels"):
+        if getattr(scan, field) is not None:
+            content[field] = dataset(field, "row", "col")
+    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
+    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
+    content["axis_col"] = float(scan.parallel().axis_col)
+    if raw.leave_out != LeaveOut():
+        content |= kept_readings(raw, scan)
+    return content
+
+
+def kept_readings(raw: RawScan, scan: Scan) -> dict[str, Any]:
+    """Times and doses of the views and flats that were read, as a description says them."""
+    content: dict[str, Any] = {
+        "view_times": [f"{t!r} s" for t in scan.view_time_s[0].tolist()],
+        "flat_times": [f"{t!r} s" for t in scan.flat_time_s[0].tolist()],
+    }
+    for name, which in (("view_doses", "views"), ("flat_doses", "flats")):
+        values = getattr(raw, name)
+        if values is not None:
+            kept = raw.leave_out.kept(which, len(values))  # type: ignore[arg-type]
+            content[name] = [values[n] for n in kept]
+    return content
 
 
 def _curves(scan: Scan) -> Iterator[tuple[str, int, int, NDArray[Any]]]:

@@ -6,7 +6,6 @@ Simulated animals, insertions into measured data and histology are written and r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from darklung.core.checks import DarklungError, check_shape, require
+from darklung.core.files import read_object
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion
 from darklung.io.documents import Document, validate
 from darklung.io.images import load_image, save_image
@@ -213,11 +213,8 @@ def _facts(stored: _Stored) -> CaseFacts:
 def _read(folder: Path) -> _Stored:
     path = folder / CASE
     require(path.is_file(), f"{folder}: wanted a labelled case with {CASE} in it; older ones are not read, make them again")
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DarklungError(f"{path}: cannot be read as JSON ({error})") from error
-    version = content.get("darklung_case") if isinstance(content, dict) else None
+    content = read_object(path)
+    version = content.get("darklung_case")
     require(version == FORMAT, f"{path}: wanted a labelled case, darklung_case: {FORMAT}, got {version!r}")
     stored: _Stored = validate(content, _Stored, str(path))
     return stored

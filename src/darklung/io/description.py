@@ -1,13 +1,12 @@
 """Description of a raw stepping scan: where the frames lie, what their axes mean, which phases the steps have.
 
 A YAML file beside (or far from) the data; axis order, units and step positions are declared, never guessed. Paths are
-relative to the description; ``${NAME:-default}`` takes an environment variable. With a `series` table each row is one
+relative to the description; ``${NAME:-default}`` takes an environment variable that holds a path. With a `series` table each row is one
 scan, and ``{column}`` anywhere in the description is replaced by the row's value.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator
@@ -18,38 +17,72 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from darklung.core.checks import DarklungError
-from darklung.core.types import Scan
+from darklung.core.checks import DarklungError, require
 from darklung.io.documents import Angle, Document, Length, Time, read_yaml, validate
-from darklung.io.retrieval import Retrieval
+from darklung.io.patterns import matching
+from darklung.io.readings import read_readings
+from darklung.io.retrieval import Column, Retrieval
+from darklung.io.tables import read_rows
 
 SampleAxis = Literal["direction", "view", "flat", "step", "row", "col", "repeat"]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _COLUMN = re.compile(r"\{(\w+)\}")
 
 
-class Hdf5Source(Document):
-    """One dataset of an HDF5 file; `axes` name its dimensions in order."""
+class _Source(Document):
+    """Arrays of one shape in several files, or the pages of a few.
 
-    kind: Literal["hdf5"]
-    file: str
-    dataset: str
-    axes: tuple[SampleAxis, ...]
+    `axes` name the dimensions of one array in order. With `file_axes` the arrays are stacked: it is what their list runs
+    over, slowest first, with one length each in `file_counts`. With `frame_axes` they are laid end to end along their first
+    dimension, which holds frames and has no name in `axes`; the frames run over `frame_axes`, of lengths `frame_counts`.
+    """
 
-
-class _Files(Document):
-    """A list of files or a glob (sorted by name). `file_axes` is what the list runs over, `axes` what is in one file."""
-
-    files: str | tuple[str, ...]
     axes: tuple[SampleAxis, ...]
     file_axes: tuple[SampleAxis, ...] = ()
     file_counts: tuple[int, ...] = ()
+    frame_axes: tuple[SampleAxis, ...] = ()
+    frame_counts: tuple[Annotated[int, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")
     def _counts(self) -> Any:
         if len(self.file_axes) > 1 and len(self.file_counts) != len(self.file_axes):
             raise ValueError(f"file_counts: wanted one count for each of the {len(self.file_axes)} file_axes")
+        if self.frame_axes and self.file_axes:
+            raise ValueError("frame_axes: frames are laid end to end, file_axes would stack them; wanted one of the two")
+        if len(self.frame_counts) != len(self.frame_axes):
+            raise ValueError(f"frame_counts: wanted one count for each of the {len(self.frame_axes)} frame_axes")
         return self
+
+    @property
+    def all_axes(self) -> tuple[SampleAxis, ...]:
+        """Names of all axes, slowest first."""
+        return (*self.file_axes, *self.frame_axes, *self.axes)
+
+
+class Hdf5Source(_Source):
+    """Datasets of HDF5 files. `file` may be a list or a pattern, `dataset` a pattern such as ``entry/data/data_*``.
+
+    They may lead to files in their own folder or below (external links, virtual datasets), and to those that `links` allow.
+    """
+
+    kind: Literal["hdf5"]
+    file: str | tuple[str, ...]
+    dataset: str
+    links: tuple[str, ...] = ()
+
+
+class ZarrSource(_Source):
+    """A Zarr array, or the one at `dataset` in a group; `file` is the folder."""
+
+    kind: Literal["zarr"]
+    file: str
+    dataset: str = ""
+
+
+class _Files(_Source):
+    """A list of files or a pattern (in natural order)."""
+
+    files: str | tuple[str, ...]
 
 
 class NpySource(_Files):
@@ -59,44 +92,58 @@ class NpySource(_Files):
 
 
 class TiffSource(_Files):
-    """TIFF files, one or more pages each."""
+    """TIFF files, one or more pages each; pages that are not one series are stacked if they are alike."""
 
     kind: Literal["tiff"]
 
 
 class RawSource(_Files):
-    """Raw binary: `shape` and `dtype` of one file (such as uint16), byte order, bytes to skip at the start."""
+    """Raw binary: `shape` and `dtype` of one file (such as uint16), byte order, bytes to skip at its start and end."""
 
     kind: Literal["raw"]
     dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
-    shape: tuple[Annotated[int, Field(gt=0)], ...]
+    shape: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
     byte_order: Literal["little", "big"]
-    header_bytes: Annotated[int, Field(ge=0)] = 0
+    header_bytes: Annotated[int, Field(ge=0, le=2**40)] = 0
+    trailer_bytes: Annotated[int, Field(ge=0, le=2**40)] = 0
 
 
 class EdfSource(_Files):
-    """EDF files with one image each."""
+    """EDF files; several images in one are stacked if they are alike."""
 
     kind: Literal["edf"]
 
 
+class FabioSource(_Files):
+    """CBF, and whatever else fabio reads (``pip install 'darklung[readers]'``)."""
+
+    kind: Literal["fabio"]
+
+
 class NxtomoSource(Document):
-    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over."""
+    """Frames of one kind (by image key) of an NXtomo file. `frame_axes` and `frame_counts` tell what its frames run over.
+
+    `links` as in `Hdf5Source`.
+    """
 
     kind: Literal["nxtomo"]
     file: str
     entry: str | None = None
     frames: Literal["sample", "flat", "dark"]
     frame_axes: tuple[SampleAxis, ...]
-    frame_counts: tuple[Annotated[int, Field(gt=0)], ...]
+    frame_counts: tuple[Annotated[int, Field(gt=0, le=2**31)], ...]
+    links: tuple[str, ...] = ()
 
     @property
-    def axes(self) -> tuple[SampleAxis, ...]:
+    def all_axes(self) -> tuple[SampleAxis, ...]:
         """Names of all axes."""
         return (*self.frame_axes, "row", "col")
 
 
-Source = Annotated[Hdf5Source | NxtomoSource | NpySource | TiffSource | EdfSource | RawSource, Field(discriminator="kind")]
+Source = Annotated[
+    Hdf5Source | ZarrSource | NxtomoSource | NpySource | TiffSource | EdfSource | FabioSource | RawSource,
+    Field(discriminator="kind"),
+]
 
 
 class Steps(Document):
@@ -106,8 +153,8 @@ class Steps(Document):
     without it θ_k = 2π periods k/count.
     """
 
-    count: Annotated[int, Field(ge=3)] | None = None
-    periods: Annotated[float, Field(gt=0)] = 1.0
+    count: Annotated[int, Field(ge=3, le=10_000)] | None = None
+    periods: Annotated[float, Field(gt=0, le=1000)] = 1.0
     endpoint_repeated: bool | None = None
     phases: tuple[Angle, ...] | None = None
 
@@ -144,11 +191,28 @@ class EvenTimes(Document):
     step: Time
 
 
+class LeaveOut(Document):
+    """Views and flats not to read: numbers, or first and last of a range, counted from 0 in what the files hold."""
+
+    views: tuple[Annotated[int, Field(ge=0)] | tuple[int, int], ...] = ()
+    flats: tuple[Annotated[int, Field(ge=0)] | tuple[int, int], ...] = ()
+
+    def kept(self, which: Literal["views", "flats"], count: int) -> NDArray[np.intp]:
+        """Numbers of the views or flats of `count` that stay."""
+        out = np.zeros(count, bool)
+        for part in getattr(self, which):
+            first, last = (part, part) if isinstance(part, int) else part
+            require(first <= last < count, f"leave_out.{which}: {part} outside 0–{count - 1}")
+            out[first : last + 1] = True
+        require(not out.all(), f"leave_out.{which}: leaves nothing")
+        return np.flatnonzero(~out)
+
+
 class Region(Document):
     """Rows and columns to read, first and last, both included, counted from 0."""
 
-    rows: tuple[int, int] | None = None
-    cols: tuple[int, int] | None = None
+    rows: tuple[Column, Column] | None = None
+    cols: tuple[Column, Column] | None = None
 
 
 class RawScan(Document):
@@ -163,18 +227,22 @@ class RawScan(Document):
         Axes row, col and for the dark frame repeat and step (averaged); bad pixels are those that are not 0.
     repeat : {"sum", "mean"}
         How frames of the repeat axis are combined. Sums stay counts; the variances of means come out too large.
-    angles : list of angles, {first, step}, or "file"
+    angles : list of angles, {first, step}, a `Reading`, or "file"
         Of the views. None: all 0 (a radiograph; several views are then repeats of it). "file": the rotation angles of an
         NXtomo sample.
-    view_times, flat_times : list of times, or {first, step}
+    view_times, flat_times : list of times, {first, step}, or a `Reading`
         None: all 0. The same for all directions.
-    view_doses, flat_doses : list of numbers, optional
-        Readings of a monitor, one a view and one a flat, in one unit; the same for all directions.
+    view_doses, flat_doses : list of numbers or a `Reading`, optional
+        Of a monitor, one a view and one a flat, in one unit; the same for all directions.
+    leave_out : LeaveOut
+        Angles, times and doses are still those of all.
+    gaps : tuple of int
+        Values that the detector writes where it has no pixel (−1, −2, 4294967295); such pixels are bad.
     axis_col : float, optional
         Column of the rotation axis, counted on the whole detector.
     """
 
-    name: str
+    name: str = Field(pattern=r"\w", max_length=200)
     description: str = ""
     sample: Source
     flat: Source
@@ -189,7 +257,9 @@ class RawScan(Document):
     flat_times: tuple[Time, ...] | EvenTimes | None = None
     view_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     flat_doses: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    axis_col: float | None = None
+    axis_col: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    leave_out: LeaveOut = LeaveOut()
+    gaps: tuple[int, ...] = ()
     region: Region = Region()
     retrieval: Retrieval = Retrieval()
 
@@ -202,7 +272,7 @@ class RawScan(Document):
                 continue
             more = {"sample": {"direction", "step"}, "flat": {"direction", "step"}, "dark_frame": {"step"}}
             known = own | {"row", "col", "repeat"} | more.get(field, set())
-            names = (*getattr(source, "file_axes", ()), *source.axes)
+            names = source.all_axes
             if len(set(names)) != len(names):
                 raise ValueError(f"{field}.axes: each axis once, got {', '.join(names)}")
             if set(names) - known:
@@ -238,41 +308,41 @@ def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
     series: Series = validate(content["series"], Series, f"{path}: series")
     rest = {key: value for key, value in content.items() if key != "series"}
     table = resolve_path(series.table, path)
-    for number, row in enumerate(_rows(table), start=2):
+    for number, row in enumerate(read_rows(table), start=2):
         origin = f"{path}: row {number} of {table.name}"
         filled = _fill({**rest, "name": series.name}, row, origin)
         yield _checked(filled, path, origin), row
 
 
 def _checked(content: Any, path: Path, origin: str) -> RawScan:
-    result: RawScan = validate(content, RawScan, origin)
+    result: RawScan = validate(read_readings(content, lambda text: resolve_path(text, path), origin), RawScan, origin)
     return result
 
 
 def resolve_path(text: str, description: Path) -> Path:
-    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder."""
+    """Expand ``${NAME:-default}`` and make the path absolute from the description's folder.
+
+    Paths are told and recorded, so that a variable may only hold one: a file must not carry a password into a record.
+    """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], match[2])
-        if found is None:
+        found = os.environ.get(match[1])
+        if found is None and match[2] is None:
             raise DarklungError(f"{description}: the environment variable {match[1]} is not set and has no default ({text})")
-        return found
+        path = found is None or (Path(found).is_absolute() and Path(found).exists())
+        require(
+            path, f"{description}: the environment variable {match[1]} is no path of a file or folder that there is ({text})"
+        )
+        return match[2] if found is None else found
 
     return (description.parent / Path(_VARIABLE.sub(value, text))).resolve()
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="") as file:
-            rows = [dict(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DarklungError(f"{table}: cannot be read ({error})") from error
-    if not rows:
-        raise DarklungError(f"{table}: wanted a header and at least one row")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise DarklungError(f"{table}: row {number} has another number of columns than the header")
-    return rows
+def named_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each name or pattern of a source, and the files that there are, in the order in which they are read."""
+    listed = source.file if isinstance(source, Hdf5Source | NxtomoSource | ZarrSource) else source.files
+    for text in [listed] if isinstance(listed, str) else listed:
+        yield text, matching(resolve_path(text, description))
 
 
 def _fill(content: Any, row: dict[str, str], origin: str) -> Any:
@@ -296,22 +366,3 @@ def _fill(content: Any, row: dict[str, str], origin: str) -> Any:
 
 def _list(names: Any) -> str:
     return ", ".join(sorted(names))
-
-
-def described_frames(raw: RawScan, scan: Scan, file: str) -> dict[str, Any]:
-    """A description of an HDF5 file with a scan's frames, flats and maps, with all that `raw` says of the scan."""
-
-    def dataset(name: str, *axes: str) -> dict[str, Any]:
-        return {"kind": "hdf5", "file": file, "dataset": name, "axes": list(axes)}
-
-    content = raw.model_dump(mode="json", exclude={"sample", "flat", "dark_frame", "bad_pixels", "repeat", "region"})
-    content = {k: v for k, v in content.items() if v is not None}
-    content["sample"] = dataset("frames", "direction", "view", "step", "row", "col")
-    content["flat"] = dataset("flats", "direction", "flat", "step", "row", "col")
-    for field in ("dark_frame", "bad_pixels"):
-        if getattr(scan, field) is not None:
-            content[field] = dataset(field, "row", "col")
-    content["steps"] = {"phases": [f"{float(t)!r} rad" for t in scan.step_phase_rad[0]]}
-    content["angles"] = [f"{float(a)!r} rad" for a in scan.geometry.angles_rad]
-    content["axis_col"] = float(scan.parallel().axis_col)
-    return content

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading
 from darklung.core.grey import ARBITRARY, HOUNSFIELD
 from darklung.core.orientation import ANATOMICAL
-from darklung.io.volume_file import READ_ERRORS, VolumeFile, affine_from, check_fits, lps_to_ras, one_line, place_from_affine
+from darklung.io.volume_file import VolumeFile, affine_from, check_fits, lps_to_ras, place_from_affine
 
 _PLAIN_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _ENDINGS = (".dcm", ".ima", "")
@@ -86,22 +87,17 @@ def _pydicom() -> Any:
 def _read(path: Path, *, header_only: bool) -> Any:
     """A data set, without the pixels if so wanted; a file that inflates itself is refused before it does."""
     pydicom = _pydicom()
-    try:
-        # pydicom warns of every odd value; what matters is checked here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            syntax = str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
-            plain = syntax in _PLAIN_SYNTAXES
-            require(plain, f"{path}: wanted uncompressed DICOM, got transfer syntax {syntax or 'none'}; convert it first")
-            header = pydicom.dcmread(path, stop_before_pixels=header_only)
-            if not header_only:
-                return header.pixel_array
-            list(header)  # converts every value here, not when it is first looked at
-            return header
-    except DarklungError:
-        raise
-    except Exception as error:
-        raise DarklungError(f"{path}: cannot be read as DICOM ({one_line(error)})") from error
+    # pydicom warns of every odd value; what matters is checked here.
+    with reading(path, "DICOM"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        syntax = str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
+        plain = syntax in _PLAIN_SYNTAXES
+        require(plain, f"{path}: wanted uncompressed DICOM, got transfer syntax {syntax or 'none'}; convert it first")
+        header = pydicom.dcmread(path, stop_before_pixels=header_only)
+        if not header_only:
+            return header.pixel_array
+        list(header)  # converts every value here, not when it is first looked at
+        return header
 
 
 def _headers(folder: Path) -> Slices:
@@ -120,7 +116,7 @@ def _headers(folder: Path) -> Slices:
 
 def _check_header(path: Path, header: Any) -> None:
     """What a slice must have to be placed, in numbers that make sense."""
-    try:
+    with reading(path, "DICOM"):
         require(
             int(header.get("NumberOfFrames", 1) or 1) == 1, f"{path}: multi-frame DICOM is not read; split it into slices"
         )
@@ -138,10 +134,6 @@ def _check_header(path: Path, header: Any) -> None:
         require(bits in (8, 16, 32), f"{path}: BitsAllocated: wanted 8, 16 or 32, got {bits}")
         require(rows > 0 and cols > 0, f"{path}: wanted rows and columns, got {rows} × {cols}")
         check_fits(str(path), rows * cols * bits // 8, path.stat().st_size, packed=False)
-    except DarklungError:
-        raise
-    except (*READ_ERRORS, AttributeError) as error:
-        raise DarklungError(f"{path}: a number of its header cannot be read ({one_line(error)})") from error
 
 
 def _one_series(folder: Path, found: Slices, series: str) -> Slices:

@@ -10,7 +10,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import read_text, reading
 from darklung.core.units import parse_quantity
+from darklung.io.strict_yaml import load_yaml
 
 
 class Document(BaseModel):
@@ -38,36 +40,25 @@ QUANTITIES = {"length": Length, "energy": Energy, "angle": Angle, "time": Time, 
 T = TypeVar("T")
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, or one clear line about what is wrong with it."""
+    text = read_text(path)
     try:
-        return yaml.load(path.read_text(), _Loader)
-    except FileNotFoundError:
-        raise DarklungError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DarklungError(f"{path}: cannot be read ({error})") from error
-    except yaml.MarkedYAMLError as error:
-        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise DarklungError(f"{path}: no valid YAML{place}: {error.problem}") from error
+        with reading(path, "YAML"):
+            return load_yaml(text)
+    except DarklungError as error:
+        cause = error.__cause__
+        if not isinstance(cause, yaml.YAMLError):
+            raise
+        mark = getattr(cause, "problem_mark", None)
+        place, told = f" in line {mark.line + 1}" if mark else "", getattr(cause, "problem", None) or str(cause)
+        raise DarklungError(f"{path}: no valid YAML{place}: {' '.join(told.split())}") from cause
 
 
 def read_yaml_text(text: str) -> Any:
     """A single value as YAML reads it: ``"3"`` is a number, ``"true"`` a truth value; text that is no YAML stays text."""
     try:
-        return yaml.load(text, _Loader)
+        return load_yaml(text)
     except yaml.YAMLError:
         return text
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading
 from darklung.core.orientation import named_direction
 from darklung.core.units import parse_quantity
-from darklung.io.volume_file import DEFLATE_RATIO, READ_ERRORS, Place, VolumeFile, one_line, read_packed
+from darklung.io.volume_file import DEFLATE_RATIO, Place, VolumeFile, read_packed
 
 # What may unpack the chunks: none of these runs code or reads other files.
 CODECS = {"blosc", "zlib", "gzip", "zstd", "bytes", "transpose", "sharding_indexed", "crc32c", "shuffle", "delta"}
@@ -42,7 +43,7 @@ def open_zarr(folder: Path, *, channel: str = "") -> VolumeFile:
     """
     import zarr
 
-    try:
+    with reading(folder, "OME-Zarr"):
         check_links(folder)
         group = zarr.open_group(str(folder), mode="r")
         attributes = dict(group.attrs)
@@ -56,10 +57,6 @@ def open_zarr(folder: Path, *, channel: str = "") -> VolumeFile:
         found = _volume(folder, array, image, level, _channels(attributes), channel)
         _check_chunks(folder / path, array)
         return found
-    except DarklungError:
-        raise
-    except (*READ_ERRORS, AttributeError) as error:
-        raise DarklungError(f"{folder}: cannot be read as OME-Zarr ({one_line(error)})") from error
 
 
 def check_links(folder: Path) -> None:

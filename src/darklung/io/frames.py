@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, require
+from darklung.core.checks import DarklungError, check_finite, negative_counts, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Scan
 from darklung.io import nxtomo
@@ -42,13 +42,15 @@ def load_scans(path: Path | str, *, eager_bytes: int = EAGER_BYTES) -> Iterator[
 def load_scan(raw: RawScan, path: Path, *, eager_bytes: int = EAGER_BYTES) -> Scan:
     """One scan of the description file `path`; see `load_scans`."""
     region = (raw.region.rows, raw.region.cols)
-    sample = LazyFrames(open_source(raw.sample, path, "sample"), SAMPLE_AXES, region=region, repeat=raw.repeat)
-    flat = LazyFrames(open_source(raw.flat, path, "flat"), FLAT_AXES, region=region, repeat=raw.repeat)
+    sample, flat = _kept(raw, path, "sample", SAMPLE_AXES, region), _kept(raw, path, "flat", FLAT_AXES, region)
     phases = raw.steps.phases_rad()
     _check_lengths(raw, path, sample, flat, len(phases))
-    directions, views, _, rows, cols = sample.shape
-    times = _even(raw.view_times, views, f"{path}: view_times"), _even(raw.flat_times, flat.shape[1], f"{path}: flat_times")
-    bad, dark = _bad_pixels(raw, path, region), _dark_frame(raw, path, region, sample.repeats if raw.repeat == "sum" else 1)
+    directions, _, _, rows, cols = sample.shape
+    times = _even(raw.view_times, sample, f"{path}: view_times"), _even(raw.flat_times, flat, f"{path}: flat_times")
+    bad, dark = (
+        _bad_pixels(raw, path, region, (sample, flat)),
+        _dark_frame(raw, path, region, sample.repeats if raw.repeat == "sum" else 1),
+    )
     for field, frame in (("bad_pixels", bad), ("dark_frame", dark)):
         shape = (rows, cols) if frame is None else frame.shape
         require(shape == (rows, cols), f"{path}: {field}: (row, col) {shape}, but the sample has {(rows, cols)}")
@@ -58,12 +60,25 @@ def load_scan(raw: RawScan, path: Path, *, eager_bytes: int = EAGER_BYTES) -> Sc
         flats=flat.all_if_small(eager_bytes, bad),
         step_phase_rad=np.tile(phases, (directions, 1)),
         directions_rad=np.asarray(raw.directions, dtype=np.float64),
-        geometry=ParallelGeometry(_angles(raw, path, views), rows, cols, raw.pixel, axis),
+        geometry=ParallelGeometry(_angles(raw, path, sample), rows, cols, raw.pixel, axis),
         view_time_s=np.tile(times[0], (directions, 1)),
         flat_time_s=np.tile(times[1], (directions, 1)),
         dark_frame=dark,
         bad_pixels=bad,
     )
+
+
+def _kept(raw: RawScan, path: Path, field: Literal["sample", "flat"], axes: tuple[str, ...], region: Any) -> LazyFrames:
+    """Frames of the sample or the flats without what is left out; what they lack is told before they are read."""
+    stack, along = open_source(getattr(raw, field), path, field), axes[1]
+    which: Literal["views", "flats"] = "views" if along == "view" else "flats"
+    try:
+        kept = raw.leave_out.kept(which, dict(zip(stack.axes, stack.shape)).get(along, 1))
+    except DarklungError as error:
+        raise DarklungError(f"{path}: {error}") from error
+    frames = LazyFrames(stack, axes, region=region, repeat=raw.repeat, keep={along: kept})
+    frames.check()
+    return frames
 
 
 def _check_lengths(raw: RawScan, path: Path, sample: LazyFrames, flat: LazyFrames, steps: int) -> None:
@@ -84,18 +99,20 @@ def _check_lengths(raw: RawScan, path: Path, sample: LazyFrames, flat: LazyFrame
     )
 
 
-def _even(values: Any, count: int, name: str) -> NDArray[np.float64]:
+def _even(values: Any, frames: LazyFrames, name: str) -> NDArray[np.float64]:
+    """One value for each view (or flat) that is kept; the description says them for all."""
+    count, kept = frames.counted
     if values is None:
-        return np.zeros(count)
+        return np.zeros(len(kept))
     if isinstance(values, (EvenAngles, EvenTimes)):
-        return np.asarray(values.first + values.step * np.arange(count), dtype=np.float64)
+        return np.asarray(values.first + values.step * kept, dtype=np.float64)
     require(len(values) == count, f"{name}: wanted {count} values, got {len(values)}")
-    return np.asarray(values, dtype=np.float64)
+    return np.asarray(values, dtype=np.float64)[kept]
 
 
-def _angles(raw: RawScan, path: Path, views: int) -> NDArray[np.float64]:
+def _angles(raw: RawScan, path: Path, frames: LazyFrames) -> NDArray[np.float64]:
     if raw.angles != "file":
-        return _even(raw.angles, views, f"{path}: angles")
+        return _even(raw.angles, frames, f"{path}: angles")
     source = raw.sample
     require(isinstance(source, NxtomoSource), f"{path}: angles: 'file' needs a sample of kind nxtomo")
     found: Any = source
@@ -105,7 +122,8 @@ def _angles(raw: RawScan, path: Path, views: int) -> NDArray[np.float64]:
     angles = nxtomo.rotation_angles(file, found.entry, numbers, name).reshape(found.frame_counts)
     if "view" not in found.frame_axes:
         return angles.ravel()[:1]
-    by_view = np.moveaxis(angles, found.frame_axes.index("view"), 0).reshape(views, -1)
+    count, kept = frames.counted
+    by_view = np.moveaxis(angles, found.frame_axes.index("view"), 0).reshape(count, -1)[kept]
     spread = float(np.ptp(by_view, axis=1).max())
     require(spread < 1e-5, f"{name}: the frames of one view differ by up to {np.degrees(spread):g}° in rotation angle")
     return np.asarray(by_view[:, 0], dtype=np.float64)
@@ -121,24 +139,44 @@ def _dark_frame(raw: RawScan, path: Path, region: Any, repeats: int) -> NDArray[
     return np.asarray(frame[0, 0].mean(axis=0) * repeats, dtype=np.float64)
 
 
-def _bad_pixels(raw: RawScan, path: Path, region: Any) -> NDArray[np.bool_] | None:
-    if raw.bad_pixels is None:
-        return None
-    stack = open_source(raw.bad_pixels, path, "bad_pixels")
-    mask = np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat=None)[0, 0, 0])
-    check_finite(stack.name, mask)
-    return mask != 0
+def _bad_pixels(raw: RawScan, path: Path, region: Any, seen: tuple[LazyFrames, ...]) -> NDArray[np.bool_] | None:
+    """The described mask, and gaps: pixels that hold one of their values in the first frame of sample or flat."""
+    masks = [np.isin(frames[0, 0, 0], raw.gaps) for frames in seen] if raw.gaps else []
+    if raw.bad_pixels is not None:
+        stack = open_source(raw.bad_pixels, path, "bad_pixels")
+        mask = np.asarray(LazyFrames(stack, SAMPLE_AXES, region=region, repeat=None)[0, 0, 0])
+        check_finite(stack.name, mask)
+        masks = [mask != 0, *(m for m in masks if m.shape == mask.shape)]
+    return np.logical_or.reduce(masks) if masks else None
 
 
 class LazyFrames:
     """A `Stack` seen as an array with the axes of `Scan`, read when it is sliced.
 
     The repeat axis is summed or averaged, missing axes have length 1, and only the region's rows and columns are read.
+
+    Parameters
+    ----------
+    keep : axis name -> numbers
+        Of views or flats that there are; by default all.
     """
 
-    def __init__(self, stack: Stack, axes: tuple[str, ...], *, region: Any, repeat: str | None) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        axes: tuple[str, ...],
+        *,
+        region: Any,
+        repeat: str | None,
+        keep: dict[str, NDArray[np.intp]] | None = None,
+    ) -> None:
         self.stack, self._axes, self._repeat = stack, axes, repeat
         length = dict(zip(stack.axes, stack.shape))
+        self._along = axes[1]
+        count = length.get(self._along, 1)
+        self.counted = count, (keep or {}).get(self._along, np.arange(count))
+        """How many views (or flats) the files hold, and the numbers of those that are read."""
+        length[self._along] = len(self.counted[1])
         self.repeats = length.get("repeat", 1)
         self._start = dict.fromkeys(axes, 0)
         for name, limits in zip(("row", "col"), region):
@@ -164,13 +202,7 @@ class LazyFrames:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = self._full_key(key)
         wanted = {name: k if isinstance(k, slice) else slice(k, k + 1) for name, k in zip(self._axes, keys)}
-        index = tuple(
-            slice(None)
-            if name == "repeat"
-            else slice(wanted[name].start + self._start[name], wanted[name].stop + self._start[name])
-            for name in self.stack.axes
-        )
-        block = self.stack.read(index)
+        block = self._read(wanted)
         names = list(self.stack.axes)
         if "repeat" in names:
             block = self._combine(block, names.index("repeat"))
@@ -180,10 +212,37 @@ class LazyFrames:
         result = np.ascontiguousarray(block.transpose(order)).reshape(shape)
         return result[tuple(0 if not isinstance(k, slice) else slice(None) for k in keys)]
 
+    def check(self) -> None:
+        """Raise where the files lack something of what is to be read."""
+        for index in self._indices({name: slice(0, n) for name, n in zip(self._axes, self.shape)}):
+            self.stack.check(index)
+
+    def _read(self, wanted: dict[str, slice]) -> NDArray[Any]:
+        blocks = [self.stack.read(index) for index in self._indices(wanted)]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=self.stack.axes.index(self._along))
+
+    def _indices(self, wanted: dict[str, slice]) -> Iterator[tuple[slice, ...]]:
+        """Slices of the stack's axes, one for each run of views that follow each other in the files."""
+        numbers = self.counted[1][wanted[self._along]]
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            own = slice(int(run[0]), int(run[-1]) + 1) if len(run) else slice(0, 0)
+            places = {name: slice(k.start + self._start[name], k.stop + self._start[name]) for name, k in wanted.items()}
+            places |= {self._along: own, "repeat": slice(0, self.repeats)}
+            yield tuple(places[name] for name in self.stack.axes)
+
     def _combine(self, block: NDArray[Any], axis: int) -> NDArray[Any]:
         if self.repeats == 1:
             return block.take(0, axis=axis)
+        self._check_repeats(block, axis)
         return block.mean(axis=axis) if self._repeat == "mean" else block.sum(axis=axis, dtype=self.dtype)
+
+    def _check_repeats(self, block: NDArray[Any], axis: int) -> None:
+        """One frame of several without any count is missing: a sum or a mean would hide it."""
+        names = list(self.stack.axes)
+        within = tuple(n for n, name in enumerate(names) if name in ("row", "col"))
+        counts = np.moveaxis(np.asarray(block.any(axis=within, keepdims=True)), axis, 0)
+        lost = np.flatnonzero((~counts & counts.any(axis=0)).reshape(self.repeats, -1).any(axis=1))
+        require(not len(lost), f"{self.stack.name}: no pixel has counts in repeat {', '.join(map(str, lost))} of some frame")
 
     def _full_key(self, key: Any) -> list[Any]:
         """Integers and slices with start and stop for every axis; steps and index arrays are refused."""
@@ -209,9 +268,10 @@ class LazyFrames:
         if self.nbytes > limit_bytes:
             return self
         array = self[...]
-        if array.dtype.kind in "ub":
+        if array.dtype.kind in "ub" or not array.size:
             return array
         good = array if bad is None else np.where(bad, 0, array)
         check_finite(self.stack.name, good)
-        require(bool((good >= 0).all()), f"{self.stack.name}: negative counts, the lowest is {good.min()}")
+        if (good < 0).any():
+            raise DarklungError(negative_counts(self.stack.name, good))
         return array

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -12,16 +13,23 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading, whole
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
+from darklung.io.references import check_alone
+from darklung.io.volume_file import check_fits, check_memory
 
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
 # Noise does not compress; smooth fields and labels do, and the fast level already gets most of it. They carry checksums
 # too; frames and projections do not (docs/decisions/141): a filter makes HDF5 read a whole view for a few of its rows.
+CHECKS = "checks"
 COMPRESSED = {"Phantom"}
+# What a file may tell beyond what it holds: chunks that were never written.
+UNWRITTEN_BYTES = 2**26
 
 T = TypeVar("T")
 
@@ -29,13 +37,27 @@ T = TypeVar("T")
 @contextmanager
 def whole_file(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file that appears at `path` when it is complete, and not at all after an error."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(partial, "w") as file:
+    with whole(path) as partial, written_hdf5(partial) as file:
+        yield file
+
+
+@contextmanager
+def written_hdf5(path: Path, mode: str = "w") -> Iterator[h5py.File]:
+    """An HDF5 file to write to, also where the disk may become full."""
+    with h5py.File(path, mode) as file:
+        try:
             yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+            file.flush()
+        except BaseException:
+            _let_go(file)
+            raise
+
+
+def _let_go(file: h5py.File) -> None:
+    """Send what is still to be written to nowhere: where the disk has no room, HDF5 would crash when the process ends."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, file.id.get_vfd_handle())
+    os.close(nowhere)
 
 
 def save(path: Path, value: Any) -> None:
@@ -111,22 +133,64 @@ def load(path: Path, wanted: type[T]) -> T:
     DarklungError
         Missing or truncated file, another type than `wanted`, or a field that is not there.
     """
-    if not path.exists():
-        raise DarklungError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            found = str(file.attrs.get("darklung_type", "no darklung type"))
-            if found != wanted.__name__:
-                raise DarklungError(f"{path}: wanted {wanted.__name__}, the file holds {found}")
-            return _read(file, wanted)
-    except (OSError, KeyError) as error:
-        raise DarklungError(f"{path}: cannot be read as {wanted.__name__} ({error})") from error
+    with opened_hdf5(path, wanted.__name__) as file:
+        found = str(file.attrs.get("darklung_type", "no darklung type"))
+        require(found == wanted.__name__, f"{path}: wanted {wanted.__name__}, the file holds {found}")
+        check_alone(file)
+        return _read(file, wanted)
+
+
+@contextmanager
+def opened_hdf5(path: Path, what: str = "HDF5") -> Iterator[h5py.File]:
+    """An HDF5 file to read; whatever goes wrong in the block is one line that names it."""
+    require(path.exists(), f"{path}: no such file")
+    with reading(path, what), h5py.File(path, "r") as file:
+        yield file
+
+
+def whole_dataset(item: h5py.Dataset) -> NDArray[Any]:
+    """All values of a dataset, after a look at its size."""
+    check_dataset(item)
+    return np.asarray(item[()])
+
+
+def check_dataset(item: h5py.Dataset, share: float = 1.0) -> None:
+    """Raise where a dataset tells more than its file can hold, or a share of it is more than the memory at hand.
+
+    Deflate and chunks that were never written make more of a file than it holds; parts in other files are not counted.
+    """
+    name = f"{item.file.filename}: {item.name}"
+    require(isinstance(item, h5py.Dataset), f"{name}: is a group, not a dataset")
+    require(item.shape is not None, f"{name}: holds nothing")
+    wanted = math.prod(item.shape) * item.dtype.itemsize
+    if not (item.is_virtual or item.external):
+        held = os.path.getsize(item.file.filename)
+        check_fits(name, wanted - UNWRITTEN_BYTES, held, packed=True)
+    check_memory(name, int(wanted * share))
+
+
+def save_checks(path: Path, checks: Mapping[str, Any]) -> None:
+    """Add what was seen of a scan's frames to its projections: arrays and numbers by name, in a group of their own."""
+    with h5py.File(path, "r+") as file:
+        group = file.create_group(CHECKS)
+        for name, value in checks.items():
+            if value is not None:
+                group[name] = value
+
+
+def load_checks(path: Path) -> dict[str, Any]:
+    """What `save_checks` added; empty where nothing was."""
+    with h5py.File(path, "r") as file:
+        group = file.get(CHECKS, {})
+        found = {name: item[()] for name, item in group.items()}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
 
 def scan_of(file: h5py.File) -> Scan:
     """The scan in an open file; its frames stay on disk."""
     found = str(file.attrs.get("darklung_type", "no darklung type"))
     require(found == Scan.__name__, f"{file.filename}: wanted Scan, the file holds {found}")
+    check_alone(file)
     return _read(file, Scan, ("frames",))
 
 
@@ -175,7 +239,7 @@ def _from_attribute(item: Any) -> Any:
 
 def _from_item(item: h5py.Dataset | h5py.Group) -> Any:
     if isinstance(item, h5py.Dataset):
-        return item[()]
+        return whole_dataset(item)
     if "darklung_type" in item.attrs:
         return _read(item, TYPES[str(item.attrs["darklung_type"])])
     return tuple(_read(item[k], TYPES[str(item[k].attrs["darklung_type"])]) for k in sorted(item))

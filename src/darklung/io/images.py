@@ -7,8 +7,6 @@ read, and never values.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading, whole
 from darklung.core.types import Image
 from darklung.io.foreign_zarr import check_codecs
 from darklung.io.nifti import write_nifti
-from darklung.io.volume_file import one_line
+from darklung.io.volume_file import check_memory
 
 CHUNK = 64
 SHARD = 256
@@ -42,20 +41,16 @@ def save_image(path: Path, image: Image) -> None:
     The exact spacing, origin, direction, units and frame lie in the group's ``darklung`` attributes; the format itself has
     no rotation, so that other programs show an oblique image along its own axes. The group appears whole or not at all.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    group = zarr.open_group(str(partial), mode="w", zarr_format=3)
     chunks = (1, *(min(CHUNK, n) for n in image.shape))
     # A shard holds whole chunks: few files for a large volume, small reads all the same.
     shards = (1, *(c * max(1, min(SHARD // c, -(-n // c))) for c, n in zip(chunks[1:], image.shape)))
-    form: Any = {"chunks": chunks, "shards": shards, "dimension_names": _axis_names(image), **STORED}
-    stored = group.create_array("0", shape=image.data.shape, dtype=image.data.dtype, **form)
-    stored[...] = image.data
-    ome = {**_ome(image, path.name), "omero": _shown(image.names, image.data)}
-    group.attrs.update({"ome": ome, "darklung": {**_exact(image), "whole": True}})
-    if path.exists():
-        shutil.rmtree(path)
-    os.replace(partial, path)
+    layout: Any = {"chunks": chunks, "shards": shards, "dimension_names": _axis_names(image), **STORED}
+    with whole(path) as partial:
+        group = zarr.open_group(str(partial), mode="w", zarr_format=3)
+        stored = group.create_array("0", shape=image.data.shape, dtype=image.data.dtype, **layout)
+        stored[...] = image.data
+        ome = {**_ome(image, path.name), "omero": _shown(image.names, image.data)}
+        group.attrs.update({"ome": ome, "darklung": {**_exact(image), "whole": True}})
 
 
 def create_image(
@@ -105,10 +100,9 @@ def load_image(path: Path, channels: tuple[str, ...] | None = None) -> Image:
     wanted = grid.names if channels is None else channels
     for name in wanted:
         require(name in grid.names, f"{path}: no channel {name!r}; it has {', '.join(grid.names)}")
-    try:
+    check_memory(str(path), len(wanted) * math.prod(grid.shape) * grid.data.dtype.itemsize)
+    with reading(path):
         data = np.stack([np.asarray(stored[grid.names.index(n)]) for n in wanted])
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
     return grid.with_data(data, tuple(wanted), tuple(grid.unit(n) for n in wanted))
 
 
@@ -121,7 +115,7 @@ def _opened(path: Path) -> tuple[Image, Any]:
     """Grid and array of an image, nothing of it read yet."""
     if not path.exists():
         raise DarklungError(f"{path}: no such image")
-    try:
+    with reading(path, "an image of darklung"):
         group = zarr.open_group(str(path), mode="r")
         exact: dict[str, Any] = dict(group.attrs["darklung"])  # type: ignore[arg-type]
         stored: Any = group["0"]
@@ -136,8 +130,6 @@ def _opened(path: Path) -> tuple[Image, Any]:
             frame=exact["frame"],
             direction=tuple(tuple(row) for row in exact.get("direction", ())),
         )
-    except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise DarklungError(f"{path}: not an image written by darklung ({one_line(error)})") from error
     require(there >= wanted, f"{path}: {wanted - there} of its {wanted} files of chunks are missing")
     return grid, stored
 
@@ -162,8 +154,9 @@ def is_own_image(path: Path) -> bool:
     if not (path / "zarr.json").is_file():
         return False
     try:
-        return "darklung" in zarr.open_group(str(path), mode="r").attrs
-    except (KeyError, OSError, ValueError, TypeError):
+        with reading(path):
+            return "darklung" in zarr.open_group(str(path), mode="r").attrs
+    except DarklungError:
         return False
 
 

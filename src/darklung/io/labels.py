@@ -15,6 +15,7 @@ from darklung.core.resample import reorient_like, resample
 from darklung.core.types import Image
 from darklung.io.description import resolve_path
 from darklung.io.images import is_own_image, load_image
+from darklung.io.npy import read_npy
 from darklung.io.volume_file import Place
 from darklung.io.volumes import NOTHING_DECLARED, VolumeOptions, known_place, open_volume, placed, read_volume
 
@@ -85,11 +86,7 @@ def read_lung(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], ND
         Another format, another shape than the scan's, or no lung in it.
     """
     if path.suffix == ".npy":
-        try:
-            values = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise DarklungError(f"{path}: region: wanted an array of numbers in .npy ({error})") from error
-        name = ""
+        values, name = read_npy(path), ""
     else:
         image = load_image(path)
         name = next((n for n in ("region", "lung_path") if n in image.names), image.names[0])

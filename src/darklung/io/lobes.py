@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, check_positive, check_shape, require
+from darklung.core.checks import check_positive, check_shape, require
 from darklung.core.types import Image
+from darklung.io.npy import read_npz
+from darklung.io.tables import read_rows
 
 # Name in the file -> name and unit of the channel.
 MAPS = {"A": ("transmission", "1"), "B": ("visibility_ratio", "1"), "P": ("phase", "rad"), "v": ("flat_visibility", "1")}
@@ -57,10 +57,8 @@ def read_lobes(folder: Path, *, pixel_m: float = 75e-6) -> tuple[LobeFile, ...]:
     """
     index = folder / "index.csv"
     require(index.is_file(), f"lobes: no {index}")
-    with index.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    require(len(rows) > 0, f"lobes: {index} lists nothing")
-    missing = [c for c in COLUMNS if rows[0].get(c) is None]
+    rows = read_rows(index)
+    missing = [c for c in COLUMNS if c not in rows[0]]
     require(not missing, f"lobes: {index} has no column {', '.join(missing)}")
     return tuple(_lobe(folder, row, pixel_m) for row in rows)
 
@@ -101,17 +99,12 @@ def read_lobe(path: Path, *, pixel_m: float = 75e-6) -> Image:
 
 def _arrays(path: Path) -> tuple[NDArray[np.bool_], dict[str, NDArray]]:
     require(path.is_file(), f"lobes: no file {path}")
-    try:
-        # Opened here, since numpy leaves the file open when it is not an archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            absent = [k for k in ("mask", *MAPS) if k not in archive.files]
-            require(not absent, f"{path.name}: no array {', '.join(absent)}")
-            mask = archive["mask"]
-            values = {k: archive[k] for k in MAPS}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, DarklungError):
-            raise
-        raise DarklungError(f"{path.name}: cannot be read ({error})") from error
+    archive = read_npz(path)
+    absent = [k for k in ("mask", *MAPS) if k not in archive]
+    require(not absent, f"{path.name}: no array {', '.join(absent)}")
+    mask, values = archive["mask"], {k: archive[k] for k in MAPS}
+    for key, array in values.items():
+        require(array.dtype.kind in "uif", f"{path.name}: {key}: wanted numbers, got {array.dtype}")
     require(mask.dtype == bool and mask.ndim == 2, f"{path.name}: mask: wanted 2-D bool, got {mask.ndim}-D {mask.dtype}")
     require(bool(mask.any()), f"{path.name}: the mask is empty")
     for key, array in values.items():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.orientation import ANATOMICAL
+from darklung.core.units import parse_number
 from darklung.io.volume_file import (
     VolumeFile,
     affine_from,
@@ -119,11 +120,10 @@ def _first(fields: dict[str, str], *keys: str) -> str:
 def _numbers(name: str, fields: dict[str, str], key: str, count: int, default: str = "") -> list[float]:
     text = fields.get(key, default)
     try:
-        values = [float(v) for v in text.split()]
-    except ValueError:
+        values = [parse_number(v) for v in text.split()]
+    except DarklungError:
         values = []
-    fits = len(values) == count and bool(np.isfinite(values).all())
-    require(fits, f"{name}: {key}: wanted {count} numbers, got {text[:80]!r}")
+    require(len(values) == count, f"{name}: {key}: wanted {count} numbers, got {text[:80]!r}")
     return values
 
 

@@ -28,5 +28,5 @@ def item_name(text: str) -> str:
 def stem(path: Path) -> str:
     """A scan's name from its file: of a common name that of its folder."""
     name = path.name.split(".")[0]
-    common = {"projections", "scan", "image", "volume", "radiograph", "channels"}
+    common = {"projections", "scan", "image", "volume", "radiograph", "channels", "section"}
     return path.resolve().parent.name if name in common else name

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.orientation import ANATOMICAL
+from darklung.core.units import parse_number
 from darklung.io.volume_file import (
     Place,
     VolumeFile,
@@ -180,11 +181,10 @@ def _vectors(name: str, key: str, text: str, count: int) -> NDArray[np.float64]:
 
 def _numbers(name: str, key: str, words: list[str], count: int) -> list[float]:
     try:
-        values = [float(word) for word in words]
-    except ValueError:
+        values = [parse_number(word) for word in words]
+    except DarklungError:
         values = []
-    fits = len(values) == count and bool(np.isfinite(values).all())
-    require(fits, f"{name}: {key}: wanted {count} numbers, got {' '.join(words)[:80]!r}")
+    require(len(values) == count, f"{name}: {key}: wanted {count} numbers, got {' '.join(words)[:80]!r}")
     return values
 
 

@@ -11,12 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
 
 # https://manual.nexusformat.org/classes/applications/NXtomo.html
 IMAGE_KEYS = {"sample": 0, "flat": 1, "dark": 2}
 _PLACES = ("instrument/detector/data", "data/data")
-_KEYS = ("instrument/detector/image_key", "data/image_key", "instrument/detector/image_key_control")
+# Frames that check the alignment have the key of the sample, and -1 in `image_key_control`.
+_KEYS = ("instrument/detector/image_key_control", "instrument/detector/image_key", "data/image_key")
 _ANGLES = ("sample/rotation_angle", "data/rotation_angle")
+
+
+_FACTORS = {
+    **dict.fromkeys(("deg", "degree", "degrees", "°"), np.pi / 180),
+    **dict.fromkeys(("rad", "radian", "radians"), 1.0),
+}
+
+
+def objects(file: Path, entry: str | None) -> list[str]:
+    """What is read of a file: of its entries, if none is named, all that might be one."""
+    with h5py.File(file, "r") as handle:
+        entries = [entry] if entry else list(handle)
+    return [f"{e}/{place}" for e in entries for place in (*_PLACES, *_KEYS, *_ANGLES)]
 
 
 def find_entry(handle: h5py.File, name: str) -> str:
@@ -35,8 +50,10 @@ def select(file: Path, entry: str | None, frames: str, name: str) -> tuple[str, 
         place, keys = _first(handle[entry], _PLACES), _first(handle[entry], _KEYS)
         require(bool(place), f"{name}: {entry} has no frames at {' or '.join(_PLACES)}")
         require(bool(keys), f"{name}: {entry} has no image key at {' or '.join(_KEYS)}")
-        data, key = handle[f"{entry}/{place}"], np.asarray(handle[f"{entry}/{keys}"])
+        data, key = handle[f"{entry}/{place}"], whole_dataset(handle[f"{entry}/{keys}"])
+        check_dataset(data, share=0)
         require(data.ndim == 3, f"{name}: wanted frames (frame, row, col), got shape {data.shape}")
+        key = key.reshape(-1) if key.size == max(key.shape, default=0) else key
         require(key.shape == data.shape[:1], f"{name}: {data.shape[0]} frames, but image_key has shape {key.shape}")
         numbers = np.flatnonzero(key == IMAGE_KEYS[frames])
         require(len(numbers) > 0, f"{name}: no frame has image_key {IMAGE_KEYS[frames]} ({frames})")
@@ -68,19 +85,25 @@ def rotation_angles(file: Path, entry: str | None, numbers: NDArray[np.intp], na
     DarklungError
         No angles, no known unit, or another number of angles than frames.
     """
-    with h5py.File(file, "r") as handle:
+    with opened_hdf5(file) as handle:
         entry = entry or find_entry(handle, name)
         place = _first(handle[entry], _ANGLES)
         require(bool(place), f"{name}: {entry} has no angles at {' or '.join(_ANGLES)}")
         item = handle[f"{entry}/{place}"]
-        angles, unit = np.asarray(item, dtype=np.float64).ravel(), item.attrs.get("units", "")
-    unit = unit.decode() if isinstance(unit, bytes) else str(unit)
-    factors = {"deg": np.pi / 180, "degree": np.pi / 180, "degrees": np.pi / 180, "rad": 1.0, "radian": 1.0, "radians": 1.0}
-    require(unit.lower() in factors, f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad")
+        angles, unit = whole_dataset(item).astype(np.float64).ravel(), item.attrs.get("units", "")
+    unit = _text(unit)
+    require(unit.lower() in _FACTORS, f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad")
     require(
         bool(numbers.max() < len(angles)), f"{name}: {len(angles)} rotation angles, but frame {int(numbers.max())} is used"
     )
-    return np.asarray(angles[numbers] * factors[unit.lower()], dtype=np.float64)
+    return np.asarray(angles[numbers] * _FACTORS[unit.lower()], dtype=np.float64)
+
+
+def _text(value: Any) -> str:
+    """An attribute's text, also of writers that put it into an array of one."""
+    one = np.asarray(value, dtype=object).ravel()
+    found = one[0] if one.size == 1 else ""
+    return (found.decode(errors="replace") if isinstance(found, bytes) else str(found)).strip()
 
 
 def _first(group: Any, places: tuple[str, ...]) -> str:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_positive, check_range, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
+from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
+from darklung.io.references import files_behind
 
 # What reconstruction reads; a file need not hold the others. More turns than these are degrees.
 TURNS = 4
@@ -75,10 +77,11 @@ class ProjectionsFile:
         g = replace(self.geometry, angles_rad=self.geometry.angles_rad[views])
         shape = (len(self.directions_rad), g.views, count, g.cols)
         values: dict[str, NDArray[Any]] = {}
-        with h5py.File(self.path, "r") as file:
+        with opened_hdf5(self.path, "projections") as file:
             for name in PROJECTION_MAPS:
                 if name in maps and name in self.present:
                     stored = file[name]
+                    check_dataset(stored, count / self.geometry.rows * g.views / self.geometry.views)
                     part = stored[:, views, rows] if stored.ndim == 4 else stored[views, rows][None]
                     values[name] = np.asarray(part, bool if name == "valid" else np.float32)
                 else:
@@ -117,15 +120,12 @@ def open_projections(path: Path) -> ProjectionsFile:
     DarklungError
         No HDF5 file, another type, or something of `ProjectionsFile` missing or of the wrong shape.
     """
-    if not path.exists():
-        raise DarklungError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            found = str(file.attrs.get("darklung_type", "Projections"))
-            require(found == "Projections", f"{path}: wanted Projections, the file holds {found}")
-            return _described(path, file)
-    except (OSError, KeyError) as error:
-        raise DarklungError(f"{path}: cannot be read as projections ({error})") from error
+    with opened_hdf5(path, "projections") as file:
+        for other in files_behind(path, (*PROJECTION_MAPS, "directions_rad", "angles_rad", "geometry/angles_rad")):
+            raise DarklungError(f"{path}: leads to {other}; projections hold all their values themselves")
+        found = str(file.attrs.get("darklung_type", "Projections"))
+        require(found == "Projections", f"{path}: wanted Projections, the file holds {found}")
+        return _described(path, file)
 
 
 def _described(path: Path, file: h5py.File) -> ProjectionsFile:
@@ -143,7 +143,7 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
     for name, shape in shapes.items():
         require(shape == first, f"{path}: {name}: wanted the shape of {signals[0]}, {first}, got {shape}")
     directions, views, rows, cols = (1, *first)[-4:]
-    angles = np.asarray(place["angles_rad"], np.float64)
+    angles = whole_dataset(place["angles_rad"]).astype(np.float64)
     require(angles.shape == (views,), f"{path}: angles_rad: wanted {views} (one a view), got shape {angles.shape}")
     _check_radians(path, angles)
     alpha = np.asarray(file["directions_rad"], np.float64) if "directions_rad" in file else np.full(1, np.pi / 2)

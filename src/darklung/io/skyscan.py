@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from darklung.core.checks import DarklungError, require
+from darklung.core.units import parse_number
 
 _MOST_BYTES = 2**20
 _RECONSTRUCTION = "[reconstruction]"
@@ -128,12 +127,9 @@ def _number(path: Path, fields: dict[str, str], key: str, *, needed: bool = Fals
         require(not needed, f"{path}: has no {key!r}")
         return None
     try:
-        value = float(fields[key])
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise DarklungError(f"{path}: {key}: wanted a number, got {fields[key][:40]!r}")
-    return value
+        return parse_number(fields[key])
+    except DarklungError as error:
+        raise DarklungError(f"{path}: {key}: {error}") from None
 
 
 def _whole(path: Path, fields: dict[str, str], key: str) -> int:

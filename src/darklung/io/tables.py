@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import DarklungError, printable, require
+from darklung.core.files import read_text, reading, whole, write_text
 
 Row = Mapping[str, Any]
+# A cell that starts so is a formula to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@")
 
 
 def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> list[str]:
@@ -34,13 +37,58 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
     missing = [c for c in rows[0] if c not in meanings]
     require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
     frame = pandas.DataFrame(list(rows))
-    frame.to_csv(path.with_suffix(".csv"), index=False)
-    frame.to_parquet(path.with_suffix(".parquet"), index=False, write_page_checksum=True)
-    with path.with_suffix(".dictionary.csv").open("w", newline="") as stream:
+    texts = [c for c in frame.columns if frame[c].dtype.kind not in "biuf"]
+    plain = frame.assign(**{c: frame[c].map(plain_cell) for c in texts}).rename(columns=plain_cell)
+    with whole(path.with_suffix(".csv")) as partial:
+        plain.to_csv(partial, index=False)
+    with whole(path.with_suffix(".parquet")) as partial:
+        frame.to_parquet(partial, index=False, write_page_checksum=True)
+    with whole(path.with_suffix(".dictionary.csv")) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["column", "type", "meaning"])
         writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
     return [path.with_suffix(end).name for end in (".csv", ".parquet", ".dictionary.csv")]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV table of the user's, as text; a byte order mark and spaces around the columns' names do not count.
+
+    Raises
+    ------
+    DarklungError
+        No such file, no text, no rows, a column named twice, or a row with another number of cells than the header.
+    """
+    text = read_text(path)
+    with reading(path, "a table"):
+        head, *rows = [r for r in csv.reader(StringIO(text, newline="")) if r] or [[]]
+    names = [name.strip() for name in head]
+    require(bool(names and rows), f"{path}: wanted a header and at least one row")
+    twice = sorted({n for n in names if names.count(n) > 1})
+    require(not twice, f"{path}: two columns are named {', '.join(map(repr, twice))}")
+    for number, row in enumerate([names, *rows], start=1):
+        require(all(printable(cell) == cell for cell in row), f"{path}: row {number}: a control character in a cell")
+        told = f"{path}: row {number}: wanted {len(names)} cells as in the header, got {len(row)}"
+        require(len(row) == len(names), told)
+    return [dict(zip(names, map(_bare_cell, row))) for row in rows]
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: text that would be one begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")  # which would end the row
+    if not value.lstrip().startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def _bare_cell(text: str) -> str:
+    """The inverse of `plain_cell`."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA) else text
 
 
 def load_table(path: Path) -> list[dict[str, Any]]:
@@ -49,10 +97,8 @@ def load_table(path: Path) -> list[dict[str, Any]]:
 
     file = path.with_suffix(".parquet")
     require(file.exists(), f"{file}: no such table")
-    try:
+    with reading(file, "a table"):
         frame = pandas.read_parquet(file, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
-        raise DarklungError(f"{file}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
 
 
@@ -66,6 +112,4 @@ def save_json(path: Path, value: Any) -> None:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError as error:
         raise DarklungError(f"{path.name}: {error}") from error
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text + "\n")
-    os.replace(partial, path)
+    write_text(path, text + "\n")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import reading
 from darklung.core.units import parse_quantity
 from darklung.io.skyscan import SkyscanLog, find_log, read_log
-from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, check_fits, one_line
+from darklung.io.volume_file import Place, VolumeFile, check_fits
 
 ENDINGS = (".tif", ".tiff")
 # Schemes that cannot blow up beyond what is checked: none, LZW, deflate (two numbers), PackBits.
-_NONE, _LZW, _DEFLATE, _PACKBITS = 1, 5, (8, 32946), 32773
+NONE, LZW, DEFLATE, PACKBITS = 1, 5, (8, 32946), 32773
 _DIGITS = re.compile(r"(\d+)")
 _NAMES_SHOWN = 6
 # Its warnings about odd files would stand beside the one line that an error gets.
@@ -77,13 +78,8 @@ def open_pages(path: Path, *, log: Path | None = None) -> VolumeFile:
     DarklungError
         One page only, pages of different size or type, colours, a compression that is not read, or a log of other slices.
     """
-    with _opened(path) as file:
-        try:
-            found = _pages(path, file)
-        except DarklungError:
-            raise
-        except _errors() as error:
-            raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+    with opened_tiff(path) as file:
+        found = _pages(path, file)
     if log is None:
         return found
     told = read_log(log)
@@ -149,7 +145,7 @@ def _same_pages(files: Sequence[Path]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type that all files have."""
     first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
     for path in files:
-        with _opened(path) as file:
+        with opened_tiff(path) as file:
             require(len(file.pages) == 1, f"{path}: wanted one slice a file, got {len(file.pages)} pages")
             page = _checked(path, file.pages[0])
         first = first or page
@@ -161,49 +157,46 @@ def _same_pages(files: Sequence[Path]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _checked(path: Path, page: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of a page that can be read: grey, complete, in a scheme that cannot blow up."""
-    try:
-        shape, dtype = tuple(int(n) for n in page.shape), np.dtype(page.dtype)
-        grey = len(shape) == 2 and int(page.samplesperpixel) == 1 and page.photometric.name == "MINISBLACK"
-        require(grey, f"{path}: wanted a grey slice (row, col), got {page.photometric.name} of shape {shape}")
-        require(dtype.kind in "uif", f"{path}: wanted whole or real numbers, got {dtype}")
-        scheme, size = int(page.compression), path.stat().st_size
-        require(scheme in (_NONE, _LZW, *_DEFLATE, _PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
-        ends = max((int(o) + int(n) for o, n in zip(page.dataoffsets, page.databytecounts)), default=0)
-        require(0 < ends <= size, f"{path}: truncated: {size} bytes, but the slice ends at {ends}")
-        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        check_fits(str(path), wanted, sum(map(int, page.databytecounts)), packed=scheme != _NONE)
-    except DarklungError:
-        raise
-    except _errors() as error:
-        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
+    shape, dtype = tuple(int(n) for n in page.shape), np.dtype(page.dtype)
+    grey = len(shape) == 2 and int(page.samplesperpixel) == 1 and page.photometric.name == "MINISBLACK"
+    require(grey, f"{path}: wanted a grey slice (row, col), got {page.photometric.name} of shape {shape}")
+    check_page(path, page)
     return shape, dtype
+
+
+def check_page(path: Path, page: Any) -> None:
+    """Raise unless a page holds plain numbers, all there, in a scheme that cannot blow up."""
+    dtype, scheme, size = np.dtype(page.dtype), int(page.compression), path.stat().st_size
+    require(dtype.kind in "uif", f"{path}: wanted whole or real numbers, got {dtype}")
+    require(scheme in (NONE, LZW, *DEFLATE, PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
+    ends = max((int(o) + int(n) for o, n in zip(page.dataoffsets, page.databytecounts)), default=0)
+    require(0 < ends <= size, f"{path}: truncated: {size} bytes, but the slice ends at {ends}")
+    wanted = int(np.prod(page.shape, dtype=object)) * dtype.itemsize
+    check_fits(str(path), wanted, sum(map(int, page.databytecounts)), packed=scheme != NONE)
+    if scheme in DEFLATE:
+        _check_deflate(path, page)
 
 
 def _read_slices(files: Sequence[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     volume = np.empty(shape, dtype)
     for into, path in zip(volume, files):
-        with _opened(path) as file:
-            into[...] = _page_values(path, file.pages[0])
+        with opened_tiff(path) as file:
+            into[...] = file.pages[0].asarray()
     return volume
 
 
-def _page_values(path: Path, page: Any) -> NDArray[Any]:
-    if int(page.compression) in _DEFLATE:
-        _check_deflate(path, page)
-    try:
-        return np.asarray(page.asarray())
-    except _errors() as error:
-        raise DarklungError(f"{path}: cannot be read as TIFF ({one_line(error)})") from error
-
-
 def _check_deflate(path: Path, page: Any) -> None:
-    """A strip may not unpack to more than it has room for, before anything unpacks it whole."""
-    most = int(np.prod(page.chunks, dtype=object)) * np.dtype(page.dtype).itemsize
     with path.open("rb") as file:
         for offset, count in zip(page.dataoffsets, page.databytecounts):
             file.seek(offset)
-            unpacked = zlib.decompressobj().decompress(file.read(count), most + 1)
-            require(len(unpacked) <= most, f"{path}: a strip unpacks to more than its {most} bytes")
+            check_deflate(path, page, file.read(count))
+
+
+def check_deflate(path: Path, page: Any, packed: bytes) -> None:
+    """A strip or tile may not unpack to more than it has room for, before anything unpacks it whole."""
+    most = int(np.prod(page.chunks, dtype=object)) * np.dtype(page.dtype).itemsize
+    unpacked = zlib.decompressobj().decompress(packed, most + 1)
+    require(len(unpacked) <= most, f"{path}: a strip unpacks to more than its {most} bytes")
 
 
 def _pages(path: Path, file: Any) -> VolumeFile:
@@ -235,13 +228,13 @@ def _pages(path: Path, file: Any) -> VolumeFile:
 
 def _read_pages(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, in_one: bool) -> NDArray[Any]:
     volume = np.empty(shape, dtype)
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         if in_one:
             start = int(file.pages[0].dataoffsets[0])
             order = dtype.newbyteorder(file.byteorder)
             return np.fromfile(path, order, int(np.prod(shape)), offset=start).reshape(shape).astype(dtype)
         for into, page in zip(volume, file.pages):
-            into[...] = _page_values(path, page)
+            into[...] = page.asarray()
     return volume
 
 
@@ -283,27 +276,10 @@ def _notes(log: SkyscanLog, dtype: np.dtype[Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-class _opened:
+@contextmanager
+def opened_tiff(path: Path, name: str = "") -> Iterator[Any]:
     """A TIFF file without what its text may refer to elsewhere; mistakes in it are told in one line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        import tifffile
-
-        try:
-            self._file = tifffile.TiffFile(self._path, is_ome=False)
-        except _errors() as error:
-            raise DarklungError(f"{self._path}: cannot be read as TIFF ({one_line(error)})") from error
-        return self._file
-
-    def __exit__(self, *_: Any) -> None:
-        self._file.close()
-
-
-def _errors() -> tuple[type[BaseException], ...]:
-    """Whatever tifffile raises on a broken file."""
     import tifffile
 
-    return (*READ_ERRORS, tifffile.TiffFileError, struct.error, AttributeError, ArithmeticError, MemoryError)
+    with reading(name or path, "TIFF"), tifffile.TiffFile(path, is_ome=False) as file:
+        yield file

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
+from darklung.core.files import reading
 from darklung.core.grey import ARBITRARY
 from darklung.core.orientation import ANATOMICAL, SCANNER_AXES, Direction, rounded_direction, towards
 
@@ -25,7 +26,6 @@ DEFLATE_RATIO = 1032
 _WORKING_BYTES = 6
 _PIECE = 2**20
 MOST_HEADER_BYTES = 2**20
-READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, RuntimeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,8 @@ class VolumeFile:
             More than the memory at hand, or a file that ends too early or is not what its header says.
         """
         check_memory(self.name, self.bytes // self.dtype.itemsize * (self.dtype.itemsize + _WORKING_BYTES))
-        try:
+        with reading(self.name):
             values = self.read()
-        except DarklungError:
-            raise
-        except (*READ_ERRORS, MemoryError) as error:
-            raise DarklungError(f"{self.name}: cannot be read ({one_line(error)})") from error
         require(values.shape == self.shape, f"{self.name}: the header tells shape {self.shape}, got {values.shape}")
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
@@ -243,11 +239,6 @@ def beside(header: Path, name: str) -> Path:
     inside = path.resolve().parent == header.parent.resolve()
     require(inside, f"{header}: its data file {name} lies in another folder")
     return path
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, short and in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _mm(values: Sequence[float]) -> str:

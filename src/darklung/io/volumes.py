@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.files import reading
 from darklung.core.grey import ARBITRARY, HOUNSFIELD
 from darklung.core.orientation import ANATOMICAL, named_direction
 from darklung.core.types import Image
@@ -20,7 +21,7 @@ from darklung.io import dicom, foreign_zarr, metaimage, nifti, nrrd, tiff_stack
 from darklung.io.documents import Document, Energy, Length
 from darklung.io.images import is_own_image, load_image
 from darklung.io.skyscan import find_log, read_log
-from darklung.io.volume_file import READ_ERRORS, Place, VolumeFile, one_line, read_packed
+from darklung.io.volume_file import Place, VolumeFile, read_packed
 from darklung.physics.grey import attenuation_scale, hounsfield_scale
 
 # Unit in a file -> unit inside and the factor to it.
@@ -178,12 +179,8 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
         "dicom": lambda: dicom.open_dicom(path, series=options.series),
         "slices": lambda: tiff_stack.open_slices(path, pattern=options.series, log=log),
     }
-    try:
+    with reading(path):
         return folders[kind]() if kind in folders else FILES[kind].open(path, log)
-    except DarklungError:
-        raise
-    except READ_ERRORS as error:
-        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
 
 
 def header_of(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> tuple[tuple[float, ...], str]:
@@ -207,14 +204,11 @@ def volume_kind(path: Path) -> str:
         return _folder_kind(path)
     if not path.is_file():
         return ""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START_BYTES)
-            file.seek(0)
-            if start.startswith(nifti.GZIP):
-                return "nifti" if nifti.is_nifti(bytes(read_packed(file, 352, str(path), short=True))) else ""
-    except READ_ERRORS as error:
-        raise DarklungError(f"{path}: cannot be read ({one_line(error)})") from error
+    with reading(path), path.open("rb") as file:
+        start = file.read(_START_BYTES)
+        file.seek(0)
+        if start.startswith(nifti.GZIP):
+            return "nifti" if nifti.is_nifti(bytes(read_packed(file, 352, str(path), short=True))) else ""
     require(start[128:132] != b"DICM", f"{path}: is one DICOM file; give the folder of the series")
     return next((kind for kind, found in FILES.items() if found.starts(start)), "")
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from darklung.core.checks import DarklungError
+from darklung.core.files import reading, whole, write_text
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.predict import DESCRIPTION_FILE, WEIGHTS_FILE
 
@@ -154,12 +155,10 @@ def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    part = folder / f"{CHECKPOINT_FILE}.{os.getpid()}.part"
-    with part.open("wb") as file:
+    with whole(folder / CHECKPOINT_FILE) as part, part.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(folder / CHECKPOINT_FILE)
 
 
 def load_checkpoint(
@@ -173,14 +172,15 @@ def load_checkpoint(
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError):
+        with reading(path, "a checkpoint"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content.get("key") != key:
+                return None
+            state = State(**json.loads(content["state"]))
+            if state.end > steps:
+                return None
+    except DarklungError:
         return None  # a file that is not ours or broken: start over
-    if content.get("key") != key:
-        return None
-    state = State(**json.loads(content["state"]))
-    if state.end > steps:
-        return None
     network.load_state_dict(content["network"])
     optimizer.load_state_dict(content["optimizer"])
     state.best_weights = content["best"] or None
@@ -189,7 +189,7 @@ def load_checkpoint(
 
 def clear_checkpoint(folder: Path) -> None:
     """Remove the checkpoint and what a kill left of one."""
-    for path in folder.glob(f"{CHECKPOINT_FILE}*"):
+    for path in (folder / CHECKPOINT_FILE, *folder.glob(f".{CHECKPOINT_FILE}*")):
         path.unlink(missing_ok=True)
 
 
@@ -210,15 +210,8 @@ def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -
     description["continued_from"] = state.continued_from
     description["torch"] = torch.__version__
     description["images"] = dict(facts)
-    part = out / f"{WEIGHTS_FILE}.part"
-    save_file(state.best_weights or {}, part)
-    description["weights_sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
-    part.replace(out / WEIGHTS_FILE)
-    _write_text(out / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
-    _write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    with whole(out / WEIGHTS_FILE) as part:
+        save_file(state.best_weights or {}, part)
+        description["weights_sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
+    write_text(out / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in state.history))
+    write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")

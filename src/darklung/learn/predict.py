@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
 from safetensors.torch import load_file
 from torch import nn
 
-from darklung.core.checks import DarklungError, check_range, require
+from darklung.core.checks import check_range, require
+from darklung.core.files import read_object, reading
+from darklung.io.documents import Document, validate
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
 from darklung.learn.network import make_network
-from darklung.learn.seams import size_multiple
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, size_multiple
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
@@ -64,18 +67,20 @@ def load_model(model_dir: Path) -> Model:
     norm = description["normalisation"]
     normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"])
     dims, widths = int(description["dims"]), description["widths"]
-    network = make_network(
+    make = partial(
+        make_network,
         description["network"],
         channels=len(normalisation.channels),
         dims=dims,
         widths=widths,
         options=description.get("network_options", {}),
     )
+    if description["network"] in NETWORKS:
+        _check_size(model_dir / WEIGHTS_FILE, make)
+    network = make()
     _require_weights(model_dir / WEIGHTS_FILE, description.get("weights_sha256"))
-    try:
+    with reading(model_dir / WEIGHTS_FILE, f"weights of {description['network']}"):
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
-    except (RuntimeError, ValueError) as error:
-        raise DarklungError(f"model_dir: weights in {model_dir} do not fit {description['network']}: {error}") from error
     window = window_of(patch=description["patch"][0], dims=dims, widths=widths)
     return Model(network, normalisation, window, description)
 
@@ -98,15 +103,44 @@ def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...
     return (-(-3 * patch // (2 * multiple)) * multiple,) * dims
 
 
-# What model.json must hold, and as what.
-DESCRIBED: dict[str, type] = {
-    "network": str,
-    "channels": list,
-    "normalisation": dict,
-    "dims": int,
-    "widths": list,
-    "patch": list,
-}
+def _check_size(path: Path, make: Callable[[], nn.Module]) -> None:
+    """Raise where a description tells of a larger network than the file has weights for, before it takes any memory."""
+    with torch.device("meta"):
+        wanted = sum(value.numel() for value in make().state_dict().values())
+    held = path.stat().st_size // torch.float16.itemsize
+    require(wanted <= held, f"{path}: {DESCRIPTION_FILE} tells of {wanted} weights, the file has room for {held}")
+
+
+class _Loose(Document):
+    """What is looked at; the rest of the file is for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class _Normalised(_Loose):
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    per: str
+
+
+class _Images(_Loose):
+    spacing_m: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    units: dict[str, str] = Field({})
+    beams: tuple[Annotated[tuple[float | None, ...], Field(min_length=1)], ...] = ()
+    arm: str = ""
+
+
+class Described(_Loose):
+    """What model.json must hold, as what, and within which bounds."""
+
+    network: str
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    normalisation: _Normalised
+    dims: Literal[2, 3]
+    widths: Annotated[tuple[Annotated[int, Field(gt=0, le=2**14)], ...], Field(min_length=1, max_length=12)]
+    patch: Annotated[tuple[Annotated[int, Field(ge=LEAST_PATCH, le=MOST_PATCH)], ...], Field(min_length=1)]
+    network_options: dict[str, Any] = Field({})
+    images: _Images = _Images()
 
 
 def read_description(model_dir: Path) -> dict[str, Any]:
@@ -119,18 +153,9 @@ def read_description(model_dir: Path) -> dict[str, Any]:
     """
     path = model_dir / DESCRIPTION_FILE
     require(path.is_file(), f"{model_dir}: no model of darklung in it (no {DESCRIPTION_FILE})")
-    try:
-        description = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DarklungError(f"{path}: cannot be read ({error})") from error
-    require(isinstance(description, dict), f"{path}: wanted what darklung trains, got {type(description).__name__}")
-    missing = [key for key in DESCRIBED if key not in description]
-    require(not missing, f"{path}: wanted what darklung trains, {', '.join(missing)} is missing")
-    for key, kind in {**DESCRIBED, "images": dict}.items():
-        value = description.get(key, kind())
-        require(isinstance(value, kind), f"{path}: {key}: wanted {kind.__name__}, got {type(value).__name__}")
-    found: dict[str, Any] = description
-    return found
+    description = read_object(path)
+    validate(description, Described, str(path))
+    return description
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.checks import DarklungError, check_one_of, check_positive, require
+from darklung.core.checks import check_one_of, check_positive, require
+from darklung.core.files import reading
 from darklung.core.orientation import ANATOMY
 from darklung.core.types import Phantom
+from darklung.io.npy import read_npy, read_npz
 from darklung.phantom.body import MATERIALS
 from darklung.phantom.families import MM, draw_anatomy
 from darklung.phantom.grid import Grid, make_grid
@@ -88,17 +90,15 @@ def read_labels(path: str | Path) -> NDArray:
     if path.name.endswith((".nii", ".nii.gz")):
         import nibabel  # read here because few need it
 
-        image = nibabel.load(path)
-        return np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
+        with reading(path, "NIfTI"):
+            image = nibabel.load(path)
+            return np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
     require(path.suffix in (".npz", ".npy"), f"atlas: wanted .nii, .nii.gz, .npz or .npy, got {path.name}")
-    try:
-        content = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise DarklungError(f"atlas: {path.name} cannot be read ({error})") from error
-    if isinstance(content, np.ndarray):
-        return content
-    require(len(content.files) == 1, f"atlas: wanted one array in {path.name}, got {', '.join(content.files)}")
-    return np.asarray(content[content.files[0]])
+    if path.suffix == ".npy":
+        return read_npy(path)
+    content = read_npz(path)
+    require(len(content) == 1, f"atlas: wanted one array in {path.name}, got {', '.join(content)}")
+    return next(iter(content.values()))
 
 
 def make_atlas(labels: NDArray, *, voxel_m: float, table: Mapping[int, str], axes: Sequence[str]) -> Atlas:

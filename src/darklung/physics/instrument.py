@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Annotated, Literal, ParamSpec
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_fields, check_one_of, check_positive, check_range, check_shape, require
 from darklung.physics import spectrum as spectra
+from darklung.physics.binning import FINE_BINS, Beam, binning_error, chosen_bins, collected
 from darklung.physics.constants import wavelength_m
 from darklung.physics.detector import Sensor, responses
 from darklung.physics.interferometer import correlation_length, visibility_spectrum
@@ -106,7 +107,8 @@ class Setup:
     high_kev : float
         Highest photon energy; of a tube its voltage.
     bins : int
-        Energy bins.
+        Energy bins of equal width; 0: as few as keep −ln D right within 0.002 behind a body (see
+        `darklung.physics.binning`). Unused with a `Spectrum`.
     filters_m : mapping
         Material -> thickness before the animal, of a tube.
     design_energy_kev : float
@@ -132,7 +134,7 @@ class Setup:
     file: str = ""
     low_kev: Annotated[float, Gt(0)] = 60.0
     high_kev: Annotated[float, Gt(0)] = 80.0
-    bins: Annotated[int, Ge(1)] = 5
+    bins: Annotated[int, Interval(ge=0, le=1000)] = 0
     filters_m: Mapping[str, float] = field(default_factory=lambda: dict(spectra.DEFAULT_FILTERS_M))
     design_energy_kev: Annotated[float, Gt(0)] = 70.0
     flat_visibility: Annotated[float, Interval(ge=0, le=1)] = 0.15
@@ -149,18 +151,39 @@ class Setup:
         require((self.spectrum == "file") == bool(self.file), told)
 
     def source(self) -> spectra.Spectrum:
-        """The beam before the detector."""
+        """The beam before the detector, finely where bins are chosen."""
+        bins = self.bins or FINE_BINS
         if isinstance(self.spectrum, spectra.Spectrum):
             return self.spectrum
         if self.spectrum == "band":
-            return spectra.band(low_kev=self.low_kev, high_kev=self.high_kev, bins=self.bins)
+            return spectra.band(low_kev=self.low_kev, high_kev=self.high_kev, bins=bins)
         if self.spectrum == "tube":
-            return spectra.tube(kvp=self.high_kev, low_kev=self.low_kev, bins=self.bins, filters_m=self.filters_m)
-        return spectra.from_file(self.file, low_kev=self.low_kev, high_kev=self.high_kev, bins=self.bins)
+            return spectra.tube(kvp=self.high_kev, low_kev=self.low_kev, bins=bins, filters_m=self.filters_m)
+        return spectra.from_file(self.file, low_kev=self.low_kev, high_kev=self.high_kev, bins=bins)
 
     def instrument(self) -> Instrument:
         """The instrument; raises among others if `flat_visibility` is more than the ideal interferometer's."""
-        source = self.source()
+        found = self._in_bins_of(self.source())
+        if self.bins > 0 or isinstance(self.spectrum, spectra.Spectrum):
+            return found
+        fine, starts = _beam(found), chosen_bins(_beam(found))
+        coarse, photons = collected(fine, starts), fine.weights / found.response
+        return replace(
+            found,
+            energies_kev=coarse.energies_kev,
+            weights=coarse.weights / coarse.weights.sum(),
+            visibility=coarse.visibility,
+            response=coarse.weights / np.add.reduceat(photons, starts),
+        )
+
+    def binning_error(self) -> float:
+        """Largest error of −ln D by the instrument's bins, behind water with lung; 0 with a `Spectrum`."""
+        if isinstance(self.spectrum, spectra.Spectrum):
+            return 0.0
+        fine = self._in_bins_of(replace(self, bins=0).source())
+        return binning_error(_beam(self.instrument()), _beam(fine))
+
+    def _in_bins_of(self, source: spectra.Spectrum) -> Instrument:
         signal, _ = responses(self.sensor, source.energies_kev, source.weights)
         seen = source.weights * signal > 0
         told = f"threshold_kev: no photon of the spectrum up to {source.energies_kev[-1]:g} keV exceeds it"
@@ -179,6 +202,10 @@ class Setup:
             reference_energy_kev=self.reference_energy_kev,
             response=signal,
         )
+
+
+def _beam(one: Instrument) -> Beam:
+    return Beam(one.energies_kev, one.weights, one.visibility, one.correlation_length_m)
 
 
 def _made(setup: Callable[P, Setup]) -> Callable[P, Instrument]:

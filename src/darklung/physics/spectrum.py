@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from darklung.core.checks import DarklungError, check_finite, check_positive, check_shape, require
+from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.core.files import read_text
 from darklung.physics.materials import ENERGY_RANGE_KEV, MATERIALS, linear_attenuation, mass_attenuation
 
 DEFAULT_FILTERS_M: Mapping[str, float] = {"al": 2e-3}
@@ -152,10 +153,7 @@ def from_file(path: str | Path, *, low_kev: float, high_kev: float, bins: int) -
         No such file, no unit, not two columns of numbers, energies that do not rise, no photons between the limits.
     """
     name = f"spectrum file {path}"
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DarklungError(f"{name}: cannot be read ({error})") from error
+    text = read_text(Path(path))
     header, rows = _split_table(text, name)
     found = re.search(r"\b(M|k)?eV\b", header.replace("_", " "))
     require(found is not None, f"{name}: wanted a header with the unit of energy, such as 'energy [keV], photons'")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_text, write_text
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
 from darklung.pipeline.keys import key_of
 from darklung.pipeline.record import environment, read_json, write_record
@@ -61,7 +62,7 @@ def check_folder(folder: Path, owner: Owner | None = None) -> None:
     marker = folder / OWNER
     if owner is None or owner.file is None or not marker.exists():
         return
-    theirs = Path(marker.read_text().strip())
+    theirs = Path(read_text(marker).strip())
     # A study file that was moved or renamed is not there any more, and its folder goes on with the new one.
     require(
         not theirs.is_file() or (owner.file.exists() and theirs.samefile(owner.file)),
@@ -88,7 +89,7 @@ def mark(folder: Path, owner: Owner | None) -> None:
     if read_json(folder / RUN_RECORD) is None:
         write_record(folder / RUN_RECORD, {"format": FORMAT})
     if owner is not None and owner.file is not None:
-        (folder / OWNER).write_text(f"{owner.file.resolve()}\n")
+        write_text(folder / OWNER, f"{owner.file.resolve()}\n")
 
 
 def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:

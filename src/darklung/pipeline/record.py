@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 import darklung
+from darklung.core.files import write_text
 from darklung.pipeline.artefacts import Notes
 from darklung.pipeline.contents import source_hash
 from darklung.pipeline.imports import PACKAGE
@@ -32,9 +33,7 @@ _END = "\n}\n"
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json_text(value))
-    os.replace(partial, path)
+    write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
@@ -45,8 +44,8 @@ def json_text(value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The JSON in `path`, or None if it is missing or unreadable."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -62,9 +61,7 @@ def _seal_line(text: str) -> str:
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
     """Write a record with its seal, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(sealed_text(value), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, sealed_text(value))
 
 
 def seal_holds(path: Path) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from darklung.core.checks import require
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Task:
     plugins: tuple[str, ...] = ()
     transient: bool = False
     data: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Names come from files of others too; none may lead out of the run folder.
+        plain = re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", self.item)
+        require(plain is not None, f"task {self.stage}: wanted the name of one folder, got {self.item[:80]!r}")
 
     @property
     def name(self) -> str:

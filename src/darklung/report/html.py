@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 from darklung.core.checks import require
+from darklung.core.files import write_text
 from darklung.report.blocks import Section, anchor, number, render_section
 
 
@@ -52,9 +52,7 @@ def write_report(
     """
     require(path.parent.is_dir(), f"report: no folder {path.parent}")
     text = page(title=title, summary=summary, sections=sections, subtitle=subtitle, footer=footer)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, text)
     return path
 
 

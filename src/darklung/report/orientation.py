@@ -38,7 +38,7 @@ def orientation_png(volume: Path, path: Path, *, title: str = "") -> None:
         grid[1][-1].set_axis_off()
         label = "of the slice's three components; axial: 1"
         figure.colorbar(shown, ax=grid[1][-1], location="left", shrink=0.7, label=label)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     figure.savefig(path, dpi=80)
 
 

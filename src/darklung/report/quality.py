@@ -16,6 +16,8 @@ from darklung.report.blocks import Block, Bullets, Cell, Figure, Section, Table,
 from darklung.report.html import write_report
 
 Array = NDArray[Any]
+# Between findings in a table; they hold semicolons themselves.
+BETWEEN = " | "
 NAMES = {"attenuation": "attenuation −ln T", "dark_field": "dark field −ln D", "phase": "phase [rad]"}
 MEANINGS = {
     "name": "name of the map",
@@ -24,10 +26,21 @@ MEANINGS = {
     "flat_visibility": "median visibility without sample",
     "attenuation": "median -ln T",
     "dark_field": "median -ln(V/V0)",
-    "streak_index": "root mean square of the columns' excess in standard errors; about 1 without streaks",
+    "streak_index": "root mean square of the columns' excess in -ln D in standard errors; about 1 without streaks",
     "streaked_share": "share of pixels in columns beyond 5 standard errors",
+    "row_streak_index": "the same of rows",
+    "row_streaked_share": "share of pixels in rows beyond 5 standard errors",
+    "air_streak_index": "the same of -ln T in air, of columns or rows, whichever is worse",
+    "air_streaked_share": "share of air pixels in columns or rows beyond 5 standard errors",
     "noise_ratio": "measured noise of -ln D over the stated one",
-    "misfit": "mean reduced chi square of the fits",
+    "air_noise_ratio": "measured noise of -ln T in air over the stated one",
+    "misfit": "mean reduced chi square of the fits, of the median view (of the worst direction)",
+    "odd_views": "views whose chi square is far above that of the others",
+    "second_harmonic": "second harmonic of the flats over the first",
+    "lost_views": "views that lack counts in a step",
+    "saturated_share": "share of pixels that reach the detector's end",
+    "above_one_share": "share of pixels whose visibility is above 1 beyond noise",
+    "dark_scale": "excess of the dark frame's hot pixels in the flats over that in the dark frame; 1 where exposures agree",
     "findings": "what speaks against the map",
 }
 

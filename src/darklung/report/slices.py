@@ -49,7 +49,7 @@ class MiddleSlices:
         across, right, up = axes
         bounds = [*self.edges_mm[right], *self.edges_mm[up]]
         shown = axis.imshow(image, origin="lower", extent=bounds, interpolation="nearest", **style)
-        axis.set_title(f"{title}, middle {across}")
+        axis.set_title(f"{title}, middle {across}", parse_math=False)
         axis.set_xlabel(f"{right} [mm]")
         axis.set_ylabel(f"{up} [mm]")
         return shown
@@ -58,7 +58,7 @@ class MiddleSlices:
 def open_slices(volume: Path) -> MiddleSlices:
     """Look at a volume that darklung wrote."""
     array = open_array(volume)
-    exact: Any = json.loads((volume / "zarr.json").read_text())["attributes"]["darklung"]
+    exact: Any = json.loads((volume / "zarr.json").read_text(encoding="utf-8"))["attributes"]["darklung"]
     shape, grid = array.shape[1:], zip("zyx", array.shape[1:], exact["origin_m"], exact["spacing_m"])
     edges = {name: [(o - d / 2) * 1e3, (o + (n - 0.5) * d) * 1e3] for name, n, o, d in grid}
 
@@ -89,6 +89,6 @@ def slices_png(
         low, high = (float(v) for v in np.percentile(parts[0], (0.5, 99.5)))
         for axis, part, axes in zip(row, parts, slices.axes):
             shown = slices.draw(axis, part, axes, name, cmap="gray", vmin=low, vmax=high)
-        figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name])
-    figure.suptitle(title)
+        figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name].replace("$", r"\$"))
+    figure.suptitle(title, parse_math=False)
     figure.savefig(path, dpi=80)

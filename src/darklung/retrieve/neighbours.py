@@ -10,42 +10,70 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 WIDTH = 5
-OTHERS = WIDTH**2 - 1
+# Pixels of a row that are looked at where nothing but the row is near: more would reach across lung and heart.
+ROW_WIDTH = 9
+# How far a point halfway out may move over half a window of views [pixel] if the views are to count as neighbours.
+_MOST_TURN = 2.0
 # No visibility is taken to be below that of this strength N V²: there the logarithm means nothing anyway.
 WEAKEST = 2.0
 # Noise lifts the median of V² by about this over N (and its mean by 4/N).
 _MEDIAN_LIFT = 2.0
 _LANES = 128
+# Where neighbours promise this many times the least N V², noise cannot take a pixel's own below this share of it (3 to 5 σ):
+# less is a pixel that counts without modulation, whatever its neighbours do.
+_SURE, _LEAST_SHARE = 6.0, 0.1
+
+
+def views_are_near(angles_rad: NDArray[np.float64], rows: int, cols: int) -> bool:
+    """Whether pixels of the views before and after are neighbours: of detectors with few rows, whose views turn slowly.
+
+    A detector of fewer than 5 rows has no square around a pixel; five columns of five views are one as good, as long as
+    the object moves little from view to view (repeated exposures do not move at all).
+    """
+    if rows >= WIDTH or len(angles_rad) <= WIDTH // 2:
+        return False
+    turn = np.abs(np.angle(np.exp(1j * np.diff(angles_rad)))).max()
+    return bool(turn * (WIDTH // 2) * cols / 4 <= _MOST_TURN)
+
+
+def nearest_views(view: int, views: int) -> list[int]:
+    """The views of the window around one, that view in the middle; beyond the ends the views are mirrored."""
+    away = range(view - WIDTH // 2, view + WIDTH // 2 + 1)
+    return [min(abs(v), 2 * (views - 1) - abs(v)) for v in away]
 
 
 def expected_square(visibility: NDArray, photons: NDArray) -> NDArray[np.float64]:
     """V² of each pixel as its neighbours tell it, (row, col): median of V² − 2/N over the other 24 of 5 × 5 pixels.
 
     The pixel itself takes no part, so that its own error does not decide its stated error. The median keeps a straight edge
-    between two visibilities where it is. A detector of fewer than 5 rows is looked at 25 columns wide.
+    between two visibilities where it is. A detector of fewer than 5 rows is looked at 9 columns wide, row by row.
 
     Not modelled: structure finer than two pixels, which its surroundings outvote.
 
     Parameters
     ----------
     visibility : (row, col)
-        0 where there is no modulation; those pixels take no part.
+        0 where there is no modulation; those pixels take no part. Rows may be the views of one detector row.
     photons : (row, col)
         N, photons of the whole curve.
     """
     good = (visibility > 0) & (photons > 0)
     counts = np.where(good, photons, 1.0)
     square = np.where(good, np.square(visibility, dtype=np.float64) - _MEDIAN_LIFT / counts, 0.0)
+    high, wide = _window(len(square))
     if not good.all():
         share = uniform_filter(good.astype(np.float64), WIDTH, mode="constant")
         filling = uniform_filter(square, WIDTH, mode="constant") / np.maximum(share, 1e-9)
         square = np.where(good, square, filling)
-    rows, cols = square.shape
-    high, wide = (WIDTH, WIDTH) if rows >= WIDTH else (1, WIDTH**2)
-    padded = np.pad(square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if cols > wide // 2 else "edge")
+    padded = np.pad(square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if square.shape[1] > wide // 2 else "edge")
     result = np.empty(square.shape)
-    _median_of_others(np.ascontiguousarray(padded, dtype=np.float32), high, wide, *_network(), result)
+    network = _network(high * wide - 1)
+    _median_of_others(np.ascontiguousarray(padded, dtype=np.float32), high, wide, *network, result)
     return np.where(good, np.maximum(result, WEAKEST / counts), result)
+
+
+def _window(rows: int) -> tuple[int, int]:
+    return (WIDTH, WIDTH) if rows >= WIDTH else (1, ROW_WIDTH)
 
 
 def noise_growth(strength: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -59,13 +87,25 @@ def noise_growth(strength: NDArray) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.interp(inverse, at, amplitude), np.interp(inverse, at, phase)
 
 
+def photons_of(maps: NDArray, flat_variance: NDArray) -> NDArray[np.float64]:
+    """N, photons of the whole curve, (row, col), from the variance of −ln T without the flat's; 0 without modulation."""
+    usable = maps[6] > 0
+    return np.where(usable, 1 / np.where(usable, maps[3] - flat_variance, 1.0), 0.0)
+
+
 def restate(
-    maps: NDArray, valid: NDArray[np.bool_], flat: tuple[NDArray, NDArray, NDArray, NDArray], least_strength: float
+    maps: NDArray,
+    valid: NDArray[np.bool_],
+    flat: tuple[NDArray, NDArray, NDArray, NDArray],
+    least_strength: float,
+    near: tuple[NDArray, NDArray],
 ) -> None:
     """Variances of dark field and phase, and validity, with the visibility that the neighbours tell; in place.
 
     What the fit says of a pixel holds for its own V; with another V it changes as (2/V² − 1)/N and 2/(N V²) do. For validity
-    the photons are those of the neighbourhood, too, since a pixel that came out bright would be picked by its own.
+    the photons are those of the neighbourhood, too, since a pixel that came out bright would be picked by its own; but not
+    more than twice its own, since a bright neighbour's counts tell nothing of a dark pixel's modulation. A pixel whose own
+    modulation is far less than noise could make of the neighbours' is not valid unless it suffices by itself.
 
     Parameters
     ----------
@@ -74,17 +114,28 @@ def restate(
     valid : (row, col)
     flat : variances of ln a0, ln V and phase, and strength, of the flat; (row, col)
     least_strength : float
+    near : V and N of the pixels that may be neighbours, (view, row, col) each
+        This view alone, or of `nearest_views`.
     """
-    usable = maps[6] > 0
-    own = np.where(usable, maps[3] - flat[0], 1.0)
-    photons = np.where(usable, 1 / own, 0.0)
-    square = expected_square(maps[6], photons)
-    around = uniform_filter(photons.astype(np.float32), WIDTH, mode="nearest")
+    planes = _planes(near)
+    high, wide = _window(len(planes[0][0]))
+    squares = [expected_square(*plane) for plane in planes]
+    photons = [uniform_filter(n.astype(np.float32), WIDTH, mode="nearest") for _, n in planes]
+    alone, middle = len(near[0]) == 1, len(near[0]) // 2
+    square, around = (p[0] if alone else np.stack([q[middle] for q in p]) for p in (squares, photons))
     even = np.linspace(0.0, 1.0 / WEAKEST, 2049)
     # The strength is known to a relative variance of π/2 (8/s + 16/s²)/24 only; the mean of 1/s is larger by that.
-    unsure = 1 + np.pi / 2 * (8 * even + 16 * even**2) / OTHERS
+    unsure = 1 + np.pi / 2 * (8 * even + 16 * even**2) / (high * wide - 1)
     growth = unsure * np.stack(noise_growth(1.0 / np.maximum(even, 1e-12)))
     _restate_all(maps, valid, *flat, square, around, growth, 1.0 / even[1], least_strength)
+
+
+def _planes(near: tuple[NDArray, NDArray]) -> list[tuple[NDArray, NDArray]]:
+    """(V, N) in planes whose pixels are neighbours: the view itself, or each detector row over the views."""
+    visibility, photons = near
+    if len(visibility) == 1:
+        return [(visibility[0], photons[0])]
+    return [(visibility[:, row], photons[:, row]) for row in range(visibility.shape[1])]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -100,9 +151,12 @@ def _restate_all(maps, valid, one, visible, turned, strength, square, around, gr
             change = v * v / square[r, c]
             inverse = own / square[r, c]
             n = min(int(inverse * per_step + 0.5), last)
+            mine, expected = v * v / own, 1.0 / inverse
+            alike = expected < _SURE * least or mine > min(least, _LEAST_SHARE * expected)
+            photons = min(around[r, c], 2.0 / own)
             maps[4, r, c] = ((maps[4, r, c] - visible[r, c] + own) * change - own) * growth[0, n] + visible[r, c]
             maps[5, r, c] = (maps[5, r, c] - turned[r, c]) * change * growth[1, n] + turned[r, c]
-            valid[r, c] = valid[r, c] and around[r, c] * square[r, c] > least and strength[r, c] > least
+            valid[r, c] = valid[r, c] and alike and photons * square[r, c] > least and strength[r, c] > least
 
 
 @lru_cache(maxsize=1)
@@ -122,10 +176,10 @@ def _growth_table() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[n
     return at, amplitude, phase
 
 
-@lru_cache(maxsize=1)
-def _network() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Batcher's odd-even merge sort of `OTHERS` numbers, as far as the two middle ones need it: pairs to compare."""
-    size = 1 << (OTHERS - 1).bit_length()
+@lru_cache(maxsize=2)
+def _network(others: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Batcher's odd-even merge sort of so many numbers, as far as the two middle ones need it: pairs to compare."""
+    size = 1 << (others - 1).bit_length()
     pairs = []
     half = 1
     while half < size:
@@ -135,11 +189,11 @@ def _network() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
                 for i in range(min(step, size - start - step)):
                     low, high = start + i, start + i + step
                     # Numbers beyond the last would be infinite and stay where they are.
-                    if low // (2 * half) == high // (2 * half) and high < OTHERS:
+                    if low // (2 * half) == high // (2 * half) and high < others:
                         pairs.append((low, high))
             step //= 2
         half *= 2
-    needed, kept = {OTHERS // 2 - 1, OTHERS // 2}, []
+    needed, kept = {others // 2 - 1, others // 2}, []
     for pair in reversed(pairs):
         if needed & set(pair):
             needed |= set(pair)

@@ -77,7 +77,8 @@ def overview_png(projections: Projections, path: Path | str, *, direction: int =
     figure.suptitle(
         f"{title}  direction {np.degrees(projections.directions_rad[direction]):g}°, view {view} · valid "
         f"{100 * numbers['valid_fraction']:.1f} % · V0 {numbers['flat_visibility']:.4f} · T {numbers['transmission']:.4f} · "
-        f"−ln D {numbers['dark_field']:.4f} (medians of valid pixels)"
+        f"−ln D {numbers['dark_field']:.4f} (medians of valid pixels)",
+        parse_math=False,
     )
     figure.savefig(path, dpi=90)
 

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from darklung.core.checks import DarklungError
 from darklung.core.fitting import LEAST_SQUARES
-from darklung.core.streaks import STREAKED, find_streaks
+from darklung.core.streaks import find_streaks
 from darklung.core.types import Image, Projections, Scan
 from darklung.retrieve.covariance import signal_covariance
-from darklung.retrieve.residuals import curve_residuals, harmonic_content
-from darklung.retrieve.stepping import steps_of_view
+from darklung.retrieve.darks import dark_scale
+from darklung.retrieve.findings import MISFIT, findings_of
+from darklung.retrieve.order import order_findings, views_findings
+from darklung.retrieve.residuals import curve_residuals, harmonic_content, harmonic_leak
+from darklung.retrieve.stepping import retriever, steps_of_view
 
-LEAST_VALID, LEAST_VISIBILITY = 0.9, 0.10
-# Mean χ² and measured over stated noise outside these speak against the declared steps, doses, or counts per photon.
-MISFIT, NOISE = (0.9, 1.1), (0.85, 1.15)
-MOST_SECOND = 0.05
 SIGNALS = ("attenuation", "dark_field", "phase")
 _LEAST_ROWS = 8
+# Views (of all directions) in which streaks and noise are sought.
+LOOKED_AT = 3
+# Air: where −ln T, smoothed over so many pixels, is this close to 0; it must fill a share of the map.
+_AIR, _SMOOTHED, _LEAST_AIR = 0.02, 15, 0.05
+# A view's χ² is odd beyond this many robust deviations of all views', and this many times their median.
+_ODD, _ODD_TIMES = 6.0, 1.25
+_LISTED = 4
+Checks = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class Quality:
         Name to (label of x, x, values, level of what is expected or None).
     misfit : map, optional
         Reduced χ² of the fits.
-    extra : mapping
-        Numbers that only frames tell.
+    order : tuple of str
+        What speaks against the order of the frames.
     """
 
     numbers: Mapping[str, Any]
@@ -54,12 +62,12 @@ class Quality:
     errors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     profiles: Mapping[str, Any] = field(default_factory=dict)
     misfit: NDArray[Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What speaks against the maps; empty: nothing."""
-        return _findings({**self.numbers, **self.extra})
+        return (*findings_of(self.numbers), *self.order)
 
 
 def lobe_maps_quality(image: Image) -> Quality:
@@ -72,7 +80,7 @@ def lobe_maps_quality(image: Image) -> Quality:
     shown = {**maps, "phase": image.channel("phase")} if "phase" in image.names else dict(maps)
     visibility = image.channel("flat_visibility")
     shown["flat visibility V0"] = visibility
-    streaks = _streaks(maps["dark_field"], mask)
+    streaks, along = _streaks(maps["dark_field"], mask), _streaks(maps["dark_field"].T, mask.T)
     valid = mask & ~streaks["flagged"]
     numbers = {
         "valid_share": float(valid.sum() / mask.sum()),
@@ -80,6 +88,8 @@ def lobe_maps_quality(image: Image) -> Quality:
         **{key: float(np.median(values[mask])) for key, values in maps.items()},
         "streak_index": streaks["index"],
         "streaked_share": float(streaks["flagged"].sum() / mask.sum()),
+        "row_streak_index": along["index"],
+        "row_streaked_share": float(along["flagged"].sum() / mask.sum()),
         "noise_ratio": None,
         "misfit": None,
     }
@@ -92,9 +102,25 @@ def is_line(projections: Projections) -> bool:
 
 
 def projections_quality(
-    projections: Projections, scan: Scan | None = None, options: Mapping[str, Any] | None = None
+    projections: Projections,
+    scan: Scan | None = None,
+    options: Mapping[str, Any] | None = None,
+    checks: Checks | None = None,
 ) -> Quality:
-    """Of a scan's first direction and view; with its frames, `scan`, also what their residuals tell."""
+    """Of all views and directions; maps are those of the first.
+
+    Parameters
+    ----------
+    projections : Projections
+        Of a scan on disk some views are enough.
+    scan : Scan, optional
+        Its frames: also what their residuals tell.
+    options : mapping, optional
+        Of `retrieve`, as it was called.
+    checks : mapping, optional
+        What `darklung.retrieve.stepping.Retriever` saw, or a file of projections kept of it; with `scan` and without this
+        all views are looked at again.
+    """
     line = is_line(projections)
     pick: Any = (0, slice(None), 0) if line else (0, 0)
     valid = projections.valid[pick]
@@ -106,29 +132,138 @@ def projections_quality(
     }
     errors = {key: np.sqrt(getattr(projections, f"{key}_variance")[pick][valid]) for key in SIGNALS}
     streaks = None if line or not valid.any() else _streaks(maps["dark_field"], valid)
+    profiles = {**({} if streaks is None else _streak_profile(streaks)), **_by_view(projections)}
+    misfit: NDArray[Any] | None = None
+    order: tuple[str, ...] = ()
+    if scan is not None:
+        order = (*order_findings(scan), *views_findings(projections))
+        if checks is None:
+            checks = {**seen_in(scan, options or {}), **flats_numbers(scan, options or {})}
+        misfit, more = _frames(scan, options or {})
+        profiles |= more
+    numbers = {**_map_numbers(projections, line), **frame_numbers(checks or {})}
+    profiles |= _checks_by_view(checks or {})
+    return Quality(numbers, shown, valid, None if streaks is None else streaks["flagged"], errors, profiles, misfit, order)
+
+
+def seen_in(scan: Scan, options: Mapping[str, Any], views: Iterable[int] | None = None) -> dict[str, Any]:
+    """What retrieval with `options` sees in the frames of some views, by default all; the maps are thrown away."""
+    run = retriever(scan, **options)
+    for view in range(scan.geometry.views) if views is None else views:
+        run(slice(view, view + 1))
+    return run.checks
+
+
+def _map_numbers(projections: Projections, line: bool) -> dict[str, Any]:
+    """Numbers of the maps alone: medians of all, streaks and noise of the worst and the median of some views."""
     everywhere = projections.valid
     numbers: dict[str, Any] = {
         "valid_share": float(everywhere.mean()),
         "flat_visibility": _median(projections.flat_visibility, everywhere),
         **{key: _median(getattr(projections, key), everywhere) for key in ("attenuation", "dark_field")},
-        "streak_index": None if streaks is None else streaks["index"],
-        "streaked_share": None if streaks is None else float(streaks["flagged"].sum() / max(valid.sum(), 1)),
-        "noise_ratio": _noise_ratio(maps["dark_field"], np.sqrt(projections.dark_field_variance[pick]), valid),
-        "misfit": None,
     }
-    profiles = {**({} if streaks is None else _streak_profile(streaks)), **_by_view(projections)}
-    misfit: NDArray[Any] | None = None
-    extra: dict[str, Any] = {}
-    if scan is not None:
-        misfit, more, extra = _frames(scan, options or {})
-        profiles |= more
-        numbers["misfit"] = extra.pop("misfit")
-    flagged = None if streaks is None else streaks["flagged"]
-    return Quality(numbers, shown, valid, flagged, errors, profiles, misfit, extra)
+    looked = [_look(projections, pick, line) for pick in _picks(projections, line)]
+    for name in ("streak", "row_streak", "air_streak"):
+        found = [one[name] for one in looked if one[name] is not None and one[name]["index"] is not None]
+        worst = max(found, key=lambda one: one["index"], default=None)
+        share = None if worst is None else float(worst["flagged"].sum() / max(worst["of"], 1))
+        numbers |= {f"{name}_index": None if worst is None else worst["index"], f"{name}ed_share": share}
+    for name in ("noise_ratio", "air_noise_ratio"):
+        ratios = [one[name] for one in looked if one[name] is not None]
+        numbers[name] = float(np.median(ratios)) if ratios else None
+    return {**numbers, "misfit": None}
 
 
-def _frames(scan: Scan, options: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any], dict[str, Any]]:
-    """Misfit map of the first view, profiles over the steps, and numbers that only frames tell."""
+def _picks(projections: Projections, line: bool) -> list[Any]:
+    """Places of single maps, (row, col) or (view, col): the first, the last and those between, of all directions."""
+    directions, views = projections.valid.shape[:2]
+    if line:
+        return [(d, slice(None), 0) for d in range(directions)][:LOOKED_AT]
+    usable = [(d, v) for d in range(directions) for v in range(views) if projections.valid[d, v].any()]
+    return [usable[n] for n in np.unique(np.linspace(0, len(usable) - 1, LOOKED_AT).astype(int))] if usable else []
+
+
+def _look(projections: Projections, pick: Any, line: bool) -> dict[str, Any]:
+    """Streaks along both axes and in air, and noise over what is stated, of one map."""
+    valid, dark = projections.valid[pick], np.asarray(projections.dark_field[pick], dtype=np.float64)
+    attenuation = np.asarray(projections.attenuation[pick], dtype=np.float64)
+    air = _air(attenuation, valid)
+    found: dict[str, Any] = {"streak": None, "row_streak": None, "air_streak": None, "air_noise_ratio": None}
+    found["noise_ratio"] = _noise_ratio(dark, np.sqrt(projections.dark_field_variance[pick]), valid)
+    if air is not None:
+        found["air_noise_ratio"] = _noise_ratio(attenuation, np.sqrt(projections.attenuation_variance[pick]), air)
+    if not line:
+        found["streak"], found["row_streak"] = _streaks(dark, valid), _streaks(dark.T, valid.T)
+        if air is not None:
+            both = [_streaks(attenuation, air), _streaks(attenuation.T, air.T)]
+            found["air_streak"] = max(both, key=lambda one: one["index"] or 0.0)
+    return found
+
+
+def _air(attenuation: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Valid pixels with nothing in the beam, where every structure of −ln T is a fault; None where there are too few."""
+    share = uniform_filter(valid.astype(np.float64), _SMOOTHED, mode="nearest")
+    smooth = uniform_filter(np.where(valid, attenuation, 0.0), _SMOOTHED, mode="nearest") / np.maximum(share, 1e-9)
+    air = valid & (np.abs(smooth) < _AIR)
+    return air if air.mean() >= _LEAST_AIR else None
+
+
+def frame_numbers(checks: Checks) -> dict[str, Any]:
+    """Numbers of a whole scan from what was seen of each view, (direction, view); others are passed on."""
+    numbers = {key: value for key, value in checks.items() if np.ndim(value) == 0}
+    if "misfit" not in checks:
+        return numbers
+    misfit, saturation = np.asarray(checks["misfit"]), np.asarray(checks["saturation"])
+    known = [row[np.isfinite(row)] for row in misfit]
+    # The worst direction's typical view: single views are told by name.
+    numbers["misfit"] = max((float(np.median(row)) for row in known if row.size), default=None)
+    numbers["odd_views"] = _named(_odd(misfit), misfit)
+    uneven = np.asarray(checks["uneven_steps"])
+    numbers["uneven_steps"] = float(np.nanmedian(uneven)) if np.isfinite(uneven).any() else None
+    powers = [np.median(row[np.isfinite(row)]) for row in np.asarray(checks["second_power"]) if np.isfinite(row).any()]
+    numbers["views_second_harmonic"] = float(np.sqrt(max(*powers, 0.0, 0.0)))
+    numbers["lost_views"] = _named(np.asarray(checks["lost_steps"]) > 0)
+    for name in ("saturated", "above_one"):
+        seen = np.asarray(checks[name])
+        numbers[f"{name}_share"] = float(np.nanmean(seen)) if np.isfinite(seen).any() else 0.0
+    reached = saturation[np.isfinite(saturation)]
+    numbers["saturation"] = float(reached.min()) if reached.size else None
+    return numbers
+
+
+def _odd(misfit: NDArray[Any]) -> NDArray[np.bool_]:
+    """Views whose χ² stands out among those of their direction."""
+    odd = np.zeros(misfit.shape, bool)
+    for row, mark in zip(misfit, odd):
+        known = row[np.isfinite(row)]
+        if known.size > 2:
+            usual = float(np.median(known))
+            limit = usual + _ODD * 1.4826 * float(np.median(np.abs(known - usual)))
+            mark[:] = np.nan_to_num(row) > max(limit, _ODD_TIMES * usual, MISFIT[1])
+    return odd
+
+
+def _named(marked: NDArray[np.bool_], values: NDArray[Any] | None = None) -> str:
+    """``"view 3 (35.1), view 7 of direction 1 (2.2) and 4 more"``; empty where none is marked."""
+    found = np.argwhere(marked)
+    parts = []
+    for direction, view in found[:_LISTED]:
+        of = f" of direction {direction}" if len(marked) > 1 else ""
+        parts.append(f"view {view}{of}" + ("" if values is None else f" ({values[direction, view]:.3g})"))
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return ", ".join(parts) + more
+
+
+def _checks_by_view(checks: Checks) -> dict[str, Any]:
+    """Curves over the views of all directions, one after the other."""
+    values = np.asarray(checks.get("misfit", ()), dtype=np.float64).ravel()
+    if values.size < 3 or not np.isfinite(values).any():
+        return {}
+    return {"mean reduced χ² of each view": ("view", np.arange(values.size), values, 1.0)}
+
+
+def _frames(scan: Scan, options: Mapping[str, Any]) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Misfit map of the first view, and profiles over the steps."""
     fit = options.get("fit", LEAST_SQUARES)
     model = steps_of_view(scan, direction=0, view=0, **options)
     found = curve_residuals(scan, model, direction=0, view=0, fit=fit)
@@ -142,20 +277,37 @@ def _frames(scan: Scan, options: Mapping[str, Any]) -> tuple[NDArray[Any], dict[
         nominal = np.asarray(scan.step_phase_rad[0])
         profiles["estimated phase − nominal [rad]"] = ("step", number, model.phases_rad - nominal, 0.0)
         profiles["estimated dose"] = ("step", number, model.dose, 1.0)
-    known = found.misfit[np.isfinite(found.misfit)]
-    extra: dict[str, Any] = {"misfit": float(known.mean()) if known.size else None}
-    for name, (ratio, error) in harmonic_content(scan).items():
-        extra[f"{name}_harmonic"], extra[f"{name}_harmonic_error"] = ratio, error
-    extra["largest_correlation"] = signal_covariance(scan, fit=fit).largest_correlation
-    return found.misfit, profiles, extra
+    return found.misfit, profiles
+
+
+def flats_numbers(scan: Scan, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Harmonics of the worst direction, how much of the second reaches the signals, and whether the dark frame fits."""
+    extra: dict[str, Any] = {}
+    for direction in range(len(scan.directions_rad)):
+        for name, (ratio, error) in harmonic_content(scan, direction=direction).items():
+            if ratio >= extra.get(f"{name}_harmonic", 0.0):
+                extra[f"{name}_harmonic"], extra[f"{name}_harmonic_error"] = ratio, error
+    extra["harmonic_leak"] = max(harmonic_leak(phases) for phases in scan.step_phase_rad)
+    extra["largest_correlation"] = signal_covariance(scan, fit=options.get("fit", LEAST_SQUARES)).largest_correlation
+    for scale in _dark_scales(scan):
+        if abs(scale[0] - 1) >= abs(extra.get("dark_scale", 1.0) - 1):
+            extra["dark_scale"], extra["dark_scale_error"] = scale
+    return extra
+
+
+def _dark_scales(scan: Scan) -> Iterator[tuple[float, float]]:
+    for direction in range(len(scan.directions_rad)):
+        scale = dark_scale(scan, direction=direction)
+        if scale is not None:
+            yield scale
 
 
 def _streaks(values: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
     try:
         found = find_streaks(values, valid)
     except DarklungError:  # too small, or without noise
-        return {"index": None, "flagged": np.zeros(valid.shape, bool), "excess": None}
-    return {"index": found.index, "flagged": found.flagged, "excess": found.excess}
+        return {"index": None, "flagged": np.zeros(valid.shape, bool), "excess": None, "of": 0}
+    return {"index": found.index, "flagged": found.flagged, "excess": found.excess, "of": int(valid.sum())}
 
 
 def _streak_profile(streaks: dict[str, Any]) -> dict[str, Any]:
@@ -183,40 +335,19 @@ def _median(values: NDArray[Any], valid: NDArray[np.bool_]) -> float:
 
 
 def _noise_ratio(values: NDArray[Any], errors: NDArray[Any], valid: NDArray[np.bool_]) -> float | None:
-    """Noise measured by second differences along columns of the detector, over the stated errors; robust."""
-    good = valid[:, 1:-1] & valid[:, :-2] & valid[:, 2:]
+    """Noise measured by second differences along both axes, over what is stated; robust.
+
+    Twice along both: edges and streaks along either axis drop out, as in J. Immerkær, Comput. Vis. Image Underst. 64, 300
+    (1996), doi:10.1006/cviu.1996.0060 (not re-read). Of a map with fewer than 3 rows along the columns alone.
+    """
+    second, variance, good = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64) ** 2, valid
+    for axis in (0, 1):
+        if values.shape[axis] < 3:
+            continue
+        low, middle, high = ([slice(None)] * axis + [part] for part in (slice(0, -2), slice(1, -1), slice(2, None)))
+        second = second[*middle] - (second[*low] + second[*high]) / 2
+        variance = variance[*middle] + (variance[*low] + variance[*high]) / 4
+        good = good[*middle] & good[*low] & good[*high]
     if good.sum() < 100:
         return None
-    second = values[:, 1:-1] - (values[:, :-2] + values[:, 2:]) / 2
-    square = errors**2
-    expected = np.sqrt(square[:, 1:-1] + (square[:, :-2] + square[:, 2:]) / 4)
-    return float(1.4826 * np.median(np.abs(second[good] / expected[good])))
-
-
-def _findings(numbers: dict[str, Any]) -> tuple[str, ...]:
-    found = []
-    if numbers["valid_share"] < LEAST_VALID:
-        found.append(f"only {100 * numbers['valid_share']:.1f} % of the pixels are valid")
-    if numbers["flat_visibility"] < LEAST_VISIBILITY:
-        found.append(f"low flat visibility: {numbers['flat_visibility']:.3f}, below {LEAST_VISIBILITY:g}")
-    index = numbers["streak_index"]
-    if index is not None and index > STREAKED:
-        share = 100 * numbers["streaked_share"]
-        found.append(
-            f"streaked: index {index:.1f} is above {STREAKED:g}, {share:.0f} % of the pixels are flagged; gratings drifted"
-            " since the flat, do not take numbers from the dark field"
-        )
-    for key, (low, high), text in (
-        (
-            "misfit",
-            MISFIT,
-            "mean reduced χ² of the fits is {:.2f}, not 1: try steps: estimate, or look at gain and harmonics",
-        ),
-        ("noise_ratio", NOISE, "the dark field's noise is {:.2f} times the stated one"),
-    ):
-        value = numbers[key]
-        if value is not None and not low <= value <= high:
-            found.append(text.format(value))
-    if numbers.get("second_harmonic", 0) > MOST_SECOND:
-        found.append(f"the flats' second harmonic is {100 * numbers['second_harmonic']:.1f} % of the first: see harmonics")
-    return tuple(found)
+    return float(1.4826 * np.median(np.abs(second[good]) / np.sqrt(variance[good])))

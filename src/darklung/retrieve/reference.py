@@ -7,15 +7,17 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_finite, require
+from darklung.core.checks import DarklungError, check_finite, negative_counts, require
 from darklung.core.fitting import Fit
 from darklung.core.types import Scan
+from darklung.retrieve.eigenflats import EigenFlats, eigenflats
 from darklung.retrieve.fits import fit_curves
 from darklung.retrieve.gauge import shared_pattern, with_pattern
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
+from darklung.retrieve.watch import check_flat, placeholders, usual_visibility
 
-REFERENCES = ("mean", "interpolate")
+REFERENCES = ("mean", "interpolate", "eigenflats")
 # Rounds of (mean of the flats, steps of each) after which nothing changes.
 _ROUNDS = 3
 
@@ -49,9 +51,10 @@ def fit_flats(
     """
     total, spread = np.zeros((3, *dark.shape)), np.zeros((6, *dark.shape))
     bad = np.zeros(dark.shape, bool) if scan.bad_pixels is None else np.asarray(scan.bad_pixels)
-    first, turns = None, np.zeros(len(members))
+    first, turns, lost = None, np.zeros(len(members)), bad
     for number, (flat, model) in enumerate(zip(members, models)):
-        coefficients, covariance = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
+        coefficients, covariance, without = _fit_flat(scan, direction, flat, model, fit=fit, dark=dark, bad=bad)
+        lost = lost | without
         if first is None:
             first = coefficients
         else:
@@ -63,7 +66,7 @@ def fit_flats(
     mean_turn = float(np.angle(np.exp(1j * turns).mean()))
     if mean_turn != 0.0:
         total, spread = turned(total, mean_turn), turned_covariance(spread, mean_turn)
-    total, spread = total / len(members), spread / len(members) ** 2
+    total, spread = np.where(lost, 0.0, total / len(members)), spread / len(members) ** 2
     result = harmonics_of(total, spread, scan.flats.shape[2] * len(members) / fit.gain)
     require(
         bool(result.usable.any()),
@@ -74,17 +77,21 @@ def fit_flats(
 
 def _fit_flat(
     scan: Scan, direction: int, flat: int, model: StepModel, *, fit: Fit, dark: NDArray, bad: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Coefficients and covariance, 0 where the third says that a pixel is bad or lacks a count."""
     name = f"flats[{direction}, {flat}]"
     curves = np.asarray(scan.flats[direction, flat])
+    check_flat(name, curves, dark, bad)
     coefficients, covariance = fit_curves(curves, dark, model, fit)
     # Every step enters c0, so a value that is not finite shows there.
     check_finite(name, np.where(bad, 0.0, coefficients[0]))
-    require(
-        not _signed(curves) or bool((np.where(bad, 0, curves.min(axis=0)) >= 0).all()),
-        f"{name}: negative counts, the lowest is {curves.min():g}",
-    )
-    return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance)
+    if _signed(curves) and (np.where(bad, 0, curves.min(axis=0)) < 0).any():
+        raise DarklungError(negative_counts(name, np.where(bad, 0, curves)))
+    if not curves.all():
+        usual = usual_visibility(curves, coefficients)
+        lost = placeholders(curves, coefficients[0], usual, dark, fit.gain)
+        bad = bad if lost is None else bad | lost
+    return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance), bad
 
 
 def common_phase(coefficients: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -191,13 +198,14 @@ def blend(before: Harmonics, after: Harmonics, weight: float) -> Harmonics:
 class FlatReference:
     """The reference of one direction at any time: constant ("mean") or interpolated between groups of flats.
 
-    Before the first and after the last group the nearest group holds.
+    Before the first and after the last group the nearest group holds. With "eigenflats" it is constant, and `patterns` of
+    ln a0 and ln V say what each view adds to it.
     """
 
     def __init__(self, scan: Scan, direction: int, *, mode: str, fit: Fit, steps: str = "nominal") -> None:
         dark = dark_signal(scan)
         flat_time = np.asarray(scan.flat_time_s[direction], dtype=np.float64)
-        if mode == "mean":
+        if mode != "interpolate":
             groups = [list(range(len(flat_time)))]
         else:
             groups = group_flats(flat_time, np.asarray(scan.view_time_s[direction], dtype=np.float64))
@@ -209,6 +217,10 @@ class FlatReference:
         self.parameters = [
             fit_flats(scan, direction, group, [models[n] for n in group], fit=fit, dark=dark) for group in groups
         ]
+        self.patterns: tuple[EigenFlats, ...] = ()
+        if mode == "eigenflats":
+            flats = [fit_flats(scan, direction, [n], [model], fit=fit, dark=dark) for n, model in enumerate(models)]
+            self.patterns = tuple(eigenflats(flats, name) for name in ("amplitude", "visibility"))
 
     def at(self, time_s: float) -> Harmonics:
         """Reference parameters (row, col) at one time [s]."""

@@ -68,8 +68,9 @@ def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float
     if np.linalg.cond(matrix) > 1e3:
         return {}
     inverse = np.linalg.pinv(matrix)
-    curves = np.asarray(scan.flats[direction], dtype=np.float64).mean(axis=0) - dark_signal(scan)
     flats = scan.flats.shape[1]
+    # One after the other: all of them together may not fit into memory.
+    curves = sum(np.asarray(scan.flats[direction, n], dtype=np.float64) for n in range(flats)) / flats - dark_signal(scan)
     coefficients = np.tensordot(inverse, curves, axes=1)
     good = coefficients[0] > 0
     if scan.bad_pixels is not None:
@@ -87,3 +88,11 @@ def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float
         # The error of a root; near 0, where a root has none, that of its square.
         result[name] = (float(ratio), float(floor**2 / (2 * max(ratio, floor)) if floor > 0 else 0.0))
     return result
+
+
+def harmonic_leak(step_phase_rad: NDArray[np.float64]) -> float:
+    """How much of a second harmonic the fit of one takes for the first: 0 for 4 even steps or more over whole periods."""
+    phases = np.asarray(step_phase_rad, dtype=np.float64)
+    inverse = np.linalg.pinv(step_matrix(phases, np.ones_like(phases)))
+    second = np.stack([np.cos(2 * phases), np.sin(2 * phases)], axis=1)
+    return float(np.linalg.norm(inverse[1:] @ second, 2))

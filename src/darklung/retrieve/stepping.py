@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from darklung.core.checks import DarklungError, check_finite, check_one_of, require
+from darklung.core.checks import DarklungError, check_finite, check_one_of, negative_counts, require
 from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.fits import fit_pixelwise
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps, step_design
 from darklung.retrieve.kernel import fit_view
-from darklung.retrieve.neighbours import restate
+from darklung.retrieve.neighbours import nearest_views, photons_of, restate, views_are_near
 from darklung.retrieve.reference import REFERENCES, FlatReference, dark_signal, flatten
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
+from darklung.retrieve.watch import FrameWatch
 
 Block = Callable[[slice], Projections]
 STEPS = ("nominal", "estimate", "ramp")
@@ -67,11 +68,11 @@ def retrieve(
     computed; where no logarithm exists (no counts, no modulation, bad pixel) the maps are 0 and the variances
     `INVALID_VARIANCE`. Negative dark field is kept, and nothing is clipped.
 
-    V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell, so that a
-    pixel's error does not decide its stated error; the variances go beyond the first order and hold down to the limit
-    (decision 057). With ``variance="pixel"`` V is the pixel's own and neighbours do not matter; but then a V that came out
-    low gives a high −ln D with a large variance, so that a mean weighted by 1/variance is too low by about the variance
-    itself, and 8 % of pixels without any modulation are called valid.
+    V in the variances of −ln D and phase, and in the rule of validity, is what the 24 other pixels of 5 × 5 tell (with fewer
+    than 5 rows those of 5 columns in 5 views), so that a pixel's error does not decide its stated error; the variances go
+    beyond the first order and hold down to the limit (decision 057). With ``variance="pixel"`` V is the pixel's own and
+    neighbours do not matter; but then a V that came out low gives a high −ln D with a large variance, so that a mean
+    weighted by 1/variance is too low by about the variance itself, and 8 % of pixels without any modulation are called valid.
 
     Not modelled: electronic noise, correlated pixels; higher harmonics only with ``Fit(harmonics=...)``, errors of steps and
     doses only with `steps`, whose own uncertainty is not in the variances.
@@ -80,9 +81,11 @@ def retrieve(
     ----------
     scan : Scan
         `frames` and `flats` may be any arrays that can be sliced (a memory map, a lazy reader): they are read view by view.
-    reference : {"mean", "interpolate"}
+    reference : {"mean", "interpolate", "eigenflats"}
         The mean of all flats, or between groups of flats: amplitude and visibility linear in time, phase on the circle. A
         group is a run of flats with no view between them; outside the flats' time span the nearest group holds.
+        "eigenflats": the mean and, for each view, as much of the patterns by which flats differ as makes it smoothest
+        (`darklung.retrieve.eigenflats`).
     least_strength : float
         Threshold of N V².
     fit : Fit
@@ -131,25 +134,44 @@ def retriever(
     air_cols: Iterable[int] | None = None,
     most_misfit: float = np.inf,
     variance: str = "neighbourhood",
-) -> Block:
+) -> Retriever:
     """`retrieve` for blocks of views: fits the flats, then turns slices of views into `Projections` of them.
 
     Holds the flats' parameters and one block of views of all directions, whatever the length of the scan. This is the seam
     that other methods fill, see `darklung.retrieve.methods`.
     """
     options = _options(scan, reference, least_strength, fit, dtype, steps, air_cols, most_misfit, variance)
-    work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
+    return Retriever(scan, options)
 
-    def block(views: slice) -> Projections:
+
+class Retriever:
+    """What `retriever` returns: called with a slice of views it retrieves them, and it keeps what it saw in their frames."""
+
+    def __init__(self, scan: Scan, options: _Options) -> None:
+        self._scan, self._options = scan, options
+        self._work = [_Direction(scan, d, options) for d in range(len(scan.directions_rad))]
+
+    def __call__(self, views: slice) -> Projections:
+        scan, work = self._scan, self._work
         shape = (len(work), views.stop - views.start, scan.geometry.rows, scan.geometry.cols)
-        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=dtype)
+        maps = np.empty((len(PROJECTION_MAPS) - 1, *shape), dtype=self._options.dtype)
         valid = np.empty(shape, dtype=bool)
         for direction, one in enumerate(work):
             for view in range(views.start, views.stop):
                 one.view(view, maps[:, direction, view - views.start], valid[direction, view - views.start])
         return _projections(scan, maps, valid, views)
 
-    return block
+    @property
+    def checks(self) -> dict[str, Any]:
+        """`darklung.retrieve.watch.BY_VIEW`, (direction, view), NaN if not yet retrieved, and `saturation` (direction,).
+
+        What was done already is no advice: with these go whether steps were estimated, harmonics fitted, and the gain.
+        """
+        watches, o = [one.watch for one in self._work], self._options
+        found = {name: np.stack([w.found[name] for w in watches]) for name in watches[0].found}
+        found["saturation"] = np.array([w.saturation for w in watches])
+        how = {"steps_estimated": o.steps != "nominal", "fitted_harmonics": o.fit.harmonics, "gain": o.fit.gain}
+        return {**found, **{name: np.float64(value) for name, value in how.items()}}
 
 
 def retrieve_blocks(scan: Scan, *, views: int = 16, **options: Any) -> Iterator[tuple[slice, Projections]]:
@@ -224,9 +246,47 @@ class _Direction:
         self._turn: Any = None
         self.air = np.zeros(self.dark.shape, bool)
         self.air[:, list(options.air_cols)] = True
+        self.watch = FrameWatch(scan, direction, dark=self.dark, bad=self.bad, fit=options.fit)
+        by_views = options.variance == "neighbourhood" and views_are_near(scan.geometry.angles_rad, *self.dark.shape)
+        self._views_near = by_views
+        self._beside: dict[int, tuple[NDArray[Any], NDArray[np.float64]]] = {}
 
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
+        near = self._near(view) if self._views_near else None
+        frames, model, sine, lowest = self._fitted(view, maps, valid)
+        self._check(view, frames, lowest)
+        if self.options.variance == "neighbourhood":
+            flat = self._seen
+            variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
+            near = near or (maps[None, 6], photons_of(maps, flat.log_amplitude_variance)[None])
+            restate(maps, valid, (*variances, flat.strength), self.options.least_strength, near)
+        if lowest <= 0:
+            self.watch.zeros(frames, self._seen, maps, valid)
+        self.watch.judge(view, frames, model, maps, valid)
+        pixels = maps.reshape(len(maps), -1)
+        np.log(pixels[:2], out=pixels[:2])
+        np.arctan2(sine, pixels[2], out=pixels[2])
+        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        for signal, patterns in enumerate(self.reference.patterns):
+            change, variance = patterns.change(maps[signal], np.sqrt(maps[3 + signal], dtype=np.float64), valid)
+            maps[signal] += np.where(valid, change, 0)
+            maps[3 + signal] += np.where(valid, variance, 0)
+
+    def _near(self, view: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """V and N of the views around one, (view, row, col), of a detector of few rows; each is fitted once."""
+        wanted = nearest_views(view, self.scan.geometry.views)
+        for other in set(wanted) - set(self._beside):
+            shape = (len(PROJECTION_MAPS) - 1, *self.dark.shape)
+            maps, valid = np.empty(shape, self.options.dtype), np.empty(self.dark.shape, bool)
+            self._fitted(other, maps, valid)
+            self._beside[other] = maps[6], photons_of(maps, self._seen.log_amplitude_variance)
+        self._beside = {v: self._beside[v] for v in set(wanted)}
+        visibilities, photons = zip(*(self._beside[v] for v in wanted))
+        return np.stack(visibilities), np.stack(photons)
+
+    def _fitted(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[Any, StepModel, NDArray[Any], float]:
+        """Fit one view into `maps` as `fit_view` leaves them; returns frames, steps, sine of the phase, lowest count."""
         frames = np.ascontiguousarray(self.scan.frames[self.direction, view])
         reference = self.reference.at(float(self.scan.view_time_s[self.direction, view]))
         if reference is not self._seen:
@@ -236,15 +296,7 @@ class _Direction:
         sine = np.empty(valid.size, dtype=maps.dtype)
         plain = self.options.fit.plain and model.same_everywhere
         lowest = (self._fit if plain else self._fit_pixelwise)(frames, model, maps, sine, valid)
-        self._check(view, frames, lowest)
-        if self.options.variance == "neighbourhood":
-            flat = self._seen
-            variances = flat.log_amplitude_variance, flat.log_visibility_variance, flat.phase_variance
-            restate(maps, valid, (*variances, flat.strength), self.options.least_strength)
-        pixels = maps.reshape(len(maps), -1)
-        np.log(pixels[:2], out=pixels[:2])
-        np.arctan2(sine, pixels[2], out=pixels[2])
-        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        return frames, model, sine, lowest
 
     def steps(self, view: int) -> StepModel:
         """The steps of one view."""
@@ -326,4 +378,4 @@ class _Direction:
         name = f"frames[{self.direction}, {view}]"
         good = np.where(self.bad, 0, frames)
         check_finite(name, good)
-        raise DarklungError(f"{name}: negative counts, the lowest is {good.min():g}")
+        raise DarklungError(negative_counts(name, good))

@@ -10,7 +10,7 @@ from darklung.core.checks import check_range
 from darklung.core.random import stream
 from darklung.core.types import Phantom, Projections
 from darklung.physics.instrument import Instrument
-from darklung.simulate.effects import Gratings
+from darklung.simulate.effects import Effects, Gratings
 from darklung.simulate.flat import flat_maps
 from darklung.simulate.powder import Scene
 from darklung.simulate.protocol import Protocol
@@ -58,7 +58,7 @@ def simulate_attenuation(
     attenuation = np.empty((1, protocol.views, geometry.rows, geometry.cols), dtype=np.float32)
     variance = np.empty_like(attenuation)
     one = replace(protocol, directions_rad=(0.0,))
-    for signal in view_signals(smooth, instrument=instrument, protocol=one):
+    for signal in view_signals(smooth, instrument=instrument, protocol=one, effects=Effects(unresolved_refraction=False)):
         frame = flux * signal.mean
         if noise:
             # a pixel without any photon is said to have one: −ln T is then a lower limit, and flagged as invalid

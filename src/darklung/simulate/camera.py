@@ -17,6 +17,7 @@ Map = NDArray[np.float64]
 _SHADOW = 0.02  # a pixel that loses more than this lies in the object's shadow
 _SCATTER_WIDTH = 0.12  # of the detector's longer side: scatter is smooth
 _DARK_SPREAD = 0.1
+_WAVES = 6  # that beam stripes are made of
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Camera:
             return np.dtype(np.float32)
         flaws, unstable = self.effects.detector, self.effects.stability
         spread = (1 + 6 * unstable.dose_jitter) * (1 + 6 * flaws.ring_gain) * (1 + flaws.charge_sharing)
+        spread *= 1 + 4 * unstable.stripes
         scatter = 1 + self.effects.scatter_to_primary
         bright = (
             2 * self.protocol.frame_counts * float(self.maps.flux.max()) * spread * scatter * (1 + abs(unstable.flux_drift))
@@ -141,6 +143,8 @@ def expected_counts(
     amplitude = fringe * carrier
     curve = level + (np.cos(theta)[:, None, None] * amplitude.real - np.sin(theta)[:, None, None] * amplitude.imag)
     curve = protocol.frame_counts * dose[:, None, None] * maps.flux[direction] * curve
+    if unstable.stripes > 0:
+        curve = curve * _stripes(camera, drift, names)
     if effects.detector.blur_m > 0:
         sigma = effects.detector.blur_m / camera.pixel_m
         curve = gaussian_filter(curve, (0, sigma, sigma), mode="nearest")
@@ -163,6 +167,23 @@ def _drift(camera: Camera, time_s: float) -> float:
     """From 0 at the start of the scan to 1 at its end, with a slow wobble, so that two flats do not tell it all."""
     part = time_s / camera.protocol.total_time_s
     return float(part + 0.08 * np.sin(6 * np.pi * part))
+
+
+def _stripes(camera: Camera, drift: float, names: tuple[str | int, ...]) -> Map:
+    """Relative flux of the beam's stripes, (row, col): waves that move as one, the same in all steps of a curve."""
+    unstable, (rows, cols) = camera.effects.stability, camera.maps.flux.shape[1:]
+    rng, moved = stream(camera.seed, "stripes"), unstable.stripe_drift_m * drift
+    length = unstable.stripe_width_m * rng.uniform(1.3, 4.0, _WAVES)
+    phase = rng.uniform(0, 2 * np.pi, _WAVES)
+    if camera.noise:
+        moved += unstable.stripe_drift_m / 3 * stream(camera.seed, "stripes", *names).standard_normal()
+    sine, cosine = np.sin(unstable.stripe_angle_rad), np.cos(unstable.stripe_angle_rad)
+    across = camera.pixel_m * (cosine * np.arange(rows)[:, None] - sine * np.arange(cols))
+
+    def waves(at: Map) -> Map:
+        return np.asarray(sum(np.sin(2 * np.pi * at / one + start) for one, start in zip(length, phase)))
+
+    return np.maximum(1 + unstable.stripes / waves(across).std() * waves(across - moved), 0.05)
 
 
 def _count(camera: Camera, expected: Map, names: tuple[str | int, ...]) -> NDArray:

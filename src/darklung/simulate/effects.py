@@ -1,4 +1,7 @@
-"""What goes wrong in a real scan. Every effect can be switched by itself; all but the gratings' maps are off by default."""
+"""What goes wrong in a real scan. Every effect can be switched by itself.
+
+All but the gratings' maps and refraction within pixels are off by default.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +62,8 @@ class Detector:
 
     blur_m: Annotated[float, Ge(0)] = 0.0
     charge_sharing: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
-    electronic_noise_counts: Annotated[float, Ge(0)] = 0.0
-    dark_counts: Annotated[float, Ge(0)] = 0.0
+    electronic_noise_counts: Annotated[float, Interval(ge=0, le=1e9)] = 0.0
+    dark_counts: Annotated[float, Interval(ge=0, le=1e9)] = 0.0
     bad_pixels: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     ring_gain: Annotated[float, Interval(ge=0, le=0.1)] = 0.0
     saturation_counts: Annotated[float, Gt(0)] = np.inf
@@ -90,6 +93,14 @@ class Stability:
         Relative change of the visibility over the scan; may be negative.
     flux_drift : float
         Relative change of the flux over the scan; may be negative.
+    stripes : float
+        Standard deviation of stripes of the beam, relative to the flux.
+    stripe_width_m : float
+        Of a stripe, about half a wavelength.
+    stripe_drift_m : float
+        How far the stripes move across themselves over the scan, and at random a third of that from view to view.
+    stripe_angle_rad : float
+        Of the stripes from the detector rows towards the columns.
     """
 
     step_error_rad: Annotated[float, Interval(ge=0, le=1)] = 0.0
@@ -97,6 +108,10 @@ class Stability:
     phase_drift_rad: Annotated[float, Interval(ge=-100, le=100)] = 0.0
     visibility_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
     flux_drift: Annotated[float, Interval(ge=-0.7, le=0.7)] = 0.0
+    stripes: Annotated[float, Interval(ge=0, le=0.2)] = 0.0
+    stripe_width_m: Annotated[float, Gt(0)] = 0.5e-3
+    stripe_drift_m: Annotated[float, Interval(ge=-0.1, le=0.1)] = 0.0
+    stripe_angle_rad: Annotated[float, Interval(ge=-np.pi, le=np.pi)] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -143,8 +158,9 @@ class Effects:
         Part of the breath, around the end of expiration, in which frames are taken: 1 is an ungated scan. Waiting makes a
         gated scan 1/gate times longer, which has to be told to the protocol as dead time.
     unresolved_refraction : bool
-        Visibility lost because the fringe phase changes within a phantom's voxel: sinc of half its change in each
-        direction. Without it only refraction resolved by the voxels counts (see `Protocol.supersampling`).
+        Visibility lost because the fringe phase changes within a phantom's voxel: at rims of rounded surfaces (ribs,
+        vessels, the body's outline) and where the path bends (`darklung.simulate.refraction`). Without it only refraction
+        that the voxels resolve counts (see `Protocol.supersampling`). On by default.
     gratings : Gratings or FlatMaps
         Open beam; measured maps may be given as `FlatMaps`.
     """
@@ -155,7 +171,7 @@ class Effects:
     depth_dependent_correlation: bool = False
     breathing_m: Annotated[float, Interval(ge=0, le=5e-3)] = 0.0
     gate: Annotated[float, Interval(ge=1e-3, le=1)] = 1.0
-    unresolved_refraction: bool = False
+    unresolved_refraction: bool = True
     gratings: Gratings | FlatMaps = field(default_factory=Gratings)
 
     def __post_init__(self) -> None:

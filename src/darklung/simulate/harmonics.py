@@ -23,8 +23,8 @@ class EnergyModel:
         Attenuation per line integral of density in g/cm³ · m.
     phase_scale : (bin,)
         δ(E)/δ(E_ref), taken as (E_ref/E)².
-    node_kev : (node,)
-        Energies at which scattering is projected.
+    node_kev, node_scale : (node,)
+        Energies at which scattering is projected, and δ there over δ(E_ref).
     interpolation : (bin, node)
         ln ε(E_bin) = Σ interpolation · ln ε(E_node): a polynomial in ln E through the nodes.
     """
@@ -34,6 +34,7 @@ class EnergyModel:
     attenuation: NDArray[np.float64]
     phase_scale: NDArray[np.float64]
     node_kev: NDArray[np.float64]
+    node_scale: NDArray[np.float64]
     interpolation: NDArray[np.float64]
 
 
@@ -50,6 +51,7 @@ def energy_model(instrument: Instrument, materials: tuple[str, ...]) -> EnergyMo
         attenuation=np.ascontiguousarray(np.stack(per_material, axis=1)),
         phase_scale=(instrument.reference_energy_kev / energies) ** 2,
         node_kev=nodes,
+        node_scale=(instrument.reference_energy_kev / nodes) ** 2,
         interpolation=_lagrange(np.log(nodes), np.log(energies)),
     )
 
@@ -74,7 +76,6 @@ def harmonics(
     phase: NDArray[np.float32],
     scattering: NDArray[np.float32],
     supersampling: int,
-    spread: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
     """Mean intensity and complex fringe amplitude of each detector pixel, open beam = 1.
 
@@ -89,13 +90,9 @@ def harmonics(
     phase : (direction, row, col) float32
         Fringe phase at the reference energy [rad].
     scattering : (direction, node, row, col) float32
-        Line integrals of ε at the nodes' energies.
+        Line integrals of ε at the nodes' energies, and what else lowers −ln V of a fine pixel.
     supersampling : int
         k.
-    spread : (direction, row, col) float32, optional
-        Variance of the fringe phase within a fine pixel at the reference energy [rad²]: visibility falls by
-        e^{−variance/2}, which is the sinc of half the change of phase across the pixel to second order (within 1 % of it
-        for a change of 2 rad, 4 % for 4 rad). 0 by default.
 
     Returns
     -------
@@ -106,7 +103,6 @@ def harmonics(
     shape = (rows // supersampling, cols // supersampling)
     h0 = np.zeros(shape)
     h1 = np.zeros((len(phase), *shape), dtype=np.complex128)
-    within = np.zeros((1, 1, 1), dtype=np.float32) if spread is None else spread
     _energy_sum(
         model.weights,
         model.visibility,
@@ -116,7 +112,6 @@ def harmonics(
         areal,
         phase,
         scattering,
-        np.broadcast_to(within, phase.shape),
         supersampling,
         h0,
         h1,
@@ -125,7 +120,7 @@ def harmonics(
 
 
 @njit(cache=True, error_model="numpy")
-def _energy_sum(weights, visibility, attenuation, scale, interpolation, areal, phase, scattering, within, k, h0, h1):  # type: ignore[no-untyped-def]
+def _energy_sum(weights, visibility, attenuation, scale, interpolation, areal, phase, scattering, k, h0, h1):  # type: ignore[no-untyped-def]
     bins, materials = attenuation.shape
     directions, nodes = scattering.shape[:2]
     left = np.empty(bins)
@@ -147,17 +142,15 @@ def _energy_sum(weights, visibility, attenuation, scale, interpolation, areal, p
                     value = scattering[d, j, row, col]
                     scatters = scatters and value > 0
                     log_node[j] = np.log(value) if value > 0 else 0.0
-                angle, loss = phase[d, row, col], 0.5 * within[d, row, col]
+                angle = phase[d, row, col]
                 real, imaginary = 0.0, 0.0
                 for b in range(bins):
-                    amplitude, lost = left[b], loss * scale[b] ** 2
+                    amplitude = left[b]
                     if scatters:
                         exponent = 0.0
                         for j in range(nodes):
                             exponent += interpolation[b, j] * log_node[j]
-                        lost += np.exp(exponent)
-                    if lost > 0:
-                        amplitude *= np.exp(-lost)
+                        amplitude *= np.exp(-np.exp(exponent))
                     real += amplitude * np.cos(angle * scale[b])
                     imaginary += amplitude * np.sin(angle * scale[b])
                 h1[d, row // k, col // k] += complex(real, imaginary)

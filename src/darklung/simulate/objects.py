@@ -1,6 +1,6 @@
 """Calibration objects for `simulate_scan`: cylinder, foam, fibres, suspension of spheres, step wedge, edge and star.
 
-Solid parts carry their share of each voxel (3 × 3 × 3 points a voxel). Porous parts scatter as the two-phase medium of
+Solid parts carry their exact share of each voxel (a ball of fibres by 3 × 3 × 3 points a voxel). Porous parts scatter as the two-phase medium of
 soft tissue, like lung; suspensions of spheres by the laws of `darklung.physics.scattering`.
 """
 
@@ -17,6 +17,7 @@ from darklung.core.types import Phantom
 from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import MATERIALS, delta
 from darklung.physics.scattering import hard_spheres, sphere
+from darklung.simulate.overlap import interval_share, plane_share
 from darklung.simulate.powder import Powder, Scene
 from darklung.simulate.scan import SCATTERING_TISSUE
 
@@ -43,8 +44,8 @@ def cylinder(
     """
     check_positive("diameter_m", diameter_m)
     check_range("foam_diameter_m", foam_diameter_m, 0, diameter_m)
-    foam = _share(lambda z, y, x: np.hypot(y, x) < foam_diameter_m / 2, shape, voxel_m)
-    solid = _share(lambda z, y, x: np.hypot(y, x) < diameter_m / 2, shape, voxel_m) - foam
+    foam = _rod(foam_diameter_m, shape, voxel_m)
+    solid = np.maximum(_rod(diameter_m, shape, voxel_m) - foam, 0)
     return _phantom(
         voxel_m, material, solid, porous=foam, tissue_fraction=foam_fraction, interface_per_m=foam_interface_per_m
     )
@@ -86,7 +87,7 @@ def suspension(
     check_range("volume_fraction", volume_fraction, 0, 0.5 if ordered else 1)
     for name in (material, fluid):
         require(name in MATERIALS, f"material: {name!r} is not known; known: {', '.join(sorted(MATERIALS))}")
-    inside = _share(lambda z, y, x: np.hypot(y, x) < diameter_m / 2, shape, voxel_m)
+    inside = _rod(diameter_m, shape, voxel_m)
     solid = MATERIALS[material].density_g_cm3 if density_g_cm3 is None else check_positive("density_g_cm3", density_g_cm3)
     liquid = MATERIALS[fluid].density_g_cm3
 
@@ -134,13 +135,13 @@ def step_wedge(*, thicknesses_m: Sequence[float], voxel_m: float, shape: Shape, 
     require(bool(len(steps) > 0 and (steps >= 0).all()), f"thicknesses_m: wanted numbers >= 0, got {thicknesses_m!r}")
     most = shape[1] * voxel_m
     require(bool(steps.max() <= most), f"thicknesses_m: wanted at most the volume's {most:g} m, got {steps.max():g}")
-    width = shape[2] * voxel_m / len(steps)
-
-    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
-        number = np.clip(((x + shape[2] * voxel_m / 2) / width).astype(int), 0, len(steps) - 1)
-        return np.asarray(np.abs(y) + 0 * z < steps[number] / 2)
-
-    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+    _check_grid(shape, voxel_m)
+    sides = np.linspace(-0.5, 0.5, len(steps) + 1) * shape[2] * voxel_m
+    area = np.zeros(shape[1:])
+    for thickness, low, high in zip(steps, sides[:-1], sides[1:]):
+        depth = interval_share(shape[1], voxel_m, -thickness / 2, thickness / 2)
+        area += depth[:, None] * interval_share(shape[2], voxel_m, low, high)
+    return _phantom(voxel_m, material, np.broadcast_to(area, shape))
 
 
 def edge(
@@ -149,10 +150,9 @@ def edge(
     """A plate across the beam of θ = 0 that ends at an edge through the middle, `angle_rad` from z: for resolution."""
     check_positive("thickness_m", thickness_m)
 
-    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
-        return np.asarray((np.abs(y) < thickness_m / 2) & (x * np.cos(angle_rad) - z * np.sin(angle_rad) < 0))
-
-    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+    _check_grid(shape, voxel_m)
+    front = plane_share((shape[0], shape[2]), voxel_m, sides=[(-np.sin(angle_rad), np.cos(angle_rad))])
+    return _phantom(voxel_m, material, _plate(front, thickness_m, shape, voxel_m))
 
 
 def star(
@@ -163,17 +163,34 @@ def star(
     check_positive("diameter_m", diameter_m)
     require(spokes >= 2, f"spokes: wanted at least 2, got {spokes!r}")
 
-    def inside(z: Field, y: Field, x: Field) -> NDArray[np.bool_]:
-        spoke = np.sin(spokes * np.arctan2(x, z)) > 0
-        return np.asarray(spoke & (np.abs(y) < thickness_m / 2) & (np.hypot(z, x) < diameter_m / 2))
+    _check_grid(shape, voxel_m)
+    front = np.zeros((shape[0], shape[2]))
+    for start in 2 * np.pi * np.arange(spokes) / spokes:
+        end = start + np.pi / spokes
+        sides = [(np.sin(start), -np.cos(start)), (-np.sin(end), np.cos(end))]  # normals away from the spoke, (z, x)
+        front += plane_share(front.shape, voxel_m, sides=sides, radius_m=diameter_m / 2)
+    return _phantom(voxel_m, material, _plate(front, thickness_m, shape, voxel_m))
 
-    return _phantom(voxel_m, material, _share(inside, shape, voxel_m))
+
+def _rod(diameter_m: float, shape: Shape, voxel_m: float) -> Field:
+    """Share of each voxel inside a cylinder along z about the axis."""
+    _check_grid(shape, voxel_m)
+    return np.broadcast_to(plane_share(shape[1:], voxel_m, radius_m=diameter_m / 2), shape)
+
+
+def _plate(front: Field, thickness_m: float, shape: Shape, voxel_m: float) -> Field:
+    """Share of each voxel inside a plate of `thickness_m` along y, whose front is (z, x)."""
+    return np.asarray(front[:, None, :] * interval_share(shape[1], voxel_m, -thickness_m / 2, thickness_m / 2)[:, None])
+
+
+def _check_grid(shape: Shape, voxel_m: float) -> None:
+    check_positive("voxel_m", voxel_m)
+    require(len(shape) == 3 and all(n > 0 for n in shape), f"shape: wanted (z, y, x) of numbers > 0, got {shape!r}")
 
 
 def _share(inside: Inside, shape: Shape, voxel_m: float) -> Field:
     """Share of each voxel that is inside, (z, y, x)."""
-    check_positive("voxel_m", voxel_m)
-    require(len(shape) == 3 and all(n > 0 for n in shape), f"shape: wanted (z, y, x) of numbers > 0, got {shape!r}")
+    _check_grid(shape, voxel_m)
     z, y, x = ((np.arange(n) - (n - 1) / 2) * voxel_m for n in shape)
     offsets = ((np.arange(_POINTS) + 0.5) / _POINTS - 0.5) * voxel_m
     total = np.zeros(shape)

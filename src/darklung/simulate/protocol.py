@@ -50,17 +50,17 @@ class Protocol:
         A field that makes no sense, or a scan that takes longer than `time_limit_s`.
     """
 
-    views: Annotated[int, Ge(1)] = 120
+    views: Annotated[int, Interval(ge=1, le=100_000)] = 120
     arc_rad: Annotated[float, Interval(ge=1e-9, le=2 * np.pi + 1e-9)] = np.pi
-    steps: Annotated[int, Ge(3)] = 5
+    steps: Annotated[int, Interval(ge=3, le=1000)] = 5
     directions_rad: tuple[float, ...] = (0.0, np.pi / 2)
-    flats: Annotated[int, Ge(1)] = 6
-    flat_repeats: Annotated[int, Ge(1)] = 4
+    flats: Annotated[int, Interval(ge=1, le=10_000)] = 6
+    flat_repeats: Annotated[int, Interval(ge=1, le=10_000)] = 4
     counts_per_pixel: Annotated[float, Gt(0)] = 1.5e7
     exposure_s: Annotated[float, Gt(0)] = 0.4
     dead_time_s: Annotated[float, Ge(0)] = 0.02
     time_limit_s: Annotated[float, Gt(0)] = 1500.0
-    supersampling: Annotated[int, Ge(1)] = 1
+    supersampling: Annotated[int, Interval(ge=1, le=16)] = 1
     source_axis_m: Annotated[float, Gt(0)] = np.inf
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from darklung.simulate.harmonics import EnergyModel, energy_model, harmonics, ph
 from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_coefficient
 from darklung.simulate.powder import PowderColumns, Scene, powder_columns
 from darklung.simulate.protocol import Protocol
+from darklung.simulate.refraction import refraction_within, shadow_blur
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector, project_columns
 
@@ -89,8 +90,8 @@ def simulate_scan(
     Notes
     -----
     Scattering is the ellipsoidal two-phase model from the voxel's shape tensor, in the beam and sensitivity direction of
-    each view; in a divergent beam of its central ray. Not modelled: multiple scattering, and refraction finer than a voxel
-    unless `Effects.unresolved_refraction` is on.
+    each view; in a divergent beam of its central ray. Refraction that bends the fringe within a voxel lowers visibility
+    (`darklung.simulate.refraction`) unless `Effects.unresolved_refraction` is off. Not modelled: multiple scattering.
     """
     effects = effects if effects is not None else Effects()
     scene = phantom if isinstance(phantom, Scene) else Scene(phantom)
@@ -158,15 +159,17 @@ def view_signals(
     scatterer = _scatterer(scene, model, instrument, effects.depth_dependent_correlation)
     for view, areal in enumerate(_areal_densities(phantom, fine)):
         path = np.tensordot(refraction, areal, axes=1)
-        bent = effects.unresolved_refraction
-        mean, fringe = harmonics(
-            model,
-            areal=areal,
-            phase=_fringe_phase(path, protocol.directions_rad, phantom.voxel_m),
-            spread=_spread(path, protocol.directions_rad, phantom.voxel_m) if bent else None,
-            scattering=_scattering(scatterer, fine, protocol.directions_rad, view),
-            supersampling=k,
-        )
+        phase = _fringe_phase(path, protocol.directions_rad, phantom.voxel_m)
+        scattering = _scattering(scatterer, fine, protocol.directions_rad, view)
+        if effects.unresolved_refraction:
+            loss, turn = refraction_within(
+                path / phantom.voxel_m,
+                directions_rad=protocol.directions_rad,
+                scales=model.node_scale,
+                blur=_blur(fine, phantom.tissue_fraction.shape, view),
+            )
+            scattering, phase = scattering + loss, phase + turn
+        mean, fringe = harmonics(model, areal=areal, phase=phase, scattering=scattering, supersampling=k)
         yield ViewSignal(view, mean, fringe)
 
 
@@ -211,16 +214,11 @@ def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: flo
     return np.stack(phases).astype(np.float32)
 
 
-def _spread(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) -> NDArray[np.float32]:
-    """Variance of the fringe phase within a pixel: change along rows squared/12 + change along columns squared/12."""
-    rows, cols = np.zeros_like(path), np.zeros_like(path)
-    rows[1:-1], cols[:, 1:-1] = np.diff(path, 2, axis=0), np.diff(path, 2, axis=1)
-    mixed = np.gradient(np.gradient(path, axis=1), axis=0) if len(path) > 1 else np.zeros_like(path)
-    found = []
-    for alpha in directions_rad:
-        cos, sin = np.cos(alpha), np.sin(alpha)
-        found.append(((cos * rows + sin * mixed) ** 2 + (cos * mixed + sin * cols) ** 2) / (12 * pixel_m**2))
-    return np.stack(found).astype(np.float32)
+def _blur(fine: Geometry, shape: tuple[int, ...], view: int) -> tuple[float, float]:
+    """How far the voxels' shadows blur a rim along rows' and columns' axis: not where they fall on whole pixels."""
+    fan = fine.cols * fine.pixel_m / (2 * fine.source_axis_m) if isinstance(fine, ConeGeometry) else 0.0
+    whole = (fine.cols - shape[1]) % 2 == 0 and (fine.cols - shape[2]) % 2 == 0
+    return shadow_blur(0.0, fan), shadow_blur(float(fine.angles_rad[view]), fan) if whole else 1.0
 
 
 @dataclass(frozen=True)

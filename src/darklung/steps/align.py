@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import require
+from darklung.core.files import write_text
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
 from darklung.correct.geometry import Alignment, align, estimate_shifts, estimate_tilt
@@ -41,7 +42,7 @@ def align_projections(context: Context) -> None:
     """``projections.h5`` resampled once, and ``alignment.json``."""
     p = Parameters.model_validate(context.parameters)
     numbers = align_stored(p.path(context), context.out / PROJECTIONS, p.alignment)
-    (context.out / FOUND).write_text(json.dumps(numbers, indent=1))
+    write_text(context.out / FOUND, json.dumps(numbers, indent=1))
 
 
 def align_stored(source: Path, target: Path, part: AlignmentPart) -> dict[str, Any]:

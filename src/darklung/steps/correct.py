@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from darklung.calibrate.hardening import Hardening, hardening
+from darklung.core.files import write_text
 from darklung.correct.ladder import RECOMMENDED
 from darklung.io.names import PROJECTIONS
 from darklung.pipeline import Context, Task
@@ -92,4 +93,4 @@ def correct(context: Context) -> None:
     correction = hardening_of(p)
     lines = change_projections(p.path(context), context.out / PROJECTIONS, correction, whole=correction.whole)
     record = {**correction.record(), "told": [*lines, *correction.told()]}
-    (context.out / RECORD).write_text(json.dumps(record, indent=1))
+    write_text(context.out / RECORD, json.dumps(record, indent=1))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from darklung.core.files import write_text
 from darklung.core.types import Phantom
 from darklung.io.hdf5 import load
 from darklung.io.names import PHANTOM
@@ -38,12 +39,12 @@ def describe(context: Context) -> None:
         "mouse": {**subject, **mouse, "synthetic_flag": True},
         "insertions": [{"subject": subject["subject"], **row} for row in describe_insertions(phantom)],
     }
-    (context.out / "mouse.json").write_text(json.dumps(rows, indent=1))
+    write_text(context.out / "mouse.json", json.dumps(rows, indent=1))
 
 
 def collect(context: Context) -> None:
     """``mice`` and ``insertions``: one row an animal and one an insertion, measured on the phantoms."""
-    rows = [json.loads((path / "mouse.json").read_text()) for path in context.inputs["describe"]]
+    rows = [json.loads((path / "mouse.json").read_text(encoding="utf-8")) for path in context.inputs["describe"]]
     of_mice = {k.replace(" ", "_"): v for k, v in MOUSE_MEANINGS.items()}
     save_table(context.out / "mice", [r["mouse"] for r in rows], of_mice)
     insertions = [row for r in rows for row in r["insertions"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from darklung.core.types import Image, Projections, Scan
 from darklung.io.hdf5 import whole_file
-from darklung.report.quality import NAMES, QualityPage, quality_facts, quality_table, write_quality
+from darklung.report.quality import BETWEEN, MEANINGS, NAMES, QualityPage, quality_facts, quality_table, write_quality
 from darklung.retrieve.quality import Quality, is_line, lobe_maps_quality, projections_quality
 
 
@@ -30,11 +30,18 @@ def quality_page(
     title: str,
     scan: Scan | None = None,
     options: Mapping[str, Any] | None = None,
+    checks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the page of a scan's first direction and view and return its numbers; with `scan`, residuals are shown too."""
+    """Write the page of a scan and return its numbers; with `scan`, residuals are shown too.
+
+    Parameters
+    ----------
+    scan, options, checks
+        See `darklung.retrieve.quality.projections_quality`.
+    """
     line = is_line(projections)
-    subtitle = "all views of a line detector" if line else "first direction and view; numbers of all"
-    return _written(path, title, subtitle, projections_quality(projections, scan, options))
+    subtitle = "all views of a line detector" if line else "maps of the first direction and view; numbers of all"
+    return _written(path, title, subtitle, projections_quality(projections, scan, options, checks))
 
 
 def _written(path: Path, title: str, subtitle: str, found: Quality) -> dict[str, Any]:
@@ -49,7 +56,8 @@ def _written(path: Path, title: str, subtitle: str, found: Quality) -> dict[str,
         errors=found.errors,
         profiles=found.profiles,
         misfit=found.misfit,
-        table=quality_table({**found.numbers, **found.extra}),
+        table=quality_table({key: value for key, value in found.numbers.items() if value not in (None, "")}),
     )
     write_quality(path, page)
-    return {"name": title, "page": path.name, **found.numbers, "findings": "; ".join(found.findings)}
+    numbers = {**found.numbers, "name": title, "page": path.name, "findings": BETWEEN.join(found.findings)}
+    return {key: numbers.get(key) for key in MEANINGS}

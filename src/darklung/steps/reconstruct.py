@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from darklung.core.channel import Channel, dark_field_at, tensor
 from darklung.core.checks import require
+from darklung.core.files import write_text
 from darklung.core.geometry import ConeGeometry, Geometry
 from darklung.core.types import Image, Projections
 from darklung.io.images import create_image, finish_image, open_array
@@ -164,7 +165,7 @@ def reconstruct(context: Context) -> None:
     shutil.move(place, context.out / VOLUME)
     finish_image(context.out / VOLUME)
     summary = _summary(stored, choices, plan, notes, context.out / VOLUME)
-    (context.out / SUMMARY).write_text(json.dumps(summary, indent=1))
+    write_text(context.out / SUMMARY, json.dumps(summary, indent=1))
     if p.pictures:
         _draw(context.out, f"{p.name}, {choices.method}")
 
@@ -278,7 +279,7 @@ def _summary(
     stored: ProjectionsFile, choices: ReconstructionPart, plan: SlabPlan, notes: list[Any], volume: Path
 ) -> dict[str, Any]:
     array = open_array(volume)
-    exact: Any = json.loads((volume / "zarr.json").read_text())["attributes"]["darklung"]
+    exact: Any = json.loads((volume / "zarr.json").read_text(encoding="utf-8"))["attributes"]["darklung"]
     middle = np.asarray(array[:, array.shape[1] // 2])
     return {
         "method": choices.method,

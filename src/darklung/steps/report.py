@@ -100,7 +100,7 @@ def _sources(study: Study) -> Iterator[dict[str, Any]]:
 def report(context: Context) -> None:
     """Write ``report.html``."""
     p = Parameters.model_validate(context.parameters)
-    comparison = json.loads((context.input("evaluate") / COMPARISON).read_text())
+    comparison = json.loads((context.input("evaluate") / COMPARISON).read_text(encoding="utf-8"))
     examples = _examples(context, p)
     flat = "radiograph" if set(p.kinds.values()) == {"lobes"} else "ct"
     sections = comparison_sections(comparison)

@@ -8,31 +8,37 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import write_text
 from darklung.core.fitting import Fit
 from darklung.core.types import PROJECTION_MAPS, Image, Projections, Scan
 from darklung.correct.flux import normalise_flux, normalise_monitor, outer_columns
-from darklung.io.description import RawScan, read_raw, resolve_path
+from darklung.io.description import RawScan, read_raw
 from darklung.io.documents import Document
-from darklung.io.hdf5 import load, save, save_projections
+from darklung.io.hdf5 import load, save, save_checks, save_projections, written_hdf5
 from darklung.io.images import save_image
 from darklung.io.names import PREVIEW, PROJECTIONS, SCAN, SUMMARY, item_name
 from darklung.io.retrieval import Retrieval
+from darklung.io.sources import source_files
 from darklung.pipeline import Context, Task
 from darklung.retrieve.covariance import view_covariances
 from darklung.retrieve.methods import find_retrieval, retriever_of
 from darklung.retrieve.reference import group_flats
-from darklung.retrieve.stepping import Block
+from darklung.retrieve.stepping import Block, Retriever
 
 STAGE = "retrieve"
 # Maps held at once of scans that do not fit into memory, and how many of their views are shown and summed up.
 BLOCK_BYTES, SHOWN = 2**27, 16
 PAGES = ("overview.png", "quality.html")
+# What a scan's page found, told in the table of scans too.
+JUDGED = (
+    "misfit", "odd_views", "lost_views", "saturated_share", "above_one_share", "second_harmonic", "dark_scale",
+    "streak_index", "row_streak_index", "air_streak_index", "noise_ratio", "air_noise_ratio", "findings",
+)  # fmt: skip
 
 
 class Parameters(Document):
@@ -95,14 +101,8 @@ def check_files(raw: RawScan, description: Path) -> None:
 def _listed(raw: RawScan, description: Path) -> Iterator[tuple[str, str, list[Path]]]:
     """Field, file or pattern in it, and the files that there are."""
     for field in ("sample", "flat", "dark_frame", "bad_pixels"):
-        source: Any = getattr(raw, field)
-        if source is None:
-            continue
-        listed = getattr(source, "file", None) or source.files
-        for text in [listed] if isinstance(listed, str) else listed:
-            path = resolve_path(text, description)
-            found = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
-            yield field, text, [p for p in found if p.exists()]
+        if getattr(raw, field) is not None:
+            yield from ((field, *listed) for listed in source_files(getattr(raw, field), description))
 
 
 def retrieve(context: Context) -> None:
@@ -111,13 +111,13 @@ def retrieve(context: Context) -> None:
     raw, scan = _opened(context, p)
     scan = _marked(scan, p.retrieval)
     context.progress(0.2, "frames are open")
-    projections = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
+    projections, checks = _retrieved(context, scan, p.retrieval, _doses(raw, scan, p.retrieval))
     options = {**p.retrieval.arguments(), "air_cols": _air(p.retrieval, scan)}
     if p.retrieval.covariance:
         _save_covariances(context.out / "covariance.h5", scan, options["fit"])
     context.progress(0.8, "retrieved")
     _save_preview(context.out / PREVIEW, scan, projections)
-    _tell(context.out, projections, scan, options, raw.name if raw else "")
+    _tell(context.out, projections, scan, options, checks, raw.name if raw else "")
 
 
 def _opened(context: Context, p: Parameters) -> tuple[RawScan | None, Scan]:
@@ -155,8 +155,13 @@ def _air(part: Retrieval, scan: Scan) -> list[int] | None:
     return list(part.air()) or (outer_columns(scan.geometry.cols).tolist() if beside else None)
 
 
-def _retrieved(context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.float64] | None) -> Projections:
-    """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back."""
+def _retrieved(
+    context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.float64] | None
+) -> tuple[Projections, dict[str, Any]]:
+    """Write ``projections.h5``; scans that stay on disk are written as they are retrieved, and some views come back.
+
+    With it comes what was seen in the frames; a method of one's own sees nothing.
+    """
     from darklung.io.frames import LazyFrames
 
     place, run = context.out / PROJECTIONS, retriever_of(scan, part, air_cols=_air(part, scan))
@@ -164,12 +169,21 @@ def _retrieved(context: Context, scan: Scan, part: Retrieval, dose: NDArray[np.f
         every = slice(0, scan.geometry.views)
         projections = _normalised(run(every), part, dose, every)
         save(place, projections)
-        return projections
+        return projections, _seen(run, part)
     pixels = len(scan.directions_rad) * scan.geometry.rows * scan.geometry.cols
     block = max(1, BLOCK_BYTES // (len(PROJECTION_MAPS) * 4 * pixels))
     done = _told_on(context, scan.geometry.views, block, lambda views: _normalised(run(views), part, dose, views))
-    shown = np.unique(np.linspace(0, scan.geometry.views - 1, SHOWN).astype(int)).tolist()
-    return save_projections(place, done, geometry=scan.geometry, keep=shown)
+    kept = save_projections(place, done, geometry=scan.geometry, keep=_spread(scan.geometry.views))
+    return kept, _seen(run, part)
+
+
+def _spread(views: int) -> list[int]:
+    """At most `SHOWN` views, spread evenly."""
+    return [int(view) for view in np.unique(np.linspace(0, views - 1, SHOWN).astype(int))]
+
+
+def _seen(run: Block, part: Retrieval) -> dict[str, Any]:
+    return {**run.checks, "normalise": part.normalise} if isinstance(run, Retriever) else {}
 
 
 def _told_on(context: Context, count: int, size: int, run: Block) -> Iterator[tuple[slice, Projections]]:
@@ -185,7 +199,8 @@ def _doses(raw: RawScan | None, scan: Scan, part: Retrieval) -> NDArray[np.float
     _check_readings(part, raw)
     if part.normalise != "monitor" or raw is None:
         return None
-    views, flats = np.asarray(raw.view_doses), np.asarray(raw.flat_doses)
+    told = {"views": raw.view_doses or (), "flats": raw.flat_doses or ()}
+    views, flats = (np.asarray(v)[raw.leave_out.kept(which, len(v))] for which, v in told.items())  # type: ignore[arg-type]
     for name, values, count in (("view_doses", views, scan.geometry.views), ("flat_doses", flats, scan.flats.shape[1])):
         require(len(values) == count, f"{raw.name}: {name}: wanted {count} values, got {len(values)}")
     reference = np.full(scan.view_time_s.shape, flats.mean())
@@ -202,14 +217,16 @@ def _normalised(projections: Projections, part: Retrieval, dose: NDArray[np.floa
         return normalise_monitor(projections, view_dose=dose[:, views], flat_dose=np.ones_like(dose[:, views]))
     if part.normalise == "none":
         return projections
-    return normalise_flux(projections, air_cols=part.air() or None, each_row=part.normalise == "air_rows")
+    around = part.normalise == "air_around"
+    rows = {"each_row": around or part.normalise == "air_rows", "air_lines": part.lines() if around else None}
+    return normalise_flux(projections, air_cols=part.air() or None, **rows)
 
 
 def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:
     """(direction, view, row, col) float32 datasets of the three covariances."""
     names = ("attenuation_dark_field", "attenuation_phase", "dark_field_phase")
     directions, views, _, rows, cols = scan.frames.shape
-    with h5py.File(path, "w") as file:
+    with written_hdf5(path) as file:
         for name in names:
             file.create_dataset(name, (directions, views, rows, cols), np.float32, chunks=(1, 1, rows, cols))
         for direction in range(directions):
@@ -232,13 +249,21 @@ def _save_preview(path: Path, scan: Scan, projections: Projections) -> None:
     save_image(path, Image(data, tuple(maps), tuple(units.get(n, "1") for n in maps), (pixel, pixel), frame="detector"))
 
 
-def _tell(out: Path, projections: Projections, scan: Scan, options: dict[str, Any], title: str) -> None:
+def _tell(
+    out: Path, projections: Projections, scan: Scan, options: dict[str, Any], checks: dict[str, Any], title: str
+) -> None:
     """Numbers of every scan; pictures of measured ones (`title`), whose maps somebody has to trust or not."""
     from darklung.retrieve.overview import overview_png, summarise
+    from darklung.retrieve.quality import flats_numbers, seen_in
     from darklung.steps.quality import quality_page
 
-    if title:
-        overview_png(projections, out / PAGES[0], title=title)
-        quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options)
     numbers = {**summarise(projections), "views": scan.geometry.views}
-    (out / SUMMARY).write_text(json.dumps(numbers, indent=1))
+    if title:
+        if not checks:  # a method of one's own saw nothing
+            checks = seen_in(scan, options, _spread(scan.geometry.views))
+        checks = {**checks, **flats_numbers(scan, options)}
+        overview_png(projections, out / PAGES[0], title=title)
+        found = quality_page(projections, out / PAGES[1], title=title, scan=scan, options=options, checks=checks)
+        numbers |= {key: value for key, value in found.items() if key in JUDGED}
+    save_checks(out / PROJECTIONS, checks)
+    write_text(out / SUMMARY, json.dumps(numbers, indent=1))

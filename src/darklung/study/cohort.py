@@ -16,8 +16,8 @@ from darklung.study.scanner import Fraction
 class CohortPart(Document):
     """Which animals there are and what is put into them."""
 
-    animals: int = Field(12, ge=0, description="animals for training and validation")
-    test_animals: int = Field(6, ge=0, description="held-out animals of the test variant")
+    animals: int = Field(12, ge=0, le=100_000, description="animals for training and validation")
+    test_animals: int = Field(6, ge=0, le=100_000, description="held-out animals of the test variant")
     variant: str = Field("A", description="phantom family of the training animals")
     test_variant: str = Field("B", description="phantom family of the held-out animals")
     tissues: LesionNames = Field(tuple(LESIONS), description="lesion classes")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from darklung.core.seams import is_plugin
 from darklung.correct.ladder import METHODS, RECOMMENDED
 from darklung.io.documents import Document, Energy, Length
 
@@ -41,7 +42,7 @@ class CorrectionPart(Document):
         from darklung.correct.ladder import find_correction
         from darklung.physics.materials import MATERIALS
 
-        if self.hardening != RECOMMENDED:
+        if self.hardening != RECOMMENDED and not is_plugin(self.hardening):
             find_correction(self.hardening)
         for name in ("material", "second_material"):
             value = getattr(self, name)
@@ -51,4 +52,4 @@ class CorrectionPart(Document):
 
     def plugins(self) -> tuple[str, ...]:
         """Functions of the user that the correction runs, as ``package.module:function``."""
-        return (self.hardening,) if ":" in self.hardening else ()
+        return (self.hardening,) if is_plugin(self.hardening) else ()

@@ -43,7 +43,9 @@ class LearningPart(Document):
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
     loss_options: Options = Field({}, description="further arguments of the loss, by name")
     metric: str = Field("tile_auroc", description="score on validation cases by which a model is chosen")
-    widths: tuple[Count, ...] = Field((16, 32, 48), min_length=1, description="channels of each level")
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (16, 32, 48), min_length=1, description="channels of each level"
+    )
     patch: Count = Field(16, description="edge of a training patch in voxels")
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")
@@ -52,7 +54,7 @@ class LearningPart(Document):
         "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
     )
     keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
-    folds: int = Field(3, ge=2, description="groups of animals that take turns in validation")
+    folds: int = Field(3, ge=2, le=1000, description="groups of animals that take turns in validation")
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
@@ -63,7 +65,7 @@ class LearningPart(Document):
         if not self.arms:
             raise ValueError("arms: wanted at least one arm, got none")
         for name, channels in self.arms.items():
-            if not re.fullmatch(r"[A-Za-z0-9_+-]+", name):
+            if not re.fullmatch(r"[A-Za-z0-9_+-]{1,100}", name):
                 raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
             if not channels:
                 raise ValueError(f"arms: {name!r} has no channels")
@@ -98,7 +100,7 @@ class EvaluationPart(Document):
 
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
-    replicates: int = Field(2000, ge=100, description="bootstrap replicates over animals")
+    replicates: int = Field(2000, ge=100, le=100_000, description="bootstrap replicates over animals")
     metrics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MetricPart] = Field(
         {}, description="further metrics: name -> package.module:function, or its function, options, title and replicates"
     )

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError
-from darklung.core.units import parse_quantity
+from darklung.core.seams import is_plugin
+from darklung.core.units import parse_number, parse_quantity
 from darklung.io.documents import Angle, Document, Length
 from darklung.io.retrieval import Retrieval
 from darklung.retrieve.methods import find_retrieval
@@ -19,6 +20,7 @@ from darklung.tomo.methods import find_method
 # The dose of each simulated view is as unknown to retrieval as that of a real one: air beside the animal tells it.
 SIMULATED = Retrieval(normalise="air")
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+_LEAST_BYTES, _MOST_BYTES = 2**20, 2**50
 
 
 class AlignmentPart(Document):
@@ -53,14 +55,15 @@ class ReconstructionPart(Document):
     method: str = Field("fbp", description="fbp, cgls, pwls_tv, tensor, or package.module:function")
     options: dict[str, bool | int | float | str] = Field({}, description="keyword arguments of the method, such as cutoff")
     axis: str = Field("file", description="column of the rotation axis: file, estimate, or a number")
-    rings: int = Field(0, ge=0, description="columns over which rings are suppressed, odd, such as 9; 0: no")
+    rings: int = Field(0, ge=0, le=9999, description="columns over which rings are suppressed, odd, such as 9; 0: no")
     memory: str = Field("4 GiB", description="most memory; slabs are made to fit")
     tilt: Angle | None = Field(None, description="the detector's turn in its own plane; else the file's")
     source_axis: Length | None = Field(None, gt=0, description="cone beam: from the source to the axis; else the file's")
 
     @model_validator(mode="after")
     def _check(self) -> ReconstructionPart:
-        find_method(self.method, self.options)
+        if not is_plugin(self.method):  # the user's code is imported where it is to run, darklung.flow.plugins
+            find_method(self.method, self.options)
         self.axis_col()
         self.memory_bytes()
         return self
@@ -71,9 +74,9 @@ class ReconstructionPart(Document):
 
     def memory_bytes(self) -> float:
         """Most memory [bytes]."""
-        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", self.memory)
+        found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", self.memory)
         size = float(found[1]) * _BYTES.get(found[2], 0) if found else 0.0
-        if not size > 0:
+        if not _LEAST_BYTES <= size <= _MOST_BYTES:
             raise ValueError(f"memory: wanted a size such as '4 GiB', got {self.memory!r}")
         return size
 
@@ -103,7 +106,7 @@ class ProcessingPart(Document):
 
     @model_validator(mode="after")
     def _check(self) -> ProcessingPart:
-        if self.retrieval is not None:
+        if self.retrieval is not None and not self.retrieval.own:
             find_retrieval(self.retrieval)
         return self
 
@@ -117,9 +120,9 @@ class ProcessingPart(Document):
 
 def _column(text: str, others: str) -> float:
     try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"axis: wanted {others} or a column, got {text!r}") from None
+        return parse_number(text)
+    except DarklungError as error:
+        raise ValueError(f"axis: wanted {others} or a column ({error})") from None
 
 
 def located(path: str, folder: Path) -> str:

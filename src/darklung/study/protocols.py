@@ -64,16 +64,16 @@ class ProtocolFile(Document):
         )
 
 
-def protocol_folder() -> Path:
-    """Where the ready protocols are: beside the installed package, or in the examples of a checkout."""
+def examples_folder() -> Path:
+    """Where the examples are: in the installed package, or those of a checkout."""
     package = Path(darklung.__file__).parent
-    installed = package / "protocols"
-    return installed if installed.is_dir() else package.parents[1] / "examples" / "protocols"
+    installed = package / "examples"
+    return installed if installed.is_dir() else package.parents[1] / "examples"
 
 
 def ready_protocols() -> dict[str, Path]:
     """Name -> file of the ready protocols."""
-    return {path.stem: path for path in sorted(protocol_folder().glob("*.yaml"))}
+    return {path.stem: path for path in sorted((examples_folder() / "protocols").glob("*.yaml"))}
 
 
 def protocol_path(target: str | Path) -> Path:

@@ -15,7 +15,7 @@ from darklung.simulate.effects import Effects, Gratings
 from darklung.simulate.protocol import Protocol
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 
 SENSOR_WORDS = {
     "kind": "detector",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from darklung.core.checks import DarklungError, require
 from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Energy, validate
+from darklung.io.patterns import matching
 from darklung.io.volumes import VolumeOptions
 from darklung.study.calibrations import CalibrationsPart
 from darklung.study.cohort import BodyPart, CohortPart
@@ -42,7 +43,7 @@ class SimulatedSource(Document):
     scan: ScanPart = ScanPart()
     effects: EffectsPart = EffectsPart()
     calibrations: CalibrationsPart = CalibrationsPart()
-    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], SitePart] = Field(
+    sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")], SitePart] = Field(
         {}, description="scanners; each animal is scanned at one"
     )
 
@@ -210,8 +211,7 @@ def found_files(patterns: tuple[str, ...], what: str) -> list[Path]:
     """Files that the patterns name, each once, a pattern's in natural order; a pattern that finds nothing is an error."""
     found: dict[Path, None] = {}
     for pattern in patterns:
-        path = Path(pattern)
-        own = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?") else [path]
-        require(bool(own) and all(p.exists() for p in own), f"{what}: {pattern}: no such file or folder")
+        own = matching(Path(pattern))
+        require(bool(own), f"{what}: {pattern}: no such file or folder")
         found.update(dict.fromkeys(own))
     return list(found)

@@ -20,9 +20,11 @@ OLD = "studies list sources now, not a kind; examples/quick.yaml shows one, docs
 class Study(Document):
     """One study. Sources may be mixed, such as training on simulated and testing on measured animals."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="of the run folder, unless another one is said")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100, description="of the run folder, unless another one is said"
+    )
     seed: int = Field(1, ge=0, description="of everything that is drawn")
-    sources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Source] = Field(
+    sources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")], Source] = Field(
         min_length=1, description="where data come from, each under a name"
     )
     processing: ProcessingPart = ProcessingPart()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ from darklung.calibrate.maps import (
     scattering_of_volume,
     size_channels,
 )
-from darklung.calibrate.sizes import SizeMaps
-from darklung.calibrate.units import ScatterUnit
+from darklung.calibrate.sizes import WITHIN, SizeMaps
+from darklung.calibrate.spheres import SphereCalibration
+from darklung.calibrate.units import ScatterUnit, box
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
@@ -39,15 +40,32 @@ T = TypeVar("T")
 
 OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
 CORRECTED = "projections.h5"
+AS_CALIBRATED = "as calibrated"
 
 
 @dataclass(frozen=True)
 class Sized:
-    """Sizes by a calibration of spheres."""
+    """Sizes by a calibration of spheres.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    read : Scattering
+        −ln D (of volumes that over the thickness).
+    found : SizeMaps
+        Of every pixel or voxel.
+    regions : tuple of (mean −ln D, standard error, SizeMaps)
+        Of the region as a whole, one a direction; empty with two settings.
+    outside : str
+        Why the sample is outside the calibration; "" where it is not.
+    out : Path
+    """
 
     calibration: Calibration
     read: Scattering
     found: SizeMaps
+    regions: tuple[tuple[float, float, SizeMaps], ...]
+    outside: str
     out: Path
 
 
@@ -78,6 +96,31 @@ class Scaled:
     out: Path
 
 
+@dataclass(frozen=True)
+class Sizing:
+    """How sizes are told.
+
+    Parameters
+    ----------
+    amount : float
+        f δ² of the sample over that of the calibration powder; not used with two settings, which find it.
+    prefer : {"none", "small", "large"}
+        Branch to take where two diameters fit.
+    filters : str
+        Before sample and flat; that of the calibration if "as calibrated".
+    within : float
+        Largest half width of a size's interval, relative, for which it is told.
+    region : str
+        Box of pixels or voxels whose mean is read, ``y0:y1,x0:x1``; everything if "".
+    """
+
+    amount: float = 1.0
+    prefer: str = "none"
+    filters: str = AS_CALIBRATED
+    within: float = WITHIN
+    region: str = ""
+
+
 Applied = Sized | Oriented | Corrected | Scaled
 """What a calibration gave, by its kind, as it was written to `out`."""
 
@@ -88,8 +131,7 @@ def apply_calibration(
     out: Path,
     *,
     thickness: str = "",
-    amount: float = 1.0,
-    prefer: str = "none",
+    sizing: Sizing | None = None,
     correction: CorrectionPart | None = None,
     like: Path | None = None,
 ) -> Applied:
@@ -110,11 +152,10 @@ def apply_calibration(
     out : Path
         Folder; gets ``calibrated.ome.zarr`` and ``calibrated.png`` (``projections.h5`` for wedges) and ``record.json``.
     thickness : str
-        Of the sample, with its unit; for sizes from projections.
-    amount : float
-        f δ² of the sample over that of the calibration powder; not used with two settings, which find it.
-    prefer : {"none", "small", "large"}
-        Branch to take where two diameters fit.
+        Of the sample, with its unit; for sizes from projections. Of a volume the path through the sample for which its ε
+        holds; without a meaning where signals are proportional to the thickness (no offset, no beam).
+    sizing : Sizing, optional
+        How sizes are told.
     correction : CorrectionPart, optional
         What is said against the file; nothing by default.
 
@@ -132,7 +173,7 @@ def apply_calibration(
     out.mkdir(parents=True, exist_ok=True)
     done: Applied
     if loaded.kind == "spheres":
-        done = _sizes(loaded, sources, out, depth, amount, prefer)
+        done = _sizes(loaded, sources, out, depth, sizing or Sizing())
     elif loaded.kind == "fibres":
         done = _orientations(loaded, sources[0], out)
     elif loaded.kind == "unit":
@@ -143,7 +184,8 @@ def apply_calibration(
         done = _corrected(calibration, sources[0], out, correction or CorrectionPart())
     files = [calibration, *(s for s in sources if s.is_file()), *([like] if like else [])]
     used = {"hardening": dict(done.used)} if isinstance(done, Corrected) else {}
-    options = {"thickness": thickness, "amount": amount, "prefer": prefer, **used}
+    told = asdict(sizing or Sizing()) if loaded.kind == "spheres" else {}
+    options = {"thickness": thickness, **told, **used}
     record = {**provenance("darklung calibrate apply", files), "sources": [str(s) for s in sources], "options": options}
     write_json(out / "record.json", record)
     return done
@@ -156,39 +198,71 @@ def _held(value: T | None, where: object, what: str) -> T:
     return value
 
 
-def read_scattering(source: Path, thickness_m: float | None) -> Scattering:
-    """ε of a volume's ``dark_field`` channels, or of projections over a thickness, NaN where they are not valid."""
-    if source.suffix.lower() in (".h5", ".hdf5"):
-        require(
-            thickness_m is not None,
-            f"{source}: projections are line integrals; give the sample's thickness, or apply to a reconstructed volume",
-        )
-        return scattering_of_projections(load(source, Projections), float(thickness_m or 1.0))
-    image = load_image(source)
-    found = scattering_of_volume(image, source)
-    if thickness_m is not None:
-        raise DarklungError(f"thickness: {source} is a volume of coefficients and needs none")
-    return found
+def read_scattering(source: Path) -> Scattering:
+    """−ln D of projections, NaN where they are not valid, or ε [1/m] of a volume's ``dark_field`` channels."""
+    if _projected(source):
+        return scattering_of_projections(load(source, Projections), 1.0)
+    return scattering_of_volume(load_image(source), source)
 
 
-def _sizes(
-    loaded: Calibration, sources: Sequence[Path], out: Path, depth: float | None, amount: float, prefer: str
-) -> Sized:
-    from darklung.calibrate.sizes import sizes, sizes_from_two
+def _projected(source: Path) -> bool:
+    return source.suffix.lower() in (".h5", ".hdf5")
 
-    read = [read_scattering(s, depth) for s in sources]
-    if len(read) == 1:
-        found = sizes(loaded.curves[0], read[0].epsilon, read[0].variance, amount=amount, prefer=prefer)
+
+def read_signal(source: Path, curve: SphereCalibration, thickness_m: float | None) -> tuple[Scattering, float]:
+    """−ln D over a thickness, and that thickness: of projections the sample's, of a volume ε times it.
+
+    Raises
+    ------
+    DarklungError
+        No thickness where it matters.
+    """
+    read = read_scattering(source)
+    if _projected(source):
+        told = f"{source}: projections are line integrals; give the sample's thickness, or apply to a reconstructed volume"
+        require(thickness_m is not None, told)
+        return read, float(thickness_m or 0.0)
+    linear = curve.beam is None and curve.offset == 0
+    told = f"{source}: the calibration's signals are not proportional to the thickness; give that of the sample"
+    require(thickness_m is not None or linear, told)
+    depth = float(curve.thickness_m[0]) if thickness_m is None or linear else thickness_m
+    return replace(read, epsilon=read.epsilon * depth, variance=read.variance * depth**2), depth
+
+
+def _sizes(loaded: Calibration, sources: Sequence[Path], out: Path, depth: float | None, how: Sizing) -> Sized:
+    from darklung.calibrate.sizes import sizes_from_two
+
+    settings = [read_signal(s, c, depth) for s, c in zip(sources, loaded.curves)]
+    first = settings[0][0]
+    regions: list[tuple[float, float, SizeMaps]] = []
+    outside = ""
+    if len(settings) == 1:
+        found, regions, outside = _one_setting(loaded.curves[0], *settings[0], how)
     else:
-        require(len(read) == 2, f"curves: sizes take one or two settings, the calibration has {len(read)}")
-        same = read[0].epsilon.shape == read[1].epsilon.shape
-        require(same, f"sources: wanted maps of one shape, got {read[0].epsilon.shape} and {read[1].epsilon.shape}")
-        first, second = loaded.curves
-        found = sizes_from_two((first, second), (read[0].epsilon, read[1].epsilon), (read[0].variance, read[1].variance))
-    save_image(out / OUTPUT, by_direction(read[0], size_channels(found)))
+        require(len(settings) == 2, f"curves: sizes take one or two settings, the calibration has {len(settings)}")
+        one, two = (read for read, _ in settings)
+        same = one.epsilon.shape == two.epsilon.shape
+        require(same, f"sources: wanted maps of one shape, got {one.epsilon.shape} and {two.epsilon.shape}")
+        signals, noise = (one.epsilon, two.epsilon), (one.variance, two.variance)
+        found = sizes_from_two((loaded.curves[0], loaded.curves[1]), signals, noise, thickness_m=settings[0][1])
+    save_image(out / OUTPUT, by_direction(first, size_channels(found)))
     shown = {"size [µm]": (1e6 * found.size_m[0], "viridis"), "branch": (found.branch[0], "cividis")}
     maps_png(shown, out / PICTURE)
-    return Sized(loaded, read[0], found, out)
+    return Sized(loaded, first, found, tuple(regions), outside, out)
+
+
+def _one_setting(
+    curve: SphereCalibration, read: Scattering, depth: float, how: Sizing
+) -> tuple[SizeMaps, list[tuple[float, float, SizeMaps]], str]:
+    """Sizes of every pixel, of the region of each direction, and why the sample is outside the calibration."""
+    from darklung.calibrate.sizes import region, sizes
+
+    filters = curve.filters[0] if how.filters == AS_CALIBRATED else how.filters
+    options: dict[str, Any] = {"amount": how.amount, "prefer": how.prefer, "within": how.within}
+    options |= {"thickness_m": depth, "filters": filters}
+    where = box(how.region, read.epsilon.shape[1:], "region") if how.region else (slice(None),) * (read.epsilon.ndim - 1)
+    regions = [region(curve, e[where], v[where], **options) for e, v in zip(read.epsilon, read.variance)]
+    return sizes(curve, read.epsilon, read.variance, **options), regions, curve.outside(depth, filters)
 
 
 def _orientations(loaded: Calibration, source: Path, out: Path) -> Oriented:
@@ -229,7 +303,8 @@ def _like(loaded: Calibration, like: Path, source: Path, out: Path) -> Corrected
 
 
 def _units(loaded: Calibration, source: Path, out: Path) -> Scaled:
-    read = read_scattering(source, None)
+    require(not _projected(source), f"{source}: wanted a reconstructed volume, got projections")
+    read = read_scattering(source)
     unit = _held(loaded.unit, "calibration", "a calibration of units")
     value, variance = unit.units(read.epsilon, read.variance)
     channels = {"scatter_units": ("SU", value), "scatter_units_error": ("SU", np.sqrt(variance))}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 from darklung.calibrate.measurements import Measurements, medians
-from darklung.core.checks import DarklungError, require
 from darklung.core.types import Projections
 from darklung.io.description import read_raw
 from darklung.io.hdf5 import load
 from darklung.io.names import PROJECTIONS, item_name
-from darklung.io.tables import load_table
+from darklung.io.tables import load_table, read_rows
 from darklung.steps.retrieve import STAGE, raw_files
 
 
@@ -27,7 +24,8 @@ def read_table(source: Path) -> Measurements:
     DarklungError
         A file that cannot be read, or no rows.
     """
-    return Measurements(source.stem, tuple(_table(source)), (source,))
+    rows = [{"name": f"row {number}", **row} for number, row in enumerate(read_rows(source), start=2)]
+    return Measurements(source.stem, tuple(rows), (source,))
 
 
 def read_series(source: Path, out: Path) -> Measurements:
@@ -37,18 +35,3 @@ def read_series(source: Path, out: Path) -> Measurements:
     measured = [{**row, **medians(load(file, Projections), file)} for row, file in zip(rows, files)]
     frames = [path for raw, _ in read_raw(source) for path in raw_files(raw, source)]
     return Measurements(source.stem, tuple(measured), (source, *dict.fromkeys(frames), out / "scans.csv"))
-
-
-def _table(source: Path) -> list[dict[str, Any]]:
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            rows: list[dict[str, Any]] = [dict(row) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise DarklungError(f"{source}: no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DarklungError(f"{source}: cannot be read ({error})") from error
-    require(bool(rows), f"{source}: wanted a header and at least one row")
-    for number, row in enumerate(rows, start=2):
-        require(None not in row and None not in row.values(), f"{source}: row {number} has not as many values as the header")
-        row.setdefault("name", f"row {number}")
-    return rows

@@ -38,7 +38,8 @@ def task(copies: tuple[str, ...]) -> Task:
 
 def collect(context: Context) -> None:
     """``insertions`` of all copies, and a contact sheet of each class."""
-    rows = [row for place in context.inputs["copies"] for row in json.loads((place / "insertions.json").read_text())]
+    told = ((place / "insertions.json").read_text(encoding="utf-8") for place in context.inputs["copies"])
+    rows = [row for text in told for row in json.loads(text)]
     require(bool(rows), "insertions: none found room in any lobe")
     save_table(context.out / "insertions", rows, COLUMNS)
     contact_sheets(context.inputs["copies"], context.out)

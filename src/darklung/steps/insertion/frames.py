@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import yaml
 
 from darklung.core.channel import dark_field_at
 from darklung.core.checks import DarklungError
+from darklung.core.files import write_text
 from darklung.core.types import Scan
 from darklung.insert.beam import ViewShadow, shadows_of
 from darklung.insert.frames import changed_views
 from darklung.insert.maps import one_view_shadow, valid_view
 from darklung.insert.scale import Scale
 from darklung.insert.volume import volume_changes
-from darklung.io.description import RawScan, described_frames, read_raw
+from darklung.io.archive import described_frames
+from darklung.io.description import RawScan, read_raw
 from darklung.io.frames import load_scan
-from darklung.io.hdf5 import scan_of
+from darklung.io.hdf5 import opened_hdf5, scan_of, written_hdf5
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context
 from darklung.steps.insertion.maps import finish_radiograph
@@ -81,7 +82,7 @@ def _insert_radiograph(context: Context, given: RawInput, scale: Scale) -> None:
 def opened(source: Path, name: str | None) -> Iterator[RawInput]:
     """Raw frames of a description (the scan `name`) or of a darklung scan, open while they are worked on."""
     if name is None:
-        with h5py.File(source, "r") as file:
+        with opened_hdf5(source) as file:
             scan = scan_of(file)
             scan.parallel()  # in a cone beam a view is not what `shadows_of` draws
             yield RawInput(scan, 1.0, None, source)
@@ -102,13 +103,13 @@ def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale
     if given.raw is None:
         shutil.copyfile(given.path, target)
     else:
-        with h5py.File(target, "w") as file:
+        with written_hdf5(target) as file:
             for field in ("flats", "dark_frame", "bad_pixels"):
                 value = getattr(scan, field)
                 if value is not None:
                     file.create_dataset(field, data=np.asarray(value))
             file.create_dataset("frames", shape=scan.frames.shape, dtype=scan.frames.dtype)
-    with h5py.File(target, "r+") as file:
+    with written_hdf5(target, "r+") as file:
         stored = file["frames"]
         seed, whole = Parameters.of(context).seed, given.raw is not None
         for d, view, curves in changed_views(scan, shadow_in, scale, seed, gain=given.gain, whole=whole):
@@ -119,5 +120,5 @@ def write_frames(context: Context, given: RawInput, shadow_in: ViewShadow, scale
     shutil.move(target, context.out / name)
     if given.raw is not None:
         text = yaml.safe_dump(described_frames(given.raw, scan, name), sort_keys=False, allow_unicode=True)
-        (context.out / "scan.yaml").write_text(text)
+        write_text(context.out / "scan.yaml", text)
     return kept

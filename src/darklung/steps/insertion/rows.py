@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.files import write_text
 from darklung.core.types import Image, Insertion
 from darklung.features.labels import hard_negatives, lesion_labels
 from darklung.insert.measured import Made
@@ -27,8 +28,8 @@ def save_rows(context: Context, made: Sequence[Made], notes: Mapping[str, Any]) 
     p = Parameters.of(context)
     subject = f"{p.source}-{p.copy_number:03d}"
     rows = [{"subject": subject, "source": p.source, "animal": p.animal, "copy": p.copy_number, **_row(m)} for m in made]
-    (context.out / "insertions.json").write_text(json.dumps(rows, indent=1))
-    (context.out / "notes.json").write_text(json.dumps(dict(notes), indent=1))
+    write_text(context.out / "insertions.json", json.dumps(rows, indent=1))
+    write_text(context.out / "notes.json", json.dumps(dict(notes), indent=1))
 
 
 def _row(made: Made) -> dict[str, Any]:

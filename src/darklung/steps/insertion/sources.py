@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
 from darklung.core.grey import require_same_unit
 from darklung.io.images import is_own_image
 from darklung.io.names import PROJECTIONS, item_name, stem
@@ -164,19 +164,13 @@ def find_lobes(source: Path, pixel_m: float) -> list[Found]:
 
 
 def _spatial(path: Path) -> int:
-    from darklung.io.images import open_array
+    from darklung.io.images import image_grid
 
-    try:
-        return len(open_array(path).shape) - 1
-    except (KeyError, OSError, ValueError) as error:
-        raise DarklungError(f"{path}: not an image written by darklung ({error})") from error
+    return len(image_grid(path).shape)
 
 
 def _hdf5_type(path: Path) -> str:
-    import h5py
+    from darklung.io.hdf5 import opened_hdf5
 
-    try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("darklung_type", ""))
-    except OSError as error:
-        raise DarklungError(f"{path}: cannot be read as HDF5 ({error})") from error
+    with opened_hdf5(path) as file:
+        return str(file.attrs.get("darklung_type", ""))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import require
+from darklung.core.files import reading
 from darklung.core.types import Image
 from darklung.steps.findings import PAGE, TABLE
 
@@ -31,11 +32,10 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
     DarklungError
         No such table, columns that are missing, or entries that are no finite numbers.
     """
-    try:
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except Exception as error:  # readers of tables raise many kinds of error
-        told = " ".join(str(error).split())[:200]
-        raise DarklungError(f"{path}: cannot be read as a table ({told})") from error
+    with reading(path, "a table"):
+        table = (
+            pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        )
     name = next((c for c in CASES if c in table.columns), "")
     missing = [c for c in (*PLACES, "score") if c not in table.columns]
     require(name != "", f"{path}: wanted a column case (or subject), got {', '.join(map(str, table.columns))}")

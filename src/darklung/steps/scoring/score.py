@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.checks import check_one_of, require
+from darklung.core.files import reading
 from darklung.evaluate.folds import by_animal
 from darklung.evaluate.logits import logits_of
 from darklung.evaluate.tables import ArmTables, join_tables, listed_tables
@@ -191,10 +192,8 @@ class _Arm:
 
 def read_animals(path: Path) -> dict[str, str]:
     """Case -> animal, of a table with the columns ``case`` (or ``subject``) and ``animal``."""
-    try:
+    with reading(path, "a table"):
         table = pd.read_csv(path, dtype=str) if path.suffix.lower() == ".csv" else pd.read_parquet(path).astype(str)
-    except Exception as error:  # readers of tables raise many kinds of error
-        raise DarklungError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:200]})") from error
     name = next((c for c in CASES if c in table.columns), "")
     wanted = name != "" and "animal" in table.columns
     require(wanted, f"{path}: wanted the columns case and animal, got {', '.join(map(str, table.columns))}")

@@ -1,0 +1,139 @@
+"""Files: one boundary for what readers raise, and one way to write so that a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from darklung.core.checks import DarklungError, require
+
+# Text that people or darklung write is far shorter.
+MOST_TEXT_BYTES = 2**28
+_PARTIAL = ".partial"
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, short and in one line."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, KeyError) and error.args:  # would be told in quotes
+        text = error.args[0]
+    return " ".join(str(text).split())[:200] or type(error).__name__
+
+
+def machine_line(error: OSError | MemoryError) -> str:
+    """What the machine refused: ``FILE: No space left on device``."""
+    place = getattr(error, "filename", None)
+    return f"{place}: {one_line(error)}" if place else one_line(error)
+
+
+@contextmanager
+def reading(name: object, what: str = "") -> Iterator[None]:
+    """The boundary to a reader: whatever it raises inside becomes one line, ``NAME: cannot be read as WHAT (...)``.
+
+    What darklung's own types refuse gets the name of the file in front.
+
+    Libraries raise errors of any kind on a broken file, so that no list of them is ever complete. What is opened, parsed
+    and converted of a file from outside belongs inside; what is computed of it does not.
+
+    Raises
+    ------
+    DarklungError
+    """
+    try:
+        yield
+    except DarklungError as error:
+        if str(name).partition(": ")[0] in str(error):
+            raise
+        raise DarklungError(f"{name}: {error}") from error
+    except Exception as error:
+        told = f" as {what}" if what else ""
+        raise DarklungError(f"{name}: cannot be read{told} ({one_line(error)})") from error
+
+
+def read_text(path: Path, what: str = "text") -> str:
+    """Text in UTF-8, whatever the machine's language, with or without a byte order mark; short enough to be one."""
+    if not path.exists():
+        raise DarklungError(f"{path}: no such file")
+    with reading(path, what):
+        size = path.stat().st_size
+        require(size <= MOST_TEXT_BYTES, f"{path}: wanted text of at most {MOST_TEXT_BYTES >> 20} MiB, got {size >> 20} MiB")
+        return path.read_text(encoding="utf-8-sig")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, or one line that says what is wrong with it."""
+    text = read_text(path, "JSON")
+    with reading(path, "JSON"):
+        content = json.loads(text)
+    require(isinstance(content, dict), f"{path}: wanted a JSON object, got {type(content).__name__}")
+    found: dict[str, Any] = content
+    return found
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write a file or a folder to; it takes the place of `path` when the block ends without error.
+
+    What a process that was killed has left of the same file is removed first.
+    """
+    for old in path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}"):
+        if not _being_written(old):
+            _remove(old)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    try:
+        yield partial
+        if path.is_dir():  # a folder cannot be replaced in one step
+            old = path.with_name(f".{path.name}.old.{os.getpid()}{_PARTIAL}")
+            os.replace(path, old)
+            os.replace(partial, path)
+            _remove(old)
+        else:
+            os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8; a reader sees the old file or the whole new one."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of bytes."""
+    with whole(path) as partial:
+        partial.write_bytes(content)
+
+
+def _escaped(name: str) -> str:
+    from glob import escape
+
+    return escape(name)
+
+
+def _being_written(partial: Path) -> bool:
+    """Whether the process that a partial file is named after may still write it."""
+    import psutil
+
+    number = partial.name.removesuffix(_PARTIAL).rpartition(".")[2]
+    if not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        # A process that began later has got the number of one that is gone.
+        return bool(psutil.Process(int(number)).create_time() <= partial.stat().st_mtime)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
