@@ -199,3 +199,17 @@ def test_a_metric_may_be_undefined(monkeypatch):
 def test_what_a_metric_may_not_return(monkeypatch, value, line):
     with pytest.raises(DarklungError, match=f"^metric json:own: {line}$"):
         told_metric(monkeypatch, value)
+
+
+def test_a_flipped_bit_in_the_weights_is_an_error(make_case, tmp_path):
+    folder = train(**options(make_case, tmp_path, "flipped", steps=1))
+    weights, rng = folder / "model.safetensors", np.random.default_rng(0)
+    content = bytearray(weights.read_bytes())
+    for bit in rng.integers(8 * len(content), size=60):
+        content[bit // 8] ^= 1 << bit % 8
+        weights.write_bytes(content)
+        with pytest.raises(DarklungError, match=r"model\.safetensors: is not what was trained"):
+            load_model(folder)
+        content[bit // 8] ^= 1 << bit % 8
+    weights.write_bytes(content)
+    load_model(folder)

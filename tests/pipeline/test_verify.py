@@ -132,6 +132,13 @@ def test_another_version_is_told(made):
     assert any("made with numpy 1.0.0; here is" in note for note in found.notes)
 
 
+def test_records_of_before_are_told_and_not_called_changed(tmp_path):
+    (tmp_path / "record.json").write_text(json.dumps({"command": "darklung simulate", "seed": 1}))
+    found = verify(tmp_path)
+    assert not found.wrong
+    assert "a record without contents" in found.notes[0]
+
+
 def test_what_was_removed_since_nothing_reads_it_any_more_is_not_missed(tmp_path):
     run(toy(tmp_path, transient=True), tmp_path / "run")
     assert not (tmp_path / "run/count/part-0/value").exists()

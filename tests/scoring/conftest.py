@@ -10,7 +10,8 @@ from darklung.io.images import save_image
 from darklung.io.names import LOGITS
 from darklung.io.tables import save_table
 from darklung.pipeline import Context
-from darklung.pipeline.record import environment, write_json
+from darklung.pipeline.artefacts import note, outputs_of
+from darklung.pipeline.record import environment, write_json, write_record
 from darklung.steps import evaluate
 from darklung.study.learning import EvaluationPart
 
@@ -78,7 +79,8 @@ def make_run(folder, *, seed=1, skills=None, metrics=None, study=None, part=None
     out.mkdir(parents=True)
     inputs = {"cases": tuple(folder / "cases" / n for n in cases), "predictions": tuple(places)}
     evaluate.evaluate(Context(out, folder, inputs, parameters, {}, lambda *_: None))
-    write_json(out / "record.json", {"key": f"evaluate-{seed}", "parameters": parameters, "environment": environment()})
+    record = {"key": f"evaluate-{seed}", "parameters": parameters, "environment": environment()}
+    write_record(out / "record.json", {**record, "outputs": note(outputs_of(out))})
     rows = [{"subject": n, "seed": seed, "split": n.split("-")[0]} for n in cases]
     (folder / "cohort" / "all").mkdir(parents=True)
     save_table(folder / "cohort" / "all" / "cohort", rows, dict.fromkeys(rows[0], "a column"))

@@ -46,6 +46,21 @@ def test_same_animals_have_paired_differences_of_the_runs_own_values(run, worse,
     assert "hybrid (5 animals in both)" in told
 
 
+@pytest.mark.parametrize("name", ["comparison.json", "units.parquet", "overlap.parquet"])
+def test_results_that_are_not_what_was_written_are_not_compared(run, worse, tmp_path, name):
+    edited = tmp_path / "edited"
+    shutil.copytree(worse, edited)
+    compare_folders(run, edited)
+    place = edited / "evaluate/all" / name
+    content = bytearray(place.read_bytes())
+    content[len(content) // 2] ^= 1
+    place.write_bytes(content)
+    with pytest.raises(DarklungError, match=f"{name}: is not what was written"):
+        compare_folders(run, edited)
+    with pytest.raises(DarklungError, match=f"{name}: is not what was written"):
+        compare_folders(edited, run)
+
+
 def test_settings_keys_and_versions_that_differ_are_told(run, worse, tmp_path):
     second = tmp_path / "second"
     shutil.copytree(worse, second)

@@ -182,7 +182,6 @@ def apply_calibration(
         done = _like(loaded, like, sources[0], out)
     else:
         done = _corrected(calibration, sources[0], out, correction or CorrectionPart())
-    # A volume is a folder of many chunks: its hash would take longer than the work, and its own record names it.
     files = [calibration, *(s for s in sources if s.is_file()), *([like] if like else [])]
     used = {"hardening": dict(done.used)} if isinstance(done, Corrected) else {}
     told = asdict(sizing or Sizing()) if loaded.kind == "spheres" else {}

@@ -17,7 +17,7 @@ from darklung.io.case import CaseFacts, LabelledCase, case_facts, load_case
 from darklung.io.labels import read_labels, read_region
 from darklung.io.names import CASE
 from darklung.io.volumes import read_volume, volume_kind
-from darklung.pipeline.artefacts import RUN_RECORD
+from darklung.pipeline.artefacts import RUN_RECORD, require_as_written
 from darklung.steps.scoring.names import bare_name, case_of_file, volumes_in
 
 ENDS = ("_labels", "_label", "_seg", "_mask")  # of the names of label files, apart from the case's
@@ -72,7 +72,9 @@ def _cases(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     root = path / "cases" if (path / RUN_RECORD).is_file() and (path / "cases").is_dir() else path
-    return sorted(f.parent for f in root.glob(f"[!.]*/{CASE}"))
+    found = sorted(root.glob(f"[!.]*/{CASE}"))
+    require_as_written(*found)
+    return [f.parent for f in found]
 
 
 def _several(folder: Path) -> bool:
