@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,10 @@ from darklung.core.checks import DarklungError, require
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files.
+_MACHINE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+)
 
 
 def one_line(error: BaseException) -> str:
@@ -25,6 +30,11 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:  # would be told in quotes
         text = error.args[0]
     return " ".join(str(text).split())[:200] or type(error).__name__
+
+
+def is_the_machine(error: BaseException) -> bool:
+    """Whether memory, disk or rights are at fault, and not a mistake of whoever asked for a file."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE
 
 
 def machine_line(error: OSError | MemoryError) -> str:
