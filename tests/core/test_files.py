@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from darklung.core.checks import DarklungError
-from darklung.core.files import is_the_machine, machine_line, one_line, read_object, read_text, reading, whole, write_text
+from darklung.core.files import machine_line, one_line, read_object, read_text, reading, whole, write_text
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,18 @@ def test_what_a_killed_process_left_goes_and_what_another_writes_stays(tmp_path)
 def test_what_the_machine_refuses_is_told_with_the_file():
     full = OSError(errno.ENOSPC, "No space left on device", "/data/a.h5")
     assert machine_line(full) == "/data/a.h5: No space left on device"
-    assert is_the_machine(full)
-    assert is_the_machine(MemoryError())
-    assert not is_the_machine(FileNotFoundError(errno.ENOENT, "No such file"))
+    assert machine_line(MemoryError()) == "not enough memory"
+    assert machine_line(FileNotFoundError(errno.ENOENT, "No such file")) == ""
+    assert machine_line(ValueError("wanted 3, got 2")) == ""
+
+
+def test_what_libraries_make_of_a_full_disk_is_told_too():
+    wrapped = RuntimeError("unexpected pos 68288 vs 68176")
+    wrapped.__context__ = OSError(errno.ENOSPC, "No space left on device", "/data/a.pt")
+    assert machine_line(wrapped) == "/data/a.pt: No space left on device"
+    packed = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert machine_line(packed) == str(packed)
+
+
+def test_short_errors_have_the_name_of_their_kind():
     assert one_line(ValueError("")) == "ValueError"

@@ -77,9 +77,9 @@ def test_an_output_that_made_room_for_one_that_never_came_is_put_back(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path, workers):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import darklung.commands.cli as cli, typer\n"
-        "from toy_study import run, toy; from pathlib import Path; tmp = Path(sys.argv[2])\n"
         "if __name__ == '__main__':\n"
+        "    import sys; sys.path.insert(0, sys.argv[1]); import darklung.commands.cli as cli, typer\n"
+        "    from toy_study import run, toy; from pathlib import Path; tmp = Path(sys.argv[2])\n"
         "    cli.app = typer.Typer(pretty_exceptions_enable=False)\n"
         "    @cli.app.command()\n"
         f"    def go(): run(toy(tmp, until=20, pause=0.1), tmp / 'run', workers={workers})\n"

@@ -332,8 +332,11 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
-    except (OSError, MemoryError) as error:
-        typer.secho(f"darklung: {machine_line(error)}", err=True, fg="red")
+    except Exception as error:
+        line = machine_line(error)
+        if not line:
+            raise
+        typer.secho(f"darklung: {line}", err=True, fg="red")
         sys.exit(2)
     except SystemExit as error:
         if error.code == INTERRUPTED:  # typer has caught the interrupt

@@ -13,6 +13,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
@@ -32,15 +33,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(text).split())[:200] or type(error).__name__
 
 
-def is_the_machine(error: BaseException) -> bool:
-    """Whether memory, disk or rights are at fault, and not a mistake of whoever asked for a file."""
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE
+def machine_line(error: BaseException) -> str:
+    """What the machine refused (``FILE: No space left on device``), and empty where memory, disk or rights are not at fault.
 
-
-def machine_line(error: OSError | MemoryError) -> str:
-    """What the machine refused: ``FILE: No space left on device``."""
-    place = getattr(error, "filename", None)
-    return f"{place}: {one_line(error)}" if place else one_line(error)
+    Libraries wrap what the disk refused into errors of their own, or tell it in their text alone.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, MemoryError) or getattr(found, "errno", None) in _MACHINE:
+            place = getattr(found, "filename", None)
+            return f"{place}: {one_line(found)}" if place else one_line(found)
+        if any(text in str(found) for text in _FULL):
+            return one_line(found)
+        found = found.__cause__ or found.__context__
+    return ""
 
 
 @contextmanager

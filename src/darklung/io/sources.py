@@ -46,6 +46,8 @@ class Stack:
         )
         require(all(n > 0 for n in shape), f"{name}: is empty, shape {tuple(shape)}")
         require(np.dtype(dtype).kind in "uifb", f"{name}: wanted numbers, got dtype {dtype}")
+        # Nothing calculates in half precision.
+        dtype = np.float32 if np.dtype(dtype) == np.float16 else dtype
         self.name, self.axes, self.shape, self.dtype, self._read = (
             name,
             axes,

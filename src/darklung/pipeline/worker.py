@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError
-from darklung.core.files import is_the_machine, machine_line, write_text
+from darklung.core.files import machine_line, write_text
 from darklung.core.seams import resolve
 from darklung.pipeline.folder import OLD, PARTIAL, RECORD, SCRATCH, earlier_outputs, scratch_name, share_lock
 from darklung.pipeline.keys import Identity
@@ -102,12 +102,9 @@ def attempt(job: Job, progress: Tell) -> Outcome:
         perform(job, progress)
     except DarklungError as error:
         return "refused", str(error)
-    except (OSError, MemoryError) as error:
-        if is_the_machine(error):
-            return "refused", machine_line(error)
-        return "failed", traceback.format_exc()
-    except Exception:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
-        return "failed", traceback.format_exc()
+    except Exception as error:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
+        line = machine_line(error)
+        return ("refused", line) if line else ("failed", traceback.format_exc())
     return "done", ""
 
 
