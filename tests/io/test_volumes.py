@@ -264,7 +264,7 @@ def test_two_series_are_told_and_chosen(tmp_path):
 def test_without_pydicom_one_line_says_what_to_install(tmp_path, monkeypatch):
     folder = dicom_series(tmp_path / "d", values())
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(DarklungError, match=r"^DICOM: wants pydicom: pip install 'darklung\[volumes\]'$"):
+    with pytest.raises(DarklungError, match=r"d: DICOM: wants pydicom: pip install 'darklung\[volumes\]'$"):
         read_volume(folder)
 
 

@@ -326,7 +326,7 @@ CORPUS: dict[str, tuple[str, Damage, str]] = {
     "own zarr other shape": (
         "own zarr",
         text("a.zarr/zarr.json", r'"names": \[', '"names": ["x", '),
-        "an image of darklung",
+        "a.zarr: names: wanted 1",
     ),
     "own zarr no array": ("own zarr", remove("a.zarr/0/zarr.json"), "an image of darklung"),
     "own zarr broken chunk": ("own zarr", lambda f: _scramble(_chunk(f / "a.zarr")), "cannot be read"),

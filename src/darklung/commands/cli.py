@@ -12,6 +12,9 @@ from darklung import __version__
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.recorded import recorded
 from darklung.core.checks import DarklungError, printable
+from darklung.core.files import machine_line
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
@@ -407,11 +410,18 @@ def main() -> None:
         for line in str(error).splitlines():
             typer.secho(f"darklung: {printable(line)}", err=True, fg="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("darklung: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except Exception as error:
+        line = machine_line(error)
+        if not line:
+            raise
+        typer.secho(f"darklung: {line}", err=True, fg="red")
+        sys.exit(2)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:  # typer has caught the interrupt
+            typer.secho("darklung: stopped; the same command goes on from here", err=True)
+        raise
 
 
 if __name__ == "__main__":

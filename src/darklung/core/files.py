@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,9 +13,14 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files.
+_MACHINE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+)
 
 
 def one_line(error: BaseException) -> str:
@@ -27,10 +33,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(text).split())[:200] or type(error).__name__
 
 
-def machine_line(error: OSError | MemoryError) -> str:
-    """What the machine refused: ``FILE: No space left on device``."""
-    place = getattr(error, "filename", None)
-    return f"{place}: {one_line(error)}" if place else one_line(error)
+def machine_line(error: BaseException) -> str:
+    """What the machine refused (``FILE: No space left on device``), and empty where memory, disk or rights are not at fault.
+
+    Libraries wrap what the disk refused into errors of their own, or tell it in their text alone.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, MemoryError) or getattr(found, "errno", None) in _MACHINE:
+            place = getattr(found, "filename", None)
+            return f"{place}: {one_line(found)}" if place else one_line(found)
+        if any(text in str(found) for text in _FULL):
+            return one_line(found)
+        found = found.__cause__ or found.__context__
+    return ""
 
 
 @contextmanager

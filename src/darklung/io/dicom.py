@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +90,25 @@ def _read(path: Path, *, header_only: bool) -> Any:
     """A data set, without the pixels if so wanted; a file that inflates itself is refused before it does."""
     pydicom = _pydicom()
     # pydicom warns of every odd value; what matters is checked here.
-    with reading(path, "DICOM"), warnings.catch_warnings():
+    with reading(path, "DICOM"), warnings.catch_warnings(), _mapped(path) as file:
         warnings.simplefilter("ignore")
-        syntax = str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
+        pydicom.filereader.read_preamble(file, False)
+        syntax = str(pydicom.filereader._read_file_meta_info(file).get("TransferSyntaxUID", ""))
+        file.seek(0)
         plain = syntax in _PLAIN_SYNTAXES
         require(plain, f"{path}: wanted uncompressed DICOM, got transfer syntax {syntax or 'none'}; convert it first")
-        header = pydicom.dcmread(path, stop_before_pixels=header_only)
+        header = pydicom.dcmread(file, stop_before_pixels=header_only)
         if not header_only:
             return header.pixel_array
         list(header)  # converts every value here, not when it is first looked at
         return header
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """A file whose elements cannot be longer than it is: pydicom takes as much memory as they tell, before it reads."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
 
 
 def _headers(folder: Path) -> Slices:

@@ -78,11 +78,12 @@ def validate(content: Any, model: Any, origin: str) -> Any:
     """Check `content` against `model`; `origin` names it in the error lines."""
     if not isinstance(content, dict):
         raise DarklungError(f"{origin}: wanted keys and values, got {type(content).__name__}")
-    try:
-        return TypeAdapter(model).validate_python(content)
-    except ValidationError as error:
-        lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in error.errors()]
-        raise DarklungError("\n".join(dict.fromkeys(lines))) from None
+    with reading(origin):
+        try:
+            return TypeAdapter(model).validate_python(content)
+        except ValidationError as error:
+            lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in error.errors()]
+            raise DarklungError("\n".join(dict.fromkeys(lines))) from None
 
 
 def _place(error: Any, content: Any) -> str:

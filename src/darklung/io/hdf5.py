@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -9,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import h5py
 import numpy as np
@@ -42,22 +43,49 @@ def whole_file(path: Path) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def written_hdf5(path: Path, mode: str = "w") -> Iterator[h5py.File]:
-    """An HDF5 file to write to, also where the disk may become full."""
-    with h5py.File(path, mode) as file:
+def written_hdf5(path: Path, mode: Literal["w", "r+"] = "w") -> Iterator[h5py.File]:
+    """An HDF5 file to write to, also where the disk may become full.
+
+    Raises
+    ------
+    OSError
+        At the end of the block: what the disk refused first.
+    """
+    with _Patient(path, "w+" if mode == "w" else "r+") as target:
         try:
-            yield file
-            file.flush()
-        except BaseException:
-            _let_go(file)
-            raise
+            with h5py.File(target, mode) as file:
+                yield file
+        finally:
+            if target.refused is not None:
+                raise target.refused
 
 
-def _let_go(file: h5py.File) -> None:
-    """Send what is still to be written to nowhere: where the disk has no room, HDF5 would crash when the process ends."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, file.id.get_vfd_handle())
-    os.close(nowhere)
+class _Patient(io.FileIO):
+    """A file that remembers what the disk refused and goes on: HDF5 crashes where a write to a file of its own fails."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self.refused: OSError | None = None
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        """All of it, or nothing at all once something was refused."""
+        left = memoryview(data).cast("B")
+        total = len(left)
+        try:
+            while left and self.refused is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.refused = OSError(error.errno, error.strerror, str(self._path))
+        return total
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """As long as nothing was refused."""
+        try:
+            return super().truncate(size) if self.refused is None else size or 0
+        except OSError as error:
+            self.refused = OSError(error.errno, error.strerror, str(self._path))
+            return size or 0
 
 
 def save(path: Path, value: Any) -> None:

@@ -121,9 +121,7 @@ def _group(group: h5py.Group, prefix: str, seen: set[Any]) -> Iterator[str]:
     for key in group:
         name, link = prefix + key, group.get(key, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            place = f"{link.filename}: " if isinstance(link, h5py.ExternalLink) else ""
-            there = "" if key in group else ", which is not there"  # a link is followed where it is read, not here
-            yield f"  {name:<48} link to {place}{link.path}{there}"
+            yield f"  {name:<48} link to {_target(group, key, link)}"  # followed where it is read, not here
             continue
         item = group[key]
         if isinstance(item, h5py.Dataset):
@@ -131,6 +129,13 @@ def _group(group: h5py.Group, prefix: str, seen: set[Any]) -> Iterator[str]:
         elif isinstance(item, h5py.Group) and item.id.__hash__() not in seen:
             seen.add(item.id.__hash__())
             yield from _group(item, f"{name}/", seen)
+
+
+def _target(group: h5py.Group, key: str, link: Any) -> str:
+    if isinstance(link, h5py.SoftLink):
+        return f"{link.path}{'' if key in group else ', which is not there'}"
+    there = (Path(group.file.filename).parent / link.filename).exists()
+    return f"{link.filename}: {link.path}{'' if there else ', which is not there'}"
 
 
 def _dataset(name: str, item: h5py.Dataset) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +66,20 @@ def in_this_process(progress: Progress) -> Iterator[Executor]:
         restore()
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C until the block has ended; processes started within never see it, since this one ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # when it starts it lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Pool:
     def __init__(self, pool: ProcessPoolExecutor, slots: int) -> None:
         self.slots = slots
@@ -73,7 +88,8 @@ class _Pool:
 
     def submit(self, job: Job) -> None:
         try:
-            self._running[self._pool.submit(pooled, job)] = job
+            with uninterrupted():  # processes are started here
+                self._running[self._pool.submit(pooled, job)] = job
         except BrokenProcessPool as error:
             raise self._died(job) from error
 

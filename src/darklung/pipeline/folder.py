@@ -25,6 +25,7 @@ from darklung.pipeline.record import environment, read_json, write_record
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
 FORMAT = 2
 PARTIAL, SCRATCH, SUPERSEDED, OWNER = ".partial", ".scratch", ".superseded", ".owner"
+OLD = "old"  # within `PARTIAL`: outputs that make room for newer ones
 LOCK, WORKERS_LOCK, LOG = ".lock", ".workers.lock", "log.txt"
 _KEY_SHOWN = 12
 
@@ -104,7 +105,7 @@ def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:
     for name in sorted(set(_outputs(folder)) - wanted):
         record = read_json(folder / name / RECORD)
         if isinstance(record, dict) and "key" in record:
-            _move(folder / name, superseded(folder, name, record["key"]))
+            _move(folder, folder / name, superseded(folder, name, record["key"]))
             moved.append(name)
     return moved
 
@@ -114,7 +115,7 @@ def take_back(folder: Path, keys: Mapping[str, str]) -> None:
     for place in sorted((folder / SUPERSEDED).glob("*/*")):
         name = f"{place.parent.name}/{place.name.rpartition('.')[0]}"
         if name in keys and place == superseded(folder, name, keys[name]):
-            _move(place, folder / name)
+            _move(folder, place, folder / name)
 
 
 def superseded(folder: Path, name: str, key: str) -> Path:
@@ -135,10 +136,14 @@ def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, .
     return tuple(path for _, path in sorted(found))
 
 
-def _move(source: Path, place: Path) -> None:
+def _move(folder: Path, source: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
-        shutil.rmtree(place)
+        # In one step: what is half removed must not look like an output.
+        gone = folder / PARTIAL / f"{place.parent.name}__{place.name}.gone"
+        gone.parent.mkdir(exist_ok=True)
+        os.replace(place, gone)
+        shutil.rmtree(gone)
     os.replace(source, place)
 
 
@@ -196,10 +201,27 @@ def strip(place: Path) -> None:
     if record is None:
         return
     # The note comes first: a crash in between leaves an output that is computed again, never one that is half there.
-    write_record(place / RECORD, {**record, "removed": True})
+    if not record.get("removed"):
+        write_record(place / RECORD, {**record, "removed": True})
     for path in place.iterdir():
         if path.name != RECORD:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def sweep(folder: Path, spent: Sequence[str], done: Mapping[str, str]) -> None:
+    """Remove what a run that was killed had no time to: transient outputs that are `spent`, and scratch of tasks `done`."""
+    for name in spent:
+        if len(os.listdir(folder / name)) > 1:
+            strip(folder / name)
+    left = set(os.listdir(folder / SCRATCH)) if (folder / SCRATCH).is_dir() else set()
+    for name, key in done.items() if left else ():
+        if (own := scratch_name(name, key)) in left:
+            shutil.rmtree(folder / SCRATCH / own)
+
+
+def scratch_name(name: str, key: str) -> str:
+    """Of a task's folder in ``.scratch``."""
+    return f"{name.replace('/', '__')}.{key[:_KEY_SHOWN]}"
 
 
 @contextmanager
@@ -215,6 +237,10 @@ def claim(folder: Path) -> Iterator[None]:
         if not _try_lock(workers_lock, seconds=20):
             raise DarklungError(f"{folder}: processes of an earlier run still work in this folder")
         _unlock(workers_lock)
+        for old in (folder / PARTIAL / OLD).glob("*/*"):
+            # It was moved out of the way by a run that was killed before the newer one came.
+            if not (place := folder / old.parent.name / old.name).exists():
+                os.replace(old, place)
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)
         yield
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)

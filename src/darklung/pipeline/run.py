@@ -9,6 +9,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
+from darklung.core.files import write_text
 from darklung.pipeline.executors import Executor, executor
 from darklung.pipeline.folder import (
     LOG,
@@ -20,13 +21,14 @@ from darklung.pipeline.folder import (
     set_aside,
     strip,
     superseded,
+    sweep,
     take_back,
     write_run_record,
 )
 from darklung.pipeline.keys import Identity, task_identities, task_keys
 from darklung.pipeline.progress import Pace, Progress
 from darklung.pipeline.record import read_json, read_record, write_record
-from darklung.pipeline.schedule import Schedule, reachable
+from darklung.pipeline.schedule import Schedule, reachable, spent
 from darklung.pipeline.task import Task
 from darklung.pipeline.worker import Job, Outcome
 
@@ -86,6 +88,8 @@ def run_tasks(
         records, damage = read_records(folder, keys, settle=True)
         needed = due(by_name, keys, records, targets)
         wanted = needed | reachable(by_name, targets)
+        current = {n: keys[n] for n in keys if n not in needed and n in records and records[n]["key"] == keys[n]}
+        sweep(folder, [n for n in spent(by_name, wanted, needed) if n in current], current)
         workers = max(1, min(workers, len(needed)))
         pace = Pace(needed, stage_seconds(records), workers)
         with (folder / LOG).open("a") as log, Progress(len(wanted), len(wanted) - len(needed), pace, log=log) as progress:
@@ -98,8 +102,8 @@ def run_tasks(
                 with executor(workers, folder, progress) as here:
                     compute(Schedule(by_name, needed), by_name, identities, folder, here, progress)
         records |= read_records(folder, {n: keys[n] for n in needed})[0]
-        current = {n: r for n, r in records.items() if r["key"] == keys[n]}
-        write_run_record(folder, names=list(by_name), records=current, about=about, owner=owner, settings=settings)
+        whole = {n: r for n, r in records.items() if r["key"] == keys[n]}
+        write_run_record(folder, names=list(by_name), records=whole, about=about, owner=owner, settings=settings)
     return len(needed)
 
 
@@ -229,7 +233,7 @@ def conclude(job: Job, outcome: Outcome, progress: Progress) -> None:
         raise DarklungError(f"{name}: {text}")
     errors = job.folder / "errors" / f"{name.replace('/', '__')}.txt"
     errors.parent.mkdir(exist_ok=True)
-    errors.write_text(text)
+    write_text(errors, text)
     progress.line(f"{name} failed, see {errors}")
     raise DarklungError(f"{name}: {text.strip().splitlines()[-1]} (traceback in {errors})")
 

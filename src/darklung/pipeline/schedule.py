@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from darklung.pipeline.task import Task
 
@@ -18,6 +18,15 @@ def reachable(by_name: Mapping[str, Task], targets: Sequence[str]) -> set[str]:
             found.add(name)
             pending += by_name[name].needs()
     return found
+
+
+def spent(by_name: Mapping[str, Task], wanted: Collection[str], needed: Collection[str]) -> list[str]:
+    """Transient outputs whose readers among the `wanted` tasks are all done: none of them is still `needed`."""
+    unread: dict[str, bool] = {}
+    for name in wanted:
+        for one in by_name[name].needs():
+            unread[one] = unread.get(one, False) or name in needed
+    return [name for name, due in unread.items() if by_name[name].transient and not due]
 
 
 class Schedule:

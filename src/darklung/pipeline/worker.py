@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import machine_line
 from darklung.core.seams import resolve
 from darklung.pipeline.artefacts import RECORD, Reading, note, outputs_of
-from darklung.pipeline.folder import PARTIAL, SCRATCH, earlier_outputs, share_lock
+from darklung.pipeline.folder import OLD, PARTIAL, SCRATCH, earlier_outputs, scratch_name, share_lock
 from darklung.pipeline.keys import Identity
 from darklung.pipeline.record import measured, task_record, write_record
 from darklung.pipeline.task import Context, Task
@@ -102,16 +103,17 @@ def attempt(job: Job, progress: Tell) -> Outcome:
         perform(job, progress)
     except DarklungError as error:
         return "refused", str(error)
-    except Exception:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
-        return "failed", traceback.format_exc()
+    except Exception as error:  # noqa: BLE001  whatever a plug-in raises is reported with its traceback, and stops the run
+        line = machine_line(error)
+        return ("refused", line) if line else ("failed", traceback.format_exc())
     return "done", ""
 
 
 def perform(job: Job, progress: Tell) -> None:
     """Call the task's function on a fresh folder, then put the folder in its place in one step."""
-    task, flat_name = job.task, job.task.name.replace("/", "__")
-    partial = job.folder / PARTIAL / f"{flat_name}.{os.getpid()}"
-    scratch = job.folder / SCRATCH / f"{flat_name}.{job.identity.key[:12]}"
+    task = job.task
+    partial = job.folder / PARTIAL / f"{task.stage}__{task.item}.{os.getpid()}"
+    scratch = job.folder / SCRATCH / scratch_name(task.name, job.identity.key)
     # Left by nobody: the run cleared the folder when it claimed it, and this process runs a task once.
     partial.mkdir(parents=True)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -148,8 +150,9 @@ def publish(partial: Path, place: Path) -> None:
         os.replace(partial, place)
     except OSError:  # the first of its stage, or not the first of its name; rare, so not looked for before
         place.parent.mkdir(parents=True, exist_ok=True)
-        old = partial.with_name(partial.name + ".old")
+        old = partial.parent / OLD / place.parent.name / place.name  # `claim` knows it
         if place.exists():
+            old.parent.mkdir(parents=True, exist_ok=True)
             os.replace(place, old)
         os.replace(partial, place)
         shutil.rmtree(old, ignore_errors=True)

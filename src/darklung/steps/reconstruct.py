@@ -150,7 +150,8 @@ def reconstruct(context: Context) -> None:
     stored = replace(stored, geometry=_with_axis(stored, choices))
     plan = planned(stored, choices)
     place, ledger = context.scratch / VOLUME, context.scratch / "slabs.json"
-    notes: list[Any] = read_json(ledger) or []
+    # Slabs are worth what the volume they are in is: it may have been moved away before the process was killed.
+    notes: list[Any] = (read_json(ledger) or []) if place.is_dir() else []
     for number, rows in enumerate(plan.slabs[len(notes) :], start=len(notes)):
 
         def step(fraction: float, text: str, number: int = number) -> None:
@@ -162,12 +163,12 @@ def reconstruct(context: Context) -> None:
         _write(place, found, own, rows, stored, plan, fresh=number == 0)
         notes.append(dict(found.notes))
         write_json(ledger, notes)
-    shutil.move(place, context.out / VOLUME)
-    finish_image(context.out / VOLUME)
-    summary = _summary(stored, choices, plan, notes, context.out / VOLUME)
+    finish_image(place)
+    summary = _summary(stored, choices, plan, notes, place)
     write_text(context.out / SUMMARY, json.dumps(summary, indent=1))
     if p.pictures:
-        _draw(context.out, f"{p.name}, {choices.method}")
+        _draw(place, context.out, f"{p.name}, {choices.method}")
+    shutil.move(place, context.out / VOLUME)
 
 
 def reconstructed(projections: Projections, part: ReconstructionPart) -> Image:
@@ -179,10 +180,9 @@ def reconstructed(projections: Projections, part: ReconstructionPart) -> Image:
     return Image(np.stack(volumes), names, units, (stored.geometry.pixel_m,) * 3)
 
 
-def _draw(out: Path, title: str) -> None:
+def _draw(volume: Path, out: Path, title: str) -> None:
     from darklung.report import orientation, slices
 
-    volume = out / VOLUME
     slices.slices_png(volume, out / "slices.png", title=title, drawn=lambda c: c.role != "known" and c.part not in UNDRAWN)
     if tensor("yx").name in slices.open_slices(volume).units:
         orientation.orientation_png(volume, out / "orientation.png", title=title)

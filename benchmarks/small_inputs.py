@@ -1,0 +1,141 @@
+"""Tiny inputs for every command, so that each takes about a second; for `kills.py` and `broken_machines.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+import darklung
+from darklung.core.geometry import ParallelGeometry
+from darklung.core.random import stream
+from darklung.core.types import Image, Insertion, Projections
+from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.io.hdf5 import save
+from darklung.io.images import save_image
+
+EXAMPLES = Path(__file__).parents[1] / "examples/calibration"
+STEPS, SHAPE = 5, (10, 14, 16)
+LEARNING = {"arms": {"ct": ["attenuation"]}, "widths": [16], "patch": 8, "batch": 1, "steps": 2, "folds": 3}
+PROTOCOL = """
+kind: protocol
+title: tiny
+pixel: 0.6 mm
+scan: {views: 4, counts: 2e6, supersampling: 1, flats: 1, flat_repeats: 1}
+"""
+
+# Command -> arguments, in the folder of inputs; {out} is where it writes.
+COMMANDS: Mapping[str, str] = {
+    "simulate": "simulate protocol.yaml edge --field '2 mm,20 mm' --out {out}",
+    "check": "check protocol.yaml --out {out}",
+    "import hdf5": "import scan.yaml --out {out}",
+    "import nxtomo": "import scan.yaml --out {out} --format nxtomo",
+    "retrieve": "retrieve scan.yaml --out {out} --workers {workers}",
+    "qc": "qc projections.h5 --out {out}",
+    "align": "align projections.h5 --out {out}/aligned.h5",
+    "reconstruct": "reconstruct projections.h5 --out {out} --memory '1 MiB'",
+    "insert": "insert mouse.ome.zarr --region region.ome.zarr --diameter '2 mm,2 mm' --copies 2 --out {out}"
+    " --workers {workers}",
+    "cohort": "cohort --animals 1,1 --voxel '900 um' --seed 6 --out {out} --workers {workers}",
+    "train": "train study.yaml --out {out} --workers {workers}",
+    "run": "run study.yaml --out {out} --workers {workers}",
+    "predict": "predict run case --out {out} --workers {workers}",
+    "evaluate": "evaluate predicted/findings/m7/probability.ome.zarr case --tile '1.5 mm' --out {out}",
+    "compare": "compare run other --out {out}",
+    "export": "export mouse.ome.zarr --out {out}",
+    "calibrate spheres": f"calibrate spheres {EXAMPLES}/spheres_near.csv --out {{out}}",
+    "calibrate fibres": f"calibrate fibres {EXAMPLES}/fibres.csv --out {{out}}",
+    "calibrate wedges": f"calibrate wedges {EXAMPLES}/wedge.csv --instrument {EXAMPLES}/instrument.yaml"
+    " --second '{{bone_mm}} mm' --foam foam --out {out}",
+    "calibrate unit": "calibrate unit unit.ome.zarr --zero 0:4,0:5,0:5 --reference 0:4,7:12,7:12 --name foam --out {out}",
+    "calibrate apply": "calibrate apply wedges/calibration.json projections.h5 --out {out}",
+}
+# Commands that take `--workers`.
+PARALLEL = tuple(name for name, text in COMMANDS.items() if "{workers}" in text)
+
+
+def make_inputs(folder: Path) -> None:
+    """Everything that `COMMANDS` read but what other commands make (`FIRST`)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "protocol.yaml").write_text(PROTOCOL)
+    _frames(folder)
+    _projections(folder / "projections.h5")
+    _volumes(folder)
+    for number in range(3):
+        save_case(folder / f"cases/m{number}", _case(number))
+    save_case(folder / "case", _case(7))
+    part = {"replicates": 100, "tile": "1.5 mm"}
+    sources = {"mice": {"from": "cases", "files": ["cases/m*"]}}
+    study = {"name": "small", "seed": 2, "sources": sources, "learning": LEARNING, "evaluation": part}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+# What other commands read of these.
+FIRST: Mapping[str, str] = {
+    "run": "run study.yaml --out run --workers 1",
+    "other": "run study.yaml --out other --workers 1",
+    "predicted": "predict run case --out predicted --workers 1",
+    "wedges": COMMANDS["calibrate wedges"].format(out="wedges"),
+}
+
+
+def _frames(folder: Path) -> None:
+    """A series of two stepping scans."""
+    rng = stream(1, "frames")
+    angle = 2 * np.pi * np.arange(STEPS)[:, None, None] / STEPS + np.linspace(0, 2, 16) + np.zeros((6, 1))
+    np.save(folder / "f.npy", rng.poisson(4000 * (1 + 0.4 * np.cos(angle)), (2, STEPS, 6, 16)).astype(np.uint16))
+    for name in ("a", "b"):
+        frames = rng.poisson(2800 * (1 + 0.3 * np.cos(angle)), (3, STEPS, 6, 16)).astype(np.uint16)
+        np.save(folder / f"{name}.npy", frames)
+    (folder / "scans.csv").write_text("id\na\nb\n")
+    axes = ["step", "row", "col"]
+    content = {
+        "series": {"table": "scans.csv", "name": "{id}"},
+        "sample": {"kind": "npy", "files": "{id}.npy", "axes": ["view", *axes]},
+        "flat": {"kind": "npy", "files": "f.npy", "axes": ["flat", *axes]},
+        "steps": {"count": STEPS, "endpoint_repeated": False},
+        "pixel": "75 um",
+        "angles": {"first": "0 deg", "step": "60 deg"},
+    }
+    (folder / "scan.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def _projections(path: Path) -> None:
+    """A cylinder in two beams' worth of slabs."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    u = np.arange(32) - 15.5
+    chord = 2 * np.sqrt(np.maximum(9.0**2 - (u - 3 * np.cos(angles)[:, None]) ** 2, 0))
+    maps = np.repeat(0.02 * chord[None, :, None], 16, axis=2).astype(np.float32)
+    maps += 0.001 * stream(2, "projections").normal(size=maps.shape).astype(np.float32)
+    small, valid = np.full_like(maps, 1e-3), np.ones(maps.shape, bool)
+    geometry = ParallelGeometry(angles, 16, 32, 1e-4)
+    errors = (small, small, small, 0.1 + small, 0.2 + small)
+    save(path, Projections(maps, 2 * maps, 0 * maps, *errors, valid, np.array([np.pi / 2]), geometry))
+
+
+def _volumes(folder: Path) -> None:
+    mouse = darklung.make_mouse(seed=2, voxel_m=600e-6)
+    values = 20 * mouse.density.sum(axis=0, keepdims=True).astype(np.float32)
+    image = Image(values, ("attenuation",), ("1/m",), (mouse.voxel_m,) * 3)
+    save_image(folder / "mouse.ome.zarr", image)
+    region = (mouse.lobes > 0)[None].astype(np.uint8)
+    save_image(folder / "region.ome.zarr", image.with_data(region, ("region",), ("1",)))
+    volume = np.zeros((2, 4, 12, 12), np.float32)
+    volume[1] = 3.0 + stream(0, "volume").normal(0, 0.1, (4, 12, 12))
+    volume[1, :, 6:, 6:] += 40.0
+    save_image(folder / "unit.ome.zarr", Image(volume, ("attenuation", "dark_field"), ("1/m", "1/m"), (1e-3,) * 3))
+
+
+def _case(number: int) -> LabelledCase:
+    """A case with one bright ball."""
+    rng = stream(number, "blob")
+    at = np.array([rng.uniform(3, n - 3) for n in SHAPE]).reshape(3, 1, 1, 1)
+    ball = ((np.indices(SHAPE) - at) ** 2).sum(axis=0) < 5
+    data = (rng.normal(size=(1, *SHAPE)) + 4 * ball).astype(np.float32)
+    image = Image(data, ("attenuation",), ("1/m",), (3e-4,) * 3)
+    every, labels = np.ones(SHAPE, bool), ball.astype(np.uint8)
+    put = (Insertion(1, "lesion", "solid", image.position_m(at.ravel()), 1e-3),)
+    about = CaseFacts(f"m{number}", f"m{number}")
+    return LabelledCase(image, labels, every, every, ball.astype(np.uint16), ~every, put, about)
