@@ -63,8 +63,8 @@ def chosen_bins(fine: Beam, limit: float = ERROR_LIMIT) -> NDArray[np.intp]:
     """First fine bin of each bin of the coarsest binning found whose error bound is below `limit`.
 
     From one bin, that with the largest bound is halved in energy until the bounds sum to less. The bound of a bin is the
-    change of intensity plus that of fringe, each over its sum, when the bin is put at its mean energy, in the worst probe; by
-    the triangle inequality their sum bounds the error of −ln T and −ln D (to first order).
+    change of intensity plus that of fringe, each over its sum, when the bin is put at its mean energy, in the worst probe;
+    by the triangle inequality their sum bounds the error of −ln T and −ln D (to first order).
     """
     integrals = _probes(fine)
     exact = _signals(fine.weights, fine.visibility, *integrals)

@@ -107,7 +107,7 @@ class Setup:
     high_kev : float
         Highest photon energy; of a tube its voltage.
     bins : int
-        Energy bins of equal width; 0: as few as keep −ln D right within 0.002 behind a body (see
+        Energy bins of equal width; 0: as few as keep −ln T and −ln D right within 0.003 behind a body (see
         `darklung.physics.binning`). Unused with a `Spectrum`.
     filters_m : mapping
         Material -> thickness before the animal, of a tube.

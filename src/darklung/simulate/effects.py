@@ -160,7 +160,7 @@ class Effects:
     unresolved_refraction : bool
         Visibility lost because the fringe phase changes within a phantom's voxel: at rims of rounded surfaces (ribs,
         vessels, the body's outline) and where the path bends (`darklung.simulate.refraction`). Without it only refraction
-        that the voxels resolve counts (see `Protocol.supersampling`). On by default.
+        that the voxels resolve counts (see `Protocol.supersampling`).
     gratings : Gratings or FlatMaps
         Open beam; measured maps may be given as `FlatMaps`.
     """

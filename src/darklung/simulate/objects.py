@@ -1,7 +1,7 @@
 """Calibration objects for `simulate_scan`: cylinder, foam, fibres, suspension of spheres, step wedge, edge and star.
 
-Solid parts carry their exact share of each voxel (a ball of fibres by 3 × 3 × 3 points a voxel). Porous parts scatter as the two-phase medium of
-soft tissue, like lung; suspensions of spheres by the laws of `darklung.physics.scattering`.
+Solid parts carry their exact share of each voxel (a ball of fibres by 3 × 3 × 3 points a voxel). Porous parts scatter as
+the two-phase medium of soft tissue, like lung; suspensions of spheres by the laws of `darklung.physics.scattering`.
 """
 
 from __future__ import annotations

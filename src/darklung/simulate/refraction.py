@@ -1,9 +1,9 @@
-"""Visibility lost inside a pixel, where the fringe bends more than a pixel tells: rims of rounded surfaces, and gentle bends.
+"""Visibility lost inside a pixel, where the fringe bends more than a pixel tells: at rims and in gentle bends.
 
-The path through a rounded body rises from its rim as a chord of a circle, 2 Δδ √(s (2R − s)), and its slope, the refraction,
-is without bound there. Pixels know only the mean path of each; but four of them beside a flat background tell the rim's place
-within its pixel, the radius R and Δδ, and with these the mean of e^{iφ} over each pixel is known in closed form. Elsewhere the
-phase is taken to change evenly across a pixel.
+The path through a rounded body rises from its rim as a chord of a circle, 2 Δδ √(s (2R − s)), and its slope, the
+refraction, is without bound there. Pixels know only the mean path of each; but four of them beside a flat background
+tell the rim's place within its pixel, the radius R and Δδ, and with these the mean of e^{iφ} over each pixel is known.
+Elsewhere the phase is taken to change evenly across a pixel.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def refraction_within(
     Parameters
     ----------
     path : (row, col)
-        Line integral of δ times the fringe phase per refraction angle, over the pixel: its difference between neighbours is a
-        fringe phase [rad].
+        Line integral of δ times the fringe phase per refraction angle, over the pixel: its difference between neighbours
+        is a fringe phase [rad].
     directions_rad : tuple of float
         α, from the rows' axis.
     scales : (node,)
@@ -59,10 +59,10 @@ def refraction_within(
 
     Notes
     -----
-    A rim that crosses the pixels' axes is seen along the axis nearer to its normal (at 45° half along either), and its smear over the pixel's other side
-    is left out. Not modelled: two rims in one pixel that are not of one body (each is taken by itself), attenuation within a
-    pixel, bodies thinner than 1.25 pixels (they lose more than is said here), faces along the
-    beam, and rims within three pixels of the detector's border.
+    A rim that crosses the pixels' axes is seen along the axis nearer to its normal (at 45° half along either), and its
+    smear over the pixel's other side is left out. Not modelled: two rims in one pixel that are not of one body (each is
+    taken by itself), attenuation within a pixel, bodies thinner than 1.25 pixels (they lose more than is said here), faces
+    along the beam, and rims within three pixels of the detector's border.
     """
     shape = (len(directions_rad), len(scales), *path.shape)
     mean = np.ones(shape, dtype=np.complex128)
@@ -102,9 +102,9 @@ def _even_bend(path: Map, weights: Map) -> Map:
 
 
 def _gentle(change: Map) -> Map:
-    """Second differences (line, pixel − 2), at most twice the larger neighbour of their sign: a face along the beam is no bend.
+    """Second differences, at most twice the larger neighbour of their sign: a face along the beam is no bend.
 
-    With zeros for the two ends.
+    (line, pixel − 2), with zeros for the two ends in the answer.
     """
     padded = np.pad(change, ((0, 0), (2, 2)))
     near = np.maximum(padded[:, 2:] * np.sign(padded[:, 1:-1]), padded[:, :-2] * np.sign(padded[:, 1:-1]))
@@ -147,7 +147,7 @@ def rim_table(blur: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _defects() -> NDArray[np.complex128]:
-    """∫₀^θ (1 − e^{i t cot θ'}) sin θ' dθ' / t² over ln t and ln θ, (strength, angle): what a disc's half takes off the mean."""
+    """What a disc's half takes off the mean, ∫₀^θ (1 − e^{i t cot θ'}) sin θ' dθ' / t², (t, θ) over their logarithms."""
     edges = np.concatenate([np.zeros(1), np.geomspace(1e-6, np.pi / 2, 20001)])
     middle = np.sqrt(np.maximum(edges[1:], 1e-12) * np.maximum(edges[:-1], 1e-12))
     weight = np.diff(edges) * np.sin(middle)

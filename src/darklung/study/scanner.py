@@ -57,7 +57,7 @@ class ScanPart(Section, Protocol, words={"counts_per_pixel": "counts"}):
 class EffectsPart(
     Section, Effects, words={"electronic_noise_counts": "electronic_noise", "saturation_counts": "saturation"}
 ):
-    """What goes wrong in a real scan; everything but the gratings' maps is off unless it is given."""
+    """What goes wrong in a real scan; gratings' maps and refraction within voxels are on, the rest is off."""
 
 
 NO_FLAWS = EffectsPart(gratings=Gratings(uneven_flux=0, uneven_visibility=0, moire_fringes=0))
