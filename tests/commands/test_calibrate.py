@@ -35,7 +35,7 @@ from darklung.steps.calibrate import fibres as steps_fibres
 from darklung.steps.calibrate import spheres as steps_spheres
 from darklung.steps.calibrate import unit as steps_unit
 from darklung.steps.calibrate import wedges as steps_wedges
-from darklung.steps.calibrate.apply import OUTPUT, PICTURE
+from darklung.steps.calibrate.apply import OUTPUT, PICTURE, Sizing
 from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
 
@@ -62,6 +62,8 @@ def calibrate_unit(*given, **options):
 
 def apply_calibration(*given, method="", **options):
     correction = {"correction": validate({"hardening": method}, CorrectionPart, "--set")} if method else {}
+    said = {n: options.pop(n) for n in ("amount", "prefer", "filters", "within", "region") if n in options}
+    options |= {"sizing": Sizing(**said)} if said else {}
     return applied_told(steps_apply.apply_calibration(*given, **correction, **options))
 
 
@@ -163,6 +165,7 @@ def broken():
         ),
         ("lengths differ", put(["curves", 0, "signal"], [0.1, 0.2]), "signal: wanted axes"),
         ("ragged", put(["curves", 0, "covariance"], [[1.0], [1.0, 2.0]]), "covariance: wanted rows of equal length"),
+        ("holds", put(["curves", 0, "holds", "thickness_m"], [0.001, 1.0]), "holds: wanted what the rows say"),
         ("wrong shape", put(["curves", 0, "covariance"], [[1.0, 2.0]]), "covariance: wanted axes"),
         ("unknown model", put(["curves", 0, "model"], "cubes"), "sphere model: 'cubes' is not known"),
         ("negative diameter", put(["curves", 0, "diameter_m"], [-1e-6] * 11), "diameter_m: wanted at least 2 numbers > 0"),
@@ -208,12 +211,13 @@ def test_sizes_of_a_radiograph(made, tmp_path):
     folder, _ = made
     curve = load_calibration(folder / "spheres" / CALIBRATION).curves[0]
     true = np.array([[0.4e-6, 1.0e-6], [2.5e-6, 6.0e-6]])
-    signal = 0.006 * curve.structure(true)
+    signal = 0.012 * curve.structure(true)
     signal[1, 1] = 9.0
-    save(tmp_path / "projections.h5", projections(signal[None]))
-    options = {"thickness": "6 mm", "prefer": "small"}
+    save(tmp_path / "projections.h5", projections(signal[None], variance=1e-6))
+    options = {"thickness": "12 mm", "prefer": "small", "within": 0.5, "region": "0:1,0:1"}
     text = apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **options)
-    assert "25.0%" in text
+    assert re.search(r"^dark_field_90 .* 0\.4 um \(0\.3\d+ to 0\.4\d* um\)$", text, re.M), text
+    assert "median" not in text
     assert (tmp_path / "out" / PICTURE).read_bytes().startswith(b"\x89PNG")
     found = load_image(tmp_path / "out" / OUTPUT)
     assert found.channel("branch")[1, 1] == 0
@@ -224,6 +228,16 @@ def test_sizes_of_a_radiograph(made, tmp_path):
     assert len(record["inputs"]) == 2
     with pytest.raises(DarklungError, match="give the sample's thickness"):
         apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+    for changed, told in (
+        ({"thickness": "45 mm"}, "thickness: calibrated from 12 to 12 mm, got 45 mm; only a calibration with the beam"),
+        ({"filters": "cu 1 mm"}, "filter: calibrated behind '', got 'cu 1 mm'; only a calibration with the beam"),
+        ({"filters": "jam 1 mm"}, "filter: 'jam' is not known"),
+        ({"region": "0:9,0:1"}, "region: wanted a box inside 2 x 2"),
+    ):
+        with pytest.raises(DarklungError, match=told):
+            apply_calibration(
+                folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **{**options, **changed}
+            )
 
 
 def test_two_settings_tell_size_and_amount_of_a_volume(made, tmp_path):
