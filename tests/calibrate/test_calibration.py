@@ -7,8 +7,8 @@ import pytest
 
 from darklung.calibrate.beam_fits import PowderRows
 from darklung.calibrate.figures import calibration_png
-from darklung.calibrate.sphere_models import MODELS, SphereShape
 from darklung.calibrate.sphere_fits import compare_models, fit_spheres, leave_one_out
+from darklung.calibrate.sphere_models import MODELS, SphereShape
 from darklung.calibrate.spheres import SphereCalibration
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream

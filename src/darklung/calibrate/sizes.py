@@ -168,9 +168,7 @@ def _sides(
     )
 
 
-def _chosen(
-    small: _Branch, large: _Branch, sure: tuple[_Branch, _Branch], prefer: str
-) -> tuple[_Branch, NDArray[np.bool_]]:
+def _chosen(small: _Branch, large: _Branch, sure: tuple[_Branch, _Branch], prefer: str) -> tuple[_Branch, NDArray[np.bool_]]:
     """The side that holds, and where there is one: the other is out at `SURE`, or the user says which."""
     only_small, only_large = small.found & ~sure[1].found, large.found & ~sure[0].found
     take_small = only_small | (small.found & (prefer == "small"))
