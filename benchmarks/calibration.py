@@ -2,7 +2,7 @@
 
 Prints (1) pulls of ξ, scale and offset fitted to noisy sphere series; (2) sizes and amounts from one and from two settings;
 (3) fibre bundles through the whole simulator, raw frames included; (4) foams in a water cylinder at two scanners with
-different spectra: raw ε, ε at one energy, and scatter units; (5) models of the measured powders, if they are there.
+different spectra: raw ε, ε at one energy, and scatter units. Measured powders and sizes: `benchmarks/spheres.py`.
 ``--tables`` writes the simulated measurements of docs/calibration.md as CSV.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from darklung.calibrate.fibres import FibreCalibration, fit_fibres
 from darklung.calibrate.sizes import sizes, sizes_from_two
-from darklung.calibrate.spheres import SphereCalibration, compare_models, fit_spheres
+from darklung.calibrate.sphere_fits import fit_spheres
+from darklung.calibrate.spheres import SphereCalibration
 from darklung.calibrate.units import to_reference_spectrum, unit_from_regions
 from darklung.core.channel import dark_field as dark_field_channel
 from darklung.core.geometry import ParallelGeometry
@@ -233,11 +233,11 @@ def print_simulated() -> None:
     print(f"  {'true um':>8}{'one setting':>24}{'two settings um':>20}{'amount':>9}")
     rng = stream(1, "samples")
     for diameter in 1e-6 * np.array([0.4, 0.9, 1.6, 2.5, 4.0, 7.0]):
-        noise = 0.005 / DEPTH_M
-        full = [float(sphere_signal(s, np.array([diameter]))[0]) / DEPTH_M + rng.normal(0, noise) for s in XI_M]
+        noise = 0.005
+        full = [float(sphere_signal(s, np.array([diameter]))[0]) + rng.normal(0, noise) for s in XI_M]
         one = sizes(curves["near"], full[0], noise**2)
         told = f"{1e6 * one.small_m.item():.2f} or {1e6 * one.large_m.item():.2f}, branch {one.branch.item()}"
-        less = [0.7 * float(sphere_signal(s, np.array([diameter]))[0]) / DEPTH_M + rng.normal(0, noise) for s in XI_M]
+        less = [0.7 * float(sphere_signal(s, np.array([diameter]))[0]) + rng.normal(0, noise) for s in XI_M]
         two = sizes_from_two((curves["near"], curves["far"]), (less[0], less[1]), (noise**2, noise**2))
         size = f"{1e6 * two.size_m.item():.2f} +- {1e6 * two.size_error_m.item():.2f}"
         print(f"  {1e6 * diameter:8.2f}{told:>24}{size:>20}{two.amount.item():9.3f}")
@@ -266,44 +266,6 @@ def print_simulated() -> None:
     for told, by in compared_scanners().items():
         ratio = by["80 kV"] / by["120 kV"]
         print(f"  {told:<18} 80 kV {by['80 kV'].round(1)}  120 kV {by['120 kV'].round(1)}  ratio {ratio.round(3)}")
-
-
-def powder_models(folder: Path) -> None:
-    """Section 5: sphere models of the measured powders; what hardening, amount and spectrum can explain."""
-    from darklung.io.frames import load_scans
-    from darklung.study.protocols import read_protocol
-
-    os.environ["DARKLUNG_DATA"] = str(folder.resolve())
-    rows = []
-    for _, scan, columns in load_scans(Path(__file__).parents[1] / "examples/real/microspheres.yaml"):
-        maps = retrieve(scan, reference="interpolate")
-        medians = [float(np.median(values[maps.valid])) for values in (maps.attenuation, maps.dark_field)]
-        rows.append((1e-6 * float(columns["diameter_um"]), *medians))
-    diameter, attenuation, dark_field = np.array(rows).T
-    response = SpectralResponse.of(read_protocol("microspheres").instrument.instrument())
-    mu, _ = response.attenuation_of("sio2")
-    masses = np.linspace(0, 0.05, 2001)
-    mass = np.interp(attenuation, response.measured(np.multiply.outer(masses, mu))[0], masses)
-    false = response.measured(np.multiply.outer(mass, mu))[1]
-    visible = response.visible * np.exp(-mu * np.median(mass))
-    spectrum = tuple(zip(response.energies_kev / response.reference_energy_kev, visible / visible.sum()))
-    print("\nmeasured microspheres (medians over pixels and repeats)")
-    for told, signal, energies in (
-        ("as measured, one energy", dark_field, ()),
-        ("over −ln T, one energy", dark_field * attenuation.mean() / attenuation, ()),
-        ("as measured, spectrum behind the powder with saturation, ξ at 100 keV", dark_field, spectrum),
-    ):
-        print(f"  {told}")
-        for row in compare_models(diameter_m=diameter, signal=signal, thickness_m=DEPTH_M, spectrum=energies):
-            offset = f"{row.fit.offset:.3f}" if row.offset else "none"
-            print(
-                f"    {row.fit.shape.model:<8} offset {offset:>6}  xi {1e6 * row.fit.correlation_length_m:.2f} um  residual "
-                f"{row.fit.residual:.4f}  left out {row.left_out:.4f}  AICc {row.aicc:.1f}"
-            )
-    print(
-        f"  computed hardening of the powders: −ln D {false.min():.4f} to {false.max():.4f}; volume fraction from −ln T "
-        f"at 2.0 g/cm³: {mass.min() / DEPTH_M / 2:.2f} to {mass.max() / DEPTH_M / 2:.2f}"
-    )
 
 
 def write_tables(folder: Path) -> None:
@@ -365,14 +327,11 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, help="write the simulated measurements there and stop")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DARKLUNG_DATA", "../shared/data")))
     options = parser.parse_args()
     if options.tables:
         write_tables(options.tables)
         return
     print_simulated()
-    if (options.data / "microspheres").is_dir():
-        powder_models(options.data)
 
 
 if __name__ == "__main__":

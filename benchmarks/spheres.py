@@ -96,7 +96,7 @@ def print_halves(folder: Path, every: int = 1) -> None:
 def averaged(
     rows: PowderRows, believed: Belief, thickness_m: float, filters: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """−ln D of the rows' diameters, averaged over models by evidence, its standard deviation for a new powder, and of each."""
+    """−ln D of the rows' diameters averaged over models by evidence, its SD for one powder, and that of each model."""
     fits = [fit_with_evidence(rows, believed, shape=s) for s in shapes()]
     share = np.exp([evidence - max(e for _, e in fits) for _, evidence in fits])
     share /= share.sum()
@@ -116,7 +116,8 @@ def print_table(folder: Path) -> None:
         soft = float(fit.beam.visible[fit.beam.energies_kev < 30].sum())  # type: ignore[union-attr]
         print(
             f"{shape.model:<8} ln evidence {evidence:6.2f}  scatter {fit.residual:.4f}  scale {fit.scale_per_m2:.3g} /m²  "
-            f"ξ(100 keV) {1e6 * fit.correlation_length_m:.2f} µm  visibility below 30 keV {soft:.2f}  V0 behind 1 mm Cu × {gain:.2f}"
+            f"ξ(100 keV) {1e6 * fit.correlation_length_m:.2f} µm  visibility below 30 keV {soft:.2f}  "
+            f"V0 behind 1 mm Cu × {gain:.2f}"
         )
     print("\n−ln D, averaged over the models ± standard deviation for one powder (models: " + ", ".join(MODELS) + ")")
     print(f"{'µm':>6} {'12 mm measured':>15} " + " ".join(f"{name:>36}" for name in ("12 mm fit", *TOLD)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from darklung.io.documents import validate
 from darklung.io.hdf5 import load, save
 from darklung.io.images import load_image, save_image
 from darklung.physics.instrument import make_instrument
+from darklung.physics.materials import linear_attenuation
 from darklung.physics.scattering import sphere
+from darklung.physics.slab import slab_signal
 from darklung.retrieve import overview
 from darklung.retrieve.stepping import retrieve
 from darklung.simulate.objects import cylinder, fibres, step_wedge
@@ -35,7 +38,8 @@ from darklung.steps.calibrate import fibres as steps_fibres
 from darklung.steps.calibrate import spheres as steps_spheres
 from darklung.steps.calibrate import unit as steps_unit
 from darklung.steps.calibrate import wedges as steps_wedges
-from darklung.steps.calibrate.apply import OUTPUT, PICTURE
+from darklung.steps.calibrate.apply import OUTPUT, PICTURE, Sizing
+from darklung.steps.calibrate.believed import read_instrument
 from darklung.study.correction import CorrectionPart
 from darklung.study.scanner import InstrumentPart
 
@@ -62,6 +66,8 @@ def calibrate_unit(*given, **options):
 
 def apply_calibration(*given, method="", **options):
     correction = {"correction": validate({"hardening": method}, CorrectionPart, "--set")} if method else {}
+    said = {n: options.pop(n) for n in ("amount", "prefer", "filters", "within", "region") if n in options}
+    options |= {"sizing": Sizing(**said)} if said else {}
     return applied_told(steps_apply.apply_calibration(*given, **correction, **options))
 
 
@@ -163,6 +169,7 @@ def broken():
         ),
         ("lengths differ", put(["curves", 0, "signal"], [0.1, 0.2]), "signal: wanted axes"),
         ("ragged", put(["curves", 0, "covariance"], [[1.0], [1.0, 2.0]]), "covariance: wanted rows of equal length"),
+        ("holds", put(["curves", 0, "holds", "thickness_m"], [0.001, 1.0]), "holds: wanted what the rows say"),
         ("wrong shape", put(["curves", 0, "covariance"], [[1.0, 2.0]]), "covariance: wanted axes"),
         ("unknown model", put(["curves", 0, "model"], "cubes"), "sphere model: 'cubes' is not known"),
         ("negative diameter", put(["curves", 0, "diameter_m"], [-1e-6] * 11), "diameter_m: wanted at least 2 numbers > 0"),
@@ -208,12 +215,13 @@ def test_sizes_of_a_radiograph(made, tmp_path):
     folder, _ = made
     curve = load_calibration(folder / "spheres" / CALIBRATION).curves[0]
     true = np.array([[0.4e-6, 1.0e-6], [2.5e-6, 6.0e-6]])
-    signal = 0.006 * curve.structure(true)
+    signal = 0.012 * curve.structure(true)
     signal[1, 1] = 9.0
-    save(tmp_path / "projections.h5", projections(signal[None]))
-    options = {"thickness": "6 mm", "prefer": "small"}
+    save(tmp_path / "projections.h5", projections(signal[None], variance=1e-6))
+    options = {"thickness": "12 mm", "prefer": "small", "within": 0.5, "region": "0:1,0:1"}
     text = apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **options)
-    assert "25.0%" in text
+    assert re.search(r"^dark_field_90 .* 0\.4 um \(0\.36 to 0\.439 um, or 8\.7 to 9 um or more\)$", text, re.M), text
+    assert "median" not in text
     assert (tmp_path / "out" / PICTURE).read_bytes().startswith(b"\x89PNG")
     found = load_image(tmp_path / "out" / OUTPUT)
     assert found.channel("branch")[1, 1] == 0
@@ -224,6 +232,61 @@ def test_sizes_of_a_radiograph(made, tmp_path):
     assert len(record["inputs"]) == 2
     with pytest.raises(DarklungError, match="give the sample's thickness"):
         apply_calibration(folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+    for changed, told in (
+        ({"thickness": "45 mm"}, "thickness: calibrated from 12 to 12 mm, got 45 mm; only a calibration with the beam"),
+        ({"filters": "cu 1 mm"}, "filter: calibrated behind '', got 'cu 1 mm'; only a calibration with the beam"),
+        ({"filters": "jam 1 mm"}, "filter: 'jam' is not known"),
+        ({"region": "0:9,0:1"}, "region: wanted a box inside 2 x 2"),
+    ):
+        with pytest.raises(DarklungError, match=told):
+            apply_calibration(
+                folder / "spheres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out", **{**options, **changed}
+            )
+
+
+def test_powders_of_several_thicknesses_and_filters_through_the_commands(made, tmp_path):
+    folder, _ = made
+    instrument = read_instrument(EXAMPLES / "instrument.yaml")
+    energies, xi = instrument.energies_kev, instrument.correlation_length_m
+    cu = 1e-4 * linear_attenuation("cu", 8.96, energies)
+
+    def dark(diameter, thickness, filters):
+        weights = instrument.weights * np.exp(-cu * (filters != "none"))
+        behind = replace(instrument, weights=weights / weights.sum())
+        law = thickness * sphere(diameter, 0.01, 1e-7 * (60 / energies) ** 2, energies, xi)
+        return float(slab_signal(behind, attenuation=np.zeros_like(law), scattering=law)[1])
+
+    lines = ["name,diameter_um,thickness_mm,filter,attenuation,dark_field"]
+    for thickness, filters in ((6, "none"), (20, "none"), (6, "cu 0.1 mm")):
+        lines += [
+            f"{d:g},{d:g},{thickness},{filters},0.1,{dark(1e-6 * d, 1e-3 * thickness, filters):.5f}"
+            for d in (0.3, 0.7, 1.5, 3, 6)
+        ]
+    (tmp_path / "powders.csv").write_text("\n".join(lines))
+    options = {"filter": "{filter}", "model": "dilute", "instrument": str(EXAMPLES / "instrument.yaml")}
+    options |= {"wedges": str(folder / "wedges" / CALIBRATION), "out": str(tmp_path / "out")}
+    said = [text for name, value in options.items() for text in (f"--{name}", value)]
+    done = CliRunner().invoke(app, ["spheres", str(tmp_path / "powders.csv"), *said])
+    assert done.exit_code == 0, done.output
+    assert "holds from 0.3 to 6 um, 6 to 20 mm, filter: none, cu 0.1 mm" in done.output
+    assert "V(E) S(E) as fitted" in done.output
+    (curve,) = load_calibration(tmp_path / "out" / CALIBRATION).curves
+    assert curve.beam.modes.shape[1] == len(curve.covariance) - 3
+    assert float(curve.signal_of(1e-6, 0.012, "cu 0.1 mm")) == pytest.approx(dark(1e-6, 0.012, "cu 0.1 mm"), rel=0.05)
+    flat = np.full((1, 6, 6), dark(0.7e-6, 0.045, "none"))
+    save(tmp_path / "projections.h5", projections(flat, variance=1e-8))
+    told = ["apply", str(tmp_path / "out" / CALIBRATION), str(tmp_path / "projections.h5"), "--out", str(tmp_path / "sizes")]
+    beyond = CliRunner().invoke(app, [*told, "--thickness", "45 mm"])
+    assert "outside the calibration, nothing is told: thickness: calibrated from 6 to 20 mm, got 45 mm" in beyond.output
+    assert "no single size is told" in beyond.output
+    found = load_image(tmp_path / "sizes" / OUTPUT)
+    assert not found.channel("valid").any()
+    assert found.channel("size_below_peak_low").max() < 0.7e-6 < found.channel("size_below_peak_high").min()
+    refused = "offset: with --instrument or --wedges the beam takes its place"
+    with pytest.raises(DarklungError, match=refused):
+        calibrate_spheres(
+            [tmp_path / "powders.csv"], tmp_path, **SPHERES, offset=True, instrument=EXAMPLES / "instrument.yaml"
+        )
 
 
 def test_two_settings_tell_size_and_amount_of_a_volume(made, tmp_path):
@@ -439,10 +502,7 @@ def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, 
         ("diameter_um,thickness_mm,dark_field\n1,12,0.1\n2,12\n", "row 3 has not as many values as the header"),
         ("diameter_um,thickness_mm,dark_field\n1,12,abc\n", "row 1: dark_field: wanted a number, got 'abc'"),
         ("diameter_um,thickness_mm,dark_field\n1,12,nan\n", "row 1: dark_field: wanted a finite number"),
-        (
-            "diameter_um,thickness_mm,dark_field\n1,12,.1\n2,13,.1\n",
-            r"one for all scans of a series, got 0\.012 to 0\.013 m",
-        ),
+        ("diameter_um,thickness_mm,dark_field\n1,12,.1\n2,0,.1\n", "thickness_m: wanted numbers > 0"),
         ("diameter_um,thickness_mm,dark_field\n1,12,.1\n1,12,.1\n", "parameters need at least 4 different diameters, got 1"),
         ("diameter_um,thickness_mm,dark_field\nx,12,.1\n", "wanted a length such as"),
         ("diameter_um,thickness_mm,dark_field\n-1,12,.1\n", "diameter_m: wanted numbers > 0"),

@@ -14,7 +14,7 @@ from darklung.core.random import stream
 from darklung.core.types import PROJECTION_MAPS, Image, Projections
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image, save_image
-from darklung.steps.calibrate.apply import OUTPUT, apply_calibration, read_scattering
+from darklung.steps.calibrate.apply import OUTPUT, Sizing, apply_calibration, read_scattering
 from darklung.steps.calibrate.measurements import read_table
 from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.tomo.projector import Projector
@@ -52,7 +52,8 @@ def folder(tmp_path_factory):
 
 def test_size_errors_of_a_volume_are_those_of_its_noise(folder, tmp_path):
     volume = folder / "reconstruct/powder/volume.ome.zarr"
-    apply_calibration(folder / "spheres" / CALIBRATION, [volume], tmp_path, prefer="large")
+    sizing = Sizing(prefer="large", within=1e9)
+    apply_calibration(folder / "spheres" / CALIBRATION, [volume], tmp_path, sizing=sizing)
     found = load_image(tmp_path / OUTPUT)
     names = values_of(load_image(volume).names, "dark_field")
     assert names == ("dark_field_22.5", "dark_field_90")
@@ -68,7 +69,7 @@ def test_size_errors_of_a_volume_are_those_of_its_noise(folder, tmp_path):
         noiseless = tmp_path / f"{end}.ome.zarr"
         exact = curve.structure(np.full((1, 2, 2, 2), TRUE_M)).astype(np.float32)
         save_image(noiseless, Image(exact, ("dark_field",), ("1/m",), (PIXEL_M,) * 3))
-        apply_calibration(folder / "spheres" / CALIBRATION, [noiseless], tmp_path / end, prefer="large")
+        apply_calibration(folder / "spheres" / CALIBRATION, [noiseless], tmp_path / end, sizing=sizing)
         common = float(np.median(load_image(tmp_path / end / OUTPUT).channel("size_error")))
         # Voxels of one powder scatter by the noise alone.
         scatter = 1.4826 * float(np.median(np.abs(size[valid] - np.median(size[valid]))))
@@ -78,7 +79,7 @@ def test_size_errors_of_a_volume_are_those_of_its_noise(folder, tmp_path):
 
 
 def test_noise_is_read_for_its_own_direction(folder):
-    read = read_scattering(folder / "reconstruct/powder/volume.ome.zarr", None)
+    read = read_scattering(folder / "reconstruct/powder/volume.ome.zarr")
     image = load_image(folder / "reconstruct/powder/volume.ome.zarr")
     for name, degrees, variance in zip(read.names, DIRECTIONS_DEG, read.variance):
         assert name == dark_field(degrees).name
@@ -90,4 +91,4 @@ def test_noise_of_a_numbered_direction_is_refused(tmp_path):
     names = ("dark_field_0", "dark_field_noise_0")
     save_image(tmp_path / "old.ome.zarr", Image(np.ones((2, 2, 3, 4), np.float32), names, ("1/m",) * 2, (PIXEL_M,) * 3))
     with pytest.raises(DarklungError, match="'dark_field_noise_0': noise of which direction"):
-        read_scattering(tmp_path / "old.ome.zarr", None)
+        read_scattering(tmp_path / "old.ome.zarr")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darklung.calibrate.beam_fits import PowderRows
 from darklung.calibrate.figures import calibration_png
-from darklung.calibrate.spheres import compare_models, fit_spheres, leave_one_out
+from darklung.calibrate.sphere_fits import compare_models, fit_spheres, leave_one_out
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve
 
@@ -39,7 +40,7 @@ def test_microspheres_calibrate(tmp_path):
         xi = f"{1e6 * found.correlation_length_m:.2f} ± {1e6 * errors[1]:.2f} um"
         print(f"\n{'with' if offset else 'without'} offset: scale {found.scale_per_m2:.3g} ± {errors[0]:.2g} /m², xi {xi},")
         print(f"  offset {found.offset:.3f} ± {errors[2]:.3f}, residual {found.residual:.4f}")
-        predicted, inside = leave_one_out(diameter_m=diameter, signal=signal, thickness_m=0.012, offset=offset)
+        predicted, inside = leave_one_out(PowderRows(diameter, signal, np.array(0.012)), offset=offset)
         for d, s, p, i in zip(diameter, signal, predicted, inside):
             outside = "" if i else " (outside the others)"
             print(f"  {1e6 * d:6.3f} um: measured {s:.3f}, predicted without it {p:.3f}{outside}")
@@ -48,7 +49,7 @@ def test_microspheres_calibrate(tmp_path):
     assert 0.8e-6 < found.correlation_length_m < 2.5e-6
     assert np.abs(predicted - signal)[inside].max() < 0.12
     assert found.diameters(float(signal.max()) + 1.0) == pytest.approx((np.nan, np.nan), nan_ok=True)
-    rows = compare_models(diameter_m=diameter, signal=signal, thickness_m=0.012)
+    rows = compare_models(PowderRows(diameter, signal, np.array(0.012)))
     assert all(row.offset for row in rows[:3]), "every shape fits better with an offset"
     assert (rows[0].fit.shape.model, rows[-1].fit.shape.model) == ("packed", "hard")
     assert rows[0].left_out < 0.045

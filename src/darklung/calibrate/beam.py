@@ -1,4 +1,4 @@
-"""The beam that a powder's response is summed over: spectrum, visibility spectrum, filters, and the powder's own hardening."""
+"""The beam that a powder's response is summed over: both spectra, filters, and the powder's own hardening."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Beam:
     powder_per_m : (bin,) float64
         μ of the powder as it is filled; 0 where it is not known.
     modes : (bin, mode) float64
-        What is not known of `visible`: it is known up to the factor exp(modes · z) with the z of the calibration's covariance.
+        What is not known of `visible`: a factor exp(modes · z), with z of the calibration's covariance.
     """
 
     energies_kev: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Powders of several thicknesses behind several filters, and wedges: V(E) S(E) fitted with the sphere model, not believed."""
+"""Powders of several thicknesses behind several filters, and wedges: V(E) S(E) fitted with the spheres, not believed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from darklung.physics.constants import wavelength_m
 from darklung.physics.materials import MATERIALS, delta
 
 # What is believed, as standard deviations of logarithms. Scale and ξ: f δ² from −ln T within a factor of 7 (packing, porous
-# spheres, walls of the cell), ξ from the geometry within a fifth. V(E): within a third, but below a third of the reference energy
-# within a factor e⁴, for there the phase grating absorbs and the formula of an ideal one says little.
+# spheres, walls of the cell), ξ from the geometry within a fifth. V(E): within a third, but below a third of the reference
+# energy within a factor e⁴, for there the phase grating absorbs and the formula of an ideal one says little.
 SCALE_SD, XI_SD, HARD_SD, SOFT_SD = 2.0, 0.2, 0.3, 4.0
 SOFT_BELOW, SOFT_STEP, LENGTH, MODES = 0.35, 0.12, 0.4, 7
 # V(E) of an ideal grating has zeros; this share of a constant visibility stands for imperfect ones.
 CONSTANT_SHARE = 0.1
-# Errors of flats' visibility (of its logarithm) and of a wedge's −ln D; scatter of powders before any was seen, worth one row.
+# Errors of a flat's ln V and of a wedge's −ln D; scatter of powders before any was seen, which counts as one row.
 GAIN_ERROR, WEDGE_ERROR, SCATTER = 0.02, 0.003, 0.01
 _ROUNDS, _MOST = 4, 200
 

@@ -19,6 +19,8 @@ BRANCHES = MappingProxyType({0: "none", 1: "below the peak", 2: "above the peak"
 _POINTS = 400
 # A diameter is told where its interval of this level is no wider than ± this share of it.
 LEVEL, WITHIN = 0.9, 0.1
+# The other side of the peak has to be out at this level: the wrong side is no small error.
+SURE = 0.99
 # Two settings: least change of ln(ε1/ε2) with ln D for which a size is told, and how many standard errors a ratio must be
 # away from where that begins.
 _SENSITIVITY = 0.02
@@ -89,9 +91,9 @@ def sizes(
 
     The curve −ln D(D) rises to a peak and falls beyond it, so diameters on both sides may agree with a signal. All that
     agree at `level` make an interval on each side: |signal − curve| is at most the quantile times what noise, the curve's
-    error and the scatter of powders make together (a test inverted, so that intervals hold the truth as often as `level` says
-    wherever it lies in the calibrated range). A diameter is told, and valid, only where one side is left, its interval
-    lies inside the calibrated diameters and is no wider than ± `within`, and thickness, filter and signal are calibrated.
+    error and the scatter of powders make together (a test inverted, so that intervals hold the truth as often as `level`
+    says wherever it lies in the calibrated range). A diameter is told, and valid, only where one side is left, its interval
+    lies inside the calibrated diameters and is no wider than ± `within`, and thickness and filter are calibrated.
     Nothing is extrapolated in the diameter. Sample and calibration must have been processed in the same way.
 
     Not modelled: other shapes than spheres (a size is that of the spheres that scatter alike), a distribution of sizes.
@@ -130,34 +132,49 @@ def sizes(
     where = (thickness, behind, amount)
     grid = np.geomspace(*calibration.range_m, _POINTS)
     curve = calibration.signal_of(grid, *where)
-    normal, wide = float(norm.ppf(0.5 + level / 2)), float(student.ppf(0.5 + level / 2, calibration.freedom))
-    common = (wide * np.hypot(calibration.error_of(grid, *where), calibration.scatter_of(grid, *where))) ** 2
-    peak = int(np.argmax(curve))
-    parts = [_branch(measured, normal**2 * noise, grid[p], curve[p], common[p]) for p in (np.s_[: peak + 1], np.s_[peak:])]
-    small, large = parts
+    common = calibration.error_of(grid, *where) ** 2 + calibration.scatter_of(grid, *where) ** 2
+    small, large = _sides(measured, noise, grid, curve, common, level, calibration.freedom)
+    sure = _sides(measured, noise, grid, curve, common, max(level, SURE), calibration.freedom)
     branch = (small.found + 2 * large.found).astype(np.uint8)
-    first, last = (small.low <= grid[0]), (large.high >= grid[-1]) if peak < _POINTS - 1 else (small.high >= grid[-1])
-    censored = (first + 2 * last).astype(np.uint8)
-    single = (branch == 1) | (branch == 2)
-    take_small = (branch == 1) | ((branch == 3) & (prefer == "small"))
-    chosen = _chosen(small, large, take_small)
-    told = (single | ((branch == 3) & (prefer != "none"))) & np.isfinite(chosen.root)
-    ends = (chosen.low <= grid[0]) | (chosen.high >= grid[-1])
-    low, high = calibration.holds["signal"]
-    covered = (measured >= low - normal * np.sqrt(noise)) & (measured <= high + normal * np.sqrt(noise)) & (not outside)
+    first, last = (np.fmin(small.low, large.low) <= grid[0]), (np.fmax(small.high, large.high) >= grid[-1])
+    chosen, told = _chosen(small, large, sure, prefer)
     with np.errstate(invalid="ignore"):
         fine = (chosen.high - chosen.low) / 2 <= within * chosen.root
-    valid = told & fine & covered & ~(ends & np.isfinite(within))
+    valid = told & fine & (chosen.low > grid[0]) & (chosen.high < grid[-1]) & (not outside)
+    censored = (first + 2 * last).astype(np.uint8)
     size = np.where(valid, chosen.root, np.nan)
     error = _size_error(calibration, size, noise, where)
     filled = np.full(measured.shape, float(amount))
-    intervals = [np.stack([part.low, part.high]) for part in parts]
-    return SizeMaps(size, error, small.root, large.root, branch, filled, valid, *intervals, censored)
+    below, above = (np.stack([part.low, part.high]) for part in (small, large))
+    return SizeMaps(size, error, small.root, large.root, branch, filled, valid, below, above, censored)
 
 
-def _chosen(small: _Branch, large: _Branch, take_small: NDArray[np.bool_]) -> _Branch:
+def _sides(
+    signal: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    curve: NDArray[np.float64],
+    common: NDArray[np.float64],
+    level: float,
+    freedom: float,
+) -> tuple[_Branch, _Branch]:
+    """Below and above the peak of the curve at a level; `noise` and `common` are variances, the latter with `freedom`."""
+    normal, wide = float(norm.ppf(0.5 + level / 2)) ** 2, float(student.ppf(0.5 + level / 2, freedom)) ** 2
+    peak = int(np.argmax(curve))
+    below, above = np.s_[: peak + 1], np.s_[peak:]
+    return (
+        _branch(signal, normal * noise, grid[below], curve[below], wide * common[below]),
+        _branch(signal, normal * noise, grid[above], curve[above], wide * common[above]),
+    )
+
+
+def _chosen(small: _Branch, large: _Branch, sure: tuple[_Branch, _Branch], prefer: str) -> tuple[_Branch, NDArray[np.bool_]]:
+    """The side that holds, and where there is one: the other is out at `SURE`, or the user says which."""
+    only_small, only_large = small.found & ~sure[1].found, large.found & ~sure[0].found
+    take_small = only_small | (small.found & (prefer == "small"))
+    told = only_small | only_large | (small.found & (prefer == "small")) | (large.found & (prefer == "large"))
     names = ("root", "low", "high")
-    return _Branch(*(np.where(take_small, getattr(small, n), getattr(large, n)) for n in names))
+    return _Branch(*(np.where(take_small, getattr(small, n), getattr(large, n)) for n in names)), told
 
 
 def _branch(

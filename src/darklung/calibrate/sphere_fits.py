@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,8 +100,8 @@ def fit_powders(
     """`fit_spheres`, or with a `Belief` in the beam `fit_beam`, which needs no offset."""
     if belief is not None:
         return fit_beam(rows, belief, shape=shape, setting=setting)
-    data = {"diameter_m": rows.diameter_m, "signal": rows.signal, "thickness_m": rows.thickness_m}
-    return fit_spheres(**data, offset=offset, shape=shape, setting=setting, filters=rows.filters)  # type: ignore[arg-type]
+    data: dict[str, Any] = {"diameter_m": rows.diameter_m, "signal": rows.signal, "thickness_m": rows.thickness_m}
+    return fit_spheres(**data, offset=offset, shape=shape, setting=setting, filters=rows.filters)
 
 
 def leave_one_out(

@@ -45,9 +45,16 @@ def spheres(
     from darklung.steps.calibrate.spheres import calibrate_spheres
 
     options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material, "filters": filters}
-    beam = {"instrument": instrument, "wedges": wedges}
-    series = read_settings(sources, out, workers=workers)
-    typer.echo(spheres_told(calibrate_spheres(series, out, **options, **beam, offset=offset, fill=fill)))
+    made = calibrate_spheres(
+        read_settings(sources, out, workers=workers),
+        out,
+        offset=offset,
+        fill=fill,
+        instrument=instrument,
+        wedges=wedges,
+        **options,
+    )
+    typer.echo(spheres_told(made))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from darklung.calibrate.beam_fits import Belief
 from darklung.calibrate.file import load_calibration
-from darklung.core.checks import check_one_of, require
+from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.correct.response import SpectralResponse
 from darklung.io.documents import read_yaml, validate
 from darklung.physics.instrument import Instrument
@@ -32,7 +32,8 @@ def read_belief(instrument: Path | None, wedges: Path | None, material: str) -> 
     if wedges is None:
         return Belief(SpectralResponse.of(known), xi, material) if known else None
     learnt = load_calibration(wedges, "wedges").knowledge
-    require(learnt is not None and learnt.wedge is not None, f"{wedges}: wanted a measured wedge")
+    if learnt is None or learnt.wedge is None:
+        raise DarklungError(f"{wedges}: wanted a calibration with a measured wedge")
     return Belief(learnt.response, _at(known, learnt.response), material, (learnt.wedge,))
 
 
