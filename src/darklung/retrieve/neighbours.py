@@ -62,9 +62,7 @@ def expected_square(visibility: NDArray, photons: NDArray) -> NDArray[np.float64
         share = uniform_filter(good.astype(np.float64), WIDTH, mode="constant")
         filling = uniform_filter(square, WIDTH, mode="constant") / np.maximum(share, 1e-9)
         square = np.where(good, square, filling)
-    padded = np.pad(
-        square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if square.shape[1] > wide // 2 else "edge"
-    )
+    padded = np.pad(square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if square.shape[1] > wide // 2 else "edge")
     result = np.empty(square.shape)
     network = _network(high * wide - 1)
     _median_of_others(np.ascontiguousarray(padded, dtype=np.float32), high, wide, *network, result)
