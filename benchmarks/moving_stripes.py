@@ -2,10 +2,10 @@
 
     python benchmarks/moving_stripes.py [--angle-deg 17] [--drift-mm 0.3 1.0]
 
-A foam cylinder behind stripes of 10 % that move across themselves over the scan and at random from view to view; flats in six
-groups of four through the scan, or five before and five after. For −ln T: standard deviation in air, what photon noise alone
-would make, the stated error, and the standard deviation of the pulls in air and in the foam; mean error of −ln T and of −ln D
-in the foam against the scan without stripes and noise.
+A foam cylinder behind stripes of 10 % that move across themselves over the scan and at random from view to view; flats in
+six groups of four through the scan, or five before and five after. For −ln T: standard deviation in air, what photon noise
+alone would make, the stated error, and the standard deviation of the pulls in air and in the foam; mean error of −ln T and
+of −ln D in the foam against the scan without stripes and noise.
 """
 
 import argparse
@@ -40,7 +40,14 @@ def judged(found, truth, noise):
     foam = found.valid & (truth.dark_field > 0.2)
     error, stated = found.attenuation - truth.attenuation, np.sqrt(found.attenuation_variance)
     pull = error / stated
-    numbers = [error[air].std(), noise[air].mean(), stated[air].mean(), pull[air].std(), pull[foam].std(), error[foam].mean()]
+    numbers = [
+        error[air].std(),
+        noise[air].mean(),
+        stated[air].mean(),
+        pull[air].std(),
+        pull[foam].std(),
+        error[foam].mean(),
+    ]
     return [*numbers, (found.dark_field - truth.dark_field)[foam].mean()]
 
 
@@ -49,7 +56,9 @@ def main():
     parser.add_argument("--angle-deg", type=float, default=17.0)
     parser.add_argument("--drift-mm", type=float, nargs="+", default=[0.3, 1.0])
     options = parser.parse_args()
-    print("drift  flats                reference    normalise   air SD   noise  stated  pull   pull in foam  bias T   bias D")
+    print(
+        "drift  flats                reference    normalise   air SD   noise  stated  pull   pull in foam  bias T   bias D"
+    )
     for drift in options.drift_mm:
         for told, (flats, repeats) in FLATS.items():
             scan, quiet = scans(flats, repeats, drift * 1e-3, np.radians(options.angle_deg))

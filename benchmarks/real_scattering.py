@@ -1,7 +1,7 @@
 """Scattering models against measured data: ``python benchmarks/real_scattering.py [--data ../shared/data] [--out FOLDER]``.
 
-Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted, and
-what emphysema and inflammation as stereology measured them would change beside what smoke changed.
+Microspheres: −ln D against diameter with one free scale. Mouse lobes: the ratio ε/μ of dried healthy lung, nothing fitted,
+and what emphysema and inflammation as stereology measured them would change beside what smoke changed.
 Instruments are those of examples/protocols, which tell what is published and what assumed. Prints numbers; with
 --out also draws figures there.
 """
@@ -128,7 +128,11 @@ def predicted_signals(tissue: float = 1.0, surface: float = 1.0) -> np.ndarray:
     for fresh, area, dry, shrink in itertools.product(FRESH_FRACTION, FRESH_SURFACE_PER_M, DRY_MASS, SHRINKAGE):
         fraction = tissue * fresh * 1.05 * dry / DRY_DENSITY / shrink**3
         epsilon = two_phase(
-            fraction, surface * area / shrink, delta("soft_tissue", DRY_DENSITY, energies), energies, setup.correlation_length_m
+            fraction,
+            surface * area / shrink,
+            delta("soft_tissue", DRY_DENSITY, energies),
+            energies,
+            setup.correlation_length_m,
         )
         mu = linear_attenuation("soft_tissue", fraction * DRY_DENSITY, energies)
         signals.append(slab_signal(setup, attenuation=mu * 3e-3, scattering=epsilon * 3e-3))

@@ -3,8 +3,8 @@
     python benchmarks/reconstruction_pulls.py [--scans 16] [--voxel-um 300] [--beams parallel cone] [--rows 2 8]
 
 A simulated mouse, some slices of it, scanned `--scans` times with other noise, through the chain with its default settings
-(retrieval, flux from air, believed hardening, filtered back-projection or FDK). Printed: standard deviation of the pulls of µ
-and of ε of both directions over the voxels inside the lung and all scans, the smallest and largest of a single scan, and
+(retrieval, flux from air, believed hardening, filtered back-projection or FDK). Printed: standard deviation of the pulls of
+µ and of ε of both directions over the voxels inside the lung and all scans, the smallest and largest of a single scan, and
 the stated error. Detectors of few rows have neighbours in the views instead of the rows.
 """
 

@@ -7,7 +7,7 @@ from matplotlib import image as pictures
 
 from darklung.commands.reconstruct import reconstruct_files
 from darklung.core.types import Image
-from darklung.io.images import save_image
+from darklung.io.images import load_image, save_image
 from darklung.report import orientation
 from darklung.report.slices import AXES, open_slices
 from darklung.tomo.tensor import COMPONENTS
@@ -41,6 +41,15 @@ def test_the_command_draws_it(tmp_path):
     chosen = {"method": "tensor", "options": {"iterations": 2}, "memory": "1 GiB"}
     reconstruct_files(tmp_path / "scan.h5", tmp_path, given=chosen, tell=lambda line: None)
     place = tmp_path / "reconstruct/scan"
-    assert {"known_zz", "tensor_yx", "tensor_in_plane_angle"} <= set(open_slices(place / "volume.ome.zarr").units)
+    slices = open_slices(place / "volume.ome.zarr")
+    derived = {f"tensor_{name}" for name in ("in_plane_angle", "inclination", *(f"main_axis_{letter}" for letter in "zyx"))}
+    assert {"known_zz", "known_main_axis", "known_inclination", "tensor_yx", *derived} <= set(slices.units)
+    image = load_image(place / "volume.ome.zarr")
+    made = {name: image.channel(name) for name in image.names}
+    assert np.allclose(sum(made[f"tensor_main_axis_{letter}"] ** 2 for letter in "zyx"), 1, atol=1e-5)
+    assert np.allclose(np.cos(made["tensor_inclination"]), np.abs(made["tensor_main_axis_z"]), atol=1e-5)
+    least = np.min([made[f"known_{name}"] for name in ("yy", "xx", "yx")], axis=0)
+    assert np.array_equal(made["known_in_plane_angle"], least)
+    assert (made["known_main_axis"] <= made["known_in_plane_angle"]).all()
     picture = pictures.imread(place / "orientation.png")[..., :3]
     assert (picture.max(axis=2) - picture.min(axis=2) > 0.9).sum() > 500  # the rim of the wheel is in full colour

@@ -129,7 +129,7 @@ def test_views_are_the_neighbours_of_a_line_detector():
         lung = (truth > 0.2)[None, :, None]
         true = (2 / (0.2 * np.exp(-truth)) ** 2 - 1)[None, :, None] * found.attenuation_variance
         pulls.append(((found.dark_field - truth[None, :, None]) / np.sqrt(found.dark_field_variance))[lung])
-        ratios.append((found.dark_field_variance[lung].mean() / true[lung].mean()))
+        ratios.append(found.dark_field_variance[lung].mean() / true[lung].mean())
     assert 0.97 < np.std(pulls) < 1.03
     assert 0.97 < np.mean(ratios) < 1.05
 

@@ -1,6 +1,7 @@
 """Ready protocols, protocol files, sweeps and what ``darklung check`` says."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from darklung.commands.check import check_protocol, parse_sweep
+from darklung.commands.check import check_protocol, list_protocols
 from darklung.commands.cli import main
+from darklung.commands.sweep import parse_sweeps
 from darklung.core.checks import DarklungError
 from darklung.flow.plan import plan
 from darklung.pipeline import task_keys
@@ -71,20 +73,58 @@ def test_published_distances() -> None:
 
 def test_sweep_over_instrument_scan_and_pixel(small: Path) -> None:
     protocol = read_protocol(small)
-    by_visibility = sweep(protocol, key="visibility", values=[0.1, 0.2])
-    assert_allclose([plan.flat_visibility for _, plan in by_visibility], [0.1, 0.2])
-    assert by_visibility[1][1].lesions[0].ct_dark_field > 1.9 * by_visibility[0][1].lesions[0].ct_dark_field
-    by_views = sweep(protocol, key="views", values=[20, 40])
-    assert by_views[0][1].frame_counts == 2 * by_views[1][1].frame_counts
-    by_pixel = sweep(protocol, key="pixel", values=[240e-6, 480e-6])
-    assert by_pixel[1][1].dose_gy == pytest.approx(by_pixel[0][1].dose_gy / 4)
+    by_visibility = [one.plan for one in sweep(protocol, {"visibility": [0.1, 0.2]})]
+    assert_allclose([plan.flat_visibility for plan in by_visibility], [0.1, 0.2])
+    assert by_visibility[1].lesions[0].ct_dark_field > 1.9 * by_visibility[0].lesions[0].ct_dark_field
+    by_views = [one.plan for one in sweep(protocol, {"views": [20, 40]})]
+    assert by_views[0].frame_counts == 2 * by_views[1].frame_counts
+    by_pixel = [one.plan for one in sweep(protocol, {"pixel": [240e-6, 480e-6]})]
+    assert by_pixel[1].dose_gy == pytest.approx(by_pixel[0].dose_gy / 4)
 
 
 def test_sweep_text(small: Path) -> None:
     protocol = read_protocol(small)
-    assert parse_sweep("views=60:300:4", protocol) == ("views", [60.0, 140.0, 220.0, 300.0])
-    assert parse_sweep("visibility=0.1:0.3:3", protocol)[1] == pytest.approx([0.1, 0.2, 0.3])
-    assert parse_sweep("correlation_length=1 um:5 um:3", protocol)[1] == pytest.approx([1e-6, 3e-6, 5e-6])
+    assert parse_sweeps(["views=60:300:4"], protocol) == {"views": [60.0, 140.0, 220.0, 300.0]}
+    assert parse_sweeps(["visibility=0.1:0.3:3"], protocol)["visibility"] == pytest.approx([0.1, 0.2, 0.3])
+    lengths = parse_sweeps(["correlation_length=1 um:5 um:3"], protocol)["correlation_length"]
+    assert lengths == pytest.approx([1e-6, 3e-6, 5e-6])
+    for texts, told in (
+        (["visibility=0.1:0.3"], "sweep: wanted key=first:last:count"),
+        (["visibility=0.1:0.3:2"] * 2, "two keys that differ"),
+        (["views=1:2:2", "visibility=0.1:0.3:2", "steps=5:6:2"], "wanted one key or two, got 3"),
+        (["visibility=some:0.3:2"], "visibility"),
+        (["pixel=1:2:2"], "pixel"),
+    ):
+        with pytest.raises(DarklungError, match=told):
+            parse_sweeps(texts, protocol)
+
+
+def test_a_value_that_cannot_be_is_told_and_the_sweep_goes_on(small: Path, tmp_path: Path) -> None:
+    text = check_protocol(str(small), sweep=["visibility=0:0.2:3"], out=tmp_path, advise=False)
+    assert re.search(r"\n +0 +visibility: wanted above 0, .* got 0", text)
+    table = np.loadtxt(tmp_path / "sweep.csv", delimiter=",", skiprows=1)
+    assert np.isnan(table[0, 1:]).all()
+    assert np.isfinite(table[1:]).all()
+    assert parse_sweeps(["pixel=0 um:240 um:2"], read_protocol(small)) == {"pixel": [0.0, pytest.approx(240e-6)]}
+
+
+def test_two_keys_make_a_grid_and_numbers_are_set(small: Path, tmp_path: Path) -> None:
+    sweeps = ["visibility=0.1:0.2:2", "views=20:40:3"]
+    text = check_protocol(str(small), sweep=sweeps, settings=["correlation_length=2 um"], out=tmp_path, advise=False)
+    table = np.loadtxt(tmp_path / "sweep.csv", delimiter=",", skiprows=1)
+    assert table[:, :2].tolist() == [[v, n] for v in (0.1, 0.2) for n in (20, 30, 40)]
+    assert "visibility" in text
+    record = json.loads((tmp_path / "plan.json").read_text())
+    assert record["protocol"]["instrument"]["correlation_length"] == "2e-06 m"
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    for wrong, told in (("colour=1", "set key: 'colour' is not known"), ("visibility", "set: wanted key=value")):
+        with pytest.raises(DarklungError, match=told):
+            check_protocol(str(small), settings=[wrong], advise=False)
+
+
+def test_ready_protocols_are_listed() -> None:
+    text = list_protocols()
+    assert all(name in text for name in ready_protocols())
 
 
 def test_a_number_is_changed_in_its_own_part(small: Path) -> None:
@@ -100,7 +140,7 @@ def test_a_number_is_changed_in_its_own_part(small: Path) -> None:
 
 
 def test_check_tells_time_dose_flux_and_what_would_improve_it(small: Path, tmp_path: Path) -> None:
-    text = check_protocol(str(small), sweep="visibility=0.1:0.2:2", out=tmp_path / "out")
+    text = check_protocol(str(small), sweep=["visibility=0.1:0.2:2"], out=tmp_path / "out")
     for words in ("of 1500 s (fits)", "mGy", "kW of a tungsten tube at 120 kV", "visibility × 1.5", "verdict"):
         assert words in text
     record = json.loads((tmp_path / "out/plan.json").read_text())

@@ -138,6 +138,7 @@ def test_derived_images_of_a_fibre(axis):
     six = np.array([full[0, 0], full[1, 1], full[2, 2], full[0, 1], full[0, 2], full[1, 2]])
     images = derived_images(six.reshape(6, 1, 1, 1))
     assert abs(images["main_axis"].ravel() @ n) == pytest.approx(1, abs=1e-6)
+    assert images["inclination_rad"].item() == pytest.approx(np.arccos(abs(n[0])), abs=1e-3)
     assert images["mean"].item() == pytest.approx(1.5)
     assert images["axial"].item() == pytest.approx(full[0, 0])
     assert images["anisotropy"].item() == pytest.approx(np.sqrt(1.5 * (2 * 0.5**2 + 1)) / np.sqrt(4 + 4 + 0.25))

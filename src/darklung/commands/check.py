@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, require
-from darklung.core.files import whole, write_text
+from darklung.commands.sweep import parse_sweeps, swept
+from darklung.core.checks import require
+from darklung.core.files import write_text
 from darklung.physics.binning import ERROR_NOTED, FINE_BINS
 
 if TYPE_CHECKING:
@@ -22,16 +22,28 @@ if TYPE_CHECKING:
     from darklung.study.protocols import ProtocolFile
 
 
-def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = None, advise: bool = True) -> str:
+def list_protocols() -> str:
+    """Names and titles of the ready protocols."""
+    from darklung.study.protocols import read_protocol, ready_protocols
+
+    told = [f"{name:22}{read_protocol(path).title}" for name, path in ready_protocols().items()]
+    return "\n".join(["ready protocols, for darklung check and darklung simulate:", *told])
+
+
+def check_protocol(
+    target: str, *, sweep: Sequence[str] = (), settings: Sequence[str] = (), out: Path | None = None, advise: bool = True
+) -> str:
     """Plan a scan and return the text to print.
 
     Parameters
     ----------
     target : str
         A protocol file, a study file with one simulated source, or the name of a ready protocol (examples/protocols).
-    sweep : str, optional
-        ``key=first:last:count``: plan once for each value, evenly spaced, and draw the trade-off. The key is one of the
-        file's, the values may have units: ``correlation_length=1 um:5 um:5``.
+    sweep : sequence of str
+        Up to two ``key=first:last:count``: plan once for each value (or pair of values), evenly spaced, and draw the
+        trade-off. The key is one of the file's, the values may have units: ``correlation_length=1 um:5 um:5``.
+    settings : sequence of str
+        ``key=value``, numbers of the file that are changed before anything is planned.
     out : Path, optional
         Folder for ``plan.json`` and, of a sweep, ``sweep.png`` and ``sweep.csv``.
     advise : bool
@@ -43,10 +55,14 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
         Neither a file nor a known name, a wrong sweep, or a protocol that makes no sense.
     """
     from darklung.simulate.advice import improvements, table, warnings
-    from darklung.study.protocols import read_protocol
+    from darklung.study.protocols import changed, read_protocol
 
     protocol = read_protocol(target)
-    wanted = parse_sweep(sweep, protocol) if sweep is not None else None
+    for text in settings:
+        key, equals, value = text.partition("=")
+        require(bool(equals and value), f"set: wanted key=value, such as visibility=0.2, got {text!r}")
+        protocol = changed(protocol, key.strip(), value.strip(), said="set")
+    wanted = parse_sweeps(sweep, protocol)
     plan = protocol.plan()
     flux = _flux(protocol, plan)
     noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan), *too_few_bins(protocol))
@@ -72,8 +88,8 @@ def check_protocol(target: str, *, sweep: str | None = None, out: Path | None = 
         record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
         write_text(out / "plan.json", json.dumps(_plain({**record, "improvements": better}), indent=1))
         parts.append(f"saved       {out / 'plan.json'}")
-    if wanted is not None:
-        parts += ["", *_swept(protocol, *wanted, out)]
+    if wanted:
+        parts += ["", *swept(protocol, wanted, out)]
     return "\n".join(parts)
 
 
@@ -195,48 +211,6 @@ def _improvements(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
             f"{row['dose']:7.2f}{row['time']:7.2f}"
         )
     return lines
-
-
-def _swept(protocol: ProtocolFile, key: str, values: list[float], out: Path | None) -> list[str]:
-    """A table over the values of a sweep; the figure goes to `out`."""
-    from darklung.simulate.tradeoff import draw_tradeoff
-    from darklung.study.protocols import sweep
-
-    plans = sweep(protocol, key=key, values=values)
-    rows = []
-    for value, plan in plans:
-        solid = plan.lesions[0]
-        rows.append((value, plan.total_time_s, 1e3 * plan.dose_gy, *solid.ratios, 100 * plan.valid))
-    header = f"{key:>24}{'time s':>9}{'dose mGy':>10}{'CNR att':>9}{'CNR dark':>10}{'valid %':>9}"
-    lines = [f"{r[0]:24.6g}{r[1]:9.0f}{r[2]:10.3g}{r[3]:9.2f}{r[4]:10.2f}{r[5]:9.1f}" for r in rows]
-    if out is not None:
-        with whole(out / "sweep.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.writer(stream)
-            table.writerow([key, "time_s", "dose_mgy", "cnr_attenuation", "cnr_dark_field", "valid_percent"])
-            table.writerows(rows)
-        draw_tradeoff(plans, key=key, path=out / "sweep.png")
-        lines.append(f"saved       {out / 'sweep.csv'}, {out / 'sweep.png'}")
-    return [header, *lines, f"CNR of a 1 mm lesion: {plans[0][1].lesions[0].name}"]
-
-
-def parse_sweep(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
-    """``"visibility=0.05:0.3:6"`` -> the key and the evenly spaced values; whole numbers stay whole.
-
-    First and last may have units where the key has: ``"exposure=0.1 s:0.4 s:4"``.
-    """
-    from darklung.study.protocols import changed, number_of
-
-    key, _, span = text.partition("=")
-    try:
-        first, last, count = span.split(":")
-        number = int(count) if count.isascii() and count.isdigit() else 0
-    except ValueError:
-        raise DarklungError(f"sweep: wanted key=first:last:count, such as visibility=0.05:0.3:6, got {text!r}") from None
-    require(2 <= number <= 50, f"sweep: wanted 2 to 50 values, got {number}")
-    low, high = (number_of(changed(protocol, key, end.strip()), key) for end in (first, last))
-    values = np.linspace(low, high, number)
-    whole = float(low).is_integer() and float(high).is_integer() and abs(high - low) >= number - 1
-    return key, [float(v) for v in (np.round(values) if whole else values)]
 
 
 def _plain(value: Any) -> Any:

@@ -272,15 +272,25 @@ def compare(
 @recorded
 def check(
     protocol: Annotated[
-        str, typer.Argument(help="A protocol file, a study with a simulated source, or a ready protocol such as mission_ct.")
-    ],
-    sweep: Annotated[str | None, typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6.")] = None,
+        str | None,
+        typer.Argument(
+            help="A protocol file, a study with a simulated source, or a ready protocol such as mission_ct; none: a list."
+        ),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="key=first:last:count, such as visibility=0.05:0.3:6; twice: a grid of two keys."),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value: another number of the protocol.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plan.json and the sweep's table and figure.")] = None,
 ) -> None:
     """Plan a scan: time, dose, noise, validity and the contrast of a 1 mm lesion, and what would improve it."""
-    from darklung.commands.check import check_protocol
+    from darklung.commands.check import check_protocol, list_protocols
 
-    typer.echo(check_protocol(protocol, sweep=sweep, out=out))
+    if protocol is None:
+        typer.echo(list_protocols())
+        return
+    typer.echo(check_protocol(protocol, sweep=sweep or (), settings=settings or (), out=out))
 
 
 @app.command()

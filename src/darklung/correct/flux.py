@@ -59,7 +59,8 @@ def normalise_flux(
         more than 5 errors and 0.02 in more than half of the views, the object reaches the edge and an error is raised.
     air_lines : iterable of int, optional
         Rows without object in any view. Then every column has an air value of its own, too, beyond that of the rows: with
-        `each_row` the air around the object gives a profile along the rows and one along the columns, whose sum is taken off.
+        `each_row` the air around the object gives a profile along the rows and one along the columns; their sum is taken
+        off.
     fraction : float
         Share of columns on each side for the default.
     dark_field : bool
@@ -165,7 +166,7 @@ def _air_value(
 def _columns(
     projections: Projections, name: str, cols: NDArray[np.intp], lines: NDArray[np.intp], offset: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each column has beyond the rows' values, from the rows without object, and its variance, (direction, view, 1, col).
+    """What each column has beyond the rows' values in the rows without object, and its variance, (direction, view, 1, col).
 
     Its mean over the air columns is 0, since the rows' values hold those already.
     """

@@ -2,7 +2,7 @@
 
 The border of lung tissue is a coastline: at finer pixels gaps between cells and ragged edges add interface that no one
 counts at the microscope. What is counted here is the interface that is seen at one resolution, without parts smaller than
-a stated area (docs/decisions/132-sections-and-stereology.md).
+a stated area (docs/decisions/150-sections-and-stereology.md).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from darklung.io.volume_file import check_fits, check_memory
 TYPES: dict[str, type] = {t.__name__: t for t in (Phantom, Insertion, Scan, Projections, ParallelGeometry, ConeGeometry)}
 SCHEMA = 1
 # Noise does not compress; smooth fields and labels do, and the fast level already gets most of it. They carry checksums
-# too; frames and projections do not (docs/decisions/141): a filter makes HDF5 read a whole view for a few of its rows.
+# too; frames and projections do not (docs/decisions/145): a filter makes HDF5 read a whole view for a few of its rows.
 CHECKS = "checks"
 COMPRESSED = {"Phantom"}
 # What a file may tell beyond what it holds: chunks that were never written.

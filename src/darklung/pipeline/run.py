@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
-from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
 from darklung.core.files import write_text
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
 from darklung.pipeline.executors import Executor, executor
 from darklung.pipeline.folder import (
     LOG,

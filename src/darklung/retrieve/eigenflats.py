@@ -119,11 +119,12 @@ def _smoothest(
     steps = (values.ravel()[first] - values.ravel()[second]) * scale
     flat = patterns.reshape(len(patterns), -1)
     changes = (flat[:, first] - flat[:, second]) * scale
-    weights = np.zeros(len(patterns))
+    weights: NDArray[np.float64] = np.zeros(len(patterns))
     for _ in range(_ROUNDS):
         trust = 1 / np.maximum(np.abs(steps + weights @ changes) / _HUBER, 1.0)
         normal = (changes * trust) @ changes.T
-        before, weights = weights, -np.linalg.lstsq(normal, (changes * trust) @ steps, rcond=1e-10)[0]
+        before = weights
+        weights = np.asarray(-np.linalg.lstsq(normal, (changes * trust) @ steps, rcond=1e-10)[0], dtype=np.float64)
         if np.abs(weights - before).max() < _SETTLED * np.abs(weights).max():
             break
     return weights

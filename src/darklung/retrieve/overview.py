@@ -50,7 +50,8 @@ def summarise(projections: Projections) -> dict[str, float | int]:
 def overview_png(projections: Projections, path: Path | str, *, direction: int = 0, view: int = 0, title: str = "") -> None:
     """Draw one view: transmission, dark field, phase, visibilities and validity, above histograms of the valid pixels.
 
-    A detector of a few rows is drawn as curves of all views over its columns.
+    A detector of a few rows is drawn as curves of all views over its columns; where all views are repeats at one angle, also
+    the mean of the valid ones with its standard error.
 
     Parameters
     ----------
@@ -67,9 +68,12 @@ def overview_png(projections: Projections, path: Path | str, *, direction: int =
     figure = Figure(figsize=(17, 8.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 5)
-    draw = _draw_lines if projections.geometry.rows < LINE_ROWS else _draw_maps
-    panels = _panels(projections, direction)
-    draw(figure, axes[0], panels, projections.valid[direction], view)
+    panels, g = _panels(projections, direction), projections.geometry
+    if g.rows < LINE_ROWS:
+        repeats = g.views > 1 and bool(np.ptp(g.angles_rad) == 0)
+        _draw_lines(axes[0], panels, projections.valid[direction], None if repeats else view)
+    else:
+        _draw_maps(figure, axes[0], panels, projections.valid[direction], view)
     for axis, (name, values) in zip(axes[1], panels):
         _histogram(axis, values[projections.valid[direction]], name)
     _errors(axes[1, 4], projections, direction)
@@ -111,16 +115,37 @@ def _draw_maps(figure: Any, axes: Any, panels: list[tuple[str, NDArray[Any]]], v
     axes[4].set_title(f"valid (white), {100 * valid[view].mean():.1f} %")
 
 
-def _draw_lines(figure: Any, axes: Any, panels: list[tuple[str, NDArray[Any]]], valid: NDArray[np.bool_], view: int) -> None:
+def _draw_lines(axes: Any, panels: list[tuple[str, NDArray[Any]]], valid: NDArray[np.bool_], view: int | None) -> None:
+    """Curves over the columns, all grey, and one view in colour; `view` None: the mean of repeats with its error."""
     for axis, (name, values) in zip(axes, panels):
-        rows = values.mean(axis=1)
-        axis.plot(rows.T, color="0.8", linewidth=0.5)
-        axis.plot(rows[view], color="C0", linewidth=0.8)
-        axis.set_title(f"{name}, all views and view {view}")
-        axis.set_xlabel("column")
+        axis.plot(values.mean(axis=1).T, color="0.8", linewidth=0.5)
+        if view is None:
+            mean, error = mean_of_repeats(values, valid)
+            axis.plot(mean, color="C0", linewidth=0.8)
+            axis.fill_between(np.arange(len(mean)), mean - error, mean + error, color="C0", alpha=0.3, linewidth=0)
+            axis.set_title(f"{name}, {len(values)} repeats and their mean ± error")
+        else:
+            axis.plot(values[view].mean(axis=0), color="C0", linewidth=0.8)
+            axis.set_title(f"{name}, all views and view {view}")
+        low, high = _limits(values[valid])
+        axis.set(xlabel="column", ylim=(low - 0.1 * (high - low), high + 0.1 * (high - low)))
     axes[4].plot(valid.mean(axis=(0, 1)))
-    axes[4].set_title("share of valid views")
+    axes[4].set_title("share of valid repeats" if view is None else "share of valid views")
     axes[4].set_ylim(-0.02, 1.02)
+
+
+def mean_of_repeats(values: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over valid repeats and rows, (col,), and its standard error from their scatter; NaN below two valid ones.
+
+    Parameters
+    ----------
+    values, valid : (repeat, row, col)
+    """
+    count = valid.sum(axis=(0, 1))
+    known = count > 1
+    mean = np.where(valid, values, 0.0).sum(axis=(0, 1), dtype=np.float64) / np.maximum(count, 1)
+    square = np.where(valid, (values - mean) ** 2, 0.0).sum(axis=(0, 1)) / np.maximum(count - 1, 1)
+    return np.where(known, mean, np.nan), np.where(known, np.sqrt(square / np.maximum(count, 1)), np.nan)
 
 
 def _histogram(axis: Any, values: NDArray[Any], name: str) -> None:

@@ -72,7 +72,7 @@ def retrieve(
     than 5 rows those of 5 columns in 5 views), so that a pixel's error does not decide its stated error; the variances go
     beyond the first order and hold down to the limit (decision 057). With ``variance="pixel"`` V is the pixel's own and
     neighbours do not matter; but then a V that came out low gives a high −ln D with a large variance, so that a mean
-    weighted by 1/variance is too low by about the variance itself, and 8 % of pixels without any modulation are called valid.
+    weighted by 1/variance is too low by about the variance itself, and 8 % of pixels without any modulation pass as valid.
 
     Not modelled: electronic noise, correlated pixels; higher harmonics only with ``Fit(harmonics=...)``, errors of steps and
     doses only with `steps`, whose own uncertainty is not in the variances.
@@ -254,7 +254,7 @@ class _Direction:
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
         near = self._near(view) if self._views_near else None
-        frames, model, sine, lowest = self._fitted(view, maps, valid)
+        frames, _, sine, lowest = self._fitted(view, maps, valid)
         self._check(view, frames, lowest)
         if self.options.variance == "neighbourhood":
             flat = self._seen

@@ -86,7 +86,7 @@ def make_camera(
 
 
 def scattered(mean: Map, ratio: float) -> Map:
-    """Smooth scattered intensity (row, col): `ratio` of the primary intensity on average over the object's shadow.
+    """Smooth scattered intensity (row, col): its sum over the object's shadow is `ratio` times that of what passes there.
 
     It spreads as the blurred loss of primary intensity; an empty beam scatters nothing. Not modelled: its spectrum, a grid.
     """

@@ -148,7 +148,8 @@ class Effects:
     detector : Detector
     stability : Stability
     scatter_to_primary : float
-        Mean ratio of scattered to primary intensity in the object's shadow; smooth, without fringes, not in the flats.
+        Mean scattered over mean primary intensity, both behind the object: over the pixels that lose more than 2 % of the
+        beam, and of what passes, not of the open beam. Smooth, without fringes, not in the flats.
     depth_dependent_correlation : bool
         ξ = λ d/p2 with each voxel's own distance d to G2, instead of that of the rotation axis.
     breathing_m : float

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import check_range
+from darklung.core.checks import check_range, require
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Phantom
@@ -152,6 +152,8 @@ def plan_scan(
         The mouse's healthy lung; lesions are the middle of each class in it.
     """
     check_range("pixel_m", pixel_m, 1e-6, COARSEST_M)
+    seen = instrument.flat_visibility
+    require(seen > 0, f"visibility: wanted above 0, since without fringes there is no dark field to plan, got {seen:g}")
     protocol = replace(protocol, supersampling=1)
     field = gratings or Gratings()
     healthy = _sinograms(mouse_slice(pixel_m, lung, lung), instrument, protocol, field)

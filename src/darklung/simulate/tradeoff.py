@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from darklung.core.checks import require
 from darklung.simulate.plan import VALIDITY_LIMIT, ScanPlan
 
@@ -51,4 +53,38 @@ def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: 
     figure.legend(*cost.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8)
     for axes in (contrast, cost):
         axes.locator_params(axis="x", nbins=5)
+    figure.savefig(path, dpi=120)
+
+
+def draw_map(results: Sequence[tuple[Sequence[float], ScanPlan]], *, keys: Sequence[str], path: str | Path) -> None:
+    """Maps of a sweep over two numbers: contrast of the first lesion in both signals, dose, and rays that can be retrieved.
+
+    Parameters
+    ----------
+    results : sequence of ((first, second), ScanPlan)
+        Places without a plan are left out and stay white.
+    keys : (first, second)
+        Names of the numbers, for the axes.
+    path : str or Path
+    """
+    from matplotlib.figure import Figure
+
+    require(len(results) > 0, "results: wanted at least one, got none")
+    axes_of = [sorted({values[n] for values, _ in results}) for n in (0, 1)]
+    lesion = results[0][1].lesions[0].name
+    maps = {
+        f"CNR of {lesion}, 1 mm: attenuation": lambda plan: plan.lesions[0].ratios[0],
+        f"CNR of {lesion}, 1 mm: dark field": lambda plan: plan.lesions[0].ratios[1],
+        "mean dose [mGy]": lambda plan: 1e3 * plan.dose_gy,
+        "rays with N V² > 10 [%]": lambda plan: 100 * plan.valid,
+    }
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    for axis, (title, number) in zip(figure.subplots(2, 2).ravel(), maps.items()):
+        values = np.full([len(a) for a in axes_of], np.nan)
+        for (first, second), plan in results:
+            values[axes_of[0].index(first), axes_of[1].index(second)] = number(plan)
+        shown = axis.pcolormesh(axes_of[1], axes_of[0], values, shading="nearest", cmap="viridis")
+        figure.colorbar(shown, ax=axis)
+        axis.set(xlabel=keys[1], ylabel=keys[0])
+        axis.set_title(title, fontsize=9)
     figure.savefig(path, dpi=120)

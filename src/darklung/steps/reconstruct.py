@@ -28,15 +28,15 @@ from darklung.tomo.beams import field_shape
 from darklung.tomo.methods import METHODS, Volumes, apply_method, check_device, silent
 from darklung.tomo.stream import SPLINE, SlabPlan, method_bytes, plan_cone_slabs, plan_slabs
 from darklung.tomo.tensor import COMPONENTS
+from darklung.tomo.tensor_method import DERIVED, MADE_OF
 
 STAGE = "reconstruct"
 SIGNALS = ("attenuation", "dark_field")
 # Slices on either side that iterative methods need, since their penalties couple slices; fbp and cgls treat each by itself.
 HALO = {"fbp": 0, "cgls": 0}
 AXIS_ROWS = 16
-DERIVED = ("mean", "anisotropy", "in_plane_anisotropy", "in_plane_angle")  # of a tensor, beside its components
 # Channels that orientation.png shows better.
-UNDRAWN = {"in_plane_angle", *COMPONENTS}  # of the tensor
+UNDRAWN = {*COMPONENTS, *DERIVED} - {"mean", "anisotropy", "in_plane_anisotropy"}  # of the tensor
 MAPS = 7  # float32 projections of each direction in memory: the five that are read, their copies with invalid pixels filled
 
 
@@ -91,7 +91,7 @@ def expected_names(
         names += [Channel("refraction", float(np.degrees(a))).name for a in directions_rad if abs(np.sin(a)) > 0.999]
     if part.method == "tensor":
         names += [tensor(t).name for t in (*DERIVED, *COMPONENTS)]
-        names += [tensor(t).known().name for t in COMPONENTS if part.options.get("probes")]
+        names += [tensor(t).known().name for t in (*COMPONENTS, *MADE_OF) if part.options.get("probes")]
     return tuple(n for n in names if (s := Channel.parse(n).signal) not in SIGNALS or s in present)
 
 
@@ -119,7 +119,7 @@ def planned(stored: ProjectionsFile, choices: ReconstructionPart) -> SlabPlan:
     noise = bool(choices.options.get("noise"))
     channels = (1 + directions) * (2 if noise else 1)
     if choices.method == "tensor":
-        channels += 10 + 6 * bool(choices.options.get("probes"))
+        channels += len(DERIVED) + len(COMPONENTS) + (len(COMPONENTS) + len(MADE_OF)) * bool(choices.options.get("probes"))
     size = method_bytes(choices.method, stored.geometry, directions=directions, maps=MAPS, channels=channels)
     g = stored.geometry
     if isinstance(g, ConeGeometry):

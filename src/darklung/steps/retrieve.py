@@ -218,8 +218,12 @@ def _normalised(projections: Projections, part: Retrieval, dose: NDArray[np.floa
     if part.normalise == "none":
         return projections
     around = part.normalise == "air_around"
-    rows = {"each_row": around or part.normalise == "air_rows", "air_lines": part.lines() if around else None}
-    return normalise_flux(projections, air_cols=part.air() or None, **rows)
+    return normalise_flux(
+        projections,
+        air_cols=part.air() or None,
+        air_lines=part.lines() if around else None,
+        each_row=around or part.normalise == "air_rows",
+    )
 
 
 def _save_covariances(path: Path, scan: Scan, fit: Fit) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -128,19 +130,30 @@ def numeric_keys(protocol: ProtocolFile) -> dict[str, str]:
     return found
 
 
-def changed(protocol: ProtocolFile, key: str, value: float | str) -> ProtocolFile:
+def has_unit(protocol: ProtocolFile, key: str) -> bool:
+    """Whether a numeric key is written with a unit."""
+    return isinstance(_place(protocol.model_dump(mode="json"), protocol, key, "sweep")[key], str)
+
+
+def changed(protocol: ProtocolFile, key: str, value: float | str, *, said: str = "sweep") -> ProtocolFile:
     """The protocol with one number changed: as text with its unit, or as a plain number in the file's inner units."""
-    known = numeric_keys(protocol)
-    part = known[check_one_of("sweep key", key, known)]
     plain = protocol.model_dump(mode="json")
-    place = plain[part] if part else plain
+    place = _place(plain, protocol, key, said)
     if not isinstance(value, str):
         unit = place[key].split(maxsplit=1)[1] if isinstance(place[key], str) else ""
         require(unit != "" or not isinstance(place[key], int) or value == int(value), f"{key}: wanted a whole number")
         number = int(value) if isinstance(place[key], int) else float(value)
         value = f"{number!r} {unit}" if unit else number
     place[key] = value
-    found: ProtocolFile = validate(plain, ProtocolFile, "sweep")
+    found: ProtocolFile = validate(plain, ProtocolFile, said)
+    return found
+
+
+def _place(plain: dict[str, Any], protocol: ProtocolFile, key: str, said: str) -> dict[str, Any]:
+    """The part of a protocol written out that holds a numeric key."""
+    known = numeric_keys(protocol)
+    part = known[check_one_of(f"{said} key", key, known)]
+    found: dict[str, Any] = plain[part] if part else plain
     return found
 
 
@@ -151,7 +164,33 @@ def number_of(protocol: ProtocolFile, key: str) -> float:
     return float(getattr(part.document() if isinstance(part, Section) else part, key))
 
 
-def sweep(protocol: ProtocolFile, *, key: str, values: Sequence[float]) -> tuple[tuple[float, ScanPlan], ...]:
-    """Plan a protocol once for each value of one of its numbers."""
-    require(len(values) > 0, "values: wanted at least one, got none")
-    return tuple((float(value), changed(protocol, key, value).plan()) for value in values)
+@dataclass(frozen=True)
+class Swept:
+    """One place of a sweep: the values of its keys, and the plan, or why there is none."""
+
+    values: tuple[float, ...]
+    plan: ScanPlan | None
+    problem: str = ""
+
+
+def sweep(
+    protocol: ProtocolFile, keys: Mapping[str, Sequence[float]], *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Swept, ...]:
+    """Plan a protocol once for each combination of values of its numbers; the last key changes fastest.
+
+    A value that the protocol cannot have (a visibility of 0) ends nothing: its place says so.
+    """
+    require(bool(keys) and all(keys.values()), "values: wanted at least one of each key, got none")
+    every = list(itertools.product(*keys.values()))
+    found = []
+    for number, values in enumerate(every, start=1):
+        try:
+            one = protocol
+            for key, value in zip(keys, values):
+                one = changed(one, key, value)
+            found.append(Swept(values, one.plan()))
+        except DarklungError as error:
+            found.append(Swept(values, None, str(error).splitlines()[0]))
+        if progress is not None:
+            progress(number, len(every))
+    return tuple(found)

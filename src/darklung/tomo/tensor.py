@@ -211,8 +211,9 @@ def derived_images(tensor: NDArray) -> dict[str, NDArray[np.float32]]:
     dict
         ``mean`` (tr E / 3), ``axial`` (E_zz), ``anisotropy`` (fractional, 0 to 1 for positive E), ``in_plane_angle_rad``
         (direction of *least* scattering in the plane, where fibres point, from +x towards +y in [0, π)),
-        ``in_plane_anisotropy`` (difference over sum of the two in-plane eigenvalues) and ``main_axis`` (3, z, y, x): unit
-        vector (z, y, x) of least scattering, with the sign that makes its largest part positive.
+        ``in_plane_anisotropy`` (difference over sum of the two in-plane eigenvalues), ``main_axis`` (3, z, y, x): unit
+        vector (z, y, x) of least scattering, with the sign that makes its largest part positive, and ``inclination_rad``:
+        its angle from the rotation axis, in [0, π/2].
     """
     check_shape("tensor", tensor, "component, z, y, x", (6, None, None, None))
     zz, yy, xx, _, _, yx = np.asarray(tensor, np.float64)
@@ -233,6 +234,7 @@ def derived_images(tensor: NDArray) -> dict[str, NDArray[np.float32]]:
         "in_plane_angle_rad": np.mod(0.5 * np.arctan2(2 * yx, xx - yy) + np.pi / 2, np.pi),
         "in_plane_anisotropy": np.divide(plane, np.abs(xx + yy), out=np.zeros_like(mean), where=np.abs(xx + yy) > 0),
         "main_axis": np.moveaxis(axis * np.sign(largest), -1, 0),
+        "inclination_rad": np.arccos(np.minimum(np.abs(axis[..., 0]), 1.0)),
     }
     return {name: np.asarray(image, np.float32) for name, image in images.items()}
 

@@ -13,6 +13,24 @@ from darklung.tomo.device import find_device
 from darklung.tomo.methods import Tell, Volumes, noted, plain_attenuation, silent, usable_weights
 from darklung.tomo.tensor import COMPONENTS, Prior, TensorProjector, derived_images, identifiability, reconstruct_tensor
 
+# What is derived of a tensor, with its unit, and which components decide it.
+DERIVED = {
+    "mean": "1/m",
+    "anisotropy": "1",
+    "in_plane_anisotropy": "1",
+    "in_plane_angle": "rad",
+    "inclination": "rad",
+    **{f"main_axis_{letter}": "1" for letter in "zyx"},
+}
+_PLANE = ("yy", "xx", "yx")
+MADE_OF = {
+    "anisotropy": COMPONENTS,
+    "in_plane_anisotropy": _PLANE,
+    "in_plane_angle": _PLANE,
+    "inclination": COMPONENTS,
+    "main_axis": COMPONENTS,
+}
+
 
 def tensor_method(
     projections: Projections,
@@ -30,10 +48,13 @@ def tensor_method(
 
     Extras: ``tensor_mean`` (tr E / 3), the components ``tensor_zz`` (axial) ... ``tensor_yx``, ``tensor_anisotropy`` and
     ``tensor_in_plane_anisotropy`` (ratios, and noise where nothing scatters), ``tensor_in_plane_angle`` (of least
-    scattering, from +x towards +y), and with `probes` ``known_zz`` ... ``known_yx``, the share of each component that comes
-    from the data and not from the prior (`identifiability`). The dark field of direction α is the mean of uᵀEu over a turn,
-    cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does not determine E: read
-    `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
+    scattering, from +x towards +y), ``tensor_inclination`` (of the main axis, that of least scattering in space, from the
+    rotation axis) and ``tensor_main_axis_z``, ``_y``, ``_x``; with `probes` also ``known_zz`` ... ``known_yx``, the share of
+    each component that comes from the data and not from the prior (`identifiability`), and the same of what is derived: the
+    least known share of the components that it is made of (``known_main_axis`` for all three).
+
+    The dark field of direction α is the mean of uᵀEu over a turn, cos²α E_zz + sin²α (E_xx + E_yy)/2. One rotation axis does
+    not determine E: read `darklung.tomo.tensor.reconstruct_tensor` before reading more into these than homogeneous regions.
 
     Parameters
     ----------
@@ -71,7 +92,9 @@ def tensor_method(
     if probes:
         tell(1 / rounds, "what is known")
         known = identifiability(operator, weights=weights, prior=prior, probes=probes, iterations=iterations)
-        extras |= {tensor_channel(name).known().name: ("1", part) for name, part in zip(COMPONENTS, known)}
+        shares = dict(zip(COMPONENTS, known))
+        shares |= {name: np.min([shares[c] for c in made_of], axis=0) for name, made_of in MADE_OF.items()}
+        extras |= {tensor_channel(name).known().name: ("1", share) for name, share in shares.items()}
     zz, yy, xx = found[:3]
     mixed = [np.cos(a) ** 2 * zz + np.sin(a) ** 2 * (xx + yy) / 2 for a in projections.directions_rad]
     notes = {"support_share": float(mask.mean()), **noted(device, told)}
@@ -81,10 +104,10 @@ def tensor_method(
 def _images(tensor: NDArray[np.float32]) -> dict[str, tuple[str, NDArray[np.float32]]]:
     """The derived images and the components, by the names of their channels."""
     slices = [derived_images(tensor[:, z : z + 1]) for z in range(tensor.shape[1])]  # eigenvectors of all take much memory
-    units = {"mean": "1/m", "anisotropy": "1", "in_plane_anisotropy": "1", "in_plane_angle_rad": "rad"}
+    found = {name: np.concatenate([one[name] for one in slices], axis=-3) for name in slices[0]}
+    found |= {f"main_axis_{letter}": part for letter, part in zip("zyx", found["main_axis"])}
     images = {
-        tensor_channel(name.removesuffix("_rad")).name: (unit, np.concatenate([one[name] for one in slices]))
-        for name, unit in units.items()
+        tensor_channel(name).name: (unit, found[f"{name}_rad" if unit == "rad" else name]) for name, unit in DERIVED.items()
     }
     return images | {tensor_channel(name).name: ("1/m", part) for name, part in zip(COMPONENTS, tensor)}
 
