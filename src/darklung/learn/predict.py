@@ -65,7 +65,10 @@ def load_model(model_dir: Path) -> Model:
     description = read_description(model_dir)
     require((model_dir / WEIGHTS_FILE).is_file(), f"{model_dir}: {WEIGHTS_FILE} is missing")
     norm = description["normalisation"]
-    normalisation = Normalisation(tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"])
+    with reading(model_dir / DESCRIPTION_FILE, "a model"):
+        normalisation = Normalisation(
+            tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"]
+        )
     dims, widths = int(description["dims"]), description["widths"]
     make = partial(
         make_network,
@@ -77,7 +80,8 @@ def load_model(model_dir: Path) -> Model:
     )
     if description["network"] in NETWORKS:
         _check_size(model_dir / WEIGHTS_FILE, make)
-    network = make()
+    with reading(model_dir / DESCRIPTION_FILE, "a model"):
+        network = make()
     _require_weights(model_dir / WEIGHTS_FILE, description.get("weights_sha256"))
     with reading(model_dir / WEIGHTS_FILE, f"weights of {description['network']}"):
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
@@ -105,7 +109,7 @@ def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...
 
 def _check_size(path: Path, make: Callable[[], nn.Module]) -> None:
     """Raise where a description tells of a larger network than the file has weights for, before it takes any memory."""
-    with torch.device("meta"):
+    with reading(path.with_name(DESCRIPTION_FILE), "a model"), torch.device("meta"):
         wanted = sum(value.numel() for value in make().state_dict().values())
     held = path.stat().st_size // torch.float16.itemsize
     require(wanted <= held, f"{path}: {DESCRIPTION_FILE} tells of {wanted} weights, the file has room for {held}")

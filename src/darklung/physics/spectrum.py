@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
-from darklung.core.files import read_text
+from darklung.core.files import read_text, reading
 from darklung.physics.materials import ENERGY_RANGE_KEV, MATERIALS, linear_attenuation, mass_attenuation
 
 DEFAULT_FILTERS_M: Mapping[str, float] = {"al": 2e-3}
@@ -167,7 +167,8 @@ def from_file(path: str | Path, *, low_kev: float, high_kev: float, bins: int) -
         density = re.search(r"(per|/)\s*(M|k)?eV", header.replace("_", " "))
         require(density is not None, f"{name}: energies are unevenly spaced; wanted photons 'per keV', said in the header")
         photons = photons * np.gradient(energies)
-    return rebin(energies_kev=energies, photons=photons, low_kev=low_kev, high_kev=high_kev, bins=bins)
+    with reading(name):
+        return rebin(energies_kev=energies, photons=photons, low_kev=low_kev, high_kev=high_kev, bins=bins)
 
 
 def _split_table(text: str, name: str) -> tuple[str, list[list[float]]]:

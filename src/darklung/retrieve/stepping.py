@@ -254,7 +254,7 @@ class _Direction:
     def view(self, view: int, maps: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill `maps` (map, row, col) and `valid` (row, col) of one view."""
         near = self._near(view) if self._views_near else None
-        frames, _, sine, lowest = self._fitted(view, maps, valid)
+        frames, model, sine, lowest = self._fitted(view, maps, valid)
         self._check(view, frames, lowest)
         if self.options.variance == "neighbourhood":
             flat = self._seen

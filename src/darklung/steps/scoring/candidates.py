@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading
 from darklung.core.types import Image
 from darklung.steps.findings import PAGE, TABLE
@@ -42,10 +42,9 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
     require(not missing, f"{path}: column {', '.join(missing)} is missing; it has {', '.join(map(str, table.columns))}")
     numbers = table[[*PLACES, "score"]].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     bad = ~np.isfinite(numbers.to_numpy()).all(axis=1)
-    require(
-        not bad.any(),
-        f"{path}: row {int(np.argmax(bad)) + 1}: wanted finite numbers, got {table.iloc[int(np.argmax(bad))].to_dict()}",
-    )
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DarklungError(f"{path}: row {first + 1}: wanted finite numbers, got {table.iloc[first].to_dict()}")
     return {str(case): rows.reset_index(drop=True) for case, rows in numbers.groupby(table[name].astype(str))}
 
 
