@@ -55,7 +55,7 @@ def test_what_was_not_touched_is_as_written_wherever_one_looks(made):
 
 def test_200_flipped_bits_in_all_kinds_of_artefacts_are_named_and_nothing_else_is(made):
     folder, rng, kinds = made / "run", random.Random(0), Counter()
-    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "log"))]
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "log")))
     suffixes = {p.suffix for p in files}
     assert {
         ".json",
@@ -87,6 +87,16 @@ def test_200_flipped_bits_in_all_kinds_of_artefacts_are_named_and_nothing_else_i
         kinds[file.suffix] += 1
     assert min(kinds.values()) >= 6
     assert wrong(folder) == {}
+
+
+def test_every_flipped_bit_of_a_record_is_named_and_breaks_nothing(made):
+    record, rng = made / "run/all/one/record.json", random.Random(1)
+    whole = record.read_bytes()
+    for _ in range(150):
+        bit, content = rng.randrange(8 * len(whole)), bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        record.write_bytes(content)
+        assert record in wrong(made / "run")
 
 
 def test_cut_off_deleted_and_added_files_are_named(made):

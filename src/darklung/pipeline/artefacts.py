@@ -97,7 +97,7 @@ def _require_noted(file: Path, digest: str) -> None:
         if outputs is not None:
             known = outputs.get(file.relative_to(place).as_posix())
             told = f"{file}: {CHANGED} (its record has another SHA-256); darklung verify tells more"
-            require(known is None or known["sha256"] == digest, told)
+            require(known is None or known.get("sha256") == digest, told)
             return
 
 

@@ -56,13 +56,24 @@ class Book:
     def outputs(self) -> Mapping[str, Note]:
         """Name -> what was written; nothing of an output that was removed once it had been read."""
         outputs: Mapping[str, Note] = self.content.get("files" if self.path.name == RUN_RECORD else "outputs", {})
-        return {} if self.content.get("removed") else outputs
+        return {} if self.content.get("removed") else _whole_notes(outputs)
 
     @property
     def reads(self) -> dict[str, Note]:
         """Path -> what was read."""
         told = self.content.get("settings", {}) if self.path.name == RUN_RECORD else {}
-        return {**self.content.get("reads", {}), **told}
+        return {**_whole_notes(self.content.get("reads", {})), **_whole_notes(told)}
+
+
+def _whole_notes(notes: Any) -> dict[str, Note]:
+    """Those that can be read, of a record that may be damaged itself."""
+    kinds = {"bytes": int, "mtime_ns": int, "sha256": str}
+    items = notes.items() if isinstance(notes, dict) else ()
+    return {
+        name: known
+        for name, known in items
+        if isinstance(known, dict) and all(isinstance(known.get(k), kind) for k, kind in kinds.items())
+    }
 
 
 def verify(path: Path, *, progress: Tell | None = None) -> Found:
@@ -150,7 +161,7 @@ def _look_at(book: Book, inside: Path, found: Found, wanted: dict[Path, str]) ->
         if Path(name).is_relative_to(inside):
             _want(book.place / name, known, found, wanted)
     found.wrong += [(p, ADDED) for n, p in _extra(book).items() if Path(n).is_relative_to(inside)]
-    if whole:
+    if whole and _sealed(book.path):
         _look_around(book, found, wanted)
 
 
