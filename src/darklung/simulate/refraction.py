@@ -74,11 +74,11 @@ def refraction_within(
     _rims(path, weights[1], weights[0], scales, rim_table(blur[1]), strengths, defects, mean, turn, rim)
     across = (mean.transpose(0, 1, 3, 2), turn.transpose(0, 2, 1), rim.T)
     _rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), strengths, defects, *across)
-    loss, bent = np.zeros(shape), np.nonzero((mean != 1).any(axis=(0, 1)))
+    loss, bent = np.zeros(shape), (mean != 1).any(axis=(0, 1))
     with np.errstate(divide="ignore"):
-        loss[:, :, *bent] = -np.log(np.abs(mean[:, :, *bent]))
+        loss[..., bent] = -np.log(np.abs(mean[..., bent]))
     middle = len(scales) // 2
-    turn[:, *bent] += np.angle(mean[:, middle, *bent]) / scales[middle]
+    turn[..., bent] += np.angle(mean[:, middle][..., bent]) / scales[middle]
     even = np.where(rim, 0.0, _even_bend(path, weights))
     return (loss + even[:, None] * scales[:, None, None] ** 2).astype(np.float32), turn.astype(np.float32)
 
