@@ -74,10 +74,11 @@ def refraction_within(
     _rims(path, weights[1], weights[0], scales, rim_table(blur[1]), strengths, defects, mean, turn, rim)
     across = (mean.transpose(0, 1, 3, 2), turn.transpose(0, 2, 1), rim.T)
     _rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), strengths, defects, *across)
+    loss, bent = np.zeros(shape), (mean != 1).any(axis=(0, 1))
     with np.errstate(divide="ignore"):
-        loss = -np.log(np.abs(mean))
+        loss[..., bent] = -np.log(np.abs(mean[..., bent]))
     middle = len(scales) // 2
-    turn += np.angle(mean[:, middle]) / scales[middle]
+    turn[..., bent] += np.angle(mean[:, middle][..., bent]) / scales[middle]
     even = np.where(rim, 0.0, _even_bend(path, weights))
     return (loss + even[:, None] * scales[:, None, None] ** 2).astype(np.float32), turn.astype(np.float32)
 
@@ -194,6 +195,13 @@ def _added(line, e, step, j):  # type: ignore[no-untyped-def]
     return line[e + j * step] - first - (j + 1) * (first - line[e - 2 * step])
 
 
+@njit(cache=True)
+def _between(values, i, j, a, b):  # type: ignore[no-untyped-def]
+    """Of four nodes, a of the way along the first axis and b along the second."""
+    low = (1 - b) * values[i, j] + b * values[i, j + 1]
+    return (1 - a) * low + a * ((1 - b) * values[i + 1, j] + b * values[i + 1, j + 1])
+
+
 @njit(cache=True, error_model="numpy")
 def _fit(line, e, step, table, out):  # type: ignore[no-untyped-def]
     """The disc whose rim lies in pixel e and whose inner side is towards `step`: misfit, share, R, signed Δδ, its sign."""
@@ -202,22 +210,27 @@ def _fit(line, e, step, table, out):  # type: ignore[no-untyped-def]
     total = q0 + q1 + q2
     if abs(q0 + q1) < _FAINTEST or min(q0 * total, q1 * total, q2 * total) < -1e-6 * total**2:
         return
+    sign, before, first = np.sign(total), line[e - 2 * step], line[e - step]
+    uneven = abs(first - 2 * before + line[e - 3 * step]) / abs(q0 + q1)
+    falling = max((before - first) * sign, 0.0) / abs(q0 + q1)  # a slope that ends is no rim
+    if uneven + falling / 2 >= _MISFIT:
+        return
     nodes = table.shape[1]
     u = (q0 / (q0 + q1) - _RATIOS[0][0]) / (_RATIOS[0][1] - _RATIOS[0][0]) * (nodes - 1)
     v = ((q0 + q1) / total - _RATIOS[1][0]) / (_RATIOS[1][1] - _RATIOS[1][0]) * (nodes - 1)
     i, j = min(max(int(u), 0), nodes - 2), min(max(int(v), 0), nodes - 2)
     a, b = min(max(u - i, 0.0), 1.0), min(max(v - j, 0.0), 1.0)
-    values = (1 - a) * ((1 - b) * table[:, i, j] + b * table[:, i, j + 1]) + a * (
-        (1 - b) * table[:, i + 1, j] + b * table[:, i + 1, j + 1]
+    share, curvature, summed, fourth, off = (
+        _between(table[0], i, j, a, b),
+        _between(table[1], i, j, a, b),
+        _between(table[2], i, j, a, b),
+        _between(table[3], i, j, a, b),
+        _between(table[4], i, j, a, b),
     )
-    before, first = line[e - 2 * step], line[e - step]
-    uneven = abs(first - 2 * before + line[e - 3 * step]) / abs(q0 + q1)
-    beyond = abs(_added(line, e, step, 3) / total - values[3])
-    falling = max((before - first) * np.sign(total), 0.0) / abs(q0 + q1)  # a slope that ends is no rim
-    out[0] = uneven + beyond + 1.5 * values[4] + falling / 2
-    out[1], out[2] = values[0], 1 / values[1]
-    out[3] = total / (values[2] * np.sqrt(out[2]))
-    out[4] = np.sign(total)
+    beyond = abs(_added(line, e, step, 3) / total - fourth)
+    out[0] = uneven + beyond + 1.5 * off + falling / 2
+    out[1], out[2], out[4] = share, 1 / curvature, sign
+    out[3] = total / (summed * np.sqrt(out[2]))
 
 
 @njit(cache=True)
