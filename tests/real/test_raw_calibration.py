@@ -68,5 +68,5 @@ def test_half_of_the_powders_predict_the_others():
         kept = number % 2 == first
         fit = fit_beam(rows.part(kept), believed, shape=SphereShape("packed", 0.45))
         error = fit.signal_of(diameter[~kept]) - signal[~kept]
-        # Without the ends of the range (first = 1) the largest powder is extrapolated over a factor of two.
-        assert np.sqrt(np.mean(error**2)) < (0.05, 0.09)[first]
+        # Signals go from 0.25 to 0.63. For all halves see benchmarks/spheres.py: it is no better than this in the median.
+        assert np.sqrt(np.mean(error**2)) < 0.07
