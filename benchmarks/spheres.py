@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from darklung.calibrate.beam_fits import Belief, PowderRows, fit_with_evidence
 from darklung.calibrate.sizes import LEVEL, SizeMaps, sizes
+from darklung.calibrate.sphere_fits import fit_powders
 from darklung.calibrate.sphere_models import MODELS, SphereShape
 from darklung.calibrate.spheres import SphereCalibration
 from darklung.core.random import stream
@@ -82,6 +83,18 @@ def halves(folder: Path, every: int = 1) -> list[tuple[float, tuple[int, ...]]]:
     return found
 
 
+def effective_halves(folder: Path) -> NDArray[np.float64]:
+    """RMS error of all halves with packed spheres at one effective energy and an offset, for comparison."""
+    rows, found = measured_rows(folder), []
+    number = np.arange(len(rows.signal))
+    for chosen in (c for size in (5, 6) for c in combinations(number, size)):
+        kept = np.isin(number, chosen)
+        fit = fit_powders(rows.part(kept), shape=SphereShape("packed", FILL))
+        error = fit.signal_of(rows.diameter_m[~kept]) - rows.signal[~kept]
+        found.append(float(np.sqrt(np.mean(error**2))))
+    return np.array(found)
+
+
 def print_halves(folder: Path, every: int = 1) -> None:
     """Median, quantiles and the worst half."""
     found = sorted(halves(folder, every))
@@ -89,6 +102,8 @@ def print_halves(folder: Path, every: int = 1) -> None:
     values = np.array([rms for rms, _ in found])
     print(f"{len(found)} halves of the measured powders: RMS error of −ln D of those that were not fitted")
     print(f"  median {np.median(values):.4f}; 90 % below {np.quantile(values, 0.9):.4f}; worst:")
+    plain = effective_halves(folder)
+    print(f"  one effective energy with an offset, all {len(plain)}: median {np.median(plain):.4f}, worst {plain.max():.3f}")
     for rms, chosen in found[:-4:-1]:
         print(f"  {rms:.3f} from " + ", ".join(f"{diameter[i]:.3g}" for i in chosen) + " µm")
 

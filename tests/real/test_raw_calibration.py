@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darklung.calibrate.beam_fits import PowderRows
+from darklung.calibrate.beam_fits import Belief, PowderRows, fit_beam
 from darklung.calibrate.figures import calibration_png
 from darklung.calibrate.sphere_fits import compare_models, fit_spheres, leave_one_out
+from darklung.calibrate.sphere_models import SphereShape
+from darklung.correct.response import SpectralResponse
 from darklung.io.frames import load_scans
 from darklung.retrieve.stepping import retrieve
+from darklung.study.protocols import read_protocol
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "real"
 DATA = Path(os.environ.get("DARKLUNG_DATA", EXAMPLES / "../../../shared/data"))
@@ -54,3 +57,16 @@ def test_microspheres_calibrate(tmp_path):
     assert (rows[0].fit.shape.model, rows[-1].fit.shape.model) == ("packed", "hard")
     assert rows[0].left_out < 0.045
     calibration_png((found,), tmp_path / "curve.png", title="microspheres")
+
+
+def test_half_of_the_powders_predict_the_others():
+    setup = read_protocol("microspheres").instrument.instrument()
+    believed = Belief(SpectralResponse.of(setup), setup.reference_correlation_length_m)
+    diameter, signal = measured()
+    rows, number = PowderRows(diameter, signal, np.array(0.012)), np.arange(len(signal))
+    for first in (0, 1):
+        kept = number % 2 == first
+        fit = fit_beam(rows.part(kept), believed, shape=SphereShape("packed", 0.45))
+        error = fit.signal_of(diameter[~kept]) - signal[~kept]
+        # Signals go from 0.25 to 0.63. For all halves see benchmarks/spheres.py: it is no better than this in the median.
+        assert np.sqrt(np.mean(error**2)) < 0.07
