@@ -208,8 +208,9 @@ def _layer(cut: Cut, source: Points) -> tuple[Field, Field, Field]:
     length = 4 / np.pi * np.exp(-(level**2) / 2) / np.maximum(surface, 1.0)
     noise = _Texture(cut, source)
     values = noise.mixed(length)
-    slope = np.hypot(*np.gradient(values)) if min(values.shape) > 1 else np.ones_like(values)
-    share = np.clip(0.5 + (level - np.abs(values)) / np.maximum(slope, 1e-3), 0, 1)
+    slope = np.maximum(np.hypot(*np.gradient(values)) if min(values.shape) > 1 else np.ones_like(values), 1e-3)
+    # Of a pixel along which the field rises evenly: the part between −β and β, also where a septum is thinner than a pixel.
+    share = np.clip(0.5 + (level - values) / slope, 0, 1) - np.clip(0.5 - (level + values) / slope, 0, 1)
     share = np.where(fraction <= FRACTIONS[0], 0, np.where(fraction >= FRACTIONS[1], 1, share))
     nuclei = np.clip(noise.one(_NUCLEI_M, "nuclei") - _NUCLEI_LEVEL, 0, 0.25) * 4
     change = np.exp(np.float32(cut.stain.variation) * _slow(cut, source))
