@@ -28,8 +28,8 @@ from darklung.histology.stereology import Measured, count, measured
 from darklung.histology.synthetic import Cut, render
 from darklung.histology.tissue import Sight, density_at, without_specks
 from darklung.io.images import load_image
-from darklung.io.slide import averaged
 from darklung.io.tables import load_table
+from darklung.slides.slide import averaged
 from darklung.steps.sections import open_section
 from darklung.steps.stereology import measure
 from darklung.study.histology import SectionPart, StereologyPart

@@ -22,12 +22,12 @@ from darklung.histology.stereology import measured
 from darklung.histology.synthetic import render
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image
-from darklung.io.slide import averaged
-from darklung.io.slides import open_slide
 from darklung.io.tables import load_table
 from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import make_phantom
 from darklung.pipeline.record import read_json
+from darklung.slides.opening import open_slide
+from darklung.slides.slide import averaged
 from darklung.steps.sections import open_section
 from darklung.steps.stereology import measure
 from darklung.study.histology import SectionPart, StereologyPart

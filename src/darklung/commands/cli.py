@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from darklung import __version__
+from darklung.commands import files
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.recorded import recorded
 from darklung.core.checks import DarklungError, printable
@@ -350,66 +351,8 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-@app.command()
-def describe(
-    source: Annotated[Path, typer.Argument(help="A folder of frames, or an HDF5 file.")],
-    out: Annotated[Path | None, typer.Option(help="The description (.yaml) to write; printed by default.")] = None,
-) -> None:
-    """Draft the description of a raw scan: kinds and shapes as they are, TODO for what only you know."""
-    from darklung.commands.draft import draft
-
-    typer.echo(draft(source, out), nl=out is not None)
-
-
-@app.command()
-def examples(
-    out: Annotated[Path, typer.Option(help="A new folder for them.")] = Path("examples"),
-) -> None:
-    """Copy the examples that come with darklung: studies, protocols, and a small raw scan to try."""
-    from darklung.commands.examples import copy_examples
-
-    typer.echo(copy_examples(out))
-
-
-@app.command()
-def show(file: Annotated[Path, typer.Argument(help="HDF5, npy, npz, TIFF, EDF, CBF, a volume or a folder.")]) -> None:
-    """Tell what is in a file or a folder, so that a description can be written."""
-    from darklung.io.show import describe_file
-
-    typer.echo(printable(describe_file(file)))
-
-
-@app.command()
-def verify(
-    path: Annotated[Path, typer.Argument(help="A run, a folder or file in it, or what another command wrote.")],
-) -> None:
-    """Say whether files are what darklung wrote: which output, input, setting or version differs from the records."""
-    from darklung.commands.verify import verify_files
-
-    text, whole = verify_files(path)
-    typer.echo(text)
-    if not whole:
-        raise typer.Exit(1)
-
-
-@app.command()
-def keys() -> None:
-    """Print every key that a study file may have, with its default and meaning."""
-    from darklung.study.reference import as_page
-
-    typer.echo(as_page(), nl=False)
-
-
-@app.command()
-@recorded
-def export(
-    image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
-    out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
-) -> None:
-    """Write an image as NIfTI."""
-    from darklung.commands.export import export_image
-
-    typer.echo(export_image(image, out))
+for _command in (files.describe, files.examples, files.show, files.verify, files.keys, files.export):
+    app.command()(_command)
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from darklung.core.checks import require
 from darklung.io.documents import validate
 from darklung.io.images import load_image
 from darklung.io.names import PHANTOM, item_name
-from darklung.io.slides import open_slide
 from darklung.pipeline import run_tasks
+from darklung.slides.opening import open_slide
 from darklung.steps.section import PICTURE, TRUTH, output, task
 from darklung.study.histology import CutPart
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from darklung.core.checks import DarklungError
 from darklung.pipeline.artefacts import ADDED, CHANGED, GONE, RECORD, RUN_RECORD, Note, outputs_of
@@ -67,13 +67,13 @@ class Book:
 
 def _whole_notes(notes: Any) -> dict[str, Note]:
     """Those that can be read, of a record that may be damaged itself."""
-    kinds = {"bytes": int, "mtime_ns": int, "sha256": str}
     items = notes.items() if isinstance(notes, dict) else ()
-    return {
-        name: known
-        for name, known in items
-        if isinstance(known, dict) and all(isinstance(known.get(k), kind) for k, kind in kinds.items())
-    }
+    return {name: known for name, known in items if _is_note(known)}
+
+
+def _is_note(known: Any) -> TypeGuard[Note]:
+    kinds = {"bytes": int, "mtime_ns": int, "sha256": str}
+    return isinstance(known, dict) and all(isinstance(known.get(k), kind) for k, kind in kinds.items())
 
 
 def verify(path: Path, *, progress: Tell | None = None) -> Found:

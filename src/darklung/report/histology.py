@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.io.slide import averaged
 from darklung.report.blocks import Block, Bullets, Figure, Interval, Row, Section, Table, Text
 from darklung.report.html import write_report
 from darklung.report.pictures import picture, window_of
+from darklung.slides.slide import averaged
 
 # Of outside, parenchyma, airway, vessel, dense, gap, tumour, excluded: Okabe-Ito, told apart with any colour vision.
 COLOURS = np.array(

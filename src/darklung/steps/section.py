@@ -16,10 +16,10 @@ from darklung.histology.synthetic import Cut, Stain, lesions_at, lung_at, pictur
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
 from darklung.io.images import save_image
-from darklung.io.slide import Box, Rgb, origin_m
-from darklung.io.slide_write import write_pyramid
 from darklung.io.tables import save_json
 from darklung.pipeline import Context, Task
+from darklung.slides.slide import Box, Rgb, origin_m
+from darklung.slides.write import write_pyramid
 from darklung.study.histology import CutPart
 
 STAGE = "section"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.histology.regions import NAMES, Regions, with_drawn
 from darklung.histology.scale_bar import bar_boxes, bar_length, one_bar
-from darklung.io.polygons import painted, read_outlines
-from darklung.io.slide import Slide, mirrored, with_pixel
-from darklung.io.slides import open_slide
+from darklung.slides.opening import open_slide
+from darklung.slides.polygons import painted, read_outlines
+from darklung.slides.slide import Slide, mirrored, with_pixel
 from darklung.study.histology import SectionPart
 
 Mask = NDArray[np.bool_]

@@ -19,10 +19,10 @@ from darklung.histology.stereology import Counts, Measured, combined, count, mea
 from darklung.histology.tissue import Sight, density_at, without_specks
 from darklung.io.documents import Document
 from darklung.io.images import save_image
-from darklung.io.slide import Slide, averaged, origin_m
 from darklung.io.tables import save_json, save_table
 from darklung.pipeline import Context, Task
 from darklung.report.histology import Overview, write_stereology
+from darklung.slides.slide import Slide, averaged, origin_m
 from darklung.steps.sections import drawn_masks, open_section, with_masks
 from darklung.study.histology import SectionPart, StereologyPart
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from darklung.io.slide import Rgb, averaged
-from darklung.io.slide_tiff import TOLD
+from darklung.slides.slide import Rgb, averaged
+from darklung.slides.tiff import TOLD
 
 TILE = 512
 STEP = 4

@@ -9,8 +9,8 @@ import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading
-from darklung.io.slide import PIXELS_M, Level, Rgb, Slide, whole_factor
-from darklung.io.slide_plain import on_white
+from darklung.slides.plain import on_white
+from darklung.slides.slide import PIXELS_M, Level, Rgb, Slide, whole_factor
 
 
 def open_scanner(path: Path) -> Slide:

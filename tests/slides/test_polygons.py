@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darklung.core.checks import DarklungError
-from darklung.io.polygons import painted, read_outlines
+from darklung.slides.polygons import painted, read_outlines
 
 KNOWN = ("parenchyma", "airway", "tumour", "excluded")
 

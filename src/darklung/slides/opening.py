@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from darklung.core.checks import require
-from darklung.io.slide import Slide
-from darklung.io.slide_plain import open_plain
-from darklung.io.slide_scanner import open_scanner
-from darklung.io.slide_tiff import open_pyramid
+from darklung.slides.plain import open_plain
+from darklung.slides.scanner import open_scanner
+from darklung.slides.slide import Slide
+from darklung.slides.tiff import open_pyramid
 
 PLAIN, TIFF = (".jpg", ".jpeg", ".png"), (".tif", ".tiff")
 SCANNERS = (".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide")

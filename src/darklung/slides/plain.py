@@ -12,8 +12,8 @@ import numpy as np
 
 from darklung.core.checks import require
 from darklung.core.files import reading
-from darklung.io.slide import Level, Rgb, Slide
 from darklung.io.volume_file import check_memory
+from darklung.slides.slide import Level, Rgb, Slide
 
 MOST_PIXELS = 150_000_000
 """Of a picture that has no tiles: it has to be unpacked whole."""

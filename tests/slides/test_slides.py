@@ -11,9 +11,9 @@ import tifffile
 from PIL import Image
 
 from darklung.core.checks import DarklungError
-from darklung.io.slide import averaged, mirrored, whole_factor, with_pixel
-from darklung.io.slide_write import write_pyramid
-from darklung.io.slides import open_slide
+from darklung.slides.opening import open_slide
+from darklung.slides.slide import averaged, mirrored, whole_factor, with_pixel
+from darklung.slides.write import write_pyramid
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (1210, 1730, 3)).astype(np.uint8)

@@ -11,9 +11,9 @@ import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_quantity
-from darklung.io.slide import MOST_BYTES, PIXELS_M, WHITE, Level, Rgb, Slide, whole_factor
-from darklung.io.slide_scanner import open_scanner
 from darklung.io.tiff_stack import DEFLATE, LZW, NONE, PACKBITS, check_deflate, opened_tiff
+from darklung.slides.scanner import open_scanner
+from darklung.slides.slide import MOST_BYTES, PIXELS_M, WHITE, Level, Rgb, Slide, whole_factor
 
 TOLD = "darklung:"
 """Before the JSON with which our own files tell what they are."""

@@ -1,0 +1,1 @@
+"""Whole sections as pictures: pyramids read and written by tiles, and outlines drawn on them."""
