@@ -378,7 +378,7 @@ def test_both_commands_from_the_command_line(run, run_maker, tmp_path):
     assert (tmp_path / "compared/compare.html").is_file()
 
 
-def test_a_folder_of_an_evaluation_that_was_killed_is_gone_on_with(run, maps, tmp_path, monkeypatch):
+def test_a_folder_of_an_evaluation_that_was_killed_is_gone_on_with(run, tmp_path, monkeypatch):
     from darklung.commands import evaluate
 
     def killed(*_):
@@ -387,8 +387,8 @@ def test_a_folder_of_an_evaluation_that_was_killed_is_gone_on_with(run, maps, tm
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "save_comparison", killed)
         with pytest.raises(KeyboardInterrupt):
-            evaluate.evaluate_files(maps, run, out=tmp_path / "out")
+            evaluate.evaluate_files(run / "predict/hybrid.test", run, out=tmp_path / "out")
     (tmp_path / "out/.record.json.1.partial").touch()  # of a kill while the record was written
     (tmp_path / "out/comparison.json").touch()
-    evaluate.evaluate_files(maps, run, out=tmp_path / "out")
+    evaluate.evaluate_files(run / "predict/hybrid.test", run, out=tmp_path / "out")
     assert (tmp_path / "out/report.html").is_file()
