@@ -376,3 +376,19 @@ def test_both_commands_from_the_command_line(run, run_maker, tmp_path):
     assert second.exit_code == 0, second.output
     assert "hybrid (5 animals in both)" in second.output
     assert (tmp_path / "compared/compare.html").is_file()
+
+
+def test_a_folder_of_an_evaluation_that_was_killed_is_gone_on_with(run, tmp_path, monkeypatch):
+    from darklung.commands import evaluate
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "save_comparison", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate.evaluate_files(run / "predict/hybrid.test", run, out=tmp_path / "out")
+    (tmp_path / "out/.record.json.1.partial").touch()  # of a kill while the record was written
+    (tmp_path / "out/comparison.json").touch()
+    evaluate.evaluate_files(run / "predict/hybrid.test", run, out=tmp_path / "out")
+    assert (tmp_path / "out/report.html").is_file()

@@ -83,7 +83,8 @@ def evaluate_files(predictions: Path, labels: Path, *, out: Path, wanted: Wanted
     """
     w = wanted or Wanted()
     old = read_json(out / RECORD)
-    free = not out.exists() or not any(out.iterdir()) or str((old or {}).get("command", "")).startswith(OWN)
+    held = any(not f.name.startswith(".") for f in out.iterdir()) if out.exists() else False
+    free = not held or str((old or {}).get("command", "")).startswith(OWN)
     require(free, f"{out}: holds something else; give an empty folder, or one of darklung evaluate")
     arms = _arms(predictions, w)
     scoring = _scoring(labels, w, arms)
@@ -91,6 +92,8 @@ def evaluate_files(predictions: Path, labels: Path, *, out: Path, wanted: Wanted
     started = time.time()
     found = score(arms, cases, scoring)
     out.mkdir(parents=True, exist_ok=True)
+    # First, so that the folder is known as one of ours also after a kill.
+    write_json(out / RECORD, {"command": f"{OWN} (not finished)"})
     for file in (f for table in TABLES for f in out.glob(f"{table}.*")):  # of an earlier evaluation in this folder
         file.unlink()
     save_comparison(out, found.comparison, found.splits)
