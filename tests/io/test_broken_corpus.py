@@ -198,7 +198,7 @@ CORPUS: dict[str, tuple[str, Callable[[Path, dict], None], str]] = {
     "hdf5 truncated": ("hdf5", cut("scan.h5", 0.5), "scan.h5: sample"),
     "hdf5 without content": ("hdf5", write("scan.h5", b""), "scan.h5: sample"),
     "hdf5 that is text": ("hdf5", write("scan.h5", b"counts 1 2 3"), "cannot be read as HDF5"),
-    "hdf5 missing": ("hdf5", remove("scan.h5"), "scan.h5: sample (sample): no such file"),
+    "hdf5 missing": ("hdf5", remove("scan.h5"), "scan.h5: sample: no such file"),
     "hdf5 no sample": ("hdf5", drop("sample"), "no such dataset; the file holds bad, dark, flat"),
     "hdf5 no flat": ("hdf5", drop("flat"), "flat (flat): no such dataset"),
     "hdf5 no dark frame": ("hdf5", drop("dark"), "dark_frame (dark): no such dataset"),

@@ -272,7 +272,7 @@ def _nan(array):
 
 BROKEN = {
     "truncated": (_truncate, {}, r"scan\.h5: sample \(a/sample\): cannot be read as HDF5"),
-    "no file": (lambda f: (f / "scan.h5").unlink(), {}, r"scan\.h5: sample \(a/sample\): no such file"),
+    "no file": (lambda f: (f / "scan.h5").unlink(), {}, r"scan\.h5: sample: no such file"),
     "no sample": (_drop("a/sample"), {}, r"no such dataset; the file holds a/flat"),
     "no flat": (_drop("a/flat"), {}, r"flat \(a/flat\): no such dataset; the file holds a/sample"),
     "empty file": (lambda f: (f / "scan.h5").write_bytes(b""), {}, "cannot be read as HDF5"),

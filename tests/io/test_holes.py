@@ -223,7 +223,7 @@ def test_tiff_pages_that_are_no_series_are_stacked_or_told(tmp_path):
         list(load_scans(described(tmp_path, {**source, "axes": ["row", "col"]})))
     tifffile.imwrite(tmp_path / "v3.tif", ONE[:3], append=True)
     with pytest.raises(
-        DarklungError, match=r"v3\.tif: sample: cannot be read \(holds 5 series of images that are not alike"
+        DarklungError, match=r"v3\.tif: sample: cannot be read as TIFF \(holds 5 series of images that are not alike"
     ):
         frames(described(tmp_path, {**source, "axes": ["step", "row", "col"]}))
 

@@ -168,7 +168,7 @@ def test_a_jpeg_bomb_is_one_line(tmp_path, rows, cols, told):
 def test_a_jpeg_that_ends_too_early_is_one_line(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "short.jpg")
     (tmp_path / "short.jpg").write_bytes((tmp_path / "short.jpg").read_bytes()[:200_000])
-    with pytest.raises(DarklungError, match=r"short.jpg: cannot be read \(image file is truncated"):
+    with pytest.raises(DarklungError, match=r"short.jpg: cannot be read as PNG or JPEG \(image file is truncated"):
         open_slide(tmp_path / "short.jpg").region((0, 0, 10, 10))
 
 
@@ -228,7 +228,7 @@ def test_truncated_and_foreign_files_are_one_line(tmp_path):
         "a.txt": "wanted a picture of a section",
         "b.png": "cannot be read as PNG or JPEG",
         "c.tif": "cannot be read as TIFF|holds no picture",
-        "d.svs": "OpenSlide cannot read it",
+        "d.svs": "cannot be read as a slide by OpenSlide",
         "deep.tif": "wanted colours or grey of 8 bits",
         "oblong.tif": "wanted square pixels, got 0.5 × 1 um",
         "absent.tif": "no such file",

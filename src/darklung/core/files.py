@@ -50,10 +50,10 @@ def machine_line(error: BaseException) -> str:
 
 
 @contextmanager
-def reading(name: object, what: str = "") -> Iterator[None]:
+def reading(name: object, what: str = "", *, named: bool = False) -> Iterator[None]:
     """The boundary to a reader: whatever it raises inside becomes one line, ``NAME: cannot be read as WHAT (...)``.
 
-    What darklung's own types refuse gets the name of the file in front.
+    What darklung's own types refuse gets the name of the file in front, unless they have named a file of their own (`named`).
 
     Libraries raise errors of any kind on a broken file, so that no list of them is ever complete. What is opened, parsed
     and converted of a file from outside belongs inside; what is computed of it does not.
@@ -65,7 +65,7 @@ def reading(name: object, what: str = "") -> Iterator[None]:
     try:
         yield
     except DarklungError as error:
-        if str(name).partition(": ")[0] in str(error):
+        if named or str(name).partition(": ")[0] in str(error):
             raise
         raise DarklungError(f"{name}: {error}") from error
     except Exception as error:

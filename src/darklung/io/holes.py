@@ -105,6 +105,9 @@ def _source(dataset: h5py.Dataset, folder: Path, name: str, path: str) -> str:
 
 def _source_dataset(opened: h5py.File, path: str) -> str:
     item = opened.get(path)
+    link = opened.get(path, getlink=True) if item is None else None
+    if isinstance(link, h5py.ExternalLink):
+        return f"{path} links to {link.path} of {link.filename}, which is not there"
     if not isinstance(item, h5py.Dataset):
         return f"{opened.filename} has no dataset {path}"
     inner = holes_of(item)

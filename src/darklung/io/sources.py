@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ class Stack:
         """A block, in the native order of axes."""
         values = math.prod(len(range(*part.indices(count))) for part, count in zip(index, self.shape))
         check_memory(self.name, values * self.dtype.itemsize)
-        with reading(self.name):
+        with reading(self.name, named=True):
             block = self._read(index)
         return np.asarray(block).astype(self.dtype, copy=False)
 
@@ -95,19 +94,18 @@ def open_source(source: Source, description: Path, field: str) -> Stack:
         # Each is opened once, so that what is missing is known before anything is read.
         arrays = {member: Hdf5Array(member) for member in members}
         return _stack(members, source, field, arrays.__getitem__)
-    readers: dict[str, Callable[[Path], NDArray[Any]]] = {
-        "npy": read_npy,
-        "tiff": read_tiff,
-        "edf": partial(read_edf, several=True),
-        "fabio": read_fabio,
+    readers: dict[str, Callable[[Member], NDArray[Any]]] = {
+        "npy": lambda member: read_npy(member.path, member.name),
+        "tiff": lambda member: read_tiff(member.path, member.name),
+        "edf": lambda member: read_edf(member.path, several=True),
+        "fabio": lambda member: read_fabio(member.path),
     }
     if isinstance(source, RawSource):
         layout = source
         return _stack(members, source, field, lambda member: _read_binary(member.path, layout, field))
     if isinstance(source, ZarrSource):
         return _stack(members, source, field, _open_zarr)
-    read_one = readers[source.kind]
-    return _stack(members, source, field, lambda member: read_one(member.path))
+    return _stack(members, source, field, readers[source.kind])
 
 
 class Hdf5Array:
@@ -271,7 +269,8 @@ def _stack(members: list[Member], source: Any, field: str, read_one: Any) -> Sta
         blocks = []
         for member in chosen(index):
             block = _alike(_opened(read_one, member), first, member.name)
-            blocks.append(np.asarray(block[index[len(counts) :]]))
+            with reading(member.name):
+                blocks.append(np.asarray(block[index[len(counts) :]]))
         lengths = [len(range(*part.indices(count))) for part, count in zip(index, counts)]
         return np.stack(blocks).reshape(*lengths, *blocks[0].shape)
 
@@ -307,7 +306,7 @@ def _joined(members: list[Member], source: Any, name: str, read_one: Any) -> Sta
             yield members[member], (slice(start, start + len(run)), *index[len(counts) :])
 
     def read(index: Index) -> Any:
-        blocks = [np.asarray(_opened(read_one, member)[inner]) for member, inner in runs(index)]
+        blocks = [_part(read_one, member, inner) for member, inner in runs(index)]
         return np.concatenate(blocks).reshape(*numbers[index[: len(counts)]].shape, *blocks[0].shape[1:])
 
     def check(index: Index) -> None:
@@ -324,6 +323,11 @@ def _alike(block: Any, first: Any, name: str, start: int = 0) -> Any:
     require(same, f"{name}: shape {block.shape}, but the first file has {first.shape}")
     require(block.dtype == first.dtype, f"{name}: dtype {block.dtype}, but the first file has {first.dtype}")
     return block
+
+
+def _part(read_one: Any, member: Member, index: Index) -> NDArray[Any]:
+    with reading(member.name):
+        return np.asarray(read_one(member)[index])
 
 
 def _opened(read_one: Any, member: Member) -> Any:

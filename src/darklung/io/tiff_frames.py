@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from darklung.io.tiff_stack import check_page, opened_tiff
 
 
-def read_tiff(file: Path) -> NDArray[Any]:
+def read_tiff(file: Path, name: str = "") -> NDArray[Any]:
     """The array of a file; images that are no one series are stacked along a first axis if they are alike.
+
+    `name` is what errors call the file.
 
     Raises
     ------
     DarklungError
         No TIFF, series of different shape or type, or a calibration that is more than an offset.
     """
-    with opened_tiff(file) as opened:
+    with opened_tiff(file, name) as opened:
         for page in opened.pages:
             check_page(file, page)
         offset, series = imagej_offset(opened), list(opened.series)
