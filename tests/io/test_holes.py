@@ -308,7 +308,7 @@ def test_an_eiger_master_is_read_whole(tmp_path, compression, limit):
     ((_, scan, _),) = load_scans(path, eager_bytes=0)
     np.testing.assert_array_equal(scan.frames[0, 1:3, 1:4, 2, 3:], SAMPLE[1:3, 1:4, 2, 3:])
     (tmp_path / "scan_data_000002.h5").unlink()
-    with pytest.raises(DarklungError, match=r"links to /entry/data/data of scan_data_000002\.h5, which is not there"):
+    with pytest.raises(DarklungError, match=r"leads to .*scan_data_000002\.h5, which is not there"):
         list(load_scans(path))
 
 

@@ -53,7 +53,7 @@ def machine_line(error: BaseException) -> str:
 def reading(name: object, what: str = "", *, named: bool = False) -> Iterator[None]:
     """The boundary to a reader: whatever it raises inside becomes one line, ``NAME: cannot be read as WHAT (...)``.
 
-    What darklung's own types refuse gets the name of the file in front, unless they have named a file of their own (`named`).
+    What darklung's own types refuse gets the name of the file in front, unless a file is `named` already.
 
     Libraries raise errors of any kind on a broken file, so that no list of them is ever complete. What is opened, parsed
     and converted of a file from outside belongs inside; what is computed of it does not.

@@ -139,19 +139,12 @@ def _dataset(handle: h5py.File, member: Member) -> h5py.Dataset:
     try:
         item = handle[member.array]
     except (KeyError, OSError) as error:
-        link = handle.get(member.array, getlink=True) if _parent(handle, member.array) else None
-        if isinstance(link, h5py.ExternalLink):
-            raise DarklungError(f"{member.name}: links to {link.path} of {link.filename}, which is not there") from error
+        for gone in (p for p in files_behind(member.path, [member.array]) if not p.is_file()):
+            raise DarklungError(f"{member.name}: leads to {gone}, which is not there") from error
         raise DarklungError(f"{member.name}: no such dataset; the file holds {_datasets(handle)}") from error
     require(isinstance(item, h5py.Dataset), f"{member.name}: is a group, not a dataset")
     require(item.shape is not None, f"{member.name}: is empty, a dataset without values")
     return item
-
-
-def _parent(handle: h5py.File, path: str) -> bool:
-    """Whether the group that should hold `path` is there."""
-    folder = path.rpartition("/")[0]
-    return not folder or folder in handle
 
 
 def _open_zarr(member: Member) -> Any:
