@@ -450,7 +450,7 @@ def test_orientation_from_simulated_raw_frames(made, tmp_path):
         assert "mean angle 3" in text
     np.testing.assert_allclose(np.degrees(middle[False]["angle"]), 35.0, atol=0.5)
     # What noise adds is told by the errors in the file, the median's being √(π/2) of the mean's.
-    error = np.sqrt(np.pi / 2 * np.mean(middle[True]["angle_error"] ** 2) / middle[True]["angle"].size)
+    error = float(np.sqrt(np.pi / 2 * np.mean(middle[True]["angle_error"] ** 2) / middle[True]["angle"].size))
     assert np.median(middle[True]["angle"]) == pytest.approx(np.radians(35.0), abs=3 * error)
     assert 3 * error < np.radians(3.0)
 
