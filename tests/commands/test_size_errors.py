@@ -20,7 +20,8 @@ from darklung.steps.calibrate.spheres import calibrate_spheres
 from darklung.tomo.projector import Projector
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
-TRUE_M, ROWS, COLS, VIEWS, PIXEL_M = 4e-6, 12, 24, 60, 1e-3
+# Of a powder whose intervals end within the calibrated diameters: beyond them no size is told.
+TRUE_M, ROWS, COLS, VIEWS, PIXEL_M = 3e-6, 12, 24, 60, 1e-3
 INSIDE = (slice(2, 10), slice(8, 16), slice(8, 16))
 DIRECTIONS_DEG = (22.5, 90.0)
 
