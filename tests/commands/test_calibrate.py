@@ -147,10 +147,10 @@ def broken():
         return document(change)
 
     return [
-        ("truncated", lambda text: text[: len(text) // 2], "no valid JSON in line"),
-        ("empty", lambda text: "", "no valid JSON in line 1"),
-        ("a list", lambda text: "[1, 2]", "wanted a calibration that darklung calibrate wrote"),
-        ("another file", lambda text: '{"a": 1}', "wanted a calibration that darklung calibrate wrote"),
+        ("truncated", lambda text: text[: len(text) // 2], r"cannot be read as JSON \(.* line \d+"),
+        ("empty", lambda text: "", r"cannot be read as JSON \(.* line 1 "),
+        ("a list", lambda text: "[1, 2]", "wanted a JSON object, got list"),
+        ("another file", lambda text: '{"a": 1}', "wanted what darklung calibrate wrote, got another JSON file"),
         ("unknown kind", put(["kind"], "cubes"), "kind: 'cubes' is not known; known: fibres, spheres, unit, wedges"),
         ("another version", put(["darklung_calibration"], 99), "darklung_calibration: input should be 1, got 99"),
         ("missing key", document(lambda c: c["curves"][0].pop("offset")), r"curves\.0\.offset: is missing"),
@@ -437,17 +437,22 @@ def test_orientation_from_simulated_raw_frames(made, tmp_path):
     directions = tuple(np.radians(np.array([0.0, 45.0, 90.0, 135.0]) + 3.0))  # as in the example: turned by 3 deg
     protocol = Protocol(views=1, steps=8, directions_rad=directions, flats=1, flat_repeats=4, counts_per_pixel=1e6)
     ball = fibres(diameter_m=2.5e-3, voxel_m=1e-4, shape=(20, 30, 30), angle_rad=np.radians(35.0))
-    scan = simulate_scan(ball, instrument=make_instrument(), protocol=protocol, seed=7)
-    maps = retrieve(scan)
-    said = Projections(**{**vars(maps), "directions_rad": np.radians([0.0, 45.0, 90.0, 135.0])})
-    save(tmp_path / "projections.h5", said)
-    text = apply_calibration(folder / "fibres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
-    found = load_image(tmp_path / "out" / OUTPUT)
-    middle = found.channel("angle")[7:13, 12:18]
-    assert np.degrees(np.median(middle)) == pytest.approx(35.0, abs=1.5)
-    assert np.median(found.channel("relative_modulation")[7:13, 12:18]) == pytest.approx(1.0, abs=0.08)
-    assert np.isnan(found.channel("angle")[0, 0]), "air has no angle"
-    assert "mean angle 3" in text
+    middle = {}
+    for noise in (False, True):
+        scan = simulate_scan(ball, instrument=make_instrument(), protocol=protocol, seed=7, noise=noise)
+        said = Projections(**{**vars(retrieve(scan)), "directions_rad": np.radians([0.0, 45.0, 90.0, 135.0])})
+        save(tmp_path / "projections.h5", said)
+        text = apply_calibration(folder / "fibres" / CALIBRATION, [tmp_path / "projections.h5"], tmp_path / "out")
+        found = load_image(tmp_path / "out" / OUTPUT)
+        middle[noise] = {name: found.channel(name)[7:13, 12:18] for name in ("angle", "angle_error")}
+        assert np.median(found.channel("relative_modulation")[7:13, 12:18]) == pytest.approx(1.0, abs=0.08)
+        assert np.isnan(found.channel("angle")[0, 0]), "air has no angle"
+        assert "mean angle 3" in text
+    np.testing.assert_allclose(np.degrees(middle[False]["angle"]), 35.0, atol=0.5)
+    # What noise adds is told by the errors in the file, the median's being √(π/2) of the mean's.
+    error = float(np.sqrt(np.pi / 2 * np.mean(middle[True]["angle_error"] ** 2) / middle[True]["angle"].size))
+    assert np.median(middle[True]["angle"]) == pytest.approx(np.radians(35.0), abs=3 * error)
+    assert 3 * error < np.radians(3.0)
 
 
 def raw_series(folder, depth=0.01, xi=0.9e-6):
@@ -500,9 +505,9 @@ def test_a_raw_series_becomes_a_calibration_with_hashes_of_all_frames(tmp_path, 
         ("diameter_um,thickness_mm,dark_field\n", "wanted a header and at least one row"),
         ("diameter_um,thickness_mm\n1,12\n2,12\n", "row 1: wanted a column 'dark_field'"),
         ("diameter_um,dark_field\n1,0.1\n", "no column 'thickness_mm' in the series"),
-        ("diameter_um,thickness_mm,dark_field\n1,12,0.1\n2,12\n", "row 3 has not as many values as the header"),
+        ("diameter_um,thickness_mm,dark_field\n1,12,0.1\n2,12\n", "row 3: wanted 3 cells as in the header, got 2"),
         ("diameter_um,thickness_mm,dark_field\n1,12,abc\n", "row 1: dark_field: wanted a number, got 'abc'"),
-        ("diameter_um,thickness_mm,dark_field\n1,12,nan\n", "row 1: dark_field: wanted a finite number"),
+        ("diameter_um,thickness_mm,dark_field\n1,12,nan\n", "row 1: dark_field: wanted a number, got 'nan'"),
         ("diameter_um,thickness_mm,dark_field\n1,12,.1\n2,0,.1\n", "thickness_m: wanted numbers > 0"),
         ("diameter_um,thickness_mm,dark_field\n1,12,.1\n1,12,.1\n", "parameters need at least 4 different diameters, got 1"),
         ("diameter_um,thickness_mm,dark_field\nx,12,.1\n", "wanted a length such as"),

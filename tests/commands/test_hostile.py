@@ -86,7 +86,8 @@ def test_files_beside_a_study_take_the_place_of_no_library(folder, capsys):
 
 
 def test_a_model_that_names_code_is_run_only_where_that_is_said(folder, capsys):
-    about = {"network": "evil:f", "channels": ["attenuation"], "normalisation": {}, "dims": 3, "widths": [16], "patch": [16]}
+    about = {"network": "evil:f", "channels": ["attenuation"], "dims": 3, "widths": [16], "patch": [16]}
+    about |= {"normalisation": {"mean": [0.0], "deviation": [1.0], "per": "cohort"}}
     (folder / "model.json").write_text(json.dumps(about))
     np.save(folder / "volume.npy", np.zeros((4, 4, 4)))
     assert darklung("predict", folder, folder / "volume.npy", "--out", folder / "out", "--dry-run") == 2

@@ -302,7 +302,9 @@ def test_wrong_files(files, raw, tmp_path):
     assert "channel attenuation: missing; the image has dark_field_0" in told(tmp_path / "one.ome.zarr")
     assert "region: wanted axes (z, y, x) with shape" in told(files / "image.ome.zarr", region=raw / "region.npy")
     assert "protocol: 'nothing' is not known" in told(files / "image.ome.zarr", scale="nothing")
-    assert "wanted a calibration that darklung calibrate wrote" in told(files / "image.ome.zarr", scale=_empty(tmp_path))
+    assert "wanted what darklung calibrate wrote, got another JSON file" in told(
+        files / "image.ome.zarr", scale=_empty(tmp_path)
+    )
     assert "--set: wanted name=value" in problem(lambda: parse_options(["growth"]))
 
 

@@ -83,7 +83,7 @@ def test_a_retrieved_folder_becomes_volumes_with_noise_maps(file, projections, t
 def test_slabs_give_what_the_whole_gives(file, tmp_path, no_picture, method, error):
     options = {"iterations": 8, "subsets": 3} if method == "pwls_tv" else {}
     run(file, tmp_path / "whole", method=method, options=options)
-    memory = {"fbp": "0.9 MB", "pwls_tv": "2.3 MB"}[method]
+    memory = {"fbp": "1.1 MB", "pwls_tv": "2.3 MB"}[method]
     run(file, tmp_path / "slabs", method=method, options=options, memory=memory)
     assert json.loads((tmp_path / "slabs/reconstruct/first/summary.json").read_text())["slabs"] > 1
     whole, slabs = (volume(tmp_path / part).channel("dark_field_0") for part in ("whole", "slabs"))
@@ -99,14 +99,14 @@ def test_a_crash_loses_one_slab_at_most(file, tmp_path, monkeypatch, no_picture)
             raise KeyboardInterrupt
         return real(*args)
 
-    run(file, tmp_path / "calm", memory="0.9 MB")
+    run(file, tmp_path / "calm", memory="1.1 MB")
     monkeypatch.setattr(command, "_slab", counted)
     with pytest.raises(KeyboardInterrupt):
-        run(file, tmp_path / "killed", memory="0.9 MB")
-    run(file, tmp_path / "killed", memory="0.9 MB")
+        run(file, tmp_path / "killed", memory="1.1 MB")
+    run(file, tmp_path / "killed", memory="1.1 MB")
     assert done == [slice(0, 8), slice(8, 16), slice(16, 24), slice(16, 24)]
     assert np.array_equal(volume(tmp_path / "killed").data, volume(tmp_path / "calm").data)
-    run(file, tmp_path / "killed", memory="0.9 MB")
+    run(file, tmp_path / "killed", memory="1.1 MB")
     assert len(done) == 4
 
 
@@ -134,10 +134,11 @@ def test_a_plain_file_of_another_program_with_an_unknown_axis(projections, tmp_p
         (["--method", "magic"], "reconstruction method: 'magic' is not known; known: cgls, fbp, pwls_tv, tensor"),
         (["--set", "cutoff"], "--set: wanted name=value"),
         (["--set", "cutoff=low"], "option cutoff of fbp: wanted a value such as 1.0, got 'low'"),
-        (["--axis", "left"], "reconstruct: axis: wanted file, estimate or a column, got 'left'"),
+        (["--axis", "left"], "reconstruct: axis: wanted file, estimate or a column (wanted a number, got 'left')"),
         (["--axis", "99"], "axis: wanted a column of the detector, 0 to 19, got 99.00"),
         (["--memory", "much"], "reconstruct: memory: wanted a size such as '4 GiB', got 'much'"),
-        (["--memory", "1 kB"], "memory_bytes: wanted at least"),
+        (["--memory", "1 kB"], "reconstruct: memory: wanted 1 MiB to 1 PiB, got '1 kB'"),
+        (["--memory", "1.1 MB", "--method", "pwls_tv"], "memory_bytes: wanted at least"),
         (["--rings", "4"], "wanted an odd number of columns from 5"),
     ],
 )

@@ -134,7 +134,7 @@ def test_sequences_of_names():
         ),
         (
             lambda: Channel("anisotropy", 45),
-            "with direction 45: 'anisotropy' is not known; known: amount, branch, dark_field",
+            "with direction 45: 'anisotropy' is not known; known: amount, branch, censored, dark_field",
         ),
         (lambda: Channel("dark_field", np.nan), "wanted -360 to 360, got nan"),
         (lambda: Channel("dark_field_90"), "names another channel"),

@@ -63,3 +63,13 @@ def test_few_bins_are_told_and_more_are_chosen() -> None:
     (note,) = too_few_bins(changed(tube, "bins", 5))
     assert note.startswith("bins: 5 are too few here, −ln D is off by up to 0.0")
     assert too_few_bins(read_protocol("mission_ct")) == ()
+
+
+def test_a_beam_without_fringes_is_binned_by_its_intensity() -> None:
+    bare, fine = (Setup(flat_visibility=0, low_kev=25, high_kev=150, bins=bins).instrument() for bins in (0, 200))
+    assert 1 < len(bare.energies_kev) <= 40
+    assert not bare.visibility.any()
+    assert Setup(flat_visibility=0, bins=3).binning_error() == 0
+    for water in (0.025, 0.060):
+        left = [one.weights @ np.exp(-linear_attenuation("water", 1.0, one.energies_kev) * water) for one in (bare, fine)]
+        assert_allclose(*-np.log(left), atol=0.003)

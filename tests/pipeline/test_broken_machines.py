@@ -19,9 +19,15 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Projections
 from darklung.io.hdf5 import save
 from darklung.pipeline.folder import OLD, PARTIAL, SCRATCH, scratch_name
+from darklung.pipeline.record import write_record
 
 HERE = Path(__file__).parent
 HIDDEN = {".lock", ".workers.lock", ".owner"}
+
+
+def heeds_interrupts():
+    """A shell starts what it runs in the background with interrupts ignored, and so would be what these tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def hidden(folder):
@@ -35,7 +41,7 @@ def test_transient_outputs_left_by_a_kill_go_with_the_next_run(tmp_path):
     before = json.loads((place / "record.json").read_text())
     # As after a kill between the end of its last reader and the sweep; and as after one in the midst of the sweep.
     (place / "value").write_text("2")
-    (place / "record.json").write_text(json.dumps({k: v for k, v in before.items() if k != "removed"}))
+    write_record(place / "record.json", {k: v for k, v in before.items() if k != "removed"})
     (folder / "count/part-1/value").write_text("2")
     assert run(toy(tmp_path, transient=True), folder) == 0
     for part in ("part-0", "part-1"):
@@ -87,7 +93,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path, workers):
     )
     (tmp_path / "go.py").write_text(code)
     call = [sys.executable, tmp_path / "go.py", HERE, tmp_path]
-    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_interrupts)
     marks = tmp_path / "marks"
     end = time.monotonic() + 60
     while time.monotonic() < end and not (marks.exists() and len(marks.read_text().splitlines()) > 3 * workers):
@@ -109,10 +115,10 @@ def command(*words, cwd, limit=None, **environment):
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
+    # Coverage would write its own file into the full disk, and tell so.
+    own = {name: text for name, text in os.environ.items() if limit is None or not name.startswith("COVERAGE_")}
     call = [sys.executable, "-m", "darklung", *map(str, words)]
-    return subprocess.run(
-        call, cwd=cwd, capture_output=True, text=True, preexec_fn=limited, env={**os.environ, **environment}
-    )
+    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, preexec_fn=limited, env={**own, **environment})
 
 
 def frames(folder):
@@ -136,7 +142,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, limit
     assert "File too large" in found.stderr
     assert os.listdir(tmp_path / "out") == []
     assert command("import", "scan.yaml", "--out", "out", cwd=tmp_path).returncode == 0
-    assert sorted(os.listdir(tmp_path / "out")) == ["mu.h5", "mu.yaml"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["mu.h5", "mu.yaml", "record.json"]
 
 
 def test_a_latin_machine_reads_and_writes_the_same(tmp_path):

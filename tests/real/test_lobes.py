@@ -90,7 +90,7 @@ def test_truncated_or_missing(tmp_path):
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ("file,mouse,exposure,lobe,kind\n", "lists nothing"),
+        ("file,mouse,exposure,lobe,kind\n", "wanted a header and at least one row"),
         ("file,animal\na.npz,M1\n", "no column mouse"),
         ("file,mouse,exposure,lobe,kind\n../a.npz,M,c,L,r\n", "wanted the name"),
         ("file,mouse,exposure,lobe,kind\na.txt,M,c,L,r\n", "wanted the name"),

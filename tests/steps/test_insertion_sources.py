@@ -18,6 +18,6 @@ def test_every_direction_is_a_dark_field_and_noise_is_none():
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
 def test_a_broken_region_is_told_in_one_line(tmp_path, content):
     (tmp_path / "region.npy").write_bytes(content)
-    with pytest.raises(DarklungError, match=r"region: wanted an array of numbers") as caught:
+    with pytest.raises(DarklungError, match=r"region\.npy: cannot be read as npy") as caught:
         read_lung(tmp_path / "region.npy", (2, 2))
     assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.seams import resolve
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
+from darklung.flow import door
 from darklung.flow.plan import plan
 from darklung.io.hdf5 import load, save
 from darklung.io.retrieval import Retrieval
@@ -137,6 +138,12 @@ def keys_of(path):
     return task_keys(plan(read_study(path)).tasks)
 
 
+def at_the_door(path):
+    """What a run does before it computes anything; to read and plan a study imports nothing of the user's."""
+    asked = read_study(path)
+    door.check(asked, plan(asked))
+
+
 def from_study(folder, retrieval):
     sample, flat = frames()
     phases = np.tile(2 * np.pi * np.arange(STEPS) / STEPS, (2, 1))
@@ -227,7 +234,7 @@ def test_editing_it_makes_what_uses_it_due(plugin, tmp_path):
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(plugin, tmp_path, retrieval, told):
-    for read in (lambda: plan(read_study(study(tmp_path, retrieval))), lambda: from_description(tmp_path, retrieval)):
+    for read in (lambda: at_the_door(study(tmp_path, retrieval)), lambda: from_description(tmp_path, retrieval)):
         with pytest.raises(DarklungError, match=re.escape(told)) as error:
             read()
         assert len(str(error.value).splitlines()) == 1

@@ -156,15 +156,24 @@ def test_an_instrument_takes_the_fields_of_a_setup() -> None:
 
 
 positive = st.floats(1e-6, 1e6)
+energies = st.floats(1, 1e3)
+lengths = st.floats(1e-12, 1e3)
+
+
+def none_or(most: float) -> st.SearchStrategy[float]:
+    """0, or a length or time that there is (`darklung.core.units.WITHIN`)."""
+    return st.one_of(st.just(0.0), st.floats(1e-12, most))
+
+
 setups = st.builds(
     InstrumentPart,
-    low_kev=positive,
-    high_kev=positive,
-    bins=st.integers(1, 10**6),
-    filters_m=st.dictionaries(st.sampled_from(["al", "cu"]), st.floats(0, 1)),
+    low_kev=energies,
+    high_kev=energies,
+    bins=st.integers(0, 1000),
+    filters_m=st.dictionaries(st.sampled_from(["al", "cu"]), none_or(1)),
     flat_visibility=st.floats(0, 1),
     correlation_length_m=st.floats(1e-9, 1e-4),
-    period_m=positive,
+    period_m=lengths,
 )
 scans = st.builds(
     ScanPart,
@@ -173,10 +182,10 @@ scans = st.builds(
     steps=st.integers(3, 31),
     directions_rad=st.lists(st.floats(-10, 10), min_size=1, max_size=4).map(tuple),
     counts_per_pixel=positive,
-    exposure_s=positive,
-    dead_time_s=st.floats(0, 10),
-    time_limit_s=st.just(1e15),
-    source_axis_m=st.one_of(positive, st.just(np.inf)),
+    exposure_s=st.floats(1e-6, 1e3),
+    dead_time_s=none_or(10),
+    time_limit_s=st.just(1e9),
+    source_axis_m=st.one_of(lengths, st.just(np.inf)),
     keep_frames=st.booleans(),
 )
 flaws = st.builds(
@@ -185,8 +194,8 @@ flaws = st.builds(
         detector=replace(part.detector, blur_m=blur, saturation_counts=full),
         stability=replace(part.stability, phase_drift_rad=drift),
     ),
-    st.builds(EffectsPart, scatter_to_primary=st.floats(0, 5), breathing_m=st.floats(0, 5e-3), gate=st.floats(1e-3, 1)),
-    st.floats(0, 1),
+    st.builds(EffectsPart, scatter_to_primary=st.floats(0, 5), breathing_m=none_or(5e-3), gate=st.floats(1e-3, 1)),
+    none_or(1),
     st.one_of(positive, st.just(np.inf)),
     st.floats(-100, 100),
 )

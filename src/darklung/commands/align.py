@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import require
-from darklung.core.files import write_text
+from darklung.core.files import make_folder, write_text
 from darklung.io.documents import validate
 from darklung.steps.align import align_stored
 from darklung.study.processing import AlignmentPart
@@ -29,7 +29,7 @@ def align_file(source: Path, out: Path, **options: Any) -> str:
     """
     require(out.suffix in (".h5", ".hdf5"), f"{out}: wanted a file ending in .h5")
     part: AlignmentPart = validate(options, AlignmentPart, "align")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     numbers = align_stored(source, out, part)
     told = {k: v for k, v in numbers.items() if k != "axis_of_file"}
     write_text(out.with_name(f"{out.name}.json"), json.dumps(told, indent=1))

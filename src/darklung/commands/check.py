@@ -14,7 +14,7 @@ import numpy as np
 
 from darklung.commands.sweep import parse_sweeps, swept
 from darklung.core.checks import require
-from darklung.core.files import write_text
+from darklung.core.files import make_folder, write_text
 from darklung.physics.binning import ERROR_NOTED, FINE_BINS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def check_protocol(
         parts += _improvements(better, [lesion.name for lesion in plan.lesions])
     parts += [_verdict(plan, flux, plan.total_time_s / _gate(protocol))]
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         record = {"protocol": protocol.model_dump(mode="json"), "plan": asdict(plan), "flux": flux, "notes": noted}
         write_text(out / "plan.json", json.dumps(_plain({**record, "improvements": better}), indent=1))
         parts.append(f"saved       {out / 'plan.json'}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from darklung import __version__
 from darklung.core.checks import require
+from darklung.core.files import make_folder
 from darklung.io.tables import save_json
 from darklung.report.html import write_report
 from darklung.report.runs import runs_sections
@@ -30,7 +31,7 @@ def compare_folders(first: Path, second: Path, *, out: Path | None = None) -> st
     found = compare_runs(open_run(first), open_run(second))
     lines = list(_lines(found))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         save_json(out / RESULT, found)
         title = f"{first.resolve().name} and {second.resolve().name}"
         facts = {"Settings that differ": len(found["settings"]), "Versions that differ": len(found["environment"])}

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import make_folder
 from darklung.io import nxtomo
 from darklung.io.folders import FileGroup, file_groups
 from darklung.io.show import file_kind, open_array
@@ -48,7 +49,7 @@ def draft(source: Path, out: Path | None) -> str:
         return draft_description(source)
     require(not out.exists(), f"{out}: is there already; wanted another name")
     text = draft_description(source, beside=out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     out.write_text(text)
     return f"{out}: {text.count('TODO')} places say TODO; then: darklung retrieve {out} --out maps"
 

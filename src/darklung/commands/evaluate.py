@@ -11,6 +11,7 @@ from typing import Any
 from darklung import __version__
 from darklung.commands.run import comparison_table
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import make_folder
 from darklung.core.units import parse_number, parse_quantity
 from darklung.io.names import REPORT
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD
@@ -91,7 +92,7 @@ def evaluate_files(predictions: Path, labels: Path, *, out: Path, wanted: Wanted
     cases = find_labels(labels, region=w.region, resample=w.resample)
     started = time.time()
     found = score(arms, cases, scoring)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     # First, so that the folder is known as one of ours also after a kill.
     write_json(out / RECORD, {"command": f"{OWN} (not finished)"})
     for file in (f for table in TABLES for f in out.glob(f"{table}.*")):  # of an earlier evaluation in this folder

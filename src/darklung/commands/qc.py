@@ -7,6 +7,7 @@ from typing import Any
 
 from darklung.commands.retrieve import retrieve_described
 from darklung.core.checks import require
+from darklung.core.files import make_folder
 from darklung.core.types import Projections
 from darklung.io.documents import read_yaml
 from darklung.io.hdf5 import load, load_checks
@@ -34,7 +35,7 @@ def check_quality(source: Path, out: Path) -> str:
         One line that names what is missing or cannot be read.
     """
     require(source.exists(), f"{source}: no such file or folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if source.suffix in (".yaml", ".yml"):
         return _described(source, out)
     if source.suffix == ".npz" or (source / "index.csv").is_file():

@@ -13,7 +13,7 @@ import yaml
 
 from darklung.commands.check import too_few_bins
 from darklung.core.checks import DarklungError, check_one_of, require
-from darklung.core.files import write_text
+from darklung.core.files import make_folder, write_text
 from darklung.core.types import Scan
 from darklung.core.units import parse_quantity, split_unit
 from darklung.io.documents import read_yaml_text
@@ -93,7 +93,7 @@ def simulate_files(
     if radiograph:
         plan = replace(plan, views=1, counts_per_pixel=plan.counts_per_pixel / plan.views)
     instrument = protocol.instrument.instrument()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     record = {"protocol": protocol.model_dump(mode="json"), "object": what, "options": list(options), "seed": seed}
     write_text(out / "record.json", json.dumps({**record, "radiograph": radiograph, "gratings": gratings}, indent=1))
     with Bar(what) as bar:

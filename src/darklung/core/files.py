@@ -93,6 +93,20 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that the user asked for, and those above it, where they are not there yet.
+
+    Raises
+    ------
+    DarklungError
+        It cannot be made: a file is in the way, the place takes no folders, no rights, a full disk.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DarklungError(f"{folder}: cannot make the folder ({one_line(error)})") from error
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or a folder to; it takes the place of `path` when the block ends without error.

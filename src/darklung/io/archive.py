@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, require
-from darklung.core.files import write_text
+from darklung.core.files import make_folder, write_text
 from darklung.core.types import Scan
 from darklung.io.description import LeaveOut, RawScan
 from darklung.io.hdf5 import SCHEMA, whole_file
@@ -202,7 +202,7 @@ def import_scans(
         require(path.resolve() not in kept, f"{path}: the scan is read from this file; wanted another place for the copy")
     done = []
     for (raw, load), path in zip(scans, paths):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         scan = load()
         require(
             bool((scan.step_phase_rad == scan.step_phase_rad[0]).all()),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from darklung.core.checks import DarklungError, check_shape, require
-from darklung.core.files import read_object
+from darklung.core.files import make_folder, read_object
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion
 from darklung.io.documents import Document, validate
 from darklung.io.images import load_image, save_image
@@ -146,7 +146,7 @@ class _Stored(Document):
 
 def save_case(folder: Path, case: LabelledCase) -> None:
     """Write a case into `folder`, which is a case only once all of it is written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / CASE).unlink(missing_ok=True)
     if case.channels.names:
         save_image(folder / CHANNELS, case.channels)

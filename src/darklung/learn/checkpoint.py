@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from darklung.core.checks import DarklungError
-from darklung.core.files import reading, whole, write_text
+from darklung.core.files import make_folder, reading, whole, write_text
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.predict import DESCRIPTION_FILE, WEIGHTS_FILE
 
@@ -146,7 +146,7 @@ def lineage(plan: Plan, cases: Sequence[Case]) -> str:
 
 def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Write the checkpoint so that at any moment either the old or the new one is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "best_weights"}
     content = {
         "key": key,
@@ -198,7 +198,7 @@ def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -
 
     `facts` tell what the training images were (spacing, units, energy), so that the model is not applied to others.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     description = dataclasses.asdict(plan)
     normalisation = description.pop("normalisation")
     description["channels"] = normalisation.pop("channels")

@@ -50,7 +50,9 @@ def _signals(weights: Array, visibility: Array, attenuation: Array, scattering: 
 
 
 def binning_error(coarse: Beam, fine: Beam) -> float:
-    """Largest difference of −ln D between two binnings of a beam, behind water with lung."""
+    """Largest difference of −ln D between two binnings of a beam, behind water with lung; 0 without fringes."""
+    if not fine.visibility.any():
+        return 0.0
     found = []
     for beam in (coarse, fine):
         left, fringe = _signals(beam.weights, beam.visibility, *_probes(beam))
@@ -77,7 +79,8 @@ def chosen_bins(fine: Beam, limit: float = ERROR_LIMIT) -> NDArray[np.intp]:
         share = np.log(energy / fine.energies_kev[at - 1]) / np.log(fine.energies_kev[at] / fine.energies_kev[at - 1])
         middle = [v[:, at - 1] ** (1 - share) * v[:, at] ** share for v in integrals]  # a power of energy between two
         together = _signals(weight, visibility, *middle)
-        return float(sum(np.abs(t - e[:, part].sum(axis=1)) / e.sum(axis=1) for t, e in zip(together, exact)).max())
+        pairs = [(t, e) for t, e in zip(together, exact) if e.any()]  # a visibility of 0 leaves no fringe to keep right
+        return float(sum(np.abs(t - e[:, part].sum(axis=1)) / e.sum(axis=1) for t, e in pairs).max())
 
     count = len(fine.energies_kev)
     if count == 1:

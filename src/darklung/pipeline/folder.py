@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import read_text, write_text
+from darklung.core.files import make_folder, read_text, write_text
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
 from darklung.pipeline.keys import key_of
 from darklung.pipeline.record import environment, read_json, write_record
@@ -227,10 +227,7 @@ def scratch_name(name: str, key: str) -> str:
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Lock the run folder; waits a little for workers that a killed run left behind, and clears what they left."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DarklungError(f"{folder}: cannot make the run folder ({error.strerror})") from error
+    make_folder(folder)
     with (folder / LOCK).open("a") as lock, (folder / WORKERS_LOCK).open("a") as workers_lock:
         if not _try_lock(lock, seconds=1):
             raise DarklungError(f"{folder}: another darklung process works in this folder")

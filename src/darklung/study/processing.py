@@ -75,9 +75,11 @@ class ReconstructionPart(Document):
     def memory_bytes(self) -> float:
         """Most memory [bytes]."""
         found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", self.memory)
-        size = float(found[1]) * _BYTES.get(found[2], 0) if found else 0.0
-        if not _LEAST_BYTES <= size <= _MOST_BYTES:
+        if not found or found[2] not in _BYTES:
             raise ValueError(f"memory: wanted a size such as '4 GiB', got {self.memory!r}")
+        size = float(found[1]) * _BYTES[found[2]]
+        if not _LEAST_BYTES <= size <= _MOST_BYTES:
+            raise ValueError(f"memory: wanted 1 MiB to 1 PiB, got {self.memory!r}")
         return size
 
 

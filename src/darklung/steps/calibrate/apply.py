@@ -27,6 +27,7 @@ from darklung.calibrate.sizes import WITHIN, SizeMaps
 from darklung.calibrate.spheres import SphereCalibration
 from darklung.calibrate.units import ScatterUnit, box
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import make_folder
 from darklung.core.types import Projections
 from darklung.core.units import parse_quantity
 from darklung.io.hdf5 import load
@@ -170,7 +171,7 @@ def apply_calibration(
     unfit = loaded.kind != "wedges" and (correction is not None or like is not None)
     require(not unfit, f"--method, --set, --like: belong to a calibration of wedges, got one of {loaded.kind}")
     depth = parse_quantity(thickness, "length") if thickness else None
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     done: Applied
     if loaded.kind == "spheres":
         done = _sizes(loaded, sources, out, depth, sizing or Sizing())

@@ -8,6 +8,7 @@ from pathlib import Path
 from darklung.calibrate.fibres import FibreCalibration, fit_fibres
 from darklung.calibrate.file import CALIBRATION, FIGURE, plain, save_calibration
 from darklung.calibrate.measurements import Measurements
+from darklung.core.files import make_folder
 from darklung.pipeline.provenance import provenance
 
 
@@ -36,7 +37,7 @@ def calibrate_fibres(measured: Measurements, out: Path, *, angle: str) -> Fibres
 
     directions, signal = measured.directions()
     fit = fit_fibres(angle_rad=measured.quantity(angle, "angle"), directions_rad=directions, signal=signal)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     fibres_png(fit, signal, out / FIGURE)
     origin = provenance("darklung calibrate fibres", measured.inputs)
     save_calibration(out / CALIBRATION, "fibres", measured.name, origin, fibres=plain(fit))

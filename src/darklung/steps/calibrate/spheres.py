@@ -16,6 +16,7 @@ from darklung.calibrate.sphere_fits import ModelRow, compare_models, fit_powders
 from darklung.calibrate.sphere_models import FILL, MODELS, SphereShape
 from darklung.calibrate.spheres import SphereCalibration
 from darklung.core.checks import check_one_of, require
+from darklung.core.files import make_folder
 from darklung.pipeline.provenance import provenance
 from darklung.steps.calibrate.believed import read_belief
 
@@ -104,7 +105,7 @@ def calibrate_spheres(
     names = [m.name if len(series) > 1 else "" for m in series]
     curves = tuple(fit_powders(d, offset=chosen[1], shape=shape, belief=belief, setting=n) for d, n in zip(data, names))
     files = [path for m in series for path in m.inputs] + [path for path in (instrument, wedges) if path]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     plain_rows = [r for r in rows if not r.offset]
     compared = plain_rows[0].fit if plain_rows and chosen[1] else None
     calibration_png(curves, out / FIGURE, title=series[0].name, compared=compared)

@@ -10,6 +10,7 @@ from darklung.calibrate.maps import CHANNEL
 from darklung.calibrate.units import ScatterUnit, box, unit_from_regions
 from darklung.core.channel import values_of
 from darklung.core.checks import check_one_of, require
+from darklung.core.files import make_folder
 from darklung.io.images import load_image
 from darklung.pipeline.provenance import provenance
 
@@ -48,7 +49,7 @@ def calibrate_unit(source: Path, out: Path, *, zero: str, reference: str, name: 
     used = check_one_of("channel", channel, known) if channel else known[0]
     boxes = {k: box(text, image.shape, k) for k, text in (("zero", zero), ("reference", reference))}
     unit = unit_from_regions(image.channel(used), **boxes, name=name, correlated=CORRELATED)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     origin = provenance("darklung calibrate unit", [])
     origin["inputs"] = {"volume": str(source), "channel": used, "zero": zero, "reference": reference}
     save_calibration(out / CALIBRATION, "unit", name, origin, unit=plain(unit))

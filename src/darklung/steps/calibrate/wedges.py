@@ -9,6 +9,7 @@ from darklung.calibrate.file import CALIBRATION, FIGURE, plain, save_calibration
 from darklung.calibrate.measurements import Measurements
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries, judge, recommend, wedge_series
 from darklung.core.checks import check_positive
+from darklung.core.files import make_folder
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 from darklung.correct.wedge import calibrate_response
 from darklung.pipeline.provenance import provenance
@@ -74,7 +75,7 @@ def calibrate_wedges(
     judged = judge(series, nominal, exponent=exponent)
     response = calibrate_response(series.wedges(), nominal)
     best, why = recommend(judged, series, response, exponent=exponent)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     wedge_png(series, response, nominal, out / FIGURE)
     save_calibration(
         out / CALIBRATION,
