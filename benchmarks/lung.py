@@ -55,7 +55,7 @@ from lung_before import lung_before
 
 VOXEL_M, SUPERSAMPLING, VIEW_M = 1.5e-4, 2, (18e-3, 24e-3)
 CLASSES = ("solid", "filled", "papillary", "lepidic")
-TEXTURES = (0.20, 0.17, 0.15)  # a fifth gives more tissue than fits into a voxel in some mice
+TEXTURES = (0.20, 0.17, 0.15, 0.12)  # a fifth gives more tissue than fits into a voxel in some mice
 
 Mask = NDArray[np.bool_]
 Found = Callable[[Image], LungRegions]
