@@ -46,6 +46,8 @@ SMALLEST_CORE_M3 = 1.0e-9
 # Half the thickness of what counts as lung by itself; its partly filled rim is this many voxels wide.
 THIN_M, RIM_VOXELS = 4.0e-4, 2.3
 SECOND_LUNG, SMALL_PART = 0.05, 0.03
+# A second lung without a core: this share of what has one, and of its level. Gas of the gut is darker, and smaller.
+LIKE_SHARE, LIKE_LEVEL = 0.25, 0.45
 # Enclosed in a slice: vessels; on all sides: nodules up to 3.6 mm.
 VESSEL_M2, NODULE_M3 = 1.5e-6, 24.0e-9
 # The pleura is smooth at this scale, as far as voxels do not blur it themselves.
@@ -55,7 +57,7 @@ LONGEST_M = 4.5e-3
 NODULE_RIM_M = 6.1e-4
 # The search region over the lung in volume: what is left of it after `search_around` goes to the darkest of what lies
 # near or is bridged by a ball of that radius. Near lesions of the pleura, soft tissue is a little darker than elsewhere.
-SEARCH_SHARE = 1.28
+SEARCH_SHARE = 1.26
 NEAR_M, BRIDGED_M, BRIDGED_BONUS = 1.0e-3, (2.5e-3, 1.3e-3), 0.1
 DARK_BLUR_M = 3.0e-4
 
@@ -133,7 +135,7 @@ def find_lungs(
     than half the way from that level to the wall's, joined to a core, without the trachea and main bronchi (wide air with
     its blurred rim) unless lung surrounds them, with vessels (small holes in slices) and enclosed dense parts. The pleura is
     what a ball of 2 mm rolls on: compact dense parts between it and the parenchyma are nodules and belong to the lung. The
-    search region is that of `search_around`, filled up to 1.28 times the lung with what around it is darkest.
+    search region is that of `search_around`, filled up to 1.26 times the lung with what around it is darkest.
 
     Parameters
     ----------
@@ -196,18 +198,19 @@ def _thorax(
     core = large_parts(core, share=SECOND_LUNG)
     level = float(np.median(smooth[core]))
     # Emphysema may hold gas, so there can be lung far from a core.
-    fine = [repeated(m, step, values.shape) for m in (inner, core, parts_with(inside, core))]
+    around = parts_with(inside, core) | large_parts(inner & (smooth < CORE_RANGE[1]), share=LIKE_SHARE)
+    fine = [repeated(m, step, values.shape) for m in (inner, core, around)]
     box = box_of(fine[2], margin_m=3.0e-3, spacing_m=spacing_m)
     return _Thorax(levels.relative(values[box]), fine[0][box], fine[1][box], level, spacing_m), box
 
 
 def _parenchyma(thorax: _Thorax) -> Mask:
     """Parenchyma with what it encloses, without nodules on the pleura."""
-    spacing, core = thorax.spacing_m, thorax.core
+    spacing = thorax.spacing_m
     values = _denoised(thorax)
     low = (values < thorax.level + EDGE * (_wall(thorax) - thorax.level)) & thorax.inner
     air = _airways(thorax, low) & low
-    thick = parts_with(depth(low & ~air, spacing) > THIN_M, core)
+    thick = _with_its_like(depth(low & ~air, spacing) > THIN_M, thorax)
     require(bool(thick.any()), "lung_region: no lung found (wanted low attenuation enclosed by a body)")
     lung = low & ~air & (distance(thick, spacing) <= THIN_M + RIM_VOXELS * max(spacing))
     lung = large_parts(lung, share=SMALL_PART)
@@ -216,6 +219,17 @@ def _parenchyma(thorax: _Thorax) -> Mask:
     lung = without_holes(lung, volume_m3=NODULE_M3, area_m2=VESSEL_M2, spacing_m=spacing)
     blur = [np.sqrt(max(SMOOTH_M**2 - d**2, 0.0)) / d for d in spacing]
     return np.asarray(ndimage.gaussian_filter(lung.astype(np.float32), blur) > 0.5)
+
+
+def _with_its_like(thick: Mask, thorax: _Thorax) -> Mask:
+    """Parts with a core, and parts as large and as dark as a lung: one that is thin and noisy may look like gas all over."""
+    found = parts_with(thick, thorax.core)
+    labels, count = ndimage.label(thick)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    large = np.flatnonzero(sizes >= LIKE_SHARE * found.sum())
+    medians = {n: float(np.median(thorax.relative[labels == n])) for n in large if n and not found[labels == n].any()}
+    like = [n for n, value in medians.items() if value >= LIKE_LEVEL * thorax.level]
+    return np.asarray(found | np.isin(labels, like))
 
 
 def _denoised(thorax: _Thorax) -> NDArray[np.float32]:
