@@ -25,8 +25,8 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 import command_child as c
-from kills import here
-from small_inputs import COMMANDS, FIRST, make_inputs
+from kills import prepare
+from small_inputs import COMMANDS
 
 SPARE_BYTES = 24 * 2**20
 
@@ -38,15 +38,7 @@ class Machine:
         self.state, self.inputs, self.place = state.resolve(), state.resolve() / "in", state.resolve() / "disk"
         self.log = self.state / "log.txt"
         self.place.mkdir(parents=True, exist_ok=True)
-        c.warm()
-        c.fork_workers()
-        c.plain_pictures()
-        if not (self.inputs / "wedges").is_dir():
-            make_inputs(self.inputs)
-        os.chdir(self.inputs)
-        for name, text in FIRST.items():
-            if not (self.inputs / name).is_dir():
-                here(text)
+        prepare(self.inputs)
 
     @property
     def out(self) -> Path:

@@ -47,21 +47,26 @@ def here(text: str) -> None:
             raise RuntimeError(f"{text}: {told.getvalue()}") from error
 
 
+def prepare(inputs: Path) -> None:
+    """A warm process, in a folder of inputs with what the commands under trial need of earlier ones."""
+    c.warm()
+    c.fork_workers()
+    c.plain_pictures()
+    if not (inputs / "wedges").is_dir():
+        make_inputs(inputs)
+    os.chdir(inputs)
+    for name, text in FIRST.items():
+        if not (inputs / name).is_dir():
+            here(text)
+
+
 class Campaign:
     """Inputs, what undisturbed runs leave, and the histories so far."""
 
     def __init__(self, state: Path, commands: list[str]) -> None:
         self.state, self.inputs = state.resolve(), state.resolve() / "in"
         self.state.mkdir(parents=True, exist_ok=True)
-        c.warm()
-        c.fork_workers()
-        c.plain_pictures()
-        if not (self.inputs / "wedges").is_dir():
-            make_inputs(self.inputs)
-        os.chdir(self.inputs)
-        for name, text in FIRST.items():
-            if not (self.inputs / name).is_dir():
-                here(text)
+        prepare(self.inputs)
         self.runs = [(n, w) for n in commands for w in ((1, 2) if n in PARALLEL else (1,))]
         self.whole = {run: self._undisturbed(*run) for run in self.runs}
 

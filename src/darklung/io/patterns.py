@@ -28,7 +28,7 @@ def matching(pattern: Path) -> list[Path]:
         found = [child for folder in found for child in _children(folder, part)]
     if len(found) < 2:
         return found
-    ordered = sorted(found, key=_natural)
+    ordered = sorted(found, key=lambda path: [natural(part) for part in path.parts])
     _check_order(pattern, ordered)
     return ordered
 
@@ -48,9 +48,9 @@ def _children(folder: Path, part: str) -> Iterator[Path]:
         yield from (p for p in folder.iterdir() if form.fullmatch(p.name) and (part[0] == "." or p.name[0] != "."))
 
 
-def _natural(path: Path) -> list[tuple[list[tuple[int, str]], str]]:
-    """Numbers in names by their value, the rest letter by letter."""
-    return [([(int(t), "") if t.isdigit() else (-1, t) for t in _DIGITS.split(part)], part) for part in path.parts]
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """The key by which names are sorted: numbers in them by their value, the rest letter by letter."""
+    return [(int(t), "") if _DIGITS.fullmatch(t) else (-1, t) for t in _DIGITS.split(name)], name
 
 
 def _check_order(pattern: Path, ordered: Sequence[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from darklung.io.fabio_frames import read_fabio
 from darklung.io.hdf5 import check_dataset
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
-from darklung.io.patterns import is_pattern
+from darklung.io.patterns import is_pattern, natural
 from darklung.io.references import check_allowed, files_behind
 from darklung.io.tiff_frames import read_tiff
 from darklung.io.volume_file import check_memory
@@ -235,11 +234,7 @@ def _arrays(member: Member) -> list[Member]:
             places = [f"{place}/{key}".strip("/") for place, key in inside if fnmatchcase(key, part)]
         require(bool(places), f"{member.name}: no such dataset; the file holds {_datasets(handle)}")
     label = member.name.removesuffix(f"({member.array})")
-    return [Member(member.path, f"{label}({place})", place) for place in sorted(places, key=_natural)]
-
-
-def _natural(text: str) -> list[Any]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+    return [Member(member.path, f"{label}({place})", place) for place in sorted(places, key=natural)]
 
 
 def _stack(members: list[Member], source: Any, field: str, read_one: Any) -> Stack:
