@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from numpy.testing import assert_allclose
 
-from darklung.commands.check import too_few_bins
+from darklung.commands.run import list_tasks
 from darklung.physics.instrument import Instrument, Setup
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import two_phase
@@ -59,10 +60,10 @@ def test_chosen_bins_are_enough(name: str, one: object, tmp_path: Path) -> None:
 
 def test_few_bins_are_told_and_more_are_chosen() -> None:
     tube = read_protocol("tube_ct")
-    assert too_few_bins(changed(tube, "bins", 0)) == ()
-    (note,) = too_few_bins(changed(tube, "bins", 5))
+    assert changed(tube, "bins", 0).instrument.bins_note() == ""
+    note = changed(tube, "bins", 5).instrument.bins_note()
     assert note.startswith("bins: 5 are too few here, −ln D is off by up to 0.0")
-    assert too_few_bins(read_protocol("mission_ct")) == ()
+    assert read_protocol("mission_ct").instrument.bins_note() == ""
 
 
 def test_a_beam_without_fringes_is_binned_by_its_intensity() -> None:
@@ -73,3 +74,13 @@ def test_a_beam_without_fringes_is_binned_by_its_intensity() -> None:
     for water in (0.025, 0.060):
         left = [one.weights @ np.exp(-linear_attenuation("water", 1.0, one.energies_kev) * water) for one in (bare, fine)]
         assert_allclose(*-np.log(left), atol=0.003)
+
+
+def test_a_run_says_where_a_site_has_too_few_bins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tube = {"instrument": {"spectrum": "tube", "low": "30 keV", "high": "90 keV", "bins": 4, "visibility": 0.1}}
+    cohort = {"animals": 1, "test_animals": 1, "sites": ["north", "west"], "test_sites": ["north"]}
+    mice = {"from": "simulation", "cohort": cohort, "sites": {"north": {}, "west": tube}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"name": "bins", "seed": 1, "sources": {"mice": mice}}))
+    list_tasks(tmp_path / "study.yaml", out=tmp_path / "run")
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: sources.mice.sites.west.instrument.bins: 4 are too few here, −ln D is off by")

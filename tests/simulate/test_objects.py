@@ -62,6 +62,21 @@ def test_step_wedge_attenuates_by_its_thickness(material: str) -> None:
     assert_allclose(dark_field, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("voxel_m", [1e-4, 1.2e-4, 2.4e-4])
+def test_plates_of_any_thickness_are_exact(voxel_m: float) -> None:
+    shape, steps = (4, 60, 60), [0.0, 2e-4, 5e-4, 1e-3, 1.7e-3]
+    solid = MATERIALS["al"].density_g_cm3
+    wedge = step_wedge(thicknesses_m=steps, voxel_m=voxel_m, shape=shape, material="al").density[0]
+    assert_allclose(wedge.sum(axis=1)[:, 6::12] * voxel_m / solid, np.broadcast_to(steps, (4, 5)), rtol=1e-6)
+    for made in (
+        edge(thickness_m=2e-4, voxel_m=voxel_m, shape=shape),
+        star(thickness_m=2e-4, diameter_m=10e-3, voxel_m=voxel_m, shape=shape),
+    ):
+        through = made.density[0].sum(axis=1) * voxel_m / solid
+        assert_allclose(through.max(), 2e-4, rtol=1e-6)
+        assert (through >= 0).all()
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 def test_suspension_is_the_closed_form(ordered: bool) -> None:
     f, diameter = 0.3, 2e-6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from darklung.commands.sweep import parse_sweeps, swept
 from darklung.core.checks import require
 from darklung.core.files import make_folder, write_text
-from darklung.physics.binning import ERROR_NOTED, FINE_BINS
+from darklung.physics.binning import FINE_BINS
 
 if TYPE_CHECKING:
     from darklung.simulate.plan import ScanPlan
@@ -65,7 +65,7 @@ def check_protocol(
     wanted = parse_sweeps(sweep, protocol)
     plan = protocol.plan()
     flux = _flux(protocol, plan)
-    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan), *too_few_bins(protocol))
+    noted = (*warnings(plan, protocol.scan), *_waiting(protocol, plan), *filter(None, (protocol.instrument.bins_note(),)))
     better: list[dict[str, Any]] = []
     parts = [
         protocol.title,
@@ -114,16 +114,6 @@ def _energies(protocol: ProtocolFile) -> str:
     count, error = len(part.instrument().energies_kev), part.binning_error()
     why = "as the file says" if part.bins else "chosen by a bound on the error"
     return f"energies    {count} bins, {why}: −ln D behind water with lung is within {error:.1g} of that of {FINE_BINS} bins"
-
-
-def too_few_bins(protocol: ProtocolFile) -> tuple[str, ...]:
-    """A note where a file fixes so few energy bins that −ln D is wrong."""
-    part = protocol.instrument
-    error = part.binning_error() if part.bins else 0.0
-    if error <= ERROR_NOTED:
-        return ()
-    enough = len(replace(part, bins=0).instrument().energies_kev)
-    return (f"bins: {part.bins} are too few here, −ln D is off by up to {error:.2g}; left out, {enough} are chosen",)
 
 
 def _gratings(protocol: ProtocolFile) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 
 from darklung.core.files import read_object, write_bytes, write_text
@@ -73,6 +74,8 @@ def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator
     with importable(path.parent) if plugins.named(study) else nullcontext():
         made = plan(study)
         door.check(study, made)
+        for note in door.notes(study):
+            typer.echo(note, err=True)
         yield study, made
 
 

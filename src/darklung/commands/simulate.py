@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from darklung.commands.check import too_few_bins
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.files import make_folder, write_text
 from darklung.core.types import Scan
@@ -116,9 +115,10 @@ def simulate_files(
     save(out / "scan.h5", scan)
     write_text(out / "scan.yaml", yaml.safe_dump(describe(scan, what), sort_keys=False))
     shape = " x ".join(map(str, scan.frames.shape))
-    notes = "".join(f"note: {text}\n" for text in too_few_bins(protocol))
+    note = protocol.instrument.bins_note()
+    noted = f"note: {note}\n" if note else ""
     return (
-        f"{notes}{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
+        f"{noted}{shape} frames (direction, view, step, row, col) in {out / 'scan.h5'}\n"
         f"next: darklung retrieve {out / 'scan.yaml'} --out {out / 'maps'}"
     )
 

@@ -49,6 +49,17 @@ def check(study: Study, made: Plan) -> None:
         raise DarklungError("\n".join(dict.fromkeys(lines)))
 
 
+def notes(study: Study) -> list[str]:
+    """What a run would not refuse, but its user should know before it starts, a line each."""
+    found = []
+    for name, source in study.simulated().items():
+        for site in source.sites or ("",):
+            place = f"sources.{name}." + (f"sites.{site}." if site else "")
+            if note := source.at(site).instrument.bins_note():
+                found.append(f"note: {place}instrument.{note}")
+    return found
+
+
 def _told(check: Callable[[], Any]) -> list[str]:
     """The lines of what a check raises."""
     try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import check_fields, check_one_of, check_positive, check_range, check_shape, require
 from darklung.physics import spectrum as spectra
-from darklung.physics.binning import FINE_BINS, Beam, binning_error, chosen_bins, collected
+from darklung.physics.binning import ERROR_NOTED, FINE_BINS, Beam, binning_error, chosen_bins, collected
 from darklung.physics.constants import wavelength_m
 from darklung.physics.detector import Sensor, responses
 from darklung.physics.interferometer import correlation_length, visibility_spectrum
@@ -182,6 +182,14 @@ class Setup:
             return 0.0
         fine = self._in_bins_of(replace(self, bins=0).source())
         return binning_error(_beam(self.instrument()), _beam(fine))
+
+    def bins_note(self) -> str:
+        """What is to be said where a file fixes so few energy bins that −ln D is wrong; else nothing."""
+        error = self.binning_error() if self.bins else 0.0
+        if error <= ERROR_NOTED:
+            return ""
+        enough = len(replace(self, bins=0).instrument().energies_kev)
+        return f"bins: {self.bins} are too few here, −ln D is off by up to {error:.2g}; left out, {enough} are chosen"
 
     def _in_bins_of(self, source: spectra.Spectrum) -> Instrument:
         signal, _ = responses(self.sensor, source.energies_kev, source.weights)
