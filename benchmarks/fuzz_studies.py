@@ -82,7 +82,7 @@ def kind_of(value: Any) -> str:
 def _quantity(value: str, key: str, rng: random.Random) -> Any:
     kind = kind_of(value)
     number, unit = str(value).split(maxsplit=1)
-    other = rng.choice([KINDS[k][0] for k in KINDS if k != kind] + ["foo", "m/m", "px", "%", unit + unit])
+    other = rng.choice([KINDS[k][0] for k in KINDS if k != kind] + ["foo", "m/m", "px", "%", f"{unit} {unit}"])
     wrong = [
         number, f"{number} {other}", f"1,5 {unit}", f"nan {unit}", f"inf {unit}", f"-inf {unit}", f"\N{EN DASH}5 {unit}",
         f"2*3 {unit}", f"5..6 {unit}", f"~5 {unit}", f"(1 {unit}", f"9**9**9 {unit}", f"1/2 {unit}", f"1_0 {unit}", unit, "",

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.calibrate.beam_fits import Belief, PowderRows, fit_with_evidence
+from darklung.calibrate.powders import BEST, chosen_model
 from darklung.calibrate.sizes import LEVEL, SizeMaps, sizes
-from darklung.calibrate.sphere_fits import fit_powders
+from darklung.calibrate.sphere_fits import ModelRow, fit_powders
 from darklung.calibrate.sphere_models import MODELS, SphereShape
 from darklung.calibrate.spheres import SphereCalibration
 from darklung.core.random import stream
@@ -42,10 +43,14 @@ FILL = 0.45
 TOLD = {"45 mm": (0.045, ""), "12 mm, 1 mm Cu": (CELL_M, "cu 1 mm"), "45 mm, 1 mm Cu": (0.045, "cu 1 mm")}
 
 
-def belief() -> Belief:
-    """The set-up as examples/protocols/microspheres.yaml has it."""
+# V0 behind 1 mm of copper over that without, as it was measured in this set-up (flats alone, no powder).
+GAINS = (("cu 1 mm", 1.41),)
+
+
+def belief(gains: tuple[tuple[str, float], ...] = GAINS) -> Belief:
+    """The set-up as examples/protocols/microspheres.yaml has it, and what flats behind a filter say."""
     setup = read_protocol("microspheres").instrument.instrument()
-    return Belief(SpectralResponse.of(setup), setup.reference_correlation_length_m, "sio2")
+    return Belief(SpectralResponse.of(setup), setup.reference_correlation_length_m, "sio2", gains=gains)
 
 
 @cache
@@ -67,13 +72,20 @@ def shapes(fill: float = FILL) -> list[SphereShape]:
 
 
 def best_fit(rows: PowderRows, believed: Belief, fill: float = FILL) -> SphereCalibration:
-    """The model of the largest evidence."""
-    return max((fit_with_evidence(rows, believed, shape=s) for s in shapes(fill)), key=lambda pair: pair[1])[0]
+    """The fit of the model that is taken."""
+    return taken([fit_with_evidence(rows, believed, shape=s) for s in shapes(fill)])
 
 
-def halves(folder: Path, every: int = 1) -> list[tuple[float, tuple[int, ...]]]:
+def taken(fits: list[tuple[SphereCalibration, float]]) -> SphereCalibration:
+    """Of fits with their evidence, that of the model that `darklung calibrate spheres` takes."""
+    found = [ModelRow(fit, False, -2 * evidence, np.nan, np.nan) for fit, evidence in fits]
+    model, _ = chosen_model(sorted(found, key=lambda row: row.score), BEST, False)
+    return next(fit for fit, _ in fits if fit.shape.model == model)
+
+
+def halves(folder: Path, believed: Belief, every: int = 1) -> list[tuple[float, tuple[int, ...]]]:
     """(RMS error of the predicted powders, numbers of the fitted ones) of all choices of five or six, or of some."""
-    rows, believed, found = measured_rows(folder), belief(), []
+    rows, found = measured_rows(folder), []
     everything = [c for size in (5, 6) for c in combinations(range(len(rows.signal)), size)]
     for chosen in everything[::every]:
         kept = np.isin(np.arange(len(rows.signal)), chosen)
@@ -97,15 +109,16 @@ def effective_halves(folder: Path) -> NDArray[np.float64]:
 
 def print_halves(folder: Path, every: int = 1) -> None:
     """Median, quantiles and the worst half."""
-    found = sorted(halves(folder, every))
     diameter = 1e6 * measured_rows(folder).diameter_m
-    values = np.array([rms for rms, _ in found])
-    print(f"{len(found)} halves of the measured powders: RMS error of −ln D of those that were not fitted")
-    print(f"  median {np.median(values):.4f}; 90 % below {np.quantile(values, 0.9):.4f}; worst:")
+    for name, gains in (("powders alone", ()), ("and the gain of V0 behind 1 mm of copper", GAINS)):
+        found = sorted(halves(folder, belief(gains), every))
+        values = np.array([rms for rms, _ in found])
+        print(f"{len(found)} halves of the measured powders, {name}: RMS error of −ln D of those that were not fitted")
+        print(f"  median {np.median(values):.4f}; 90 % below {np.quantile(values, 0.9):.4f}; worst:")
+        for rms, chosen in found[:-4:-1]:
+            print(f"  {rms:.3f} from " + ", ".join(f"{diameter[i]:.3g}" for i in chosen) + " µm")
     plain = effective_halves(folder)
     print(f"  one effective energy with an offset, all {len(plain)}: median {np.median(plain):.4f}, worst {plain.max():.3f}")
-    for rms, chosen in found[:-4:-1]:
-        print(f"  {rms:.3f} from " + ", ".join(f"{diameter[i]:.3g}" for i in chosen) + " µm")
 
 
 def averaged(
@@ -124,7 +137,12 @@ def averaged(
 
 def print_table(folder: Path) -> None:
     """What the calibration says of thicknesses and filters that it has not seen."""
-    rows, believed = measured_rows(folder), belief()
+    for gains in ((), GAINS):
+        print(f"\nflats behind a filter: {dict(gains) or 'none'}")
+        _print_table(measured_rows(folder), belief(gains))
+
+
+def _print_table(rows: PowderRows, believed: Belief) -> None:
     for shape in shapes():
         fit, evidence = fit_with_evidence(rows, believed, shape=shape)
         gain = fit.beam.gain("cu 1 mm") / fit.beam.gain("")  # type: ignore[union-attr]
@@ -300,7 +318,7 @@ def size_trials(what: Phantoms, trials: int) -> dict[float, list[tuple[NDArray[n
         noisy = signal + rng.normal(0, NOISE, len(signal))
         rows = PowderRows(what.diameter_m, noisy, np.array(what.thickness_m), attenuation=attenuation)
         fits = [fit_with_evidence(rows, believed, shape=SphereShape(m, what.fill)) for m in what.models]
-        fit = max(fits, key=lambda pair: pair[1])[0]
+        fit = taken(fits)
         for factor in FACTORS:
             diameter = np.exp(rng.uniform(*np.log(fit.range_m), SAMPLES))
             amounts = rng.lognormal(0, SCATTER, SAMPLES)

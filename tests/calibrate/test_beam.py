@@ -121,6 +121,24 @@ def test_several_thicknesses_and_filters_settle_the_visibility_spectrum():
     )
 
 
+def test_a_gain_of_flats_alone_corrects_the_visibility_spectrum():
+    gain = seen(1e-6, 0.01, CU)[2] / TRUE.flat_visibility
+    told = fit_beam(ONE, replace(BELIEF, gains=((CU, gain),)))
+    assert told.beam.gain(CU) / told.beam.gain("") == pytest.approx(gain, rel=0.02)
+    without = fit_beam(ONE, BELIEF)
+    for where in ((THICKNESS_M, CU), (0.045, ""), (0.045, CU)):
+        truth = np.array([seen(d, *where)[1] for d in DIAMETERS_M])
+        errors = [np.abs(fit.signal_of(DIAMETERS_M, *where) - truth).max() for fit in (without, told)]
+        assert errors[1] < 0.5 * errors[0]
+        assert told.error_of(DIAMETERS_M, *where).mean() < 0.6 * without.error_of(DIAMETERS_M, *where).mean()
+
+
+@pytest.mark.parametrize(("gains", "told"), [((("", 1.4),), "wanted a filter"), ((("cu 1 mm", 0.0),), "gain of visibility")])
+def test_gains_that_make_no_sense_are_refused(gains, told):
+    with pytest.raises(DarklungError, match=told):
+        replace(BELIEF, gains=gains)
+
+
 def test_wedges_are_fitted_with_the_powders():
     mu = linear_attenuation("water", 1.0, TRUE.energies_kev)
     steps = np.linspace(0, 0.04, 9)

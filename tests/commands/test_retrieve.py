@@ -127,3 +127,13 @@ def test_large_scans_are_streamed_to_the_same_result(tmp_path, monkeypatch):
         assert file["attenuation"].chunks == (1, 1, 10, 12)
     summary = json.loads((tmp_path / "streamed" / "retrieve" / "scan" / "summary.json").read_text())
     assert (summary["views"], summary["directions"]) == (21, 2)
+
+
+def test_the_table_of_results_takes_no_place_of_the_table_that_is_read(tmp_path):
+    data = drifting(np.random.default_rng(1), view_dose=[1.0], flat_dose=[1.0])
+    path = described(tmp_path, data, series={"table": "scans.csv", "name": "{who}"})
+    table = tmp_path / "scans.csv"
+    table.write_text("who\nmouse\n")
+    with pytest.raises(DarklungError, match=r"scans\.csv: the description reads it"):
+        retrieve_described(path, tmp_path, workers=1)
+    assert table.read_text() == "who\nmouse\n"

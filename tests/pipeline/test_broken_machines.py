@@ -163,8 +163,10 @@ def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):
         assert found.stderr.count("\n") == 1
 
 
-def test_a_reconstruction_whose_volume_was_moved_before_the_kill_is_made_again(tmp_path):
+@pytest.mark.parametrize("killed_again", [False, True], ids=["once", "again before its first slab was written"])
+def test_a_reconstruction_whose_volume_was_moved_before_the_kill_is_made_again(tmp_path, monkeypatch, killed_again):
     from darklung.commands.reconstruct import reconstruct_files
+    from darklung.steps import reconstruct as step
 
     angles = np.linspace(0, np.pi, 20, endpoint=False)
     maps = np.ones((1, 20, 4, 12), np.float32)
@@ -181,8 +183,17 @@ def test_a_reconstruction_whose_volume_was_moved_before_the_kill_is_made_again(t
     key = json.loads((volume.parent / "record.json").read_text())["key"]
     scratch = tmp_path / "out" / SCRATCH / scratch_name("reconstruct/scan", key)
     scratch.mkdir(parents=True)
-    (scratch / "slabs.json").write_text("[{}]")  # the ledger of slabs that are gone with the killed process's folder
+    # The ledger of slabs that are gone with the killed process's folder.
+    (scratch / "slabs.json").write_text('[{"cautions": []}]')
     shutil.rmtree(volume.parent)
+    if killed_again:
+
+        def killed(place):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(step, "open_array", killed)
+            reconstruct()
     reconstruct()
     assert {p.relative_to(volume): p.read_bytes() for p in volume.rglob("*") if p.is_file()} == content
     assert hidden(tmp_path / "out") == set()

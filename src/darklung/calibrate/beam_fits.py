@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from darklung.calibrate.beam import Beam, filter_name
+from darklung.calibrate.beam import Beam, filter_name, parse_filter
 from darklung.calibrate.sphere_models import SphereShape
 from darklung.calibrate.spheres import DILUTE, SphereCalibration
-from darklung.core.checks import check_finite, check_shape, require
+from darklung.core.checks import check_finite, check_range, check_shape, require
 from darklung.correct.response import SpectralResponse
 from darklung.correct.wedge import Wedge
 from darklung.physics.constants import wavelength_m
@@ -88,12 +88,20 @@ class Belief:
         Of the spheres; "" leaves out the hardening in the powder.
     wedges : tuple of Wedge
         Structure-free steps, which V(E) S(E) has to agree with too.
+    gains : tuple of (filter, ratio)
+        Visibility of flats behind a filter over that without, measured without any powder.
     """
 
     response: SpectralResponse
     correlation_length_m: float = 0.0
     material: str = ""
     wedges: tuple[Wedge, ...] = ()
+    gains: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for text, gain in self.gains:
+            require(bool(parse_filter(text)), f"gain: wanted a filter such as 'cu 1 mm', got {text!r}")
+            check_range(f"gain of visibility behind {text}", gain, 0.01, 100.0)
 
     def densities(self, rows: PowderRows) -> NDArray[np.float64] | None:
         """(row,) mean density of the filled cell [g/cm³] from −ln T; None where material or −ln T are not known."""
@@ -250,11 +258,12 @@ class _Fit:
         return run
 
     def _flats(self, beam: Beam) -> NDArray[np.float64]:
-        if self.rows.visibility is None or len(self.groups) < 2:
-            return np.zeros(0)
-        means = [float(np.log(self.rows.visibility[at]).mean()) for _, at in self.groups]
-        gains = np.log([beam.gain(text) for text, _ in self.groups])
-        return np.asarray(((gains - gains[0]) - (np.array(means) - means[0]))[1:] / GAIN_ERROR)
+        told = [np.log(beam.gain(text) / beam.gain("") / gain) for text, gain in self.belief.gains]
+        if self.rows.visibility is not None:
+            means = [float(np.log(self.rows.visibility[at]).mean()) for _, at in self.groups]
+            gains = np.log([beam.gain(text) for text, _ in self.groups])
+            told += list(((gains - gains[0]) - (np.array(means) - means[0]))[1:])
+        return np.array(told) / GAIN_ERROR
 
     def _wedges(self, beam: Beam) -> NDArray[np.float64]:
         if not self.belief.wedges:

@@ -28,7 +28,9 @@ def spheres(
     out: Out,
     diameter: Annotated[str, typer.Option(help="Diameter; {column} is a column of the series.")] = "{diameter_um} um",
     thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
-    model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc).")] = "best",
+    model: Annotated[
+        str, typer.Option(help="dilute, packed, hard, or best: dilute unless the powders strongly say otherwise.")
+    ] = "best",
     offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
     fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
     filters: Annotated[str, typer.Option("--filter", help="Filter of each row, such as '{filter}' with 'cu 1 mm'.")] = "",
@@ -37,11 +39,15 @@ def spheres(
     ] = None,
     wedges: Annotated[Path | None, typer.Option(help="Calibration of wedges: its spectra and steps are used.")] = None,
     material: Annotated[str, typer.Option(help="Of the spheres; with a beam: amount and hardening from -ln T.")] = "",
+    gain: Annotated[
+        list[str] | None, typer.Option(help="Visibility of flats behind a filter over that without: 'cu 1 mm=1.41'.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Response to spheres of known diameters: ξ, scale, V(E), band, for what it holds; compares sphere models."""
     from darklung.commands.calibrate_told import spheres_told
     from darklung.commands.measurements import read_settings
+    from darklung.commands.words import numbers
     from darklung.steps.calibrate.spheres import calibrate_spheres
 
     options = {"diameter": diameter, "thickness": thickness, "model": model, "material": material, "filters": filters}
@@ -52,6 +58,7 @@ def spheres(
         fill=fill,
         instrument=instrument,
         wedges=wedges,
+        gains=numbers("gain", gain, "cu 1 mm=1.41"),
         **options,
     )
     typer.echo(spheres_told(made))

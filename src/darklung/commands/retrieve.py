@@ -7,7 +7,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_number
-from darklung.io.description import read_raw
+from darklung.io.description import read_raw, series_table
 from darklung.io.names import SUMMARY
 from darklung.io.tables import save_table
 from darklung.pipeline import Task, note_files, run_tasks
@@ -51,6 +51,11 @@ def retrieve_described(description: Path, out: Path, *, workers: int | None = No
     """
     scans = list(read_raw(description))
     tasks = retrieval_tasks(description)
+    read, written = series_table(description), (out / TABLE).with_suffix(".csv")
+    same = read is not None and written.exists() and read.samefile(written)
+    require(
+        not same, f"{written}: the description reads it, and the table of results would take its place; wanted another --out"
+    )
     about = {"description": str(description), "scans": len(scans)}
     run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about, settings=[description])
     rows = []

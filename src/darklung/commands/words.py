@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from darklung.core.checks import require
+from darklung.core.units import parse_number
 from darklung.io.documents import read_yaml_text
 
 
@@ -16,4 +17,14 @@ def pairs(given: Sequence[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         require(bool(name and equals and value), f"--set: wanted name=value, such as cutoff=0.8, got {text!r}")
         found[name.strip()] = read_yaml_text(value)
+    return found
+
+
+def numbers(option: str, given: Sequence[str] | None, example: str) -> dict[str, float]:
+    """``name=number`` texts of an option that may be given several times."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.rpartition("=")
+        require(bool(name.strip() and equals), f"--{option}: wanted name=number, such as {example}, got {text!r}")
+        found[name.strip()] = parse_number(value)
     return found

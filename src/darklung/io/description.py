@@ -302,16 +302,28 @@ def read_raw(path: Path) -> Iterator[tuple[RawScan, dict[str, str]]]:
         One line for each mistake, with the file and the place in it.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict) or "series" not in content:
+    series = _series(content, path)
+    if series is None:
         yield _checked(content, path, str(path)), {}
         return
-    series: Series = validate(content["series"], Series, f"{path}: series")
     rest = {key: value for key, value in content.items() if key != "series"}
     table = resolve_path(series.table, path)
     for number, row in enumerate(read_rows(table), start=2):
         origin = f"{path}: row {number} of {table.name}"
         filled = _fill({**rest, "name": series.name}, row, origin)
         yield _checked(filled, path, origin), row
+
+
+def series_table(path: Path) -> Path | None:
+    """The CSV table that a description names the scans by, if it has one."""
+    series = _series(read_yaml(path), path)
+    return resolve_path(series.table, path) if series else None
+
+
+def _series(content: Any, path: Path) -> Series | None:
+    if not isinstance(content, dict) or "series" not in content:
+        return None
+    return validate(content["series"], Series, f"{path}: series")
 
 
 def _checked(content: Any, path: Path, origin: str) -> RawScan:

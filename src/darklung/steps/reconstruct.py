@@ -152,6 +152,8 @@ def reconstruct(context: Context) -> None:
     place, ledger = context.scratch / VOLUME, context.scratch / "slabs.json"
     # Slabs are worth what the volume they are in is: it may have been moved away before the process was killed.
     notes: list[Any] = (read_json(ledger) or []) if place.is_dir() else []
+    if not notes:  # a ledger of the volume that was moved away must not vouch for the next one
+        ledger.unlink(missing_ok=True)
     for number, rows in enumerate(plan.slabs[len(notes) :], start=len(notes)):
 
         def step(fraction: float, text: str, number: int = number) -> None:

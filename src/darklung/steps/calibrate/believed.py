@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from darklung.calibrate.beam import filter_name
 from darklung.calibrate.beam_fits import Belief
 from darklung.calibrate.file import load_calibration
 from darklung.core.checks import DarklungError, check_one_of, require
@@ -19,22 +22,26 @@ def read_response(path: Path) -> SpectralResponse:
     return SpectralResponse.of(read_instrument(path))
 
 
-def read_belief(instrument: Path | None, wedges: Path | None, material: str) -> Belief | None:
+def read_belief(
+    instrument: Path | None, wedges: Path | None, material: str, gains: Mapping[str, float] = MappingProxyType({})
+) -> Belief | None:
     """What is believed of the beam: of an instrument, of a calibration of wedges, or of both (ξ of the first, spectra of the
     second); None without either."""
     if instrument is None and wedges is None:
         require(not material, "--material: belongs to --instrument or --wedges, got neither")
+        require(not gains, "--gain: belongs to --instrument or --wedges, got neither")
         return None
     if material:
         check_one_of("material", material, MATERIALS)
     known = read_instrument(instrument) if instrument else None
+    told = tuple((filter_name(text), gain) for text, gain in gains.items())
     xi = known.reference_correlation_length_m if known else 0.0
     if wedges is None:
-        return Belief(SpectralResponse.of(known), xi, material) if known else None
+        return Belief(SpectralResponse.of(known), xi, material, gains=told) if known else None
     learnt = load_calibration(wedges, "wedges").knowledge
     if learnt is None or learnt.wedge is None:
         raise DarklungError(f"{wedges}: wanted a calibration with a measured wedge")
-    return Belief(learnt.response, _at(known, learnt.response), material, (learnt.wedge,))
+    return Belief(learnt.response, _at(known, learnt.response), material, (learnt.wedge,), told)
 
 
 def _at(known: Instrument | None, response: SpectralResponse) -> float:

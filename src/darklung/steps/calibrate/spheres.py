@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -57,6 +58,7 @@ def calibrate_spheres(
     instrument: Path | None = None,
     wedges: Path | None = None,
     material: str = "",
+    gains: Mapping[str, float] = MappingProxyType({}),
 ) -> SpheresMade:
     """Fit the response to spheres of known diameters and save it.
 
@@ -70,7 +72,8 @@ def calibrate_spheres(
         Quantity with its unit, where ``{column}`` stands for a column of the series: ``"{diameter_um} um"``. Rows of a
         series may differ in both, and in the filter.
     model : str
-        "dilute", "packed", "hard", or "best": that of the lowest AICc (of the first setting).
+        "dilute", "packed", "hard", or "best": dilute, unless another is strongly better at the first setting
+        (`darklung.calibrate.powders.chosen_model`).
     offset : bool, optional
         Whether to fit an offset; decided by AICc if not given. With an instrument or wedges there is none: what the beam
         does takes its place.
@@ -85,6 +88,8 @@ def calibrate_spheres(
         Calibration of wedges: its spectra are believed in place of the instrument's, and its steps are fitted too.
     material : str
         Of the spheres: with a beam the hardening in the powder, and how much of it there is, come from −ln T.
+    gains : mapping
+        Filter -> visibility of the flat behind it over that without, as flats alone tell it: what soft photons add to V.
 
     Raises
     ------
@@ -95,7 +100,7 @@ def calibrate_spheres(
 
     check_one_of("model", model, (*MODELS, BEST))
     require(len(series) > 0, "series: wanted at least one")
-    belief = read_belief(instrument, wedges, material)
+    belief = read_belief(instrument, wedges, material, gains)
     require(belief is None or not offset, "--offset: with --instrument or --wedges the beam takes its place")
     data = [powder_series(m, diameter, thickness, filters) for m in series]
     many = len(np.unique(data[0].diameter_m)) >= 6
