@@ -46,8 +46,8 @@ def stack_channels(
         weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
     extras : sequence of str
         Maps that need no arguments, of `darklung.features.table`. ``anisotropy``: see `darklung.features.directions`;
-        ``noise``: white Gaussian noise with the mean and standard deviation of ``dark_field`` (of the attenuation where there
-        is none), and ``attenuation_copy``: the attenuation again; both are controls for the number of channels.
+        ``noise``: white Gaussian noise with the mean and standard deviation of ``dark_field`` (of the attenuation where
+        there is none), and ``attenuation_copy``: the attenuation again; both are controls for the number of channels.
     seed : int
         Of the noise channel.
 
