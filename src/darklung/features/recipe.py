@@ -107,7 +107,7 @@ def planned(name: str, known: Known) -> Planned:
         tried = try_own(bound.function, bound.map.make, units, bound.options, known.dims)
         return Planned(tried.unit, tried.noise is not None)
     noise = bound.map.noise and all(planned(one, known).noise for one in bound.channels)
-    return Planned(_unit(bound.map, units), noise)
+    return Planned(_unit(bound, units), noise)
 
 
 def make_channels(image: Image, names: Sequence[str], place: Place) -> tuple[Layer, ...]:
@@ -173,10 +173,11 @@ def _fitting(name: str, bound: _Bound, known: Known) -> tuple[str, ...]:
     return units
 
 
-def _unit(entry: Map, units: tuple[str, ...]) -> str:
-    if isinstance(entry.unit, str):
-        return units[0] if entry.unit == SAME else entry.unit
-    return entry.unit(units)
+def _unit(bound: _Bound, units: tuple[str, ...]) -> str:
+    unit = bound.map.unit
+    if isinstance(unit, str):
+        return units[0] if unit == SAME else unit
+    return unit(units, **bound.options)
 
 
 def _errors_of(name: str, stored: tuple[str, ...]) -> tuple[str, ...]:

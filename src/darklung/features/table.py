@@ -11,6 +11,7 @@ from darklung.features.layers import Layer
 from darklung.features.mirror import mirror
 from darklung.features.ratios import control, copy, difference, ratio, valid
 from darklung.features.shapes import blobness, vesselness
+from darklung.features.texture_layer import texture, texture_unit
 from darklung.features.tissue import interface_density, tissue_fraction
 
 SAME = "same"
@@ -25,7 +26,8 @@ class Map:
     make : callable
         Layers, then options by name, and ``place`` by name: a `Layer`.
     unit : str or callable
-        Of the result: `SAME` as the first channel's, a unit, or a function of the channels' units.
+        Of the result: `SAME` as the first channel's, a unit, or a function of the channels' units and of the options by
+        name, which may refuse them.
     channels, otherwise : tuple of str
         What its channels are where the call names none, and where those are not stored.
     noise : bool
@@ -43,7 +45,7 @@ class Map:
     """
 
     make: Callable[..., Layer]
-    unit: str | Callable[[tuple[str, ...]], str] = SAME
+    unit: str | Callable[..., str] = SAME
     channels: tuple[str, ...] = ()
     otherwise: tuple[str, ...] = ()
     noise: bool = False
@@ -68,6 +70,7 @@ MAPS: dict[str, Map] = {
     "mirror": Map(mirror, noise=True),
     "blobness": Map(blobness),
     "vesselness": Map(vesselness),
+    "texture": Map(texture, texture_unit),
     "valid": Map(valid, "1"),
     "anisotropy": Map(anisotropy_of, "1", directions=2),
     "tissue_fraction": Map(tissue_fraction, "1", BOTH[1:], noise=True, dims=(3,), wanted="1/m", beam=(ENERGY,)),

@@ -116,7 +116,7 @@ def texture_maps(
         As `texture_map`.
     """
     asked = [texture_feature(name) for name in features]
-    require(window in range(3, WIDEST + 1, 2), f"window: wanted an odd number of voxels from 3 to {WIDEST}, got {window!r}")
+    check_options(window, levels)
     grey, count = grey_levels_of(values, region, levels=levels, limits=limits, bin_size=bin_size)
     solid, shape = _solid(values, region, grey, window), grey.shape
     maps: dict[str, NDArray[np.float32]] = {}
@@ -126,6 +126,12 @@ def texture_maps(
         found = _slide(_kernel(family, places, window, count, averaged), *solid, window, len(names), threads)
         maps |= {name: found[i].reshape(shape) for i, name in enumerate(names)}
     return {name: maps[name] for name in features}
+
+
+def check_options(window: int, levels: int) -> None:
+    """Raise `DarklungError` unless the window is odd, 3 to 31, and the levels are 2 to 255."""
+    require(window in range(3, WIDEST + 1, 2), f"window: wanted an odd number of voxels from 3 to {WIDEST}, got {window!r}")
+    check_range("levels", levels, 2, MOST_LEVELS)
 
 
 def grey_levels_of(
@@ -148,7 +154,6 @@ def grey_levels_of(
     """
     require(values.ndim in (2, 3), f"values: wanted (y, x) or (z, y, x), got shape {values.shape}")
     check_shape("region", region, "spatial", values.shape)
-    check_range("levels", levels, 2, MOST_LEVELS)
     grey = np.zeros(values.shape, dtype=np.uint8)
     used = np.asarray(region, dtype=bool) & np.isfinite(values)
     if not used.any():
