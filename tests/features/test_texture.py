@@ -1,7 +1,9 @@
 """Texture against plain loops, the values that IBSI agreed on, and what turning, mirroring and moving an image must do."""
 
 import itertools
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -426,3 +428,9 @@ def test_names_are_those_of_ibsi_and_their_places_those_of_the_kernels():
     assert texture_feature("joint_entropy").code == "TU9B"
     codes = [f.code for f in TEXTURES.values()]
     assert len(set(codes)) == len(codes) == 20 + 25 + 16 + 16
+
+
+def test_the_page_tells_every_feature_with_its_code():
+    page = (Path(__file__).parents[2] / "docs" / "texture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (\w{4}) \|$", page, flags=re.M)
+    assert rows == [(f.name, f.called, f.code) for f in TEXTURES.values()]
