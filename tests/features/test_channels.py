@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.features.channels import anisotropy, crop_to_region, stack_channels
+from darklung.features.channels import crop_to_region, stack_channels
+from darklung.features.directions import anisotropy
 
 RIGHT = np.pi / 2
 

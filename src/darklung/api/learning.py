@@ -36,7 +36,7 @@ def train(
     cases, validation : sequences of LabelledCase
         No animal in both. The state that scores best on `validation` is kept; without it the last one.
     channels : sequence of str
-        What the network sees, in this order.
+        What the network sees, in this order: channels of the cases, or made of them (docs/channels.md).
     out : path
         Folder for ``model.safetensors``, ``model.json`` and ``metrics.jsonl``.
     network : str
@@ -73,6 +73,7 @@ def train(
     ['auroc', 'brier', 'dice', 'sensitivity', 'specificity']
     """
     from darklung.learn.checkpoint import Earlier
+    from darklung.steps.derive import with_channels
     from darklung.steps.train import fit
     from darklung.study.learning import LearningPart
 
@@ -80,7 +81,8 @@ def train(
     part: LearningPart = validate(said, LearningPart, "train")
     require(part.bank is None, "train: bank: belongs to studies, which know how their animals were simulated")
     folder = Path(out)
-    return fit(part, ARM, cases, validation, seed=seed, scratch=folder, out=folder, earlier=Earlier(folder))
+    known, judged = ([with_channels(case, part.arms[ARM]) for case in some] for some in (cases, validation))
+    return fit(part, ARM, known, judged, seed=seed, scratch=folder, out=folder, earlier=Earlier(folder))
 
 
 def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Image, *, overlap: float = 0.25) -> Image:
@@ -106,11 +108,13 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
     DarklungError
         Another voxel, unit, energy or channel than the model's, in one line.
     """
+    from darklung.learn.predict import read_description
+    from darklung.steps.derive import with_channels
     from darklung.steps.predict import logits_of
 
     given = make_case(case) if isinstance(case, Image) else case
     folders = [Path(models)] if isinstance(models, str | Path) else [Path(m) for m in models]
-    found = logits_of(folders, given, overlap)
+    found = logits_of(folders, with_channels(given, read_description(folders[0])["channels"]), overlap)
     logit = found.channel("logit")
     probability = np.where(given.region, 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -50, 50))), np.nan)
     data = np.stack([probability.astype(np.float32), logit, found.channel("logit_spread")])

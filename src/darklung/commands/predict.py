@@ -12,8 +12,9 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import read_object, reading
 from darklung.core.seams import importable, is_plugin
+from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
-from darklung.flow.expected import expected_images
+from darklung.flow.expected import expected_images, made_units
 from darklung.io.documents import read_yaml, validate
 from darklung.io.names import CASE, COMPARISON
 from darklung.io.tables import load_table
@@ -21,7 +22,7 @@ from darklung.learn.fits import why_not
 from darklung.learn.predict import read_description
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
-from darklung.steps import evaluate, findings, predict, train
+from darklung.steps import derive, evaluate, findings, predict, train
 from darklung.steps.members import Member
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
@@ -77,6 +78,8 @@ class Chosen:
     def code(self) -> dict[str, str]:
         """Place -> function of the user's that prediction would run."""
         named = {f"{f}: network": d["network"] for f, d in zip(self.folders, self.descriptions) if is_plugin(d["network"])}
+        made = dict.fromkeys(name for channel in self.channels for name in plugins_of(channel))
+        named |= {f"{self.folders[0]}: channel {name}": name for name in made}
         return {**named, **plugins.of_processing(self.processing)}
 
 
@@ -194,6 +197,10 @@ def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
     for image in expected_images(_study(source, chosen, given), INPUT):
         # Channels that a user's own method makes are known when they are made; the prediction looks at them then.
         units = dict.fromkeys(chosen.channels, "1/m") if image.channels is None else image.channels
+        try:
+            units = {**units, **made_units(image, chosen.channels)}
+        except DarklungError as error:
+            return str(error)
         beam = (image.energy_kev, None)
         reason = why_not(chosen.descriptions[0], spacing_m=image.spacing_m, units=units, beam=beam)
         hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
@@ -241,7 +248,7 @@ def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
     made = chain.build(study)
     tasks, found = list(made.tasks), []
     for member in made.members:
-        tasks.append(_prediction(chosen, member))
+        tasks += [*derive.tasks(chosen.channels, (member.task,)), _prediction(chosen, member)]
         about = findings.Parameters(
             arm=chosen.arm, threshold=chosen.threshold, models=tuple(f.name for f in chosen.folders), notes=_notes(chosen)
         )
@@ -260,7 +267,7 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         overlap=0.25,
         folders=tuple(str(f.resolve()) for f in chosen.folders),
     )
-    return predict.task(parameters, (), (member.task,))
+    return predict.task(parameters, (), (member.task,), derive.names(chosen.channels, (member.task,)))
 
 
 def _notes(chosen: Chosen) -> tuple[str, ...]:

@@ -2,7 +2,10 @@
 
 A name is ``SIGNAL``, ``SIGNAL_<degrees>`` for signals that depend on the gratings' direction (`DIRECTED`), or
 ``tensor_<part>``; a standard error is the name with ``_noise`` behind it, and ``known_<part>`` is the share of a tensor's
-component that the data know. Any other text is a signal of its own, so that a user's channels keep their names.
+component that the data know. What is made of other channels is a call, ``contrast(dark_field, 0.8 mm)``
+(`darklung.core.recipe`). Any other text is a signal of its own, so that a user's channels keep their names.
+
+``dark_field@0deg`` is another way to write ``dark_field_0``, and ``noise(X)`` one to write ``X_noise``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from darklung.core.checks import check_one_of, check_range, require
+from darklung.core.checks import DarklungError, check_one_of, check_range, require
+from darklung.core.recipe import Call, is_call, parse_call
+from darklung.core.units import parse_quantity
 
 ROLES = ("value", "noise", "known")
 # Signals that a grating direction may follow: measured ones, and what `calibrate apply` makes of a dark field. Elsewhere a
@@ -40,6 +45,7 @@ FULL_TURN = 360.0
 DECIMALS = 4  # of a direction in degrees: finer than any mount, coarser than what single precision loses
 _NOISE = "_noise"
 _WITH_DIRECTION = re.compile(rf"({'|'.join(DIRECTED)})_(-?[0-9]+(?:\.[0-9]+)?)")
+_AT = re.compile(rf"({'|'.join(DIRECTED)})@(.+)")
 _WITH_PART = re.compile(r"(tensor|known)_(\w+)")
 _NUMBERED_NOISE = re.compile(rf"(?:{'|'.join(DIRECTED)})_noise_[0-9]+")
 
@@ -54,7 +60,7 @@ class Channel:
     ----------
     signal : str
         ``attenuation``, ``dark_field``, ``refraction``, ``tensor``, ``anisotropy``, ``noise`` (the control channel),
-        ``logit``, ``lung_path`` or any other text.
+        ``logit``, ``lung_path``, a call in its one way to be written, or any other text.
     direction : float, optional
         α of the gratings [degrees], for `DIRECTED` signals, to 1e-4; as it was given: −45 stays −45, see `axis`.
     role : {"value", "noise", "known"}
@@ -125,6 +131,43 @@ class Channel:
         return replace(self, role="known", unit="1")
 
 
+def asked_for(name: str) -> str:
+    """The name of the channel that a user asks for, in its one way to be written.
+
+    Raises
+    ------
+    DarklungError
+        Also a call that cannot be read: in an image that somebody else wrote it would be a signal of its own.
+
+    Examples
+    --------
+    >>> asked_for("contrast(dark_field@0deg, 800um)")
+    'contrast(dark_field_0, 0.8 mm)'
+    """
+    channel = Channel.parse(name)
+    if is_call(channel.signal):
+        parse_call(channel.signal)
+    return channel.name
+
+
+def call_of(name: str) -> Call | None:
+    """The call that a value's name stands for; None where it is no call."""
+    try:
+        return parse_call(name, _spelled) if is_call(name) else None
+    except DarklungError:
+        return None
+
+
+def directions_in(name: str) -> tuple[float, ...]:
+    """All directions [degrees] that a channel's name tells of, those in a call included."""
+    channel = Channel.parse(name)
+    if channel.direction is not None:
+        return (channel.direction,)
+    call = call_of(channel.signal)
+    inner = [str(a) for a in call.arguments if isinstance(a, str | Call)] if call else []
+    return tuple(d for one in inner for d in directions_in(one))
+
+
 def attenuation(unit: str = "") -> Channel:
     """−ln T of a radiograph, μ of a volume."""
     return Channel("attenuation", unit=unit)
@@ -176,8 +219,38 @@ def _fields_of(name: str) -> tuple[str, float | None, str, str]:
     stem, role = (name[: -len(_NOISE)], "noise") if name.endswith(_NOISE) else (name, "value")
     if not stem:
         return name, None, "value", ""
+    if stem.endswith(")") and (called := _called(stem)):
+        require(role == "value" or called[2] == "value", f"channel {name!r}: only a value has noise")
+        return (*called[:2], role if role == "noise" else called[2], called[3])
+    if found := _AT.fullmatch(stem):
+        return found[1], _degrees(found[2], name), role, ""
     if (found := _WITH_DIRECTION.fullmatch(stem)) and abs(float(found[2])) <= FULL_TURN:
         return found[1], round(float(found[2]), DECIMALS) + 0.0, role, ""
     if (found := _WITH_PART.fullmatch(stem)) and (found[1] == "tensor" or role == "value"):
         return "tensor", None, "known" if found[1] == "known" else role, found[2]
     return stem, None, role, ""
+
+
+def _spelled(name: str) -> str:
+    return Channel.parse(name).name
+
+
+def _degrees(text: str, name: str) -> float:
+    try:
+        return round(float(np.degrees(parse_quantity(text, "angle"))), DECIMALS) + 0.0
+    except DarklungError as error:
+        raise DarklungError(f"channel {name!r}: {error}") from None
+
+
+def _called(stem: str) -> tuple[str, float | None, str, str] | None:
+    """The fields of a call, those of X with the role of noise for ``noise(X)``; None for what cannot be read as one."""
+    call = call_of(stem)
+    if call is None:
+        return None
+    if call.function != "noise":
+        return str(call), None, "value", ""
+    require(
+        len(call.arguments) == 1 and isinstance(call.arguments[0], str | Call), f"channel {stem!r}: noise is of a channel"
+    )
+    inner = Channel.parse(str(call.arguments[0])).noise()
+    return inner.signal, inner.direction, inner.role, inner.part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from darklung.core.channel import dark_field_at, directed, directions_of, values_of
 from darklung.core.checks import check_one_of, check_range, check_shape, require
-from darklung.core.random import stream
 from darklung.core.types import Image
+from darklung.features.layers import Place
+from darklung.features.recipe import STORED, make_channels
+from darklung.features.table import MAPS
 
 COMBINATIONS = ("mean", "inverse_variance")
 
@@ -43,9 +45,9 @@ def stack_channels(
         How the directions become ``dark_field``. The mean is the default: it is the same observable in every voxel, while
         weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
     extras : sequence of str
-        Keys of `EXTRAS`. ``anisotropy``: see `anisotropy`. ``noise``: white Gaussian noise with the mean and standard
-        deviation of ``dark_field`` (of the attenuation where there is none), and ``attenuation_copy``: the attenuation
-        again; both are controls for the number of channels.
+        Maps that need no arguments, of `darklung.features.table`. ``anisotropy``: see `darklung.features.directions`;
+        ``noise``: white Gaussian noise with the mean and standard deviation of ``dark_field`` (of the attenuation where
+        there is none), and ``attenuation_copy``: the attenuation again; both are controls for the number of channels.
     seed : int
         Of the noise channel.
 
@@ -69,8 +71,16 @@ def stack_channels(
         channels.append(("dark_field", dark_unit, mean))
     channels += [(dark_field_at(a).name, dark_unit, d) for a, d in zip(directions_rad, each)]
     made = _image(attenuation, channels)
-    asked = [EXTRAS[check_one_of("extras", name, EXTRAS)] for name in extras]
-    return _image(attenuation, [*channels, *((n, *e.make(made, directions_rad, seed)) for n, e in zip(extras, asked))])
+    return _image(attenuation, [*channels, *_extras(made, extras, seed)])
+
+
+def _extras(image: Image, names: Sequence[str], seed: int) -> list[tuple[str, str, NDArray[np.float32]]]:
+    """Maps of `darklung.features.table` whose name is all that is said."""
+    for name in names:
+        check_one_of("extras", name, MAPS)
+    everywhere = np.ones(image.shape, dtype=bool)
+    layers = make_channels(image, names, Place(everywhere, everywhere, image.spacing_m, seed))
+    return [(name, layer.unit, layer.values.astype(np.float32)) for name, layer in zip(names, layers)]
 
 
 def _image(grid: Image, channels: Sequence[tuple[str, str, NDArray[np.float32]]]) -> Image:
@@ -79,7 +89,7 @@ def _image(grid: Image, channels: Sequence[tuple[str, str, NDArray[np.float32]]]
 
 
 def derived_channels(image: Image, *, seed: int) -> Image:
-    """An image with what is made of its channels: mean dark field, and of `EXTRAS` those that every image gets.
+    """An image with what is made of its channels: mean dark field, and the maps of `STORED`.
 
     Parameters
     ----------
@@ -95,7 +105,7 @@ def derived_channels(image: Image, *, seed: int) -> Image:
         attenuation=_one(image, "attenuation", "attenuation"),
         dark_field=[_one(image, n, "dark_field") for n in directions],
         directions_rad=angles,
-        extras=[n for n, e in EXTRAS.items() if e.directions is not None and len(directions) >= e.directions],
+        extras=[n for n, least in STORED.items() if len(directions) >= least],
         seed=seed,
     )
     more = [i for i, name in enumerate(image.names) if name not in made.names]
@@ -107,38 +117,6 @@ def derived_channels(image: Image, *, seed: int) -> Image:
 def _one(image: Image, channel: str, name: str) -> Image:
     """One channel of an image under another name."""
     return image.with_data(image.channel(channel)[None], (name,), (image.unit(channel),))
-
-
-def anisotropy(dark_field: NDArray, *, directions_rad: Sequence[float], floor_fraction: float = 0.1) -> NDArray[np.float32]:
-    """Relative second harmonic of the dark field over the grating directions, (*spatial).
-
-    Least squares of d(α) = A0 + A2 cos 2(α − α₀) (+ B2 sin 2(α − α₀) from three directions on), α₀ the first direction;
-    returned is A2·A0 / (A0² + f²), which is A2/A0 where there is signal and goes to 0 where there is none. f is
-    `floor_fraction` of the 95th percentile of |A0|. Positive: more scattering along the first direction's sensitivity.
-
-    In CT the direction turns with the gantry unless it is along the axis, so this is a contrast between the two
-    reconstructions, not a tensor's anisotropy.
-
-    Parameters
-    ----------
-    dark_field : (direction, *spatial) array
-    directions_rad : sequence of float
-        At least two different ones modulo π.
-    floor_fraction : float
-    """
-    require(len(directions_rad) >= 2, "anisotropy: wanted at least two different grating directions")
-    relative = 2 * (np.asarray(directions_rad, dtype=np.float64) - directions_rad[0])
-    design = np.stack([np.ones_like(relative), np.cos(relative), np.sin(relative)], axis=1)
-    if np.linalg.matrix_rank(design, tol=1e-6) < 3:
-        design = design[:, :2]
-    ranked = np.linalg.matrix_rank(design, tol=1e-6) == design.shape[1]
-    require(bool(ranked), "anisotropy: wanted at least two different grating directions")
-    check_range("floor_fraction", floor_fraction, 1e-6, 10)
-    mean, second = np.tensordot(np.linalg.pinv(design)[:2], np.asarray(dark_field, dtype=np.float64), axes=1)
-    floor = floor_fraction * np.nanpercentile(np.abs(mean), 95)
-    if floor == 0:
-        return np.zeros(mean.shape, dtype=np.float32)
-    return np.asarray(second * mean / (mean**2 + floor**2), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -191,43 +169,3 @@ def _inverse_variance(each: NDArray[np.float32], images: Sequence[Image]) -> NDA
     require(bool(np.all(variance > 0)), "dark_field_variance: wanted > 0 everywhere for inverse_variance")
     weight = 1 / variance
     return np.asarray((weight * each).sum(axis=0) / weight.sum(axis=0), dtype=np.float32)
-
-
-def _noise(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
-    name = "dark_field" if "dark_field" in image.names else "attenuation"
-    values, noise = image.channel(name), stream(seed, "noise channel").standard_normal(image.shape)
-    return image.unit(name), np.asarray(np.nanmean(values) + np.nanstd(values) * noise, dtype=np.float32)
-
-
-def _anisotropy(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
-    # Channels of directions follow attenuation and the mean, if there are any.
-    return "1", anisotropy(image.data[2:], directions_rad=directions_rad)
-
-
-def _attenuation_copy(image: Image, directions_rad: Sequence[float], seed: int) -> tuple[str, NDArray[np.float32]]:
-    return image.unit("attenuation"), image.channel("attenuation")
-
-
-@dataclass(frozen=True)
-class Extra:
-    """A channel that is made of others.
-
-    Parameters
-    ----------
-    make : callable
-        Of an image with ``attenuation``, ``dark_field`` and those of the directions, the directions [rad] and a seed: the
-        unit, and the values (*spatial) float32.
-    directions : int, optional
-        Every image with so many directions gets it; None: only where it is asked for.
-    """
-
-    make: Callable[[Image, Sequence[float], int], tuple[str, NDArray[np.float32]]]
-    directions: int | None
-
-
-# To add a channel, write its function and its line here: studies, insertions and predictions then have it.
-EXTRAS: dict[str, Extra] = {
-    "noise": Extra(_noise, 0),
-    "anisotropy": Extra(_anisotropy, 2),
-    "attenuation_copy": Extra(_attenuation_copy, None),
-}

@@ -90,7 +90,7 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
     known = {
         site: correct.known_of(study.processing.correction, at.instrument, at.calibrations) for site, at in scanners.items()
     }
-    beams = {site: _beam(known[site], at.calibrations) for site, at in scanners.items()}
+    beams = {site: beam_facts(known[site], at.calibrations) for site, at in scanners.items()}
     for animal in animals:
         own = {**animal, "name": f"{name}-{animal['name']}"} if several else animal
         item, site = own["name"], own["site"]
@@ -123,7 +123,7 @@ def simulated_tasks(
     return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
 
 
-def _beam(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
+def beam_facts(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
     """Energy and ξ that corrected values refer to, and what a calibration did; nothing without a correction."""
     energy, xi = correct.energy_kev(known), calibrations.correlation_length_m()
     if xi is None and known.instrument is not None:
@@ -132,6 +132,14 @@ def _beam(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str
     if known.calibrations.wedges:
         told["correction"] = correct.ready(known.model_dump_json()).record()
     return {} if energy is None else {name: value for name, value in told.items() if value is not None}
+
+
+def own_beam(source: FramesSource | ProjectionsSource | VolumesSource | LobesSource) -> dict[str, Any]:
+    """Energy that the source says its values refer to, with ξ of a calibration by spheres; nothing where it says none."""
+    calibrations = getattr(source, "calibrations", None)
+    xi = calibrations.correlation_length_m() if calibrations is not None and source.energy else None
+    told = {"energy_kev": source.energy, "correlation_length_m": xi}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def processed(
@@ -255,9 +263,9 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
 def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
     facts = source.facts(item)
     about: dict[str, Any] = {"subject": item, "animal": facts.animal, "time_point": facts.time_point, "source": name}
-    beam = {"energy_kev": source.energy} if source.energy else {}
+    beam = own_beam(source)
     if isinstance(source, FramesSource | ProjectionsSource):
-        beam |= _beam(correct.known_of(correction, source.instrument, source.calibrations), source.calibrations)
+        beam |= beam_facts(correct.known_of(correction, source.instrument, source.calibrations), source.calibrations)
     about |= {"site": source.site, "provenance": beam}
     return facts, about
 

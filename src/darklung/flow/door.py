@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
-from darklung.flow.expected import Expected, expected_images, noise_hint
+from darklung.features.recipe import is_made
+from darklung.flow.expected import Expected, expected_images, made_units, noise_hint
 from darklung.flow.plan import Plan, rounds_of
 from darklung.flow.plugins import check_processing
 from darklung.io.names import item_name
@@ -135,12 +137,23 @@ def _arms(study: Study, learning: LearningPart, images: Sequence[Expected]) -> I
     for arm, channels in learning.arms.items():
         for channel in channels:
             lack = [i for i in images if i.channels is not None and channel not in i.channels]
-            if lack:
+            if lack and is_made(channel):
+                yield from (f"learning.arms.{arm}: {line}" for line in _cannot_be_made(channel, lack))
+            elif lack:
                 more = f" and of {len(lack) - 1} more" if len(lack) > 1 else ""
                 has = ", ".join(lack[0].channels or ())
                 hint = noise_hint(channel, study.processing.reconstruction)
                 where = f"learning.arms.{arm}: {channel!r} will not be among the channels of {lack[0].told}"
                 yield f"{where} ({has}){more}{hint}"
+
+
+def _cannot_be_made(channel: str, images: Sequence[Expected]) -> Iterator[str]:
+    """Why a channel cannot be made for some images: each reason once, with the first image that it holds for."""
+    reasons: dict[str, str] = {}
+    for image in images:
+        for line in _told(lambda image=image: made_units(image, (channel,))):  # type: ignore[misc]
+            reasons.setdefault(line, image.told)
+    yield from (f"{line} ({told})" for line, told in reasons.items())
 
 
 def _check_patch(learning: LearningPart, images: Sequence[Expected]) -> None:
@@ -174,23 +187,34 @@ def _check_values(study: Study, learning: LearningPart, images: Sequence[Expecte
     trained = [i for i in images if "train" in _use_of(study, i.source) and i.channels is not None]
     if not trained:
         return
+    every = tuple(c for channels in learning.arms.values() for c in channels)
+    units = {id(image): _seen(image, every) for image in images}
     first = trained[0]
     for channels in learning.arms.values():
-        seen = [c for c in channels if c in (first.channels or {})]
+        seen = [c for c in channels if c in units[id(first)]]
         model = {
             "dims": len(first.spacing_m),
             "channels": seen,
             "normalisation": {"per": learning.normalisation},
             "images": {
-                "units": {c: (first.channels or {})[c] for c in seen},
+                "units": {c: units[id(first)][c] for c in seen},
                 "beams": [[i.energy_kev, None] for i in trained],
             },
         }
         for image in images:
-            if len(image.spacing_m) == len(first.spacing_m) and set(seen) <= set(image.channels or {}):
+            if len(image.spacing_m) == len(first.spacing_m) and set(seen) <= set(units[id(image)]):
                 beam = (image.energy_kev, None)
-                reason = why_not(model, spacing_m=image.spacing_m, units=image.channels or {}, beam=beam)
+                reason = why_not(model, spacing_m=image.spacing_m, units=units[id(image)], beam=beam)
                 require(not reason, f"{image.told}: {reason}{_value_hint(reason, image)}")
+
+
+def _seen(image: Expected, channels: Sequence[str]) -> dict[str, str]:
+    """Units of an image's channels, and of those that can be made of them."""
+    found = dict(image.channels or {})
+    for channel in channels:
+        with suppress(DarklungError):  # told with its arm
+            found |= made_units(image, (channel,))
+    return found
 
 
 def _value_hint(reason: str, image: Expected) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import Image
 from darklung.features.channels import derived_channels
+from darklung.features.recipe import Known, is_made, planned
+from darklung.flow.chain import beam_facts, own_beam
 from darklung.io.case import case_facts, case_lesions
 from darklung.io.description import read_raw
 from darklung.io.images import image_grid, is_own_image
@@ -64,8 +66,8 @@ class Expected:
         Voxels along the longest axis.
     lesions : int, optional
         Known in it, where its file tells.
-    energy_kev : float, optional
-        That its values refer to, where anything tells it.
+    energy_kev, correlation_length_m : float, optional
+        That its values refer to, where anything tells them.
     """
 
     told: str
@@ -76,6 +78,23 @@ class Expected:
     side: int | None = None
     lesions: int | None = None
     energy_kev: float | None = None
+    correlation_length_m: float | None = None
+
+    def known(self) -> Known:
+        """The same, as what is made of its channels asks for it."""
+        return Known(self.channels or {}, len(self.spacing_m), self.energy_kev, self.correlation_length_m)
+
+
+def made_units(image: Expected, channels: Sequence[str]) -> dict[str, str]:
+    """Unit of each of `channels` that is made of those of an image, and not one of them.
+
+    Raises
+    ------
+    DarklungError
+        One that cannot be made: one line that says why.
+    """
+    lacking = [c for c in channels if image.channels is not None and c not in image.channels and is_made(c)]
+    return {name: planned(name, image.known()).unit for name in lacking}
 
 
 def expected_images(study: Study, name: str) -> Iterator[Expected]:
@@ -101,8 +120,8 @@ def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Exp
         require(at.scan.views > 1, f"{place}.scan.views: one view is a radiograph; wanted views of a turn")
         _check_turn(f"{place}.scan", _geometry(source, at.scan), part)
         channels = _derived(place, names, unit=at.calibrations.unit)
-        energy = correct.energy_kev(correct.known_of(study.processing.correction, at.instrument, at.calibrations))
-        yield Expected(place, name, (spacing,) * 3, channels, side=side, energy_kev=energy)
+        beam = beam_facts(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
+        yield Expected(place, name, (spacing,) * 3, channels, side=side, **_beam(beam))
 
 
 def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]:
@@ -116,7 +135,7 @@ def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]
                 _check_turn(told, ParallelGeometry(np.asarray(raw.angles), 1, 2, raw.pixel), part)
             channels = _derived(told, expected_names(np.asarray(raw.directions), part), unit=source.calibrations.unit)
             spacing = (study.processing.voxel or raw.pixel,) * 3
-            yield Expected(told, name, spacing, channels, item=item_name(raw.name), energy_kev=_energy(study, source))
+            yield Expected(told, name, spacing, channels, item=item_name(raw.name), **_scanned(study, source))
 
 
 def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator[Expected]:
@@ -127,7 +146,7 @@ def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator
         names = expected_names(stored.directions_rad, part, present=stored.present)
         channels = _derived(str(path), names, unit=source.calibrations.unit)
         spacing = (study.processing.voxel or stored.geometry.pixel_m,) * 3
-        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), energy_kev=_energy(study, source))
+        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_scanned(study, source))
 
 
 def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expected]:
@@ -141,7 +160,7 @@ def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expecte
         if study.processing.voxel:
             spacing = (study.processing.voxel,) * len(spacing)
         channels = _derived(str(path), tuple(units), units=units, unit=source.calibrations.unit)
-        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), energy_kev=source.energy)
+        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_beam(own_beam(source)))
 
 
 def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
@@ -150,8 +169,9 @@ def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
         grid = image_grid(folder / CHANNELS)
         lesions = None if source.use == "predict" else case_lesions(folder)
         channels, item = dict(zip(grid.names, grid.units)), item_name(facts.subject)
-        energy = beam_of(facts)[0]
-        yield Expected(str(folder), name, grid.spacing_m, channels, item=item, lesions=lesions, energy_kev=energy)
+        energy, xi = beam_of(facts)
+        found = Expected(str(folder), name, grid.spacing_m, channels, item=item, lesions=lesions, energy_kev=energy)
+        yield replace(found, correlation_length_m=xi)
 
 
 def _lobes(study: Study, name: str, source: LobesSource) -> Iterator[Expected]:
@@ -161,10 +181,14 @@ def _lobes(study: Study, name: str, source: LobesSource) -> Iterator[Expected]:
         yield Expected(place, name, (study.insertion.pixel,) * 2, channels, energy_kev=source.energy)
 
 
-def _energy(study: Study, source: FramesSource | ProjectionsSource) -> float | None:
-    """That of the correction, if there is one, else what the source says."""
+def _scanned(study: Study, source: FramesSource | ProjectionsSource) -> dict[str, Any]:
+    """Energy and ξ: those of the correction, if there is one, else what the source says."""
     known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
-    return correct.energy_kev(known) or source.energy
+    return _beam({**own_beam(source), **beam_facts(known, source.calibrations)})
+
+
+def _beam(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts.get(name) for name in ("energy_kev", "correlation_length_m")}
 
 
 def _derived(

@@ -11,7 +11,7 @@ from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.flow import chain
 from darklung.pipeline import Task
-from darklung.steps import cohort, evaluate, predict, preview, report, retrieve, train
+from darklung.steps import cohort, derive, evaluate, predict, preview, report, retrieve, train
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.sources import SimulatedSource
@@ -62,6 +62,7 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     judged: list[tuple[evaluate.Prediction, str]] = []
     # The report shows one view of the last scan.
     tasks = [preview.task(name.partition("/")[2], name) for name in before if name.startswith(f"{retrieve.STAGE}/")][-1:]
+    tasks += derive.tasks((c for channels in learning.arms.values() for c in channels), (m.task for m in members))
     for arm in learning.arms:
         models = []
         for fold, (training, validation, tested) in enumerate(rounds):
@@ -115,7 +116,8 @@ def _training(
         seed=derive_seed(study.seed, "learn", fold),
         bank=bank,
     )
-    return train.task(parameters, tuple(m.task for m in training), tuple(m.task for m in validation))
+    learned, judged = (tuple(m.task for m in group) for group in (training, validation))
+    return train.task(parameters, learned, judged, derive.names(learning.arms[arm], (*learned, *judged)))
 
 
 def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
@@ -153,7 +155,8 @@ def _prediction(
         animals=tuple(m.animal for m in members),
         overlap=learning.overlap,
     )
-    return predict.task(parameters, tuple(m.name for m in models), tuple(m.task for m in members))
+    cases = tuple(m.task for m in members)
+    return predict.task(parameters, tuple(m.name for m in models), cases, derive.names(learning.arms[arm], cases))
 
 
 def _evaluation(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from darklung.core.checks import DarklungError
 from darklung.core.seams import is_plugin
 from darklung.correct.ladder import find_correction
+from darklung.features.recipe import plugins_of
 from darklung.io.description import read_raw
 from darklung.pipeline.imports import Sources
 from darklung.retrieve.methods import find_retrieval
@@ -22,11 +23,19 @@ def named(study: Study) -> dict[str, str]:
     found = of_processing(study.processing)
     if study.learning is not None:
         found |= {f"learning.{key}": getattr(study.learning, key) for key in ("network", "loss", "metric")}
+        found |= {f"learning.arms.{place}": name for place, name in _of_arms(study.learning.arms)}
     found |= {f"evaluation.metrics.{name}": part.function for name, part in study.evaluation.metrics.items()}
     for name, source in study.sources.items():
         if isinstance(source, FramesSource):
             found |= {f"sources.{name}": method for method in _of_descriptions(name, source)}
     return {place: name for place, name in found.items() if is_plugin(name)}
+
+
+def _of_arms(arms: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """(arm, or arm and place among several, function of the user's) that makes a channel."""
+    for arm, channels in arms.items():
+        for number, name in enumerate(dict.fromkeys(found for one in channels for found in plugins_of(one))):
+            yield f"{arm}.{number}" if number else arm, name
 
 
 def of_processing(part: ProcessingPart) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.channel import Channel
+from darklung.core.channel import directions_in
 from darklung.core.checks import require
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.losses import signed_distance
@@ -65,11 +65,11 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
     Parameters
     ----------
     channels : sequence of str
-        ``dark_field_<degrees>`` says α (`darklung.core.channel`); most other names have no direction.
+        ``dark_field_<degrees>`` says α (`darklung.core.channel`), also within a call; most other names have no direction.
     spatial : int
         Axes, (z, y, x) or (row, col).
     """
-    if all((Channel.parse(name).axis or 0.0) % 90 == 0 for name in channels):
+    if all(direction % 90 == 0 for name in channels for direction in directions_in(name)):
         return tuple((axis,) for axis in range(spatial))
     return ((0, 1), *((axis,) for axis in range(2, spatial)))
 

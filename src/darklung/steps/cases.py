@@ -136,7 +136,10 @@ def _around(lung: NDArray[np.bool_], image: Image) -> NDArray[np.bool_]:
 
 
 def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
-    """Values for voxels without one, such as those outside a lobe: the region's median; inside the region none may lack."""
+    """Values for voxels without one, such as those outside a lobe: the region's median; inside the region none may lack.
+
+    ``valid(NAME)`` then tells of each channel where its values are its own.
+    """
     bad = ~np.isfinite(image.data)
     if not bad.any():
         return image
@@ -145,7 +148,9 @@ def _finite(image: Image, region: NDArray[np.bool_]) -> Image:
     data = image.data.copy()
     for values, absent in zip(data, bad):
         values[absent] = np.median(values[region])
-    return replace(image, data=data)
+    some = [i for i, absent in enumerate(bad) if absent.any() and not image.names[i].startswith("valid(")]
+    names = (*image.names, *(f"valid({image.names[i]})" for i in some))
+    return image.with_data(np.concatenate([data, ~bad[some]]).astype(data.dtype), names, (*image.units, *("1",) * len(some)))
 
 
 def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...], grid: Image) -> Truth:

@@ -10,12 +10,13 @@ from pydantic import Field
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.io.case import LabelledCase, load_case
+from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS
 from darklung.learn.fits import why_not
 from darklung.pipeline import Context, Task
+from darklung.steps.seen import load_seen
 
 STAGE = "predict"
 MODEL_FILES = ("model.json", "model.safetensors")
@@ -37,11 +38,11 @@ class Parameters(Document):
     folders: tuple[str, ...] = Field(())
 
 
-def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str]) -> Task:
-    """The prediction of other tasks' cases, by other tasks' models or those in folders."""
+def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str], made: Sequence[str] = ()) -> Task:
+    """The prediction of other tasks' cases, with channels that further ones made, by tasks' models or those in folders."""
     p = parameters
     item = f"{p.arm}.{p.role}" if p.fold is None else f"{p.arm}.fold{p.fold}.{p.role}"
-    inputs = {"models": tuple(models), "cases": tuple(cases)}
+    inputs = {"models": tuple(models), "cases": tuple(cases), **({"channels": tuple(made)} if made else {})}
     files = {f"{folder}/{name}": Path(folder) / name for folder in p.folders for name in MODEL_FILES}
     plain = p.model_dump(mode="json")
     return Task(STAGE, item, "darklung.steps.predict:predict", plain, inputs, files=files, plugins=(p.network,))
@@ -50,10 +51,11 @@ def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str]) ->
 def predict(context: Context) -> None:
     """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, and their standard deviation."""
     p = Parameters.model_validate(context.parameters)
+    made = context.inputs.get("channels", ())
     models = [Path(f) for f in p.folders] or list(context.inputs["models"])
     for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
-        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, load_case(path, p.channels), p.overlap))
+        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, load_seen(path, p.channels, made), p.overlap))
 
 
 def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> Image:

@@ -11,7 +11,7 @@ import numpy as np
 
 from darklung import __version__
 from darklung.core.types import Insertion
-from darklung.io.case import LabelledCase, case_facts, load_case
+from darklung.io.case import LabelledCase, case_facts
 from darklung.io.documents import Document
 from darklung.io.images import load_image
 from darklung.io.names import COMPARISON, LOGITS, PREVIEW, REPORT
@@ -26,6 +26,8 @@ from darklung.report.pictures import Example, projections_section, slices_sectio
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
 from darklung.steps.evaluate import Prediction
+from darklung.steps.seen import STAGE as CHANNELS
+from darklung.steps.seen import load_seen
 from darklung.study.scanner import NO_FLAWS
 from darklung.study.sources import LobesSource
 
@@ -70,6 +72,8 @@ def task(
     shown = [name for name in tasks if name.startswith("preview/")]
     if shown:
         inputs["preview"] = (shown[-1],)
+    if made := tuple(name for name in tasks if name.startswith(f"{CHANNELS}/")):
+        inputs["channels"] = made
     return Task(STAGE, ITEM, "darklung.steps.report:report", parameters.model_dump(mode="json"), inputs)
 
 
@@ -141,7 +145,8 @@ def _examples(context: Context, p: Parameters) -> list[Example]:
     animals = {name: case_facts(cases[name]).animal for name in logits}
     examples: list[Example] = []
     for animal in sorted(set(animals.values())):
-        own = {name: load_case(cases[name]) for name in sorted(logits) if animals[name] == animal}
+        seen, made = _channels(p.study), context.inputs.get("channels", ())
+        own = {name: load_seen(cases[name], seen, made) for name in sorted(logits) if animals[name] == animal}
         name = max(own, key=lambda n: int(own[n].lesion.sum()))
         case = own[name]
         if case.lesion.any():

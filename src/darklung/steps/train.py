@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darklung.io.case import LabelledCase, load_case
+from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
 from darklung.pipeline import Context, Task
 from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.record import read_json
+from darklung.steps.seen import load_seen
 from darklung.study.learning import LearningPart
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def one_arm(part: LearningPart, arm: str) -> LearningPart:
     return part.model_copy(update={"arms": {arm: part.arms[arm]}})
 
 
-def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[str, ...]) -> Task:
-    """The training of one arm and fold on cases of other tasks."""
+def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[str, ...], made: tuple[str, ...] = ()) -> Task:
+    """The training of one arm and fold on cases of other tasks, with the channels that further ones made of them."""
     p = parameters.model_copy(update={"learning": one_arm(parameters.learning, parameters.arm)})
-    inputs = {"training": training, "validation": validation}
+    inputs = {"training": training, "validation": validation, **({"channels": made} if made else {})}
     function = "darklung.steps.train:train"
     plugins = (p.learning.network, p.learning.loss, p.learning.metric)
     return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
@@ -64,7 +65,10 @@ def train(context: Context) -> None:
             seed=p.seed,
         )
 
-    training, validation = ([load_case(f, channels) for f in context.inputs.get(n, ())] for n in ("training", "validation"))
+    made = context.inputs.get("channels", ())
+    training, validation = (
+        [load_seen(f, channels, made) for f in context.inputs.get(n, ())] for n in ("training", "validation")
+    )
     fit(
         part,
         p.arm,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from darklung.core.channel import Channel
+from darklung.core.channel import Channel, asked_for
+from darklung.core.recipe import rejoined
 from darklung.io.documents import Document, Length
 from darklung.study.scanner import Count, Fraction
 
 # Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
-ChannelName = Annotated[str, AfterValidator(lambda name: Channel.parse(name).name)]
+ChannelName = Annotated[str, AfterValidator(asked_for)]
 Option = bool | int | float | str
 Options = dict[str, Option | tuple[Option, ...]]
 # Signals that lesions of a bank change, or that stay as they are by their nature; others would contradict them.
@@ -34,10 +35,15 @@ class BankPart(Document):
         return self
 
 
+def _rejoined(channels: Any) -> Any:
+    """The list as it was meant: commas within parentheses are no list's."""
+    return rejoined(channels) if isinstance(channels, list | tuple) else channels
+
+
 class LearningPart(Document):
     """What is trained: one network for each arm and fold, alike but for its channels."""
 
-    arms: dict[str, tuple[ChannelName, ...]] = Field(description="arm -> channels")
+    arms: dict[str, Annotated[tuple[ChannelName, ...], BeforeValidator(_rejoined)]] = Field(description="arm -> channels")
     network: str = Field("residual_attention_unet", description="short name or package.module:function")
     network_options: Options = Field({}, description="further arguments of the network, by name")
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
