@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from darklung.core.checks import DarklungError
 from darklung.io.documents import Document, Length
 from darklung.study.scanner import Count
 
@@ -30,22 +29,6 @@ class Row:
     def name(self) -> str:
         """As folders, tables and pages call it."""
         return self.arm if self.observer == NETWORK else f"{self.arm}.{self.observer}"
-
-    @staticmethod
-    def parse(name: str) -> Row:
-        """The row of a name.
-
-        Raises
-        ------
-        DarklungError
-            An observer that there is not.
-        """
-        arm, dot, observer = name.partition(".")
-        if not dot:
-            return Row(arm)
-        if observer != BOOSTING:
-            raise DarklungError(f"{name!r}: {observer!r} is no observer; known: {BOOSTING}, and the network without a name")
-        return Row(arm, BOOSTING)
 
 
 class BoostingPart(Document):
