@@ -1,4 +1,4 @@
-"""Boosted trees beside the networks: rows of the same study, comparison, report and predictions; each due by its own alone."""
+"""Boosted trees beside the networks: rows of one study, comparison, report and predictions; each due by its own alone."""
 
 import json
 import shutil
@@ -119,7 +119,9 @@ def test_trees_are_trained_alone_and_told(run, folder, tmp_path):
     told = train_study(written(folder), out=run, arms=["ct.boosting"], workers=1)
     assert "0 task(s) computed" in told
     assert [line.split()[0] for line in told.splitlines()[1:4]] == ["ct.boosting"] * 3
-    with pytest.raises(DarklungError, match=r"arm: 'ct.trees' is not known; known: control, control\.boosting, ct, ct\.boosting"):
+    with pytest.raises(
+        DarklungError, match=r"arm: 'ct.trees' is not known; known: control, control\.boosting, ct, ct\.boosting"
+    ):
         train_study(written(folder), out=run, arms=["ct.trees"])
     copied = shutil.copytree(run, tmp_path / "other")
     assert "  ct.boosting (6 animals in both)" in compare_folders(run, copied)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darklung.io.case import LabelledCase, load_case
+from darklung.io.case import LabelledCase
 from darklung.pipeline import Context
-from darklung.steps.training import Parameters
+from darklung.steps.training import Parameters, cases_of, redraw_of
 from darklung.study.learning import LearningPart
 
 if TYPE_CHECKING:
@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 def train(context: Context) -> None:
     """Trees in ``model.safetensors``, what they are in ``model.json``, and their scores."""
     p = Parameters.model_validate(context.parameters)
-    part, channels = p.learning, p.learning.arms[p.arm]
-    redraw = None
-    if part.bank and p.bank:
-        from darklung.steps.bank import make_redraw
-
-        redraw = make_redraw(context.inputs["training"], channels=channels, part=part.bank, facts=p.bank, seed=p.seed)
-    training, validation = ([load_case(f, channels) for f in context.inputs.get(n, ())] for n in ("training", "validation"))
-    fit(part, p.arm, training, validation, seed=p.seed, out=context.out, redraw=redraw, progress=context.progress)
+    training, validation = cases_of(context, p.learning.arms[p.arm])
+    redraw = redraw_of(context, p)
+    fit(p.learning, p.arm, training, validation, seed=p.seed, out=context.out, redraw=redraw, progress=context.progress)
 
 
 def fit(

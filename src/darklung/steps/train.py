@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darklung.io.case import LabelledCase, load_case
+from darklung.io.case import LabelledCase
 from darklung.pipeline import Context
 from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.record import read_json
-from darklung.steps.training import Parameters
+from darklung.steps.training import Parameters, cases_of, redraw_of
 from darklung.study.learning import LearningPart
 
 if TYPE_CHECKING:
@@ -21,31 +21,16 @@ if TYPE_CHECKING:
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
     p = Parameters.model_validate(context.parameters)
-    part = p.learning
-    channels = part.arms[p.arm]
-
-    redraw = None
-    if part.bank and p.bank:
-        from darklung.steps.bank import make_redraw
-
-        redraw = make_redraw(
-            context.inputs["training"],
-            channels=channels,
-            part=part.bank,
-            facts=p.bank,
-            seed=p.seed,
-        )
-
-    training, validation = ([load_case(f, channels) for f in context.inputs.get(n, ())] for n in ("training", "validation"))
+    training, validation = cases_of(context, p.learning.arms[p.arm])
     fit(
-        part,
+        p.learning,
         p.arm,
         training,
         validation,
         seed=p.seed,
         scratch=context.scratch,
         out=context.out,
-        redraw=redraw,
+        redraw=redraw_of(context, p),
         progress=context.progress,
         earlier=_earlier(context, p),
     )

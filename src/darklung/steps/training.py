@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
-from darklung.pipeline import Task
+from darklung.pipeline import Context, Task
 from darklung.study.learning import LearningPart
 from darklung.study.observers import Row
+
+if TYPE_CHECKING:
+    from darklung.learn.data import Redraw
 
 STAGE = "train"
 
@@ -35,3 +39,19 @@ def task(function: str, parameters: Parameters, row: Row, training: tuple[str, .
     inputs = {"training": training, "validation": validation}
     plugins = (p.learning.network, p.learning.loss, p.learning.metric)
     return Task(STAGE, f"{row.name}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
+
+
+def cases_of(context: Context, channels: tuple[str, ...]) -> tuple[list[LabelledCase], list[LabelledCase]]:
+    """Training and validation cases of a task, as an arm of these channels sees them."""
+    training, validation = ([load_case(f, channels) for f in context.inputs.get(n, ())] for n in ("training", "validation"))
+    return training, validation
+
+
+def redraw_of(context: Context, p: Parameters) -> Redraw | None:
+    """Training cases that a bank changes in turn, where the study has one."""
+    if not (p.learning.bank and p.bank):
+        return None
+    from darklung.steps.bank import make_redraw
+
+    channels, folders = p.learning.arms[p.arm], context.inputs["training"]
+    return make_redraw(folders, channels=channels, part=p.learning.bank, facts=p.bank, seed=p.seed)
