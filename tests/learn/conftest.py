@@ -22,6 +22,6 @@ def blob_case(number, shape=(20, 24), contrast=4.0, lesions=2):
     return Case(f"m{number}", image, target, region)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_case():
     return blob_case

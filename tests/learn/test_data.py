@@ -8,7 +8,7 @@ import pytest
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import Image
-from darklung.learn.data import COMPRESSION_SD, Case, Normalisation, fit_normalisation
+from darklung.learn.data import COMPRESSION_SD, Case, Normalisation, fit_normalisation, location_and_scale
 from darklung.learn.patches import draw_batch, make_source
 
 
@@ -116,17 +116,47 @@ def test_hard_negatives_are_drawn(make_case):
 def test_normalised_by_the_volume_gain_and_offset_do_not_matter(make_case):
     case, others = make_case(0), [make_case(n) for n in (1, 2)]
     other_scanner = dataclasses.replace(case, image=case.image.with_data(7 * case.image.data - 40))
-    norm = fit_normalisation(cases=others, channels=("a", "b"), per="volume")
-    np.testing.assert_allclose(norm.apply(other_scanner), norm.apply(case), atol=1e-4)
-    cohort = fit_normalisation(cases=others, channels=("a", "b"))
+    norm = fit_normalisation(cases=others, channels=("a", "b"))
+    assert norm.per == "volume"
+    np.testing.assert_allclose(norm.apply(other_scanner), norm.apply(case), atol=1e-5)
+    cohort = fit_normalisation(cases=others, channels=("a", "b"), per="cohort")
     assert abs(cohort.apply(other_scanner) - cohort.apply(case)).max() > 1
     assert cohort.mean == norm.mean  # the cohort's numbers are kept in either case
 
 
-def test_a_channel_of_many_zeros_is_no_constant(make_case):
-    case = make_case(0)
-    data = np.where(case.image.data > 1.2, case.image.data, 0)
-    sparse = dataclasses.replace(case, image=case.image.with_data(data))
-    norm = fit_normalisation(cases=[sparse], channels=("a",))
-    assert norm.mean == (0.0,)
-    np.testing.assert_allclose(norm.deviation[0], data[0][case.region].std(), rtol=1e-6)
+@pytest.mark.parametrize("gain", [0.85, 1.0, 1.15])
+@pytest.mark.parametrize("offset", [-0.05, 0.0, 0.05])
+def test_gains_and_offsets_of_single_channels_leave_less_than_a_hundred_thousandth(make_case, gain, offset):
+    case = make_case(0, (20, 24, 22))
+    mu = np.stack([20 + 3 * case.image.data[0], np.where(case.image.data[1] > 1.2, case.image.data[1], 0)])
+    before = dataclasses.replace(case, image=Image(mu.astype(np.float32), ("a", "b"), ("1/m",) * 2, case.image.spacing_m))
+    changed = np.stack([gain * mu[0] + 20 * offset, mu[1] / gain - offset]).astype(np.float32)
+    after = dataclasses.replace(before, image=before.image.with_data(changed))
+    norm = fit_normalisation(cases=[before], channels=("a", "b"))
+    np.testing.assert_allclose(norm.apply(after), norm.apply(before), atol=1e-5)
+
+
+def test_scales_of_channels_of_many_zeros():
+    normal = np.random.default_rng(0).normal(4, 2, 200_000)
+    assert location_and_scale(normal) == pytest.approx((4, 2), rel=0.01)
+    few = np.where(np.arange(len(normal)) % 10 < 4, normal, 0)  # 40 % are not zero: the range of quantiles
+    assert location_and_scale(few) == pytest.approx((0, np.ptp(np.quantile(few, (0.05, 0.95))) / 3.2897))
+    fewer = np.where(np.arange(len(normal)) % 100 < 4, normal, 0)
+    assert location_and_scale(fewer) == pytest.approx((0, fewer.std()))
+    for value in (0.0, 0.1, -3e7):
+        assert location_and_scale(np.full(1001, value, np.float32))[1] == 0
+
+
+def test_a_channel_that_is_constant_in_one_lung_becomes_zeros_and_is_named(make_case):
+    case, other = make_case(0), make_case(1)
+    data = np.array(case.image.data)
+    data[2, 1:] = 0.7  # not outside the region
+    flat = dataclasses.replace(case, image=case.image.with_data(data))
+    norm = fit_normalisation(cases=[flat, other], channels=("a", "c"))
+    assert norm.constant(flat) == ("c",)
+    assert norm.constant(other) == ()
+    assert not norm.apply(flat)[1].any()
+    assert norm.apply(flat)[0].any()
+    cohort = dataclasses.replace(norm, per="cohort")
+    assert cohort.constant(flat) == ()
+    assert cohort.apply(flat)[1].any()

@@ -29,7 +29,7 @@ def train(
     seed: int = 1,
     settings: Settings = NOTHING,
 ) -> Path:
-    """Train one network to find lesions; a training that was stopped, or is asked for more steps, is gone on with.
+    """Train one network, or boosted trees, to find lesions; a network that was stopped, or is given more steps, goes on.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def train(
     steps : int
     seed : int
     settings : mapping
-        Further keys of ``learning``, such as ``{"patch": 16, "widths": [16, 32], "loss": "dice_focal"}``.
+        Further keys of ``learning``, such as ``{"patch": 16, "widths": [16, 32], "loss": "dice_focal"}``;
+        ``{"observers": ["boosting"]}`` trains boosted trees, which read no `network` and no `steps`.
 
     Returns
     -------
@@ -73,15 +74,20 @@ def train(
     ['auroc', 'brier', 'dice', 'sensitivity', 'specificity']
     """
     from darklung.learn.checkpoint import Earlier
+    from darklung.steps import boosting
     from darklung.steps.derive import with_channels
     from darklung.steps.train import fit
     from darklung.study.learning import LearningPart
+    from darklung.study.observers import BOOSTING
 
     said = {**settings, "arms": {ARM: list(channels)}, "network": network, "steps": steps}
     part: LearningPart = validate(said, LearningPart, "train")
     require(part.bank is None, "train: bank: belongs to studies, which know how their animals were simulated")
+    require(len(part.observers) == 1, f"train: observers: wanted one, got {', '.join(part.observers)}")
     folder = Path(out)
     known, judged = ([with_channels(case, part.arms[ARM]) for case in some] for some in (cases, validation))
+    if part.observers[0] == BOOSTING:
+        return boosting.fit(part, ARM, known, judged, seed=seed, out=folder)
     return fit(part, ARM, known, judged, seed=seed, scratch=folder, out=folder, earlier=Earlier(folder))
 
 

@@ -22,7 +22,7 @@ from darklung.learn.fits import why_not
 from darklung.learn.predict import read_description
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
-from darklung.steps import derive, evaluate, findings, predict, train
+from darklung.steps import derive, evaluate, findings, predict, training
 from darklung.steps.members import Member
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
@@ -77,10 +77,15 @@ class Chosen:
 
     def code(self) -> dict[str, str]:
         """Place -> function of the user's that prediction would run."""
-        named = {f"{f}: network": d["network"] for f, d in zip(self.folders, self.descriptions) if is_plugin(d["network"])}
+        named = {f"{f}: network": _network(d) for f, d in zip(self.folders, self.descriptions) if is_plugin(_network(d))}
         made = dict.fromkeys(name for channel in self.channels for name in plugins_of(channel))
         named |= {f"{self.folders[0]}: channel {name}": name for name in made}
         return {**named, **plugins.of_processing(self.processing)}
+
+
+def _network(description: Mapping[str, Any]) -> str:
+    """The network of a model; empty for boosted trees."""
+    return str(description.get("network", ""))
 
 
 def predict_files(
@@ -168,8 +173,8 @@ def _chosen(found: Sequence[Chosen], source: Path, given: Given) -> Chosen:
 
 
 def _of_run(folder: Path) -> list[Chosen]:
-    trained = sorted((folder / train.STAGE).glob(f"*.fold*/{predict.MODEL_FILES[0]}"))
-    require(bool(trained), f"{folder}: wanted a folder with model.json, or a finished run with {train.STAGE}/ARM.foldN")
+    trained = sorted((folder / training.STAGE).glob(f"*.fold*/{predict.MODEL_FILES[0]}"))
+    require(bool(trained), f"{folder}: wanted a folder with model.json, or a finished run with {training.STAGE}/ARM.foldN")
     arms: dict[str, list[Path]] = {}
     for path in trained:
         arms.setdefault(path.parent.name.rpartition(".fold")[0], []).append(path.parent)
@@ -250,7 +255,12 @@ def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
     for member in made.members:
         tasks += [*derive.tasks(chosen.channels, (member.task,)), _prediction(chosen, member)]
         about = findings.Parameters(
-            arm=chosen.arm, threshold=chosen.threshold, models=tuple(f.name for f in chosen.folders), notes=_notes(chosen)
+            arm=chosen.arm,
+            threshold=chosen.threshold,
+            models=tuple(f.name for f in chosen.folders),
+            notes=_notes(chosen),
+            channels=chosen.channels,
+            normalised_by=chosen.descriptions[0]["normalisation"]["per"],
         )
         found.append(findings.task(member.item, about, tasks[-1].name, member.task))
     return [*tasks, *found], found
@@ -261,7 +271,7 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         arm=f"{member.item}.{chosen.arm}",
         fold=None,
         role="predict",
-        network=chosen.descriptions[0]["network"],
+        network=_network(chosen.descriptions[0]),
         channels=chosen.channels,
         animals=(member.animal,),
         overlap=0.25,

@@ -13,7 +13,7 @@ from darklung.flow.plan import Plan
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import reachable
-from darklung.steps import train
+from darklung.steps import training
 
 
 def train_study(
@@ -37,7 +37,7 @@ def train_study(
     out : Path, optional
         Run folder; ``runs/NAME`` by default.
     arms : sequence of str
-        Keys of ``learning.arms``; all by default.
+        Keys of ``learning.arms``, with ``.boosting`` for boosted trees; all by default.
     changes : mapping, optional
         Keys of ``learning`` in place of the file's, such as ``steps``.
     workers : int, optional
@@ -55,8 +55,8 @@ def train_study(
         if part is None:
             raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
         for arm in arms:
-            check_one_of("arm", arm, tuple(part.arms))
-        trained = [t for t in made.tasks if t.stage == train.STAGE and (not arms or t.parameters["arm"] in arms)]
+            check_one_of("arm", arm, tuple(row.name for row in part.rows))
+        trained = [t for t in made.tasks if t.stage == training.STAGE and (not arms or _row(t) in arms)]
         # All tasks are in the plan, so that nothing of the other arms is set aside.
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
         folder = out or Path("runs") / study.name
@@ -64,11 +64,16 @@ def train_study(
             return "\n".join([*plugins.told(plugins.named(study)), told_tasks(_needed(wanted), folder, owner)])
         computed = run_plan(wanted, study, folder=folder, owner=owner, workers=workers)
     lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
-    lines.append(f"{computed} task(s) computed. Models and records: {folder / train.STAGE}")
+    lines.append(f"{computed} task(s) computed. Models and records: {folder / training.STAGE}")
     if changes:
         said = ", ".join(f"{name}: {getattr(part, name)}" for name in changes)
         lines.append(f"darklung run trains what {path} says; to keep this, write there under learning: {said}")
     return "\n".join(lines)
+
+
+def _row(task: Task) -> str:
+    """The arm, with its observer if that is not the network."""
+    return training.Parameters.model_validate(task.parameters).row.name
 
 
 def _needed(made: Plan) -> Plan:
@@ -91,6 +96,5 @@ def _told(task: Task, folder: Path) -> str:
     score = "-" if chosen["score"] is None else f"{chosen['score']:.4f}"
     state = folder / CHECKPOINT_FILE
     kept = f"{state.stat().st_size / 2**20:.1f} MiB" if state.is_file() else "no"
-    p = task.parameters
     numbers = f"{about['steps_done']:8d}{begun:10d}{chosen['step']:9d}{score:>9}"
-    return f"{p['arm']:<20}{p['fold']:5d}{numbers}  {chosen['by']:<16}{kept:>11}"
+    return f"{_row(task):<20}{task.parameters['fold']:5d}{numbers}  {chosen['by']:<16}{kept:>11}"

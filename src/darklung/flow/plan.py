@@ -11,12 +11,15 @@ from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.flow import chain
 from darklung.pipeline import Task
-from darklung.steps import cohort, derive, evaluate, predict, preview, report, retrieve, train
+from darklung.steps import cohort, derive, evaluate, predict, preview, report, retrieve, training
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
+from darklung.study.observers import BOOSTING, NETWORK, Row
 from darklung.study.sources import SimulatedSource
 from darklung.study.study import Study
 
+# Each observer has a step of its own, so that what one imports does not make the other's trainings due.
+TRAININGS = {NETWORK: "darklung.steps.train:train", BOOSTING: "darklung.steps.boosting:train"}
 Round = tuple[tuple[Member, ...], tuple[Member, ...], tuple[Member, ...]]
 
 
@@ -63,24 +66,25 @@ def _learned(study: Study, learning: LearningPart, members: Sequence[Member], be
     # The report shows one view of the last scan.
     tasks = [preview.task(name.partition("/")[2], name) for name in before if name.startswith(f"{retrieve.STAGE}/")][-1:]
     tasks += derive.tasks((c for channels in learning.arms.values() for c in channels), (m.task for m in members))
-    for arm in learning.arms:
+    for row in learning.rows:
         models = []
-        for fold, (training, validation, tested) in enumerate(rounds):
-            models.append(_training(study, learning, arm, fold, training, validation))
+        for fold, (learned, validation, tested) in enumerate(rounds):
+            models.append(_training(study, learning, row, fold, learned, validation))
             tasks.append(models[-1])
             for role, group in (("validation", validation), ("test", tested)):
                 if group:
-                    tasks.append(_prediction(learning, arm, fold, role, [models[-1]], group))
-                    judged.append((evaluate.Prediction(arm=arm, fold=fold, role=role), tasks[-1].name))
+                    tasks.append(_prediction(learning, row, fold, role, [models[-1]], group))
+                    judged.append((evaluate.Prediction(arm=row.name, fold=fold, role=role), tasks[-1].name))
         for role in ("test", "predict"):
             if by_use[role]:
-                tasks.append(_prediction(learning, arm, None, role, models, by_use[role]))
+                tasks.append(_prediction(learning, row, None, role, models, by_use[role]))
             if role == "test" and by_use[role]:
-                judged.append((evaluate.Prediction(arm=arm, fold=None, role=role), tasks[-1].name))
+                judged.append((evaluate.Prediction(arm=row.name, fold=None, role=role), tasks[-1].name))
     known = [m for m in members if m.use != "predict"]
     tasks.append(_evaluation(study, learning, known, judged))
     names = [*before, *(t.name for t in tasks)]
-    tasks.append(report.task(study, learning, known, tasks[-1].name, judged, names))
+    trees = [t.name for t in tasks if t.function == TRAININGS[BOOSTING]]
+    tasks.append(report.task(study, learning, known, tasks[-1].name, judged, names, trees))
     return tasks
 
 
@@ -103,21 +107,22 @@ def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round
 
 
 def _training(
-    study: Study, learning: LearningPart, arm: str, fold: int, training: Sequence[Member], validation: Sequence[Member]
+    study: Study, learning: LearningPart, row: Row, fold: int, learned: Sequence[Member], validation: Sequence[Member]
 ) -> Task:
-    bank = bank_facts(study, training) if learning.bank else None
-    parameters = train.Parameters(
+    bank = bank_facts(study, learned) if learning.bank else None
+    parameters = training.Parameters(
         learning=learning,
-        arm=arm,
+        arm=row.arm,
         fold=fold,
-        training_animals=tuple(m.animal for m in training),
+        training_animals=tuple(m.animal for m in learned),
         validation_animals=tuple(m.animal for m in validation),
         # The same for every arm: all arms see the same patches in the same order.
         seed=derive_seed(study.seed, "learn", fold),
         bank=bank,
     )
-    learned, judged = (tuple(m.task for m in group) for group in (training, validation))
-    return train.task(parameters, learned, judged, derive.names(learning.arms[arm], (*learned, *judged)))
+    known, judged = (tuple(m.task for m in group) for group in (learned, validation))
+    made = derive.names(learning.arms[row.arm], (*known, *judged))
+    return training.task(TRAININGS[row.observer], parameters, row, known, judged, made)
 
 
 def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
@@ -144,19 +149,19 @@ def _beam(scanner: SimulatedSource) -> list[float]:
 
 
 def _prediction(
-    learning: LearningPart, arm: str, fold: int | None, role: str, models: Sequence[Task], members: Sequence[Member]
+    learning: LearningPart, row: Row, fold: int | None, role: str, models: Sequence[Task], members: Sequence[Member]
 ) -> Task:
     parameters = predict.Parameters(
-        arm=arm,
+        arm=row.name,
         fold=fold,
         role=role,
-        network=learning.network,
-        channels=learning.arms[arm],
+        network=learning.of_row(row).network,
+        channels=learning.arms[row.arm],
         animals=tuple(m.animal for m in members),
         overlap=learning.overlap,
     )
     cases = tuple(m.task for m in members)
-    return predict.task(parameters, tuple(m.name for m in models), cases, derive.names(learning.arms[arm], cases))
+    return predict.task(parameters, tuple(m.name for m in models), cases, derive.names(learning.arms[row.arm], cases))
 
 
 def _evaluation(
@@ -165,7 +170,7 @@ def _evaluation(
     sites: Mapping[str, Any] = {m.animal: m.row["site"] for m in members}
     parameters = evaluate.Parameters(
         evaluation=study.evaluation,
-        arms=tuple(learning.arms),
+        arms=tuple(row.name for row in learning.rows),
         predictions=tuple(what for what, _ in judged),
         animals={m.item: m.animal for m in members},
         sites=dict(sites) if len(set(sites.values())) > 1 else {},

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from darklung.core.checks import DarklungError
 from darklung.core.files import make_folder, reading, whole, write_text
 from darklung.learn.data import Case, Normalisation
-from darklung.learn.predict import DESCRIPTION_FILE, WEIGHTS_FILE
+from darklung.learn.files import DESCRIPTION_FILE, METRICS_FILE, WEIGHTS_FILE
 
 CHECKPOINT_FILE = "checkpoint.pt"
-METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,13 @@ from darklung.core.types import BACKGROUND, LESION, UNKNOWN, Image
 
 # Beyond this many standard deviations values are compressed smoothly (bone and streaks outside the lung reach 50).
 COMPRESSION_SD = 8.0
-# Standard deviation of a normal distribution over its median absolute deviation.
-SD_PER_MAD = 1.4826
+# Standard deviation of a normal distribution over its median absolute deviation, and over the range of `QUANTILES`.
+SD_PER_MAD, SD_PER_RANGE = 1.4826, 1 / 3.2897
+QUANTILES = (0.05, 0.95)
+SAME = 1e-9  # a deviation below this share of the location is the rounding of its sums
 NORMALISATIONS = ("cohort", "volume")
+# Of voxels that nothing was computed for, all of them outside the region.
+OUTSIDE_LOGIT = -20.0
 
 
 @dataclass(frozen=True)
@@ -104,17 +108,18 @@ class Redraw:
 class Normalisation:
     """Affine normalisation of named channels, then a smooth compression of far values.
 
-    y = L tanh(z / L) with z = (x − mean) / deviation and L = `COMPRESSION_SD`: within 2.1 % of z up to ± 2 deviations, and
+    y = L tanh(z / L) with z = (x − location) / scale and L = `COMPRESSION_SD`: within 2.1 % of z up to ± 2 scales, and
     monotonic, so bone and streaks stay ordered but do not rule the statistics of a patch.
 
     Parameters
     ----------
     channels : tuple of str
     mean, deviation : tuple of float
-        One a channel, in the channel's unit.
+        Location and scale of the cohort, one a channel, in the channel's unit (`location_and_scale`).
     per : {"cohort", "volume"}
-        Whether these numbers hold for every image, or each image's own take their place (`of_volume`): the latter survives
-        another gain, offset and spectrum, and images without calibrated values.
+        Whether these numbers hold for every image, or each image's own, inside its lung, take their place: y then stays the
+        same under any gain and offset of a channel, and images without calibrated values can be used. A channel that is
+        constant inside an image's lung becomes zeros there and everywhere (`constant`).
     """
 
     channels: tuple[str, ...]
@@ -132,27 +137,28 @@ class Normalisation:
 
     def apply(self, case: Case) -> NDArray[np.float32]:
         """Normalised channels of a case in the model's order, (channel, *spatial) float32."""
-        own = self if self.per == "cohort" else self.of_volume(case)
-        return np.stack([own._one(case.image, i) for i in range(len(self.channels))])
+        return np.stack([self._one(case, i) for i in range(len(self.channels))])
 
-    def of_volume(self, case: Case) -> Normalisation:
-        """The same channels with the location and scale of one case's image inside its lung.
+    def constant(self, case: Case) -> tuple[str, ...]:
+        """Channels that say nothing of this case: they are normalised by the volume and constant inside its lung."""
+        if self.per == "cohort":
+            return ()
+        return tuple(n for n in self.channels if not location_and_scale(case.image.channel(n)[case.inside])[1])
 
-        Raises
-        ------
-        DarklungError
-            A channel that is constant there.
-        """
-        found = [_location(name, [case.image.channel(name)[case.inside]]) for name in self.channels]
-        return Normalisation(self.channels, tuple(m for m, _ in found), tuple(d for _, d in found))
+    def _one(self, case: Case, i: int) -> NDArray[np.float32]:
+        values = case.image.channel(self.channels[i])
+        location, scale = self.mean[i], self.deviation[i]
+        if self.per == "volume":
+            location, scale = location_and_scale(values[case.inside])
+        if not scale:
+            return np.zeros(values.shape, dtype=np.float32)
+        # In float64: of a large offset float32 would leave its rounding in the difference.
+        z = (values.astype(np.float64) - location) / (scale * COMPRESSION_SD)
+        return np.asarray(COMPRESSION_SD * np.tanh(z.astype(np.float32)), dtype=np.float32)
 
-    def _one(self, image: Image, i: int) -> NDArray[np.float32]:
-        z = (image.channel(self.channels[i]).astype(np.float32) - np.float32(self.mean[i])) / np.float32(self.deviation[i])
-        return COMPRESSION_SD * np.tanh(z / np.float32(COMPRESSION_SD))
 
-
-def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: str = "cohort") -> Normalisation:
-    """Median and robust deviation (1.4826 · median absolute deviation) of each channel inside the regions of `cases`.
+def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: str = "volume") -> Normalisation:
+    """Location and scale of each channel inside the lungs of `cases`.
 
     Every case weighs alike, whatever its size. Use training cases alone.
 
@@ -160,14 +166,14 @@ def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: st
     ----------
     cases : sequence of Case
     channels : sequence of str
-        Names and order of the channels that the network will see.
-    per : {"cohort", "volume"}
+        Names and order of the channels that the observer will see.
+    per : {"volume", "cohort"}
         As in `Normalisation`; the numbers of the cohort are kept in either case.
 
     Raises
     ------
     DarklungError
-        No case, an unknown channel, or a channel that is constant inside the regions.
+        No case, an unknown channel, or a channel that is constant inside the lungs of all cases.
     """
     require(len(cases) >= 1, "cases: wanted at least one training case, got none")
     count = min(20_000, min(int(c.inside.sum()) for c in cases))
@@ -175,19 +181,60 @@ def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: st
     for name in channels:
         for case in cases:
             check_one_of(f"channel of {case.subject}", name, case.image.names)
-        found.append(_location(name, [_spread(c.image.channel(name)[c.inside], count) for c in cases]))
+        found.append(location_and_scale(np.concatenate([_spread(c.image.channel(name)[c.inside], count) for c in cases])))
+        require(found[-1][1] > 0, f"channel {name!r}: constant inside the lung regions, nothing to learn from")
     return Normalisation(tuple(channels), tuple(m for m, _ in found), tuple(d for _, d in found), per)
 
 
-def _location(name: str, parts: Sequence[NDArray]) -> tuple[float, float]:
-    """Median and robust deviation; where more than half of the values are the same (such as 0), the standard deviation."""
-    values = np.concatenate(parts).astype(np.float64)
-    center = float(np.median(values))
-    deviation = SD_PER_MAD * float(np.median(np.abs(values - center))) or float(values.std())
-    require(deviation > 0, f"channel {name!r}: constant inside the lung regions, nothing to learn from")
-    return center, deviation
+def location_and_scale(values: NDArray) -> tuple[float, float]:
+    """Median and robust deviation of values; a deviation of 0 where all are the same.
+
+    The deviation is 1.4826 times the median absolute deviation; where that is 0, as more than half of the values are the
+    same (a channel of many zeros), the range of the quantiles .05 to .95 over 3.29; where that is 0 too, the standard
+    deviation. All three scale with a gain and do not see an offset.
+    """
+    exact = np.asarray(values, dtype=np.float64)
+    location = float(np.median(exact))
+    least = SAME * abs(location)
+    for spread in (_from_median, _from_quantiles, np.std):
+        scale = float(spread(exact))
+        if scale > least:
+            return location, scale
+    return location, 0.0
+
+
+def _from_median(values: NDArray[np.float64]) -> float:
+    return SD_PER_MAD * float(np.median(np.abs(values - np.median(values))))
+
+
+def _from_quantiles(values: NDArray[np.float64]) -> float:
+    low, high = np.quantile(values, QUANTILES)
+    return SD_PER_RANGE * float(high - low)
 
 
 def _spread(values: NDArray, count: int) -> NDArray:
     """`count` of the values, evenly spread over the array."""
     return values[np.linspace(0, len(values) - 1, count).astype(np.int64)]
+
+
+def check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) -> None:
+    """Refuse cases that nothing can be learned from together.
+
+    Raises
+    ------
+    DarklungError
+        No case, a subject on both sides, other voxels, a case of which nothing is known, or no lesion in training.
+    """
+    require(len(cases_train) >= 1, "cases_train: wanted at least one case, got none")
+    both = {c.subject for c in cases_train} & {c.subject for c in cases_validation}
+    require(not both, f"cases_validation: subjects are in cases_train too: {', '.join(sorted(both))}")
+    first = cases_train[0].image
+    for case in (*cases_train, *cases_validation):
+        same = np.allclose(case.image.spacing_m, first.spacing_m) if len(case.image.shape) == len(first.shape) else False
+        require(
+            same, f"{case.subject}: spacing {case.image.spacing_m} m, wanted {first.spacing_m} m as {cases_train[0].subject}"
+        )
+        known = bool(case.counted.any())
+        require(known, f"{case.subject}: nothing is known of its lung; it can be predicted, but neither train nor validate")
+    found = any(bool((c.lesion & c.region).any()) for c in cases_train)
+    require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")

@@ -1,4 +1,4 @@
-"""Voxel logits of a case from one trained model or from several (the folds' ensemble)."""
+"""Voxel logits of a case from one trained model, network or trees, or from several (the folds' ensemble)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from torch import nn
 from darklung.core.checks import check_range, require
 from darklung.core.files import read_object, reading
 from darklung.io.documents import Document, validate
-from darklung.learn.data import Case, Normalisation
+from darklung.learn.boosted import BOOSTING, BoostedModel
+from darklung.learn.data import OUTSIDE_LOGIT, Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
+from darklung.learn.files import DESCRIPTION_FILE, WEIGHTS_FILE
+from darklung.learn.filters import features_of
 from darklung.learn.network import make_network
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, size_multiple
+from darklung.learn.trees import Forest
 
-WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"
-
-# Logit of voxels that no window covers, all of them outside the lung region.
-OUTSIDE_LOGIT = -20.0
 # Windows a forward pass. Never one: torch's heuristic then takes a path that is 5 times slower (measured, 3-D, fp32).
 WINDOWS = 4
 
@@ -62,13 +61,7 @@ def load_model(model_dir: Path) -> Model:
     DarklungError
         A file is missing or does not fit the network.
     """
-    description = read_description(model_dir)
-    require((model_dir / WEIGHTS_FILE).is_file(), f"{model_dir}: {WEIGHTS_FILE} is missing")
-    norm = description["normalisation"]
-    with reading(model_dir / DESCRIPTION_FILE, "a model"):
-        normalisation = Normalisation(
-            tuple(description["channels"]), tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"]
-        )
+    description, normalisation = _opened(model_dir)
     dims, widths = int(description["dims"]), description["widths"]
     make = partial(
         make_network,
@@ -87,6 +80,33 @@ def load_model(model_dir: Path) -> Model:
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
     window = window_of(patch=description["patch"][0], dims=dims, widths=widths)
     return Model(network, normalisation, window, description)
+
+
+def load_boosted(model_dir: Path) -> BoostedModel:
+    """Read the model that `darklung.learn.boosting.train_boosting` wrote.
+
+    Raises
+    ------
+    DarklungError
+        A file is missing, or its trees do not fit its channels and scales.
+    """
+    description, normalisation = _opened(model_dir)
+    _require_weights(model_dir / WEIGHTS_FILE, description["weights_sha256"])
+    forest, scales = Forest.load(model_dir / WEIGHTS_FILE), tuple(description["scales_m"])
+    many = len(features_of(normalisation.channels, scales))
+    told = f"{model_dir / WEIGHTS_FILE}: its trees ask for {forest.columns} features, {DESCRIPTION_FILE} tells of {many}"
+    require(forest.columns <= many, told)
+    return BoostedModel(forest, normalisation, scales, description)
+
+
+def _opened(model_dir: Path) -> tuple[dict[str, Any], Normalisation]:
+    """What model.json says, where there are weights beside it."""
+    description = read_description(model_dir)
+    require((model_dir / WEIGHTS_FILE).is_file(), f"{model_dir}: {WEIGHTS_FILE} is missing")
+    norm = description["normalisation"]
+    with reading(model_dir / DESCRIPTION_FILE, "a model"):
+        numbers = tuple(norm["mean"]), tuple(norm["deviation"]), norm["per"]
+        return description, Normalisation(tuple(description["channels"]), *numbers)
 
 
 def _require_weights(path: Path, known: str | None) -> None:
@@ -134,17 +154,30 @@ class _Images(_Loose):
     arm: str = ""
 
 
-class Described(_Loose):
-    """What model.json must hold, as what, and within which bounds."""
+class _Any(_Loose):
+    """What every model.json must hold."""
 
-    network: str
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
     normalisation: _Normalised
     dims: Literal[2, 3]
+    images: _Images = _Images()
+
+
+class Described(_Any):
+    """What model.json of a network must hold, as what, and within which bounds."""
+
+    network: str
     widths: Annotated[tuple[Annotated[int, Field(gt=0, le=2**14)], ...], Field(min_length=1, max_length=12)]
     patch: Annotated[tuple[Annotated[int, Field(ge=LEAST_PATCH, le=MOST_PATCH)], ...], Field(min_length=1)]
     network_options: dict[str, Any] = Field({})
-    images: _Images = _Images()
+
+
+class DescribedTrees(_Any):
+    """The same of boosted trees."""
+
+    observer: Literal["boosting"]
+    scales_m: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=64)]
+    weights_sha256: str
 
 
 def read_description(model_dir: Path) -> dict[str, Any]:
@@ -158,7 +191,7 @@ def read_description(model_dir: Path) -> dict[str, Any]:
     path = model_dir / DESCRIPTION_FILE
     require(path.is_file(), f"{model_dir}: no model of darklung in it (no {DESCRIPTION_FILE})")
     description = read_object(path)
-    validate(description, Described, str(path))
+    validate(description, DescribedTrees if description.get("observer") == BOOSTING else Described, str(path))
     return description
 
 
@@ -196,20 +229,32 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
     total, squares = np.zeros((2, *case.image.shape), dtype=np.float64)
     with one_thread():
         for folder in folders:
-            model = load_model(folder)
-            place(model.network, choose_device())
-            logits = apply_network(
-                network=model.network,
-                data=model.normalisation.apply(case),
-                region=case.region,
-                window=model.window,
-                overlap=overlap,
-            )
+            logits = _logits(folder, case, overlap)
             total += logits
             squares += logits.astype(np.float64) ** 2
     mean = total / len(folders)
     spread = np.sqrt(np.maximum(squares / len(folders) - mean**2, 0))
     return Prediction(mean.astype(np.float32), spread.astype(np.float32))
+
+
+def _logits(folder: Path, case: Case, overlap: float) -> NDArray[np.float32]:
+    """What one model says of every voxel."""
+    if read_description(folder).get("observer") == BOOSTING:
+        boosted = load_boosted(folder)
+        dims = boosted.description["dims"]
+        require(
+            dims == len(case.region.shape), f"image: the model works on {dims} spatial axes, got shape {case.region.shape}"
+        )
+        return boosted.logits(case)
+    model = load_model(folder)
+    place(model.network, choose_device())
+    return apply_network(
+        network=model.network,
+        data=model.normalisation.apply(case),
+        region=case.region,
+        window=model.window,
+        overlap=overlap,
+    )
 
 
 def apply_network(

@@ -25,7 +25,7 @@ from darklung.learn.checkpoint import (
     save_checkpoint,
     write_model,
 )
-from darklung.learn.data import Case, Redraw, fit_normalisation
+from darklung.learn.data import Case, Redraw, check_cases, fit_normalisation
 from darklung.learn.device import choose_device, choose_precision, one_thread, place
 from darklung.learn.losses import Loss, make_loss
 from darklung.learn.network import make_network
@@ -77,7 +77,7 @@ class _Cases:
         cases = self.redraw.cases(step - step % self.redraw.every)
         same = [c.subject for c in cases] == [c.subject for c in self.given]
         require(same, "redraw: wanted cases of the subjects of cases_train, in their order")
-        _check_cases(cases, self.validation)
+        check_cases(cases, self.validation)
         return cases
 
 
@@ -98,7 +98,7 @@ def train(
     batch: int = 4,
     steps: int = 300,
     learning_rate: float = 4e-3,
-    normalisation: str = "cohort",
+    normalisation: str = "volume",
     network_options: Mapping[str, Any] | None = None,
     loss_options: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -136,7 +136,7 @@ def train(
     batch, steps : int
     learning_rate : float
         Peak of a warm-up and cosine schedule (AdamW).
-    normalisation : {"cohort", "volume"}
+    normalisation : {"volume", "cohort"}
         Of the channels, as in `Normalisation`.
     network_options, loss_options : mapping, optional
         Further arguments of network and loss, by name.
@@ -165,7 +165,7 @@ def train(
     check_range("batch", batch, 1, 4096)
     check_range("patch", patch, LEAST_PATCH, MOST_PATCH)
     check_positive("learning_rate", learning_rate)
-    _check_cases(cases_train, cases_validation)
+    check_cases(cases_train, cases_validation)
     device = choose_device()
     multiple = size_multiple(widths)
     plan = Plan(
@@ -209,22 +209,6 @@ def train(
 
 def _silent(share: float, text: str) -> None:
     """Progress that nobody watches."""
-
-
-def _check_cases(cases_train: Sequence[Case], cases_validation: Sequence[Case]) -> None:
-    require(len(cases_train) >= 1, "cases_train: wanted at least one case, got none")
-    both = {c.subject for c in cases_train} & {c.subject for c in cases_validation}
-    require(not both, f"cases_validation: subjects are in cases_train too: {', '.join(sorted(both))}")
-    first = cases_train[0].image
-    for case in (*cases_train, *cases_validation):
-        same = np.allclose(case.image.spacing_m, first.spacing_m) if len(case.image.shape) == len(first.shape) else False
-        require(
-            same, f"{case.subject}: spacing {case.image.spacing_m} m, wanted {first.spacing_m} m as {cases_train[0].subject}"
-        )
-        known = bool(case.counted.any())
-        require(known, f"{case.subject}: nothing is known of its lung; it can be predicted, but neither train nor validate")
-    found = any(bool((c.lesion & c.region).any()) for c in cases_train)
-    require(found, "cases_train: no case has a lesion voxel inside its region, nothing to learn from")
 
 
 def _train(run: _Run, cases: _Cases, state: State, save: Callable[[], None], progress: Progress) -> None:

@@ -23,6 +23,7 @@ from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
 from darklung.report.findings import Findings, findings_sections
 from darklung.report.html import write_report
+from darklung.steps.network_case import constant_channels
 
 STAGE = "findings"
 PAGE, MAPS, TABLE = "findings.html", "probability.ome.zarr", "candidates"
@@ -43,12 +44,14 @@ MM = 1e-3
 
 
 class Parameters(Document):
-    """Of which arm, and the threshold of the run's validation, if there was one."""
+    """Of which arm, and the threshold of the run's validation, if there was one; what its models saw, and normalised how."""
 
     arm: str
     threshold: float | None = None
     models: tuple[str, ...] = Field(())
     notes: tuple[str, ...] = Field(())
+    channels: tuple[str, ...] = Field(())
+    normalised_by: str = "cohort"
 
 
 def task(item: str, parameters: Parameters, prediction: str, case: str) -> Task:
@@ -72,6 +75,12 @@ def find(context: Context) -> None:
         rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
         save_table(context.out / TABLE, rows, COLUMNS)
     _page(context.out / PAGE, p, case, maps, candidates)
+
+
+def _constant(p: Parameters, case: LabelledCase) -> list[str]:
+    """A note where a channel says nothing of this image."""
+    names = constant_channels(p.channels, p.normalised_by, case) if p.channels else ()
+    return [f"{', '.join(names)}: constant inside the lung of this image, so the models saw zeros."] if names else []
 
 
 def probability_maps(image: Image, region: NDArray[np.bool_]) -> Image:
@@ -151,7 +160,7 @@ def _page(path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates
             facts["Called per ml"] = f"{called / (1e6 * volume):.1f}"
     sections = findings_sections(
         Findings(case.about.subject, case.channels, maps, case.lung, case.region, case.lesion, candidates, p.threshold),
-        notes=p.notes,
+        notes=(*p.notes, *_constant(p, case)),
     )
     write_report(
         path,

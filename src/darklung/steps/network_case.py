@@ -1,9 +1,13 @@
-"""A labelled case as the networks take it."""
+"""A labelled case as networks and other observers take it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from darklung.io.case import CaseFacts, LabelledCase
-from darklung.learn.data import Case
+from darklung.learn.data import Case, Normalisation
+from darklung.study.learning import LearningPart
 
 
 def network_case(stored: LabelledCase) -> Case:
@@ -25,3 +29,19 @@ def beam_of(facts: CaseFacts) -> tuple[float | None, float | None]:
         float(energy) if isinstance(energy, int | float) else None,
         float(length) if isinstance(length, int | float) else None,
     )
+
+
+def facts_of(part: LearningPart, arm: str, training: Sequence[LabelledCase]) -> dict[str, Any]:
+    """What model.json keeps of the training images: the arm, energies and ξ, and channels that were constant in a lung."""
+    beams = dict.fromkeys(beam_of(case.about) for case in training)
+    facts: dict[str, Any] = {"arm": arm, "beams": [list(b) for b in beams]}
+    constant = {
+        c.about.subject: list(n) for c in training if (n := constant_channels(part.arms[arm], part.normalisation, c))
+    }
+    return {**facts, "constant": constant} if constant else facts
+
+
+def constant_channels(channels: Sequence[str], per: str, stored: LabelledCase) -> tuple[str, ...]:
+    """Channels that are zeros for an observer, since they are normalised by the volume and constant inside its lung."""
+    ones = (1.0,) * len(channels)
+    return Normalisation(tuple(channels), ones, ones, per).constant(network_case(stored))

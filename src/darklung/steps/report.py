@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darklung import __version__
+from darklung.core.files import read_object
 from darklung.core.types import Insertion
 from darklung.io.case import LabelledCase, case_facts
 from darklung.io.documents import Document
 from darklung.io.images import load_image
 from darklung.io.names import COMPARISON, LOGITS, PREVIEW, REPORT
 from darklung.io.tables import load_table
+from darklung.learn.files import DESCRIPTION_FILE
 from darklung.pipeline import Context, Task
 from darklung.pipeline.record import read_json
 from darklung.report.assumptions import assumptions_of, report_title
 from darklung.report.blocks import Section
 from darklung.report.comparison import comparison_sections, published_section
 from darklung.report.html import write_report
+from darklung.report.importances import Drops, importances_section
 from darklung.report.pictures import Example, projections_section, slices_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
@@ -57,8 +60,9 @@ def task(
     evaluation: str,
     judged: Sequence[tuple[Prediction, str]],
     tasks: Sequence[str],
+    trees: Sequence[str] = (),
 ) -> Task:
-    """The report of a comparison; `judged` are the predictions with their tasks."""
+    """The report of a comparison; `judged` are the predictions with their tasks, `trees` the trainings of boosted trees."""
     tests = [(what, name) for what, name in judged if what.role == "test"]
     parameters = Parameters(
         study=study.model_copy(update={"learning": learning}).model_dump(mode="json", by_alias=True),
@@ -69,6 +73,8 @@ def task(
     )
     cases = tuple(m.task for m in members)
     inputs = {"cohort": ("cohort/all",), "evaluate": (evaluation,), "cases": cases, "test": tuple(n for _, n in tests)}
+    if trees:
+        inputs["trees"] = tuple(trees)
     shown = [name for name in tasks if name.startswith("preview/")]
     if shown:
         inputs["preview"] = (shown[-1],)
@@ -111,6 +117,8 @@ def report(context: Context) -> None:
     if comparison.get("by_site"):
         sections.append(sites_section(comparison["by_site"]))
     sections.append(published_section(comparison, kind=flat))
+    if "trees" in context.inputs:
+        sections.append(importances_section(_importances(context.inputs["trees"])))
     sections.append(slices_section(examples, channels=_channels(p.study)))
     if "preview" in context.inputs:
         sections.append(_projections(context))
@@ -128,6 +136,16 @@ def report(context: Context) -> None:
         sections=sections,
         footer=f"darklung {__version__}",
     )
+
+
+def _importances(folders: Sequence[Path]) -> dict[str, Drops]:
+    """What each fold's trees of a row go by, by channel, kind and scale."""
+    found: dict[str, dict[tuple[str, str, float], list[float]]] = {}
+    for folder in folders:
+        drops = found.setdefault(folder.name.rpartition(".fold")[0], {})
+        for row in read_object(folder / DESCRIPTION_FILE)["importances"]:
+            drops.setdefault((row["channel"], row["kind"], row["scale_m"]), []).append(row["drop"])
+    return dict(found)
 
 
 def _channels(study: Mapping[str, Any]) -> list[str]:

@@ -4,80 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from darklung.io.case import LabelledCase
-from darklung.io.documents import Document
-from darklung.pipeline import Context, Task
+from darklung.pipeline import Context
 from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.record import read_json
-from darklung.steps.seen import load_seen
+from darklung.steps.training import Parameters, cases_of, redraw_of
 from darklung.study.learning import LearningPart
 
 if TYPE_CHECKING:
     from darklung.learn.checkpoint import Earlier
     from darklung.learn.data import Redraw
 
-STAGE = "train"
-
-
-class Parameters(Document):
-    """One arm alone (adding an arm must not train the others anew), the animals of its folds, and what a bank draws."""
-
-    learning: LearningPart
-    arm: str
-    fold: int
-    training_animals: tuple[str, ...]
-    validation_animals: tuple[str, ...]
-    seed: int
-    bank: dict[str, Any] | None = None
-
-
-def one_arm(part: LearningPart, arm: str) -> LearningPart:
-    """The learning part with this arm alone."""
-    return part.model_copy(update={"arms": {arm: part.arms[arm]}})
-
-
-def task(parameters: Parameters, training: tuple[str, ...], validation: tuple[str, ...], made: tuple[str, ...] = ()) -> Task:
-    """The training of one arm and fold on cases of other tasks, with the channels that further ones made of them."""
-    p = parameters.model_copy(update={"learning": one_arm(parameters.learning, parameters.arm)})
-    inputs = {"training": training, "validation": validation, **({"channels": made} if made else {})}
-    function = "darklung.steps.train:train"
-    plugins = (p.learning.network, p.learning.loss, p.learning.metric)
-    return Task(STAGE, f"{p.arm}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
-
 
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
     p = Parameters.model_validate(context.parameters)
-    part = p.learning
-    channels = part.arms[p.arm]
-
-    redraw = None
-    if part.bank and p.bank:
-        from darklung.steps.bank import make_redraw
-
-        redraw = make_redraw(
-            context.inputs["training"],
-            channels=channels,
-            part=part.bank,
-            facts=p.bank,
-            seed=p.seed,
-        )
-
-    made = context.inputs.get("channels", ())
-    training, validation = (
-        [load_seen(f, channels, made) for f in context.inputs.get(n, ())] for n in ("training", "validation")
-    )
+    training, validation = cases_of(context, p.learning.arms[p.arm])
     fit(
-        part,
+        p.learning,
         p.arm,
         training,
         validation,
         seed=p.seed,
         scratch=context.scratch,
         out=context.out,
-        redraw=redraw,
+        redraw=redraw_of(context, p),
         progress=context.progress,
         earlier=_earlier(context, p),
     )
@@ -98,9 +51,8 @@ def fit(
 ) -> Path:
     """Train the network of one arm on cases, whose animals tell them apart; see `darklung.learn.train.train`."""
     from darklung.learn.train import train
-    from darklung.steps.network_case import beam_of, network_case
+    from darklung.steps.network_case import facts_of, network_case
 
-    beams = dict.fromkeys(beam_of(case.about) for case in training)
     return train(
         cases_train=[network_case(c) for c in training],
         cases_validation=[network_case(c) for c in validation],
@@ -116,7 +68,7 @@ def fit(
         normalisation=part.normalisation,
         network_options=part.network_options,
         loss_options=part.loss_options,
-        facts={"arm": arm, "beams": [list(b) for b in beams]},
+        facts=facts_of(part, arm, training),
         seed=seed,
         scratch=scratch,
         out=out,

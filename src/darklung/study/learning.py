@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from darklung.core.channel import Channel, asked_for
 from darklung.core.recipe import rejoined
 from darklung.io.documents import Document, Length
+from darklung.study.observers import NETWORK, BoostingPart, Observer, Row
 from darklung.study.scanner import Count, Fraction
 
 # Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
@@ -40,10 +41,18 @@ def _rejoined(channels: Any) -> Any:
     return rejoined(channels) if isinstance(channels, list | tuple) else channels
 
 
+# Keys of a learning part that trees read too; all others are a network's.
+OF_TREES = ("arms", "observers", "boosting", "metric", "normalisation", "folds", "bank")
+
+
 class LearningPart(Document):
-    """What is trained: one network for each arm and fold, alike but for its channels."""
+    """What is trained: one network for each arm and fold, alike but for its channels, and other observers beside it."""
 
     arms: dict[str, Annotated[tuple[ChannelName, ...], BeforeValidator(_rejoined)]] = Field(description="arm -> channels")
+    observers: tuple[Observer, ...] = Field(
+        ("network",), min_length=1, description="who looks at each arm: network, and boosting (trees on filtered channels)"
+    )
+    boosting: BoostingPart = BoostingPart()
     network: str = Field("residual_attention_unet", description="short name or package.module:function")
     network_options: Options = Field({}, description="further arguments of the network, by name")
     loss: str = Field("dice_focal_boundary", description="short name or package.module:function")
@@ -56,8 +65,8 @@ class LearningPart(Document):
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")
     learning_rate: float = Field(4e-3, gt=0, le=1, description="largest; it rises at the start and falls to zero")
-    normalisation: Literal["cohort", "volume"] = Field(
-        "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
+    normalisation: Literal["volume", "cohort"] = Field(
+        "volume", description="of the channels: each image's own, which no gain or offset changes, or one for all images"
     )
     keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
     folds: int = Field(3, ge=2, le=1000, description="groups of animals that take turns in validation")
@@ -66,10 +75,24 @@ class LearningPart(Document):
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
     )
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every arm with every observer, in the order that tables have."""
+        return tuple(Row(arm, observer) for observer in self.observers for arm in self.arms)
+
+    def of_row(self, row: Row) -> LearningPart:
+        """The part as it is for one row: what belongs to other arms and observers has no say in its training."""
+        own = {"arms": {row.arm: self.arms[row.arm]}, "observers": (row.observer,)}
+        fields = type(self).model_fields
+        others = ["boosting"] if row.observer == NETWORK else [name for name in fields if name not in OF_TREES]
+        return self.model_copy(update=own | {name: fields[name].default for name in others})
+
     @model_validator(mode="after")
     def _check(self) -> LearningPart:
         if not self.arms:
             raise ValueError("arms: wanted at least one arm, got none")
+        if len(set(self.observers)) < len(self.observers):
+            raise ValueError(f"observers: wanted each once, got {', '.join(self.observers)}")
         for name, channels in self.arms.items():
             if not re.fullmatch(r"[A-Za-z0-9_+-]{1,100}", name):
                 raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
