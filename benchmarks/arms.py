@@ -140,9 +140,7 @@ def main():
     parser.add_argument("--study", type=Path, default=Path(__file__).parents[1] / "examples/quick.yaml")
     parser.add_argument("--animals", type=int, default=24)
     parser.add_argument("--test-animals", type=int, default=30)
-    parser.add_argument(
-        "--cases", type=Path, help="folder with labelled cases train-* and test-* in place of simulated ones"
-    )
+    parser.add_argument("--cases", type=Path, help="folder with labelled cases train-* and test-*, not simulated")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=600, help="of the networks")
     parser.add_argument("--trees", type=int, help="of the boosted trees, at most")

@@ -31,7 +31,7 @@ from darklung.learn.voxels import Drawn, draw_voxels, joined, voxels_a_lesion
 DRAWS = 4  # of a bank: sets of training cases, each with its share of the voxels
 VALIDATIONS = 5  # numbers of trees that are scored
 LEAST_IN_LEAF, PENALTY = 20, 1.0  # voxels of a leaf, and λ of the square of what it adds
-TOLD_BY = 2000  # voxels of each validation animal that importances are told by
+TOLD_BY = 1000  # voxels of each validation animal that importances are told by
 FEATURES_A_SPLIT = 0.5  # share of the features that a split chooses among: trees then differ more
 EXACT = 1e-6  # logits of our kernel and of scikit-learn may differ by this
 
