@@ -29,7 +29,7 @@ from darklung.steps import align, cases, correct, phantom, reconstruct, resample
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
-from darklung.study.calibrations import CalibrationsPart
+from darklung.study.calibrations import CalibrationsPart, ReferencePart
 from darklung.study.correction import CorrectionPart
 from darklung.study.processing import SIMULATED, ProcessingPart
 from darklung.study.sources import (
@@ -204,8 +204,8 @@ def _measured(
         image = chain.add(resample.task(item, study.processing.voxel, image))
     facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
-        unit = source.calibrations.unit
-        case = _case(study, item, about, image, labels=labels, region=region, unit=unit)
+        unit, reference = source.calibrations.unit, source.reference
+        case = _case(study, item, about, image, labels=labels, region=region, unit=unit, reference=reference)
         _member(chain, study, name, source, facts, case)
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
@@ -244,8 +244,8 @@ def _inserted(
     for copy in range(options.copies):
         task = insertion_task(found, copy, first + copy, options=options, scale=source.scale_text(), image=image)
         own = {**about, "subject": task.item, "synthetic": True}
-        unit = source.calibrations.unit if image else ""
-        case = _case(study, task.item, own, chain.add(task), region=region, unit=unit)
+        unit, reference = (source.calibrations.unit, source.reference) if image else ("", None)
+        case = _case(study, task.item, own, chain.add(task), region=region, unit=unit, reference=reference)
         _member(chain, study, name, source, facts, case, inserted=True)
 
 
@@ -280,6 +280,7 @@ def _case(
     labels: str = "",
     region: str = "",
     unit: str = "",
+    reference: ReferencePart | None = None,
 ) -> Task:
     parameters = cases.Parameters(
         channels=study.processing.channels,
@@ -289,6 +290,7 @@ def _case(
         region=region,
         resampled=study.processing.voxel is not None,
         calibrations=CalibrationsPart(unit=unit),
+        reference=reference,
     )
     return cases.task(item, parameters, image, phantom=phantom_task)
 

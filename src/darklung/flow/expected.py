@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from darklung.calibrate.file import load_calibration
-from darklung.calibrate.units import PER_METRE, in_units
+from darklung.calibrate.units import PER_METRE, REFERENCE_UNITS, ScatterUnit, in_units
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import Image
 from darklung.features.channels import derived_channels
 from darklung.features.recipe import Known, is_made, planned
+from darklung.features.reference_object import check_object
 from darklung.flow.chain import beam_facts, own_beam
 from darklung.io.case import case_facts, case_lesions
 from darklung.io.description import read_raw
@@ -133,8 +134,8 @@ def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]
             require(raw.angles is not None, f"{told}: angles: not given, which is a radiograph; wanted views of a turn")
             if isinstance(raw.angles, tuple):
                 _check_turn(told, ParallelGeometry(np.asarray(raw.angles), 1, 2, raw.pixel), part)
-            channels = _derived(told, expected_names(np.asarray(raw.directions), part), unit=source.calibrations.unit)
             spacing = (study.processing.voxel or raw.pixel,) * 3
+            channels = _derived(told, expected_names(np.asarray(raw.directions), part), **_unit_of(told, source, spacing))
             yield Expected(told, name, spacing, channels, item=item_name(raw.name), **_scanned(study, source))
 
 
@@ -144,8 +145,8 @@ def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator
         part = with_default_options(study.processing.reconstruction, variances=stored.variances)
         _check_turn(str(path), stored.geometry, part)
         names = expected_names(stored.directions_rad, part, present=stored.present)
-        channels = _derived(str(path), names, unit=source.calibrations.unit)
         spacing = (study.processing.voxel or stored.geometry.pixel_m,) * 3
+        channels = _derived(str(path), names, **_unit_of(str(path), source, spacing))
         yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_scanned(study, source))
 
 
@@ -159,7 +160,7 @@ def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expecte
             units = {source.reading.channel: unit}
         if study.processing.voxel:
             spacing = (study.processing.voxel,) * len(spacing)
-        channels = _derived(str(path), tuple(units), units=units, unit=source.calibrations.unit)
+        channels = _derived(str(path), tuple(units), units=units, **_unit_of(str(path), source, spacing))
         yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_beam(own_beam(source)))
 
 
@@ -192,7 +193,12 @@ def _beam(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _derived(
-    told: str, names: Sequence[str] | None, *, units: Mapping[str, str] | None = None, unit: str = ""
+    told: str,
+    names: Sequence[str] | None,
+    *,
+    units: Mapping[str, str] | None = None,
+    unit: str = "",
+    reference: ScatterUnit | None = None,
 ) -> dict[str, str] | None:
     """Channels of a case whose image has these, with units; made of a tiny image as they will be of the real one.
 
@@ -204,6 +210,8 @@ def _derived(
         Of the image; those of a reconstruction if not given.
     unit : str
         A calibration of scatter units; empty without one.
+    reference : ScatterUnit, optional
+        Any, where an object in each image gives the unit.
     """
     if names is None:
         return None
@@ -213,8 +221,21 @@ def _derived(
     if unit:
         known = load_calibration(Path(unit), "unit").unit
         tiny = tiny if known is None else _in_place(f"{told}: calibrations.unit", lambda: in_units(tiny, known))
+    if reference is not None:
+        tiny = _in_place(f"{told}: reference", lambda: in_units(tiny, reference))
     made = _in_place(told, lambda: derived_channels(tiny, seed=0))
     return dict(zip(made.names, made.units))
+
+
+def _unit_of(
+    told: str, source: FramesSource | ProjectionsSource | VolumesSource, spacing: tuple[float, ...]
+) -> dict[str, Any]:
+    """What `_derived` needs of a source's unit; refuses an object that such an image cannot show."""
+    part = source.reference
+    if part is None:
+        return {"unit": source.calibrations.unit}
+    _in_place(told, lambda: check_object(part.shape, part.diameter, spacing))
+    return {"reference": ScatterUnit(0.0, REFERENCE_UNITS)}
 
 
 def _geometry(source: SimulatedSource, scan: ScanPart) -> Geometry:

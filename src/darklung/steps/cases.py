@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from darklung.calibrate.units import in_units
-from darklung.core.checks import require
+from darklung.calibrate.units import ScatterUnit, in_units
+from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
 from darklung.features.labels import Truth, hard_negatives, no_truth, truth_of_labels, truth_of_phantom
 from darklung.features.lung import find_lungs, search_around
+from darklung.features.reference_object import find_object
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load
 from darklung.io.images import is_own_image, load_image
 from darklung.io.names import CASE, CHANNELS, PHANTOM, VOLUME
 from darklung.pipeline import Context, Task
-from darklung.study.calibrations import CalibrationsPart
+from darklung.study.calibrations import CalibrationsPart, ReferencePart
 from darklung.study.processing import ChannelsPart
 
 STAGE = "cases"
@@ -40,6 +41,7 @@ class Parameters(Document):
     labels: str = Field("", description="lesions of a measured volume")
     resampled: bool = Field(False, description="whether labels and region are on the grid of before a resampling")
     calibrations: CalibrationsPart = CalibrationsPart()
+    reference: ReferencePart | None = Field(None, description="the object in the image that gives scatter units")
 
 
 def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") -> Task:
@@ -64,14 +66,15 @@ def make_case(context: Context) -> None:
     folder = context.input("image")
     image = load_image(next(folder / n for n in IMAGES if (folder / n).exists()))
     lung, region = _regions(p, image, folder)
-    known = p.calibrations.load("unit")
-    if known is not None and known.unit is not None:
-        image = in_units(image, known.unit)
+    unit, told = _unit(p, image)
+    if unit is not None:
+        image = in_units(image, unit)
 
     def truth(box: tuple[slice, ...], grid: Image) -> Truth:
         return _truth(context, p, image, box, grid)
 
-    facts, margin = CaseFacts(**p.about), p.channels.margin
+    about = {**p.about, "provenance": {**p.about.get("provenance", {}), **told}}
+    facts, margin = CaseFacts(**about), p.channels.margin
     save_case(context.out, labelled(image, lung, region, truth, about=facts, margin_m=margin, seed=p.seed))
 
 
@@ -112,6 +115,19 @@ def adopt(context: Context) -> None:
     p = context.parameters
     case = load_case(Path(p["folder"]))
     save_case(context.out, replace(case, about=replace(case.about, **p["about"])))
+
+
+def _unit(p: Parameters, image: Image) -> tuple[ScatterUnit | None, dict[str, Any]]:
+    """The unit of scattering, of the scanner's file or an object in the image, and what the case tells of the latter."""
+    if p.reference is None:
+        known = p.calibrations.load("unit")
+        return (None if known is None else known.unit), {}
+    try:
+        found = find_object(image, shape=p.reference.shape, diameter_m=p.reference.diameter)
+    except DarklungError as error:
+        raise DarklungError(f"{p.about['subject']}: {error}") from error
+    unit = ScatterUnit(found.zero, found.value, found.zero_error, found.value_error, p.reference.material)
+    return unit, {"scatter_unit": {**asdict(unit), "diameter_m": found.diameter_m}}
 
 
 def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

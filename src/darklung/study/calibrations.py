@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from darklung.calibrate.file import KINDS, Calibration, load_calibration
 from darklung.core.checks import DarklungError
 from darklung.io.description import resolve_path
-from darklung.io.documents import Document
+from darklung.io.documents import Document, Length
 
 
 class CalibrationsPart(Document):
@@ -62,6 +63,14 @@ class CalibrationsPart(Document):
                 lines.append(f"{name}.{kind}: {error}")
         if lines:
             raise DarklungError("\n".join(lines))
+
+
+class ReferencePart(Document):
+    """An object beside the animal in every scan that gives dark fields their unit: air around it is 0 SU, it is 1000 SU."""
+
+    shape: Literal["cylinder", "sphere"] = Field("cylinder", description="cylinder: along z; sphere")
+    diameter: Length = Field(gt=0, description="of the object, at least 8 voxels; it is found by it")
+    material: str = Field(min_length=1, description="what it is made of; scans compare only if it is the same")
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from darklung.io.description import resolve_path
 from darklung.io.documents import Document, Energy, validate
 from darklung.io.patterns import matching
 from darklung.io.volumes import VolumeOptions
-from darklung.study.calibrations import CalibrationsPart
+from darklung.study.calibrations import CalibrationsPart, ReferencePart
 from darklung.study.cohort import BodyPart, CohortPart
 from darklung.study.processing import located
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
@@ -137,11 +137,25 @@ class _Measured(Document):
         return self.model_copy(update=changes)
 
 
-class _Scanned(_Measured):
+class _Referred(_Measured):
+    """Volumes, or what they are made of: their dark fields may have a unit of the scanner or of the scan."""
+
+    calibrations: CalibrationsPart = CalibrationsPart()
+    reference: ReferencePart | None = Field(
+        None, description="an object in every scan that gives scatter units; none if not given"
+    )
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> _Referred:
+        if self.reference is not None and self.calibrations.unit:
+            raise ValueError("reference: calibrations.unit gives scatter units too; wanted one of them")
+        return self
+
+
+class _Scanned(_Referred):
     """Frames and projections: a scanner whose spectra may be known."""
 
     files: tuple[str, ...] = Field(min_length=1, description="files; * and ? stand for any characters")
-    calibrations: CalibrationsPart = CalibrationsPart()
     instrument: InstrumentPart | None = Field(None, description="believed spectra; corrections can then use them")
 
     def located(self, folder: Path) -> Any:
@@ -163,7 +177,7 @@ class ProjectionsSource(_Scanned):
     origin: Literal["projections"] = Field(alias="from")
 
 
-class VolumesSource(_Measured):
+class VolumesSource(_Referred):
     """Reconstructed volumes in any format that darklung reads (docs/volumes.md)."""
 
     origin: Literal["volumes"] = Field(alias="from")
@@ -171,7 +185,6 @@ class VolumesSource(_Measured):
     reading: VolumeOptions = Field(VolumeOptions(), description="what the files do not say: spacing, axes, grey, ...")
     labels: str = Field("", description="lesions of a volume, {name} its name; none: the volume is not labelled")
     region: str = Field("", description="where lung is, {name} the volume's name; found in the volume if not given")
-    calibrations: CalibrationsPart = CalibrationsPart()
 
     def located(self, folder: Path) -> Any:
         """The same with paths made absolute from `folder`."""
