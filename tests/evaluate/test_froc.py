@@ -67,7 +67,7 @@ def test_curve_equals_brute_force_for_any_weights(seed, mimics):
         assert sensitivity_at(got, fp_per_subject=limit) == pytest.approx(best)
         sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=mimics)
         row = np.array([[repeats[s] for s in subjects]])
-        assert sums.sensitivity(row, fp_per_subject=limit)[0] == pytest.approx(best)
+        assert sums.sensitivities(row, (limit,))[0, 0] == pytest.approx(best)
 
 
 def test_the_lowest_score_is_kept():
@@ -84,8 +84,8 @@ def test_the_lowest_score_is_kept():
 def test_bootstrap_of_many_replicates_runs_and_no_lesion_is_nan():
     candidates, lesions = random_tables(11)
     sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=True)
-    weights = bootstrap_weights(clusters=len(sums.subjects), seed=0)
-    values = sums.sensitivity(weights, fp_per_subject=1.0)
+    weights = bootstrap_weights(clusters=len(sums.subjects), seed=0, replicates=2000)
+    values = sums.sensitivities(weights, (1.0,))[:, 0]
     assert values.shape == (2000,)
     empty = np.isnan(values)
     np.testing.assert_array_equal(empty, weights @ sums.lesion_count == 0)

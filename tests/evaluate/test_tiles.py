@@ -56,13 +56,13 @@ def test_each_lesion_makes_at_most_one_positive_and_all_others_it_touches_leave(
     tiles, volume = tile_numbers(shape=shape, spacing_m=(SPACING,) * dims, tile_m=2e-3)
     counts = np.bincount(tiles.ravel()) >= 0.25 * volume  # a sliver of a tile at the image's edge does not count
     lesions = np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
-    positive = rows[rows["label"] == 1]
+    positive, negative = rows[rows["label"] == 1], rows[rows["label"] == 0]
     assert positive["number"].is_unique
-    assert rows["tile"].is_unique
+    assert negative["tile"].is_unique
+    assert set(positive["number"]) == {i.number for i in insertions if i.kind == "lesion"}
     for row in positive.itertuples():
         held = np.bincount(tiles[instances == row.number], minlength=len(counts))
         assert held[row.tile] == (held[counts].max() or held.max())
-    negative = rows[rows["label"] == 0]
     assert not np.isin(negative["tile"], tiles[lesions]).any()
     plain = rows[rows["kind"] == "tile"]
     assert not np.isin(plain["tile"], tiles[instances > 0]).any()
