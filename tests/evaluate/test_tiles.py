@@ -138,3 +138,13 @@ def test_bad_input_names_what_is_wrong():
         table(np.full((8, 8), np.nan), empty, [])
     with pytest.raises(DarklungError, match="each number once"):
         table(np.zeros((8, 8)), empty, [insertion(1), insertion(1)])
+
+
+def test_lesions_that_share_a_tile_keep_a_row_each_with_its_score():
+    instances = np.zeros((12, 12, 12), int)
+    instances[1:3, 1:3, 1:3], instances[4:6, 4:6, 4:6] = 1, 2
+    logits = np.random.default_rng(1).normal(size=instances.shape)
+    rows = table(logits, instances, [insertion(1, "lesion", diameter=5e-4), insertion(2, "lesion", diameter=6e-4)])
+    positive = rows[rows["label"] == 1]
+    assert list(positive["number"]) == [1, 2]
+    assert positive["tile"].nunique() == positive["score"].nunique() == 1

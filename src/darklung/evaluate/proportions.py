@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from darklung.evaluate.statistics import LEVEL, Estimate
 
 # What is taken for the likeness of units of one animal before any is seen, with the weight of one animal.
-PRIOR_CORRELATION = 0.1
+PRIOR_CORRELATION = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def share_interval(*, value: float, share: Share, replicates: NDArray, level: fl
         smoothed = (value * share.units + 1) / (share.units + 2)
         design, extra = share.design, variance / (smoothed * (1 - smoothed))
     effective = 1 / (max(design, share.least) / share.units + extra)
-    low, high = wilson(value=value, units=effective, quantile=float(stdtrit(k - 1, (1 + level) / 2)))
+    low, high = wilson(value=value, units=effective, quantile=float(stdtrit(k, (1 + level) / 2)))
     return Estimate(value, min(low, value), max(high, value))
 
 

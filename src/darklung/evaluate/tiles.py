@@ -99,6 +99,16 @@ def tile_table(
     return _frame(rows)
 
 
+def tile_scores(
+    *, logits: NDArray, region: NDArray[np.bool_], spacing_m: Sequence[float], tile_m: float = TILE_M
+) -> NDArray[np.float64]:
+    """Score of the tile that each voxel lies in, (*spatial), as `tile_table` has it; NaN where a tile holds no region."""
+    numbers, _ = tile_numbers(shape=region.shape, spacing_m=spacing_m, tile_m=tile_m)
+    top = max(1, round(float(np.prod([ROBUST_M / d for d in spacing_m]))))
+    scores = _robust_maximum(numbers[region], np.asarray(logits)[region], top, int(numbers.max()) + 1)
+    return np.asarray(scores[numbers])
+
+
 def _home(grid: _Grid, voxels: NDArray[np.bool_]) -> int | None:
     """The tile with most of `voxels`, among those that count if any of them does; None without a voxel."""
     if not voxels.any():

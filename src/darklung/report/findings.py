@@ -20,7 +20,8 @@ CLOSE_PX = 270  # of a close-up on the screen
 PLANES = ("transverse", "coronal", "sagittal")
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
-    "Probabilities are what the networks say; nothing calibrates them on animals other than those of the training.",
+    "A candidate is called by the score of the tile that it lies in, the score that the run's threshold was fixed for.",
+    "Probabilities of candidates are calibrated on the run's validation animals, if it has any; maps are as networks say.",
     "The map is blank where nothing was searched: outside the region around the lung that was found in the image itself.",
 )
 
@@ -181,7 +182,19 @@ def _slider(
 
 
 def _listed(found: Findings) -> Section:
-    columns = ("number", "z_mm", "y_mm", "x_mm", "score", "spread", "probability", "diameter_mm", "called", "hits")
+    columns = (
+        "number",
+        "z_mm",
+        "y_mm",
+        "x_mm",
+        "score",
+        "tile_score",
+        "spread",
+        "probability",
+        "diameter_mm",
+        "called",
+        "hits",
+    )
     rows: list[tuple[Cell, ...]] = []
     for row in found.candidates.head(LISTED).to_dict("records"):
         rows.append(tuple("" if row[c] is None else str(row[c]) if c in ("number", "hits") else row[c] for c in columns))
