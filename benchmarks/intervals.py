@@ -64,9 +64,11 @@ def tables(scores, labels, who, name):
     """Tile tables of a study."""
     tiles = pd.DataFrame({"subject": [f"{name}{i:03d}" for i in who], "tile": np.arange(len(who)), "label": labels})
     tiles["kind"], tiles["tissue"] = np.where(labels == 1, "lesion", "tile"), np.where(labels == 1, "solid", "")
-    tiles["number"], tiles["diameter_m"] = np.where(labels == 1, np.arange(len(who)), 0), np.where(labels == 1, 1e-3, np.nan)
+    tiles["number"] = np.where(labels == 1, np.arange(len(who)), 0)
+    tiles["diameter_m"] = np.where(labels == 1, 1e-3, np.nan)
     tiles = tiles.assign(score=scores, reachable=True)
-    return ArmTables(tiles, pd.DataFrame({"subject": sorted(set(tiles["subject"])), "predicted": 0, "true": 0, "overlap": 0}))
+    subjects = sorted(set(tiles["subject"]))
+    return ArmTables(tiles, pd.DataFrame({"subject": subjects, "predicted": 0, "true": 0, "overlap": 0}))
 
 
 def aurocs(animals, studies, rng):
@@ -84,7 +86,6 @@ def aurocs(animals, studies, rng):
 
 def auroc_of(scores, labels, who, animals, study):
     """The metric, without a comparison's other work."""
-
 
     pairs = count_pairs(scores=scores, labels=labels, clusters=who, count=animals)
     weights = bootstrap_weights(clusters=animals, seed=study, replicates=REPLICATES)
@@ -129,8 +130,8 @@ def differences(animals, studies, rng):
         told(f"difference of AUROC {first} - {second}", animals, hits, widths)
         if null:
             error = np.sqrt(0.05 * 0.95 / len(null))
-            print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {100 * np.mean(null):5.1f} % (±
-            {100 * error:.1f})")
+            told_null = f"{100 * np.mean(null):5.1f} % (± {100 * error:.1f})"
+            print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {told_null}")
 
 
 if __name__ == "__main__":
