@@ -1,6 +1,6 @@
 """Do intervals cover? Simulated studies with few animals: 95 % intervals, their widths, and errors of the permutation test.
 
-    python benchmarks/intervals.py [--studies 400] [--animals 6 10 20 60]
+    python benchmarks/intervals.py [--studies 400] [--animals 6 10 20 60] [--parts shares aurocs ...]
 
 Animals differ: beta-binomial counts for shares, a shift of all scores of an animal for AUROC and the rest.
 """
@@ -100,7 +100,7 @@ def thresholds(animals, studies, rng):
     truth = {"specificity": 0.95, "sensitivity": float(norm.sf(norm.ppf(0.95) - separation / spread))}
     truth["equal_sensitivity"] = truth["sensitivity"]
     hits, widths = {k: [] for k in truth}, {k: [] for k in truth}
-    for study in range(studies):
+    for study in range(max(studies // 4, 10)):
         parts = {s: {"arm": tables(*draw(animals, separation, shift, rng), s)} for s in ("validation", "test")}
         found = compare(tables=parts, seed=study, replicates=REPLICATES, questions=())["results"]["test"]["arm"]["metrics"]
         for name, value in truth.items():
@@ -111,36 +111,69 @@ def thresholds(animals, studies, rng):
 
 
 def differences(animals, studies, rng):
-    """Paired differences of AUROC and of sensitivity of two arms that share the animals' shifts and half of the noise."""
+    """Paired differences of two arms that share the animals' shifts and half of the noise: of AUROC, and of sensitivity."""
     for first, second in ((0.9, 0.9), (0.97, 0.85)):
-        hits, widths, null = [], [], []
+        hits, widths = [], []
         for study in range(studies):
-            base, labels, who = draw(animals, 0.0, 0.5, rng)
-            arms = [
-                base + norm.ppf(t) * np.sqrt(2 + 2 * 0.5**2 + 2 * 0.7**2) * labels + 0.7 * rng.normal(size=len(base))
-                for t in (first, second)
-            ]
+            arms, labels, who = two_arms(animals, (first, second), rng)
             spreads = [auroc_of(s, labels, who, animals, study) for s in arms]
             found = spreads[0].minus(spreads[1], animals)
             hits.append(found.low <= first - second <= found.high)
             widths.append(found.high - found.low)
-            if first == second:
-                given = {"labels": labels, "clusters": who, "seed": study, "permutations": 1000}
-                null.append(paired_permutation(first=arms[0], second=arms[1], **given) <= 0.05)
         told(f"difference of AUROC {first} - {second}", animals, hits, widths)
-        if null:
-            error = np.sqrt(0.05 * 0.95 / len(null))
-            told_null = f"{100 * np.mean(null):5.1f} % (± {100 * error:.1f})"
-            print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {told_null}")
+    for first, second in ((0.8, 0.8), (0.95, 0.7), (0.95, 0.95)):
+        hits, widths = [], []
+        for study in range(studies):
+            spreads = two_shares(animals, (first, second), study, rng)
+            found = spreads[0].minus(spreads[1], animals)
+            hits.append(found.low <= first - second <= found.high)
+            widths.append(found.high - found.low)
+        told(f"difference of sensitivity {first} - {second}", animals, hits, widths)
 
+
+def two_arms(animals, aurocs, rng):
+    """Scores of two arms on the same tiles."""
+    base, labels, who = draw(animals, 0.0, 0.5, rng)
+    noise = [0.7 * rng.normal(size=len(base)) for _ in aurocs]
+    spread = np.sqrt(2 + 2 * 0.5**2 + 2 * 0.7**2)
+    return [base + norm.ppf(t) * spread * labels + n for t, n in zip(aurocs, noise)], labels, who
+
+
+def two_shares(animals, shares, study, rng):
+    """Lesions found by two arms, which find the same ones more often than by chance; animals differ."""
+    n = rng.integers(1, 6, animals)
+    who = np.repeat(np.arange(animals), n)
+    easy = np.sqrt(0.15) * rng.normal(size=animals)[who] + np.sqrt(0.35) * rng.normal(size=len(who))
+    weights = bootstrap_weights(clusters=animals, seed=study, replicates=REPLICATES)
+    spreads = []
+    for share in shares:
+        found = easy + np.sqrt(0.5) * rng.normal(size=len(who)) < norm.ppf(share)
+        x = np.bincount(who, weights=found, minlength=animals)
+        drawn = ratio_replicates(numerator=x, denominator=n, weights=weights)
+        spreads.append(Spread(float(x.sum() / n.sum()), drawn, share_of(x, n)))
+    return spreads
+
+
+def permutation(animals, studies, rng):
+    """Errors of the first kind of the permutation test at 0.05, five times as many studies."""
+    errors = []
+    for study in range(5 * studies):
+        arms, labels, who = two_arms(animals, (0.9, 0.9), rng)
+        given = {"labels": labels, "clusters": who, "seed": study, "permutations": 1000}
+        errors.append(paired_permutation(first=arms[0], second=arms[1], **given) <= 0.05)
+    error = np.sqrt(0.05 * 0.95 / len(errors))
+    share = f"{100 * np.mean(errors):5.1f} % (± {100 * error:.1f})"
+    print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {share}")
+
+
+PARTS = {p.__name__: p for p in (shares, aurocs, differences, permutation, thresholds)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--animals", type=int, nargs="+", default=[6, 10, 20, 60])
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
     for count in options.animals:
-        generator = np.random.default_rng(count)
-        for part in (shares, aurocs, differences):
-            part(count, options.studies, generator)
-        thresholds(count, max(options.studies // 4, 10), generator)
+        for part in options.parts:
+            PARTS[part](count, options.studies, np.random.default_rng(count))

@@ -65,8 +65,9 @@ def share_interval(*, value: float, share: Share, replicates: NDArray, level: fl
     Effective are units / design effect. The design effect is the variance between animals (the larger of the linearised one
     and the replicates', which hold what else is uncertain, such as a threshold) over that of independent units, drawn
     towards what is taken before the data with the weight of one animal. The quantile is Student's with as many
-    degrees of freedom as animals: one is spent, one was put in. After Korn and Graubard 1998 (Survey Methodology 24, 193-201) and Saha, Miller and Wang 2016,
-    10.1515/ijb-2015-0024. Measured coverage: docs/decisions/163-intervals-that-cover.md.
+    degrees of freedom as animals: one is spent, one was put in. After Korn and Graubard 1998 (Survey Methodology 24,
+    193-201) and Saha, Miller and Wang 2016, 10.1515/ijb-2015-0024. Measured coverage:
+    docs/decisions/163-intervals-that-cover.md.
     """
     k = share.clusters
     if not np.isfinite(value) or k < 2 or share.units <= 0:
