@@ -14,7 +14,7 @@ from io import StringIO
 from darklung.core.checks import check_one_of, require
 from darklung.io.tables import plain_cell
 
-TONES = ("plain", "note", "warning", "verdict")
+TONES = ("plain", "note", "warning", "verdict", "code")
 MARKUP = re.compile(r"^\s*<(svg|img)\b", re.IGNORECASE)
 
 

@@ -149,6 +149,28 @@ def curves(
     return drawing(draw, name=name, width=4.3, height=3.7 + more)
 
 
+def bundles(
+    lines: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    *,
+    name: str,
+    colours: Colours,
+    labels: tuple[str, str],
+) -> str:
+    """Several lines of one colour for each key, such as folds of an arm."""
+
+    def draw(axes: list[Any]) -> None:
+        (ax,) = axes
+        for key, own in lines.items():
+            for i, (x, y) in enumerate(own):
+                label = _plain(key) if i == 0 else None
+                ax.plot(x, y, color=colours[key], linestyle=colours.line(key), linewidth=1.4, label=label, marker=".")
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
+        ax.legend(fontsize=9, ncols=2, loc="upper left", bbox_to_anchor=(-0.15, -0.17))
+
+    return drawing(draw, name=name, width=4.3, height=3.7 + 0.19 * -(-len(lines) // 2))
+
+
 def forest(rows: Sequence[tuple[str, float | None, float | None, float | None]], *, name: str, label: str) -> str:
     """Differences with intervals, one row each (text, value, low, high); zero is marked."""
 
