@@ -138,7 +138,9 @@ def calibration_error(view: Scored) -> Spread:
     np.add.at(gaps, (view.clusters, number), probability - view.labels)
     count = view.sums(np.ones(len(probability)))
     value = float(np.abs(gaps.sum(axis=0)).sum() / count.sum())
-    return Spread(value, np.abs(view.weights @ gaps).sum(axis=1) / (view.weights @ count))
+    tiles = view.weights @ count
+    distance = np.abs(view.weights @ gaps).sum(axis=1)
+    return Spread(value, np.divide(distance, tiles, out=np.full(len(tiles), np.nan), where=tiles > 0))
 
 
 METRICS: dict[str, Metric] = {

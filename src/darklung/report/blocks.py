@@ -171,6 +171,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def fixed(value: float | None, digits: int = 3) -> str:
+    """Text of a number with so many digits after the point, however small; a dash for none or NaN."""
+    if value is None or math.isnan(value) or abs(value) >= 1e4:
+        return number(value, digits)
+    text = f"{value:.{digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
+
+
 def render_section(section: Section) -> str:
     """HTML of a section."""
     lead = f'<p class="lead">{escape(section.lead)}</p>' if section.lead else ""
@@ -254,10 +262,10 @@ def _link(block: Download) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Interval):
-        text = number(cell.value, cell.digits)
+        text = fixed(cell.value, cell.digits)
         if cell.low is None or cell.high is None:
             return text
-        return f'{text} <span class="ci">{number(cell.low, cell.digits)} to {number(cell.high, cell.digits)}</span>'
+        return f'{text} <span class="ci">{fixed(cell.low, cell.digits)} to {fixed(cell.high, cell.digits)}</span>'
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return escape(cell) if isinstance(cell, str) else number(cell)

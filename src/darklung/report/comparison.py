@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from darklung.report import figures
-from darklung.report.blocks import Block, Bullets, Cell, Details, Figure, Row, Section, Table, Text
+from darklung.report.blocks import Block, Bullets, Cell, Details, Figure, Interval, Row, Section, Table, Text
 from darklung.report.metric_tables import (
     all_metrics,
     animals_and_folds,
@@ -186,17 +186,17 @@ def _froc_figure(comparison: Comparison, split: str, colours: figures.Colours) -
 
 
 def _search_table(comparison: Comparison, split: str) -> Table | None:
-    """FROC points with and without mimics; only where both are known, since the arms' table has the first."""
-    arms, keys = comparison.get("arms") or (), froc_keys(comparison, split)
+    """Lesions found at each number of false positives, with and without mimics; only where both are known."""
+    arms, keys = list(comparison.get("arms") or ()), froc_keys(comparison, split)
     if not any(froc(comparison, split, a, False).get("points") for a in arms):
         return None
-    header = ["Arm"]
-    header += [f"{k} FP a subject{', mimics not counted' if not m else ''}" for k in keys for m in (True, False)]
     rows: list[tuple[Cell, ...]] = []
-    for arm in arms:
-        points = [(froc(comparison, split, arm, m).get("points") or {}).get(k) or {} for k in keys for m in (True, False)]
-        rows.append((name(arm), *map(interval, points)))
-    return Table(tuple(header), tuple(rows), "Share of lesions found by searching the whole lung, 95 % intervals")
+    for mimics, end in ((True, ""), (False, ", mimics not counted")):
+        for k in keys:
+            points = [(froc(comparison, split, a, mimics).get("points") or {}).get(k) for a in arms]
+            rows.append((f"{k} FP a subject{end}", *map(interval, points)))
+    caption = "Share of lesions found by searching the whole lung, 95 % intervals"
+    return Table(("At", *map(name, arms)), tuple(rows), caption)
 
 
 def _dice_table(comparison: Comparison, split: str) -> Table | None:
@@ -205,9 +205,13 @@ def _dice_table(comparison: Comparison, split: str) -> Table | None:
     if not any(found.values()):
         return None
     keys = list(dict.fromkeys(k for row in found.values() for k in row))
-    header = ("Arm", *(k.replace("_", " ").capitalize() for k in keys))
-    rows = tuple((name(a), *(row.get(k) for k in keys)) for a, row in found.items())
+    header = ("Arm", *(name(k).capitalize() for k in keys))
+    rows = tuple((name(a), *(_dice_cell(k, row.get(k)) for k in keys)) for a, row in found.items())
     return Table(header, rows, "Dice: over all animals together, and of single animals with a lesion")
+
+
+def _dice_cell(key: str, value: Any) -> Cell:
+    return Interval(value, digits=1 if "voxels" in key else 2) if isinstance(value, float) else value
 
 
 def _by_class(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:

@@ -141,11 +141,11 @@ def curves(
             ax.set_xlim(limits[0])
             ax.set_ylim(limits[1])
         if series:
-            many = len(series) > MOST_INSIDE
+            many = len(series) > MOST_INSIDE or markers
             below = {"loc": "upper left", "bbox_to_anchor": (-0.15, -0.17), "ncols": 2} if many else {"loc": "best"}
             ax.legend(fontsize=9, **below)
 
-    more = 0.19 * -(-len(series) // 2) if len(series) > MOST_INSIDE else 0.0
+    more = 0.19 * -(-len(series) // 2) if len(series) > MOST_INSIDE or markers else 0.0
     return drawing(draw, name=name, width=4.3, height=3.7 + more)
 
 

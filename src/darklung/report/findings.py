@@ -18,7 +18,7 @@ from darklung.report.planes import PLANES, planes
 SHOWN, LISTED, SLICES = 8, 40, 40
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
-    "A candidate is called by the score of the tile that it lies in, the score that the run's threshold was fixed for.",
+    "A candidate is called by the score of its tile, for which the run's threshold was fixed, and once a tile.",
     "Probabilities of candidates are calibrated on the run's validation animals, if it has any; maps are as networks say.",
     "The map is blank where nothing was searched: outside the region around the lung that was found in the image itself.",
 )

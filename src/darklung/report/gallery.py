@@ -64,7 +64,8 @@ def gallery_section(errors: Sequence[ArmErrors]) -> Section | None:
         return None
     lead = (
         "Lesions with the lowest scores of those missed, and negatives with the highest of those called. Of each the first "
-        "channel of the arm above and its probability below; lesions are outlined, a frame marks the place, the bar is 2 mm."
+        "channel of the arm above and its probability below; lesions are outlined, a frame marks a place without one, "
+        "the bar is 2 mm."
     )
     return Section("Errors to look at", tuple(blocks), lead)
 

@@ -14,10 +14,10 @@ MAIN = ("auroc", "equal_sensitivity", "sensitivity", "specificity")
 DIGITS = 2
 
 
-def interval(m: Mapping[str, Any] | None, value: str = "value") -> Interval:
+def interval(m: Mapping[str, Any] | None, value: str = "value", digits: int = DIGITS) -> Interval:
     """A cell of a value with its interval."""
     known = m or {}
-    return Interval(known.get(value), known.get("low"), known.get("high"), DIGITS)
+    return Interval(known.get(value), known.get("low"), known.get("high"), digits)
 
 
 def name(text: Any) -> str:
@@ -83,20 +83,16 @@ def all_metrics(comparison: Comparison, split: str) -> Details:
     """Every metric, one row each, with what has no interval below."""
     arms = list(comparison.get("arms") or ())
     rows: list[tuple[Cell, ...]] = [
-        (title, *(interval(metric(comparison, split, a, m)) for a in arms))
+        (title, *(interval(metric(comparison, split, a, m), digits=3) for a in arms))
         for m, title in metric_titles(comparison, split).items()
     ]
-    rows += [
-        (
-            f"Lesions found at {k} FP",
-            *(interval((froc(comparison, split, a, True).get("points") or {}).get(k)) for a in arms),
-        )
-        for k in froc_keys(comparison, split)
-    ]
+    for k in froc_keys(comparison, split):
+        points = [(froc(comparison, split, a, True).get("points") or {}).get(k) for a in arms]
+        rows.append((f"Lesions found at {k} FP", *(interval(p, digits=3) for p in points)))
     for title, part, key in PLAIN:
         values = [(result(comparison, split, a).get(part) or {}).get(key) for a in arms]
         if any(v is not None for v in values):
-            rows.append((title, *(Interval(v, digits=DIGITS) for v in values)))
+            rows.append((title, *(Interval(v, digits=3) for v in values)))
     caption = "All metrics, 95 % intervals where an animal can be drawn again"
     return Details("All metrics", (Table(("Metric", *map(name, arms)), tuple(rows), caption),))
 
@@ -122,12 +118,8 @@ def difference_table(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) 
     for row in rows:
         head = f"{name(row.get('a'))} − {name(row.get('b'))}"
         known = titles.get(row.get("metric")) or name(row.get("metric") or "auroc")
-        cells.append((head, known, interval(row), _p(row.get("p")), _p(row.get("p_holm"))))
+        cells.append((head, known, interval(row, digits=3), row.get("p"), row.get("p_holm")))
     return Table(header, tuple(cells), "Paired differences, 95 % intervals; p for AUROC, by which a question is decided")
-
-
-def _p(value: float | None) -> Interval:
-    return Interval(value, digits=DIGITS)
 
 
 def rate_tables(comparison: Comparison, split: str) -> list[Block]:

@@ -46,11 +46,13 @@ def planes(
         axes = [a for a in range(len(at)) if flat or a != across]
         box = tuple(_around(at[a], image.shape[a], image.spacing_m[a]) for a in axes)
         marks = _frame(tuple(at[a] - b.start for a, b in zip(axes, box)), tuple(b.stop - b.start for b in box))
+        if outline is not None:  # a lesion's own outline marks it better than a frame around both
+            marks = outline[cut][box] | (marks & (not outline[at]))
         # z runs towards the head: turned over, the head is on top.
         up = slice(None, None, -1 if not flat and across > 0 else 1)
         plane = "radiograph" if flat else PLANES[across]
         zoom = max(2, CLOSE_PX // (box[0].stop - box[0].start))
-        marks = (marks if outline is None else marks | outline[cut][box])[up] | _bar(marks.shape, image.spacing_m[axes[1]])
+        marks = marks[up] | _bar(marks.shape, image.spacing_m[axes[1]])
         shown = picture(first[cut][box][up], window=window, outline=marks, zoom=zoom, alt=f"{name}, {plane}")
         above.append(Figure(shown, f"{plane}: {image.names[0].replace('_', ' ')}", plane))
         shown = picture(probability[cut][box][up], window=(0, 1), outline=marks, heat=True, zoom=zoom, alt="probability")

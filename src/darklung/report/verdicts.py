@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darklung.report.blocks import number
+from darklung.report.blocks import fixed, number
 
 Comparison = Mapping[str, Any]
 # The names that arms have in studies, by what they stand for.
@@ -117,7 +117,7 @@ def _pair(comparison: Comparison, split: str, a: str, b: str) -> str:
     p = corrected_p(row)
     kind = " after Holm's correction" if row.get("p_holm") is not None else ""
     chance = "" if p is None else f", p = {number(p, 2)}{kind}"
-    numbers = f"{number(row['value'], 2)} ({number(row.get('low'), 2)} to {number(row.get('high'), 2)}{chance})"
+    numbers = f"{fixed(row['value'])} ({fixed(row.get('low'))} to {fixed(row.get('high'))}{chance})"
     return f"{_arm(a)} minus {_arm(b)} in {_metric(row)}: {numbers}: {told(row)}."
 
 

@@ -15,6 +15,7 @@ from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.evaluate.froc import candidate_table
 from darklung.evaluate.tiles import TILE_M, tile_scores
+from darklung.evaluate.units import tile_numbers
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
@@ -39,7 +40,8 @@ COLUMNS = {
     "1 / (1 + exp(-score)), which nothing calibrates",
     "spread": "standard deviation of the models' logits there",
     "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability",
-    "called": "whether the tile's score reaches the threshold that the run fixed on its validation animals; empty without",
+    "called": "whether the tile's score reaches the threshold that the run fixed on its validation animals, told of the "
+    "best candidate in a tile; empty without a run",
     "hits": "what is known to be there: lesion, mimic, none, or unknown",
 }
 MM = 1e-3
@@ -97,7 +99,8 @@ def candidates_of(
 ) -> pd.DataFrame:
     """One row a candidate, as `COLUMNS`; where nothing is known of the image, ``hits`` says unknown.
 
-    Called by the rule that the threshold was fixed for: the score of the tile. Probabilities go by the same score.
+    Called by the rule that the threshold was fixed for: the score of the tile, once a tile, so that no more are called than
+    tiles are in an evaluation. Probabilities go by the same score.
     """
     logit = image.channel("logit")
     found = candidate_table(
@@ -113,6 +116,8 @@ def candidates_of(
     places = position_of(image, index)
     score = found["score"].to_numpy()
     tiles = tile_scores(logits=logit, region=case.region, spacing_m=image.spacing_m, tile_m=tile_m)[at]
+    numbers, _ = tile_numbers(shape=logit.shape, spacing_m=image.spacing_m, tile_m=tile_m)
+    best = ~pd.Series(numbers[at]).duplicated().to_numpy()
     exponent = score if curve is None else curve[0] * tiles + curve[1]
     hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
     return pd.DataFrame(
@@ -127,7 +132,7 @@ def candidates_of(
             "probability": 1 / (1 + np.exp(-np.clip(exponent, -50, 50))),
             "spread": image.channel("logit_spread")[at],
             "diameter_mm": [_diameter_m(logit, case.region, i, image.spacing_m) / MM for i in index],
-            "called": [None if threshold is None else bool(s >= threshold) for s in tiles],
+            "called": [None if threshold is None else bool(b and s >= threshold) for b, s in zip(best, tiles)],
             "hits": hits,
         }
     )

@@ -258,9 +258,9 @@ def _cost(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _machine(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What it was computed on, as the last record has it."""
     hardware = next((r["environment"].get("hardware") for r in reversed(records) if r.get("environment")), None) or {}
-    return (
-        {"Machine": ", ".join(f"{v} {k}" if k == "cores" else str(v) for k, v in hardware.items() if v)} if hardware else {}
-    )
+    told = [str(hardware[k]) for k in ("processor", "system") if hardware.get(k)]
+    told += [f"{hardware['cores']} cores"] if hardware.get("cores") else []
+    return {"Machine": ", ".join(told)} if told else {}
 
 
 def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
