@@ -12,7 +12,7 @@ import yaml
 import darklung
 from darklung.core.channel import dark_field_at
 from darklung.core.seams import importable
-from darklung.evaluate.metrics import own_metric
+from darklung.evaluate.own_metric import own_metric
 from darklung.io.documents import validate
 from darklung.learn.losses import make_loss
 from darklung.learn.network import make_network

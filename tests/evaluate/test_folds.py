@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from darklung.core.checks import DarklungError
-from darklung.evaluate.folds import align_fold, by_animal
+from darklung.evaluate.folds import align_fold, by_animal, on_the_mean
 from darklung.evaluate.roc import threshold_at_specificity
 from darklung.evaluate.tables import ArmTables, join_tables
 
@@ -59,6 +59,42 @@ def test_test_animals_do_not_move_the_scale():
     other = tables("t", rng, 50, 9)
     first = align_fold(validation, test, specificity=0.95)[0].tiles["score"]
     np.testing.assert_array_equal(first, align_fold(validation, other, specificity=0.95)[0].tiles["score"])
+
+
+def test_the_threshold_of_single_models_keeps_its_specificity_for_their_mean():
+    """Three models that see the same signal with errors of their own: their mean is sharper than each."""
+    rng = np.random.default_rng(5)
+    shifts, scales = (-6.0, 2.0, 0.0), (0.5, 2.0, 1.0)
+    folds = {k: tables(f"v{k}", rng, *of, lesions=60, tiles=1500) for k, of in enumerate(zip(shifts, scales))}
+    labels = np.r_[np.ones(100, int), np.zeros(2000, int)]
+    signal = 0.6 * rng.normal(size=len(labels)) + 1.5 * labels
+    own = [shift + scale * (signal + 0.8 * rng.normal(size=len(labels))) for shift, scale in zip(shifts, scales)]
+    frame = tables("t", rng, 0, 1, lesions=100, tiles=2000).tiles
+    members = {k: frame.assign(score=score) for k, score in enumerate(own)}
+    mean = frame.assign(score=np.mean(own, axis=0))
+    moved = on_the_mean(folds, members, mean, specificity=0.95)
+    pooled = pd.concat([t.tiles for t in moved.values()])
+    threshold = threshold_at_specificity(scores=pooled["score"], labels=pooled["label"], specificity=0.95)
+    negative = mean["score"][mean["label"] == 0]
+    assert float((negative < threshold).mean()) == pytest.approx(0.95, abs=0.012)
+    raw = pd.concat([t.tiles for t in folds.values()])
+    plain = threshold_at_specificity(scores=raw["score"], labels=raw["label"], specificity=0.95)
+    assert abs(float((negative < plain).mean()) - 0.95) > 0.03  # what pooling as they are gives
+    for k, before in folds.items():
+        order = np.argsort(before.tiles["score"].to_numpy())
+        assert (np.diff(moved[k].tiles["score"].to_numpy()[order]) >= 0).all()
+    shuffled = mean.assign(label=rng.permutation(mean["label"].to_numpy()))
+    again = on_the_mean(folds, members, shuffled, specificity=0.95)
+    pd.testing.assert_frame_equal(again[0].tiles, moved[0].tiles)  # no label of the tested animals is used
+
+
+def test_one_model_is_its_own_mean():
+    rng = np.random.default_rng(6)
+    part = tables("v", rng, 1.0, 2.0)
+    tested = tables("t", rng, 1.0, 2.0).tiles
+    moved = on_the_mean({0: part}, {0: tested}, tested, specificity=0.95)[0]
+    inside = part.tiles["score"].between(tested["score"].min(), tested["score"].max())
+    np.testing.assert_allclose(moved.tiles["score"][inside], part.tiles["score"][inside], atol=1e-9)
 
 
 def test_a_fold_without_lesions_is_refused():

@@ -67,7 +67,7 @@ def test_curve_equals_brute_force_for_any_weights(seed, mimics):
         assert sensitivity_at(got, fp_per_subject=limit) == pytest.approx(best)
         sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=mimics)
         row = np.array([[repeats[s] for s in subjects]])
-        assert sums.sensitivity(row, fp_per_subject=limit)[0] == pytest.approx(best)
+        assert sums.sensitivities(row, (limit,))[0, 0] == pytest.approx(best)
 
 
 def test_the_lowest_score_is_kept():
@@ -84,8 +84,8 @@ def test_the_lowest_score_is_kept():
 def test_bootstrap_of_many_replicates_runs_and_no_lesion_is_nan():
     candidates, lesions = random_tables(11)
     sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=True)
-    weights = bootstrap_weights(clusters=len(sums.subjects), seed=0)
-    values = sums.sensitivity(weights, fp_per_subject=1.0)
+    weights = bootstrap_weights(clusters=len(sums.subjects), seed=0, replicates=2000)
+    values = sums.sensitivities(weights, (1.0,))[:, 0]
     assert values.shape == (2000,)
     empty = np.isnan(values)
     np.testing.assert_array_equal(empty, weights @ sums.lesion_count == 0)
@@ -139,3 +139,19 @@ def test_subjects_without_a_row_of_lesions_are_refused():
     candidates = pd.DataFrame([("x", 1.0, "none", 0)], columns=["subject", "score", "kind", "number"])
     with pytest.raises(DarklungError, match="subjects \\['x'\\]"):
         froc_curve(candidates=candidates, lesions=lesion_table(subject="a", insertions=[]))
+
+
+def test_two_lesions_nearer_than_the_separation_are_both_found_and_ripples_of_one_are_not():
+    shape, spacing = (14, 14, 14), (2e-4,) * 3
+    instances = np.zeros(shape, int)
+    instances[6:8, 4:6, 6:8], instances[6:8, 8:10, 6:8] = 1, 2  # centres 0.8 mm apart
+    logits = np.where(instances > 0, 3.0, -4.0) + 0.1 * np.random.default_rng(0).normal(size=shape)
+    things = [Insertion(n, "lesion", "solid", (0, 0, 0), 4e-4) for n in (1, 2)]
+    common = {"subject": "a", "insertions": things, "region": np.ones(shape, bool), "spacing_m": spacing}
+    rows = candidate_table(logits=logits, instances=instances, **common)
+    assert set(rows["number"][rows["score"] > 0]) == {1, 2}
+    one = np.where(instances == 2, 1, instances)
+    one[6:8, 6:8, 6:8] = 1
+    joined = np.where(one > 0, 3.0, -4.0) + 0.1 * np.random.default_rng(0).normal(size=shape)
+    rows = candidate_table(logits=joined, instances=one, **{**common, "insertions": things[:1]})
+    assert (rows["score"] > 0).sum() == 1

@@ -39,7 +39,7 @@ def test_weighted_auroc_equals_repeating_the_rows(seed):
 
 def test_weights_draw_whole_clusters_and_repeat_with_the_seed():
     weights = bootstrap_weights(clusters=9, seed=4)
-    assert weights.shape == (2000, 9)
+    assert weights.shape == (10_000, 9)
     assert (weights.sum(axis=1) == 9).all()
     np.testing.assert_array_equal(weights, bootstrap_weights(clusters=9, seed=4))
     assert abs(weights.var() - 8 / 9) < 0.03

@@ -56,13 +56,13 @@ def test_each_lesion_makes_at_most_one_positive_and_all_others_it_touches_leave(
     tiles, volume = tile_numbers(shape=shape, spacing_m=(SPACING,) * dims, tile_m=2e-3)
     counts = np.bincount(tiles.ravel()) >= 0.25 * volume  # a sliver of a tile at the image's edge does not count
     lesions = np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
-    positive = rows[rows["label"] == 1]
+    positive, negative = rows[rows["label"] == 1], rows[rows["label"] == 0]
     assert positive["number"].is_unique
-    assert rows["tile"].is_unique
+    assert negative["tile"].is_unique
+    assert set(positive["number"]) == {i.number for i in insertions if i.kind == "lesion"}
     for row in positive.itertuples():
         held = np.bincount(tiles[instances == row.number], minlength=len(counts))
         assert held[row.tile] == (held[counts].max() or held.max())
-    negative = rows[rows["label"] == 0]
     assert not np.isin(negative["tile"], tiles[lesions]).any()
     plain = rows[rows["kind"] == "tile"]
     assert not np.isin(plain["tile"], tiles[instances > 0]).any()
@@ -138,3 +138,13 @@ def test_bad_input_names_what_is_wrong():
         table(np.full((8, 8), np.nan), empty, [])
     with pytest.raises(DarklungError, match="each number once"):
         table(np.zeros((8, 8)), empty, [insertion(1), insertion(1)])
+
+
+def test_lesions_that_share_a_tile_keep_a_row_each_with_its_score():
+    instances = np.zeros((12, 12, 12), int)
+    instances[1:3, 1:3, 1:3], instances[4:6, 4:6, 4:6] = 1, 2
+    logits = np.random.default_rng(1).normal(size=instances.shape)
+    rows = table(logits, instances, [insertion(1, "lesion", diameter=5e-4), insertion(2, "lesion", diameter=6e-4)])
+    positive = rows[rows["label"] == 1]
+    assert list(positive["number"]) == [1, 2]
+    assert positive["tile"].nunique() == positive["score"].nunique() == 1

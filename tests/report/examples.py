@@ -26,7 +26,13 @@ def arm_result(quality):
         "threshold": 0.42,
         "roc": {"fpr": fpr.tolist(), "tpr": (fpr ** (1 / quality - 0.95)).tolist()},
         "pr": {"recall": fpr.tolist(), "precision": (1 - (1 - quality) * fpr).tolist()},
-        "reliability": {"predicted": [0.1, 0.3, 0.6, 0.9], "observed": [0.08, None, 0.5, 0.95], "count": [30, 0, 9, 22]},
+        "reliability": {
+            "predicted": [0.1, 0.3, 0.6, 0.9],
+            "observed": [0.08, None, 0.5, 0.95],
+            "count": [30, 0, 9, 22],
+            "low": [0.0, None, 0.3, 0.8],
+            "high": [0.2, None, 0.7, 1.0],
+        },
         "confusion": {"tp": 41, "fp": 4, "fn": 8, "tn": 38},
         "froc": {
             "fp_per_subject": [0, 0.25, 1, 4],
@@ -39,7 +45,7 @@ def arm_result(quality):
             },
         },
         "by_class": {
-            "solid": {"n": 20, "sensitivity": quality},
+            "solid": {"n": 20, "sensitivity": quality, "low": quality - 0.1, "high": 1.0},
             "papillary": {"n": 15, "sensitivity": quality - 0.2},
             "lepidic": {"n": 14, "sensitivity": None},
         },
@@ -48,7 +54,12 @@ def arm_result(quality):
             {"low_mm": 1.0, "high_mm": 3.0, "n": 27, "sensitivity": quality},
         ],
         "dice_by_subject": {"pooled": 0.6, "mean": 0.5, "median": None, "subjects_with_lesion": 12},
-        "false_positive_rate_by_kind": {"tile": 0.02, "sham": 0.05, "mimic": 0.2},
+        "by_kind": {"tile": {"n": 30, "value": 0.02, "low": 0.0, "high": 0.1}, "mimic": {"n": 12, "value": 0.2}},
+        "by_animal": [{"animal": "mouse 7", "lesions": 2, "found": 1, "negatives": 9, "false": None, "highest": 1.5}],
+        "by_fold": [{"fold": 0, "animals": 4, "sensitivity": interval(0.7), "specificity": interval(0.9)}],
+        "probability": {"slope": 1.0, "intercept": -2.0, "brier_of_prevalence": 0.25},
+        "voxels": {"auroc": 0.97, "average_precision": 0.4},
+        "outlines": {"lesions": 49, "matched": 30, "dice": 0.6, "dice_of_all": 0.4, "panoptic": None},
     }
 
 

@@ -78,13 +78,13 @@ def test_hostile_names():
     html.check_page(whole(comparison_sections(c)))
 
 
-def test_verdicts_say_no_difference_when_the_interval_holds_zero():
+def test_verdicts_say_what_is_possible_when_interval_or_p_cannot_tell():
     text = " ".join(verdicts(examples.comparison(low=-0.02)))
-    assert text.count("no difference between the two") == 3
+    assert text.count("cannot tell: up to 0.08 either way is possible") == 4
     assert "is higher" not in text
     text = " ".join(verdicts(examples.comparison(low=0.01)))
-    assert "hybrid is higher" in text
-    assert "does not support it at 0.05" in text  # p after Holm is 0.08
+    assert "is higher" not in text
+    assert text.count("p does not support it at 0.05") == 4  # after Holm it is 0.08
 
 
 def test_verdicts_report_a_loss_as_a_loss():
@@ -108,6 +108,30 @@ def test_small_samples_and_moved_operating_points_are_named():
     text = " ".join(verdicts(c))
     assert "has 9 members" in text
     assert text.count("another operating point") == 4
+
+
+def test_no_row_is_borne_out_beside_a_p_that_does_not_support_it():
+    c = examples.comparison(low=0.01)
+    answers = {row[0][0]: row[2] for row in expectations(c, kind="radiograph")}
+    assert answers["2"] == answers["3"] == "cannot tell: the interval leaves zero out, but p does not support it at 0.05"
+    for row in c["differences"]["test"]:
+        row["p_holm"] = 0.01
+    answers = {row[0][0]: row[2] for row in expectations(c, kind="radiograph")}
+    assert answers["2"] == answers["3"] == "borne out"
+
+
+def test_few_animals_are_told_what_they_cannot_show():
+    c = examples.comparison() | {"least_p": {"test": {"p": 2 / 2**6, "p_holm": 6 / 2**6}}}
+    assert "no difference can be significant at 0.05, however large" in " ".join(verdicts(c))
+    c["least_p"]["test"]["p_holm"] = 0.001
+    assert "least p" not in " ".join(verdicts(c))
+
+
+def test_questions_that_were_asked_are_answered_and_no_others():
+    c = examples.comparison() | {"questions": [["hybrid", "transmission"]]}
+    text = " ".join(verdicts(c))
+    assert "hybrid minus transmission" in text
+    assert "dark field minus" not in text
 
 
 def test_differences_turn_round():

@@ -153,13 +153,27 @@ def test_the_script_runs_by_the_hash_of_what_is_in_the_page(tmp_path):
         (None, "–"),
         (float("nan"), "–"),
         (3, "3"),
-        (1e-5, "1e-05"),
+        (1e-5, "1e−05"),
+        (0.0009672, "0.00097"),
         (0.0, "0.000"),
         (123456.0, "1.235e+05"),
     ],
 )
 def test_numbers(value, text):
     assert number(value) == text
+
+
+def test_a_table_is_saved_in_full_with_its_intervals():
+    import base64
+    import csv
+    import io
+
+    table = Table(("Arm", "AUROC", "n"), (("=1+1", Interval(0.123456, 0.1, 0.2), 3), ("b", Interval(None), 4)), "Main table")
+    link = render(table).split('download="main-table.csv" href="data:text/csv;base64,')[1].split('"')[0]
+    rows = list(csv.reader(io.StringIO(base64.b64decode(link).decode())))
+    assert rows[0] == ["Arm", "AUROC", "AUROC, low", "AUROC, high", "n"]
+    assert rows[1] == ["'=1+1", "0.123456", "0.1", "0.2", "3"]  # no formula to a spreadsheet
+    assert rows[2] == ["b", "", "", "", "4"]
 
 
 def test_without_javascript_the_start_frame_is_shown():

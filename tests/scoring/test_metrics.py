@@ -8,7 +8,8 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.seams import importable
-from darklung.evaluate.metrics import METRICS, own_metric
+from darklung.evaluate.metrics import METRICS
+from darklung.evaluate.own_metric import own_metric
 from darklung.io.documents import validate
 from darklung.pipeline import Task, task_keys
 from darklung.steps import evaluate

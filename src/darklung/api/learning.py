@@ -162,7 +162,8 @@ def evaluate(
     """
     from darklung.evaluate.folds import by_animal
     from darklung.evaluate.tables import join_tables
-    from darklung.steps.evaluate import compared, map_tables
+    from darklung.steps.arm_reading import map_tables
+    from darklung.steps.evaluate import compared
     from darklung.study.learning import EvaluationPart
 
     part: EvaluationPart = validate(dict(settings), EvaluationPart, "evaluate")

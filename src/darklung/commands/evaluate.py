@@ -20,7 +20,8 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.report.blocks import Bullets, Section, Table
 from darklung.report.comparison import comparison_sections
 from darklung.report.html import write_report
-from darklung.steps.evaluate import ITEM, STAGE, TABLES, save_comparison
+from darklung.steps.evaluate import ITEM, STAGE, save_comparison
+from darklung.steps.evaluation_tables import TABLES
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scores, Scoring, read_animals, score
 from darklung.study.learning import EvaluationPart
@@ -125,7 +126,9 @@ def _arms(predictions: Path, wanted: Wanted) -> dict[str, Path]:
 
 def _scoring(labels: Path, wanted: Wanted, arms: Mapping[str, Path]) -> Scoring:
     known = _of_run(labels)
-    part = EvaluationPart.model_validate({k: v for k, v in known.get("evaluation", {}).items() if k != "metrics"})
+    part = EvaluationPart.model_validate(
+        {k: v for k, v in known.get("evaluation", {}).items() if k not in ("metrics", "questions")}
+    )
     if wanted.tile:
         part = part.model_copy(update={"tile": parse_quantity(wanted.tile, "length")})
         require(part.tile > 0, f"--tile: wanted a length > 0, got {wanted.tile}")

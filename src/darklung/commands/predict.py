@@ -12,6 +12,7 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import read_object, reading
 from darklung.core.seams import importable, is_plugin
+from darklung.evaluate.tiles import TILE_M
 from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
 from darklung.flow.expected import expected_images, made_units
@@ -23,6 +24,7 @@ from darklung.learn.predict import read_description
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import derive, evaluate, findings, predict, training
+from darklung.steps.arm_reading import SCALES
 from darklung.steps.members import Member
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
@@ -61,12 +63,21 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a run fixed on its validation animals: threshold and (slope, intercept) of tile scores, and its tiles."""
+
+    threshold: float | None = None
+    curve: tuple[float, float] | None = None
+    tile_m: float = TILE_M
+
+
+@dataclass(frozen=True)
 class Chosen:
     """The models of one arm: all folds of a run, or one folder."""
 
     arm: str
     folders: tuple[Path, ...]
-    threshold: float | None
+    rule: Rule
     processing: ProcessingPart
     descriptions: tuple[Mapping[str, Any], ...]
 
@@ -145,7 +156,9 @@ def _candidates(models: Path, arm: str) -> list[Chosen]:
     if (models / predict.MODEL_FILES[0]).is_file():
         description = read_description(models)
         found = [
-            Chosen(description.get("images", {}).get("arm", models.name), (models,), None, ProcessingPart(), (description,))
+            Chosen(
+                description.get("images", {}).get("arm", models.name), (models,), Rule(), ProcessingPart(), (description,)
+            )
         ]
     else:
         found = _of_run(models)
@@ -179,22 +192,30 @@ def _of_run(folder: Path) -> list[Chosen]:
     for path in trained:
         arms.setdefault(path.parent.name.rpartition(".fold")[0], []).append(path.parent)
     study = folder / "study.yaml"
-    processing = read_study(study).processing if study.is_file() else ProcessingPart()
+    known = read_study(study) if study.is_file() else None
+    processing, tile_m = (known.processing, known.evaluation.tile) if known else (ProcessingPart(), TILE_M)
     comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
     if comparison.is_file():
         require_as_written(comparison)
-    thresholds = _thresholds(comparison) if comparison.is_file() else {}
+    rules = _rules(comparison, tile_m) if comparison.is_file() else {}
     return [
-        Chosen(name, tuple(own), thresholds.get(name), processing, tuple(read_description(f) for f in own))
+        Chosen(name, tuple(own), rules.get(name, Rule()), processing, tuple(read_description(f) for f in own))
         for name, own in arms.items()
     ]
 
 
-def _thresholds(comparison: Path) -> dict[str, float | None]:
-    """Of each arm, from which a tile was called in a run's comparison."""
+def _rules(comparison: Path, tile_m: float) -> dict[str, Rule]:
+    """How each arm's tiles were called in a run's comparison; nothing where the mean of its models was not judged."""
     content = read_object(comparison)
     with reading(comparison, "a comparison"):
-        return {name: found.get("threshold") for name, found in content["results"].get("test", {}).items()}
+        rules: dict[str, Rule] = {}
+        if content.get("settings", {}).get("scale") == SCALES["folds"]:
+            return rules
+        for name, found in content["results"].get("test", {}).items():
+            known = found.get("probability")
+            curve = (float(known["slope"]), float(known["intercept"])) if known else None
+            rules[name] = Rule(found.get("threshold"), curve, tile_m)
+        return rules
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
@@ -256,11 +277,11 @@ def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
         tasks += [*derive.tasks(chosen.channels, (member.task,)), _prediction(chosen, member)]
         about = findings.Parameters(
             arm=chosen.arm,
-            threshold=chosen.threshold,
             models=tuple(f.name for f in chosen.folders),
             notes=_notes(chosen),
             channels=chosen.channels,
             normalised_by=chosen.descriptions[0]["normalisation"]["per"],
+            **vars(chosen.rule),
         )
         found.append(findings.task(member.item, about, tasks[-1].name, member.task))
     return [*tasks, *found], found
@@ -291,7 +312,7 @@ def _notes(chosen: Chosen) -> tuple[str, ...]:
         + (f" at {', '.join(energies)} keV" if energies else "")
         + f"; channels normalised by the {per}."
     ]
-    if chosen.threshold is None:
+    if chosen.rule.threshold is None:
         told.append("No threshold is known for these models: nothing is called.")
     return tuple(told)
 
@@ -301,7 +322,7 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
     for task in found:
         place = out / task.name / findings.TABLE
         rows = load_table(place) if place.with_suffix(".parquet").exists() else []
-        called = "-" if chosen.threshold is None else str(sum(bool(r["called"]) for r in rows))
+        called = "-" if chosen.rule.threshold is None else str(sum(bool(r["called"]) for r in rows))
         highest = f"{rows[0]['probability']:.3f}" if rows else "-"
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,28 +10,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from darklung.core.checks import require
-from darklung.evaluate.calibration import Logistic, fit_logistic, reliability
-from darklung.evaluate.dice import pooled_dice, subject_dice
-from darklung.evaluate.froc import FrocSums, froc_curve, sensitivity_at
-from darklung.evaluate.metrics import METRICS, Metric, Scored, auroc, scored
-from darklung.evaluate.roc import Curve, confusion, precision_recall_curve, roc_curve, thin, threshold_at_specificity
+from darklung.evaluate.calibration import Logistic, fit_logistic
+from darklung.evaluate.metrics import METRICS
+from darklung.evaluate.replicates import threshold_replicates
+from darklung.evaluate.results import arm_results, plain
+from darklung.evaluate.roc import threshold_at_specificity
+from darklung.evaluate.scored import ORDER, Metric, Scored, scored
 from darklung.evaluate.statistics import (
     LEVEL,
     PERMUTATIONS,
     REPLICATES,
-    Estimate,
     bootstrap_weights,
     holm,
-    interval,
+    least_p,
     paired_permutation,
 )
 from darklung.evaluate.tables import ArmTables
 
 SPLITS = ("validation", "test")
-SIZE_EDGES_MM = (0.0, 0.75, 1.0, 1.5, 2.0, 3.0, 10.0)
-FROC_POINTS = (0.25, 1.0)  # false positives a subject
-KINDS = ("tile", "sham", "mimic")
-CURVE_POINTS = 200
+Question = tuple[str, str]
 
 
 def compare(
@@ -45,13 +41,16 @@ def compare(
     crossed: bool = False,
     thresholds: Mapping[str, float | None] | None = None,
     metrics: Mapping[str, Metric] = METRICS,
+    questions: Sequence[Question] | None = None,
 ) -> dict[str, Any]:
     """Compare arms on validation and test subjects, or on test subjects alone.
 
     The threshold (given specificity among the negatives) and the logistic curve from score to probability are fixed on
-    validation units and applied unchanged to test units. Intervals: bootstrap over animals, the same replicates
-    for all arms. Differences of AUROC: paired bootstrap interval; p by swapping arms in whole animals, corrected by Holm
-    within the split.
+    validation units and applied unchanged to test units; intervals of what rests on the threshold also draw other validation
+    animals. Intervals: bootstrap over animals, the same replicates for all arms; of shares Wilson's
+    (`darklung.evaluate.proportions`). Only the questions asked beforehand are answered: differences of every metric with
+    paired intervals, and of AUROC a p by swapping arms in whole animals, corrected by Holm over the questions within the
+    split.
 
     Parameters
     ----------
@@ -67,6 +66,8 @@ def compare(
         For the split ``test`` alone: from which score a tile is called. An arm of None has no sensitivity, and without
         validation there is no probability of a tile.
     metrics : mapping name -> Metric
+    questions : sequence of (arm, arm), optional
+        First minus second; by default every other arm against the first.
 
     Returns
     -------
@@ -86,24 +87,28 @@ def compare(
         fixed = {arm: _fix(arm, tables["validation"][arm].tiles, specificity) for arm in arms}
     else:
         fixed = {arm: (given.get(arm), None) for arm in arms}
-    views = {s: _views(tables[s], fixed, seed, replicates) for s in splits}
+    asked = questions_of(arms, questions)
+    views = {s: _views(tables, s, fixed, seed, replicates, specificity) for s in splits}
     result = {
         "arms": arms,
         "splits": splits,
         "metrics": {name: metric.title for name, metric in metrics.items()},
-        "results": {s: {arm: _arm(views[s][arm], metrics) for arm in arms} for s in splits},
-        "differences": {s: _differences(views[s], seed, permutations) for s in splits},
+        "results": {s: {arm: arm_results(views[s][arm], metrics) for arm in arms} for s in splits},
+        "questions": [list(q) for q in asked],
+        "differences": {s: _differences(views[s], asked, metrics, seed, permutations) for s in splits},
+        "least_p": {s: _least(views[s], asked, permutations) for s in splits},
         "settings": {
             "seed": seed,
             **_origin(specificity, given, validated=thresholds is None),
-            "interval": f"{LEVEL:.0%} bootstrap over animals, percentiles expanded for their number",
+            "interval": f"{LEVEL:.0%}: shares Wilson with the animals' design effect, others bootstrap over animals",
             "replicates": replicates,
             "permutations": permutations,
             "unit": "lung tile; positive: the tile that holds most of a lesion",
             "froc": "mimics count as false positives; without them under mimics_not_counted",
         },
     }
-    return _plain(result)
+    found: dict[str, Any] = plain(result)
+    return found
 
 
 def _origin(specificity: float, given: Mapping[str, float | None], *, validated: bool) -> dict[str, Any]:
@@ -133,8 +138,8 @@ def _check(tables: Mapping[str, Mapping[str, ArmTables]], splits: Sequence[str],
 
 
 def _units(tables: ArmTables) -> pd.DataFrame:
-    units = tables.tiles[["subject", "tile", "kind", "label"]]
-    return units.sort_values(["subject", "tile"]).reset_index(drop=True)
+    units = tables.tiles[[*ORDER, "kind", "label"]]
+    return units.sort_values(ORDER).reset_index(drop=True)
 
 
 def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float | None, Logistic | None]:
@@ -148,127 +153,84 @@ def _fix(arm: str, tiles: pd.DataFrame, specificity: float) -> tuple[float | Non
     return threshold, fit_logistic(scores=scores[real], labels=labels[real])
 
 
+def questions_of(arms: Sequence[str], asked: Sequence[Question] | None) -> list[Question]:
+    """What is compared with what, each arm known; by default every other arm against the first.
+
+    Raises
+    ------
+    DarklungError
+        An arm that is not there, or one against itself.
+    """
+    found = [(arm, arms[0]) for arm in arms[1:]] if asked is None else [(a, b) for a, b in asked]
+    for a, b in found:
+        missing = [x for x in (a, b) if x not in arms]
+        require(not missing, f"questions: {', '.join(missing)} is no arm; these are {', '.join(arms)}")
+        require(a != b, f"questions: {a} is asked against itself")
+    return found
+
+
 def _views(
-    arms: Mapping[str, ArmTables], fixed: Mapping[str, tuple[float | None, Logistic | None]], seed: int, replicates: int
+    tables: Mapping[str, Mapping[str, ArmTables]],
+    split: str,
+    fixed: Mapping[str, tuple[float | None, Logistic | None]],
+    seed: int,
+    replicates: int,
+    specificity: float,
 ) -> dict[str, Scored]:
-    subjects = set(next(iter(arms.values())).voxels["subject"])
+    arms = tables[split]
+    subjects = sorted(set(next(iter(arms.values())).voxels["subject"]))
     weights = bootstrap_weights(clusters=len(subjects), seed=seed, replicates=replicates)
-    return {arm: scored(t, weights, threshold=fixed[arm][0], logistic=fixed[arm][1]) for arm, t in arms.items()}
+    found = {}
+    for arm, own in arms.items():
+        limits = None
+        if "validation" in tables:
+            drawn = weights if split == "validation" else None
+            limits = _other_thresholds(tables["validation"][arm], drawn, seed, replicates, specificity)
+        threshold, logistic = fixed[arm]
+        found[arm] = scored(own, weights, threshold=threshold, logistic=logistic, thresholds=limits, specificity=specificity)
+    return found
 
 
-def _arm(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    scores, labels = view.scores, view.labels
-    curve = thin(roc_curve(scores=scores, labels=labels), points=CURVE_POINTS)
-    pr = thin(precision_recall_curve(scores=scores, labels=labels), points=CURVE_POINTS)
-    probability = None if view.logistic is None else view.logistic.probability(scores)
-    threshold = view.threshold
-    return {
-        "n": {
-            "subjects": len(view.subjects),
-            "positives": int((labels == 1).sum()),
-            "negatives": int((labels == 0).sum()),
-        },
-        "metrics": {name: metric.function(view).estimate(len(view.subjects)) for name, metric in metrics.items()},
-        "threshold": threshold,
-        "roc": {"fpr": curve.x, "tpr": curve.y},
-        "pr": {"recall": pr.x, "precision": pr.y},
-        "reliability": None if probability is None else reliability(probabilities=probability, labels=labels),
-        "confusion": None if threshold is None else confusion(scores=scores, labels=labels, threshold=threshold),
-        "froc": _froc(view),
-        "by_class": _by_class(view),
-        "by_size": _by_size(view),
-        "false_positive_rate_by_kind": None if threshold is None else _by_kind(view),
-        "dice_by_subject": _dice_by_subject(view.tables.voxels) if view.tables.outlined else None,
-    }
+def _other_thresholds(
+    validation: ArmTables, weights: NDArray | None, seed: int, replicates: int, specificity: float
+) -> NDArray[np.float64]:
+    """The threshold that other validation animals would have given; drawn apart from the test animals' replicates."""
+    subjects = sorted(set(validation.voxels["subject"]))
+    if weights is None:
+        weights = bootstrap_weights(clusters=len(subjects), seed=seed, replicates=replicates, name="threshold")
+    tiles = validation.tiles
+    who = tiles["subject"].map({s: i for i, s in enumerate(subjects)}).to_numpy(dtype=np.int64)
+    scores, labels = tiles["score"].to_numpy(dtype=np.float64), tiles["label"].to_numpy()
+    return threshold_replicates(scores=scores, labels=labels, clusters=who, weights=weights, specificity=specificity)
 
 
-def _froc(view: Scored) -> dict[str, Any] | None:
-    candidates, lesions = view.tables.candidates, view.tables.lesions
-    if candidates is None or lesions is None or not (lesions["number"] > 0).any():
-        return None
-    counted = _froc_part(view, candidates, lesions, mimics=True)
-    return counted | {"mimics_not_counted": _froc_part(view, candidates, lesions, mimics=False)}
-
-
-def _froc_part(view: Scored, candidates: pd.DataFrame, lesions: pd.DataFrame, *, mimics: bool) -> dict[str, Any]:
-    curve = froc_curve(candidates=candidates, lesions=lesions, mimics=mimics)
-    sums = FrocSums.of(candidates=candidates, lesions=lesions, mimics=mimics)
-    require(list(sums.subjects) == view.subjects, "lesions: subjects differ from those of the voxel table")
-    thinned = thin(Curve(curve.fp_per_subject, curve.sensitivity, curve.threshold), points=CURVE_POINTS)
-    points = {
-        f"{x:g}": interval(
-            value=sensitivity_at(curve, fp_per_subject=x),
-            replicates=sums.sensitivity(view.weights, fp_per_subject=x),
-            clusters=len(view.subjects),
-        )
-        for x in FROC_POINTS
-    }
-    return {"fp_per_subject": thinned.x, "sensitivity": thinned.y, "points": points}
-
-
-def _by_class(view: Scored) -> dict[str, dict[str, Any]]:
-    tissue = view.tables.tiles["tissue"].to_numpy()
-    positive = view.labels == 1
-    return {str(name): _share(view.called[positive & (tissue == name)]) for name in sorted(set(tissue[positive]))}
-
-
-def _by_size(view: Scored) -> list[dict[str, Any]]:
-    millimetres = view.tables.tiles["diameter_m"].to_numpy(dtype=float) * 1e3
-    out = []
-    for low, high in pairwise(SIZE_EDGES_MM):
-        chosen = (view.labels == 1) & (millimetres >= low - 1e-9) & (millimetres < high - 1e-9)
-        if chosen.any():
-            out.append({"low_mm": low, "high_mm": high} | _share(view.called[chosen]))
-    return out
-
-
-def _share(called: NDArray[np.float64]) -> dict[str, Any]:
-    return {"n": len(called), "sensitivity": float(called.mean())}
-
-
-def _by_kind(view: Scored) -> dict[str, float | None]:
-    kind = view.tables.tiles["kind"].to_numpy()
-    return {k: float(view.called[kind == k].mean()) if (kind == k).any() else None for k in KINDS}
-
-
-def _dice_by_subject(voxels: pd.DataFrame) -> dict[str, Any]:
-    """Beside the pooled Dice: its distribution over animals with lesions, and what is segmented in those without."""
-    ill, healthy = subject_dice(voxels), voxels[voxels["true"] == 0]
-    return {
-        "pooled": pooled_dice(voxels),
-        "mean": float(ill.mean()) if len(ill) else None,
-        "median": float(ill.median()) if len(ill) else None,
-        "subjects_with_lesion": len(ill),
-        "false_voxels_per_lesion_free_subject": float(healthy["predicted"].mean()) if len(healthy) else None,
-    }
-
-
-def _differences(views: Mapping[str, Scored], seed: int, permutations: int) -> list[dict[str, Any]]:
-    spreads = {arm: auroc(view) for arm, view in views.items()}
+def _differences(
+    views: Mapping[str, Scored], asked: Sequence[Question], metrics: Mapping[str, Metric], seed: int, permutations: int
+) -> list[dict[str, Any]]:
+    """A row for each question and metric; p for AUROC, which the questions are decided by."""
+    wanted = dict.fromkeys(arm for pair in asked for arm in pair)
+    spreads = {arm: {name: metric.function(views[arm]) for name, metric in metrics.items()} for arm in wanted}
     rows: list[dict[str, Any]] = []
-    for a, b in combinations(views, 2):
-        estimate = (spreads[a] - spreads[b]).estimate(len(views[a].subjects))
-        p = paired_permutation(
-            first=views[a].scores,
-            second=views[b].scores,
-            labels=views[a].labels,
-            clusters=views[a].clusters,
-            seed=seed,
-            permutations=permutations,
-        )
-        rows.append({"a": a, "b": b, "metric": "auroc"} | _plain(estimate) | {"p": p})
-    corrected = holm([row["p"] for row in rows])
-    return [row | {"p_holm": p} for row, p in zip(rows, corrected)]
+    for a, b in asked:
+        count = len(views[a].subjects)
+        for name in metrics:
+            estimate = spreads[a][name].minus(spreads[b][name], count)
+            rows.append({"a": a, "b": b, "metric": name, **plain(estimate), "p": None, "p_holm": None})
+    decided = [row for row in rows if row["metric"] == "auroc"]
+    values = [_p_value(views[row["a"]], views[row["b"]], seed, permutations) for row in decided]
+    for row, p, corrected in zip(decided, values, holm(values)):
+        row |= {"p": p, "p_holm": corrected}
+    return rows
 
 
-def _plain(value: Any) -> Any:
-    """The same with JSON types only: estimates to dicts, arrays to lists, NaN and infinity to None."""
-    if isinstance(value, Estimate):
-        return _plain({"value": value.value, "low": value.low, "high": value.high})
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+def _p_value(a: Scored, b: Scored, seed: int, permutations: int) -> float:
+    return paired_permutation(
+        first=a.scores, second=b.scores, labels=a.labels, clusters=a.clusters, seed=seed, permutations=permutations
+    )
+
+
+def _least(views: Mapping[str, Scored], asked: Sequence[Question], permutations: int) -> dict[str, float]:
+    """The smallest p that so many animals can give, alone and after Holm's correction."""
+    view = next(iter(views.values()))
+    alone = least_p(len(set(view.clusters)), permutations=permutations)
+    return {"p": alone, "p_holm": min(1.0, alone * max(len(asked), 1))}

@@ -28,9 +28,9 @@ def dice_table(
 
 
 def pooled_dice(table: pd.DataFrame) -> float:
-    """2 Σ overlap / (Σ predicted + Σ true) over all subjects, lowered by voxels in lesion-free ones; NaN if all are 0."""
-    total = int(table["predicted"].sum() + table["true"].sum())
-    return 2 * int(table["overlap"].sum()) / total if total else float("nan")
+    """2 Σ overlap / (Σ predicted + Σ true) over all subjects, lowered by voxels in healthy ones; NaN without a lesion."""
+    true = int(table["true"].sum())
+    return 2 * int(table["overlap"].sum()) / (int(table["predicted"].sum()) + true) if true else float("nan")
 
 
 def subject_dice(table: pd.DataFrame) -> pd.Series:

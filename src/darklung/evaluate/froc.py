@@ -13,9 +13,12 @@ from scipy.spatial import cKDTree
 
 from darklung.core.checks import check_positive, check_range, require
 from darklung.core.types import Insertion
+from darklung.evaluate.replicates import portions
 from darklung.evaluate.units import check_maps
 
-SEPARATION_M = 1e-3  # two candidates are at least so far apart
+SEPARATION_M = 1e-3  # two candidates are at least so far apart, unless the logits dip between them
+DIP = 2.0  # below the lower of two maxima: then the two are no ripples of one
+MEAN_POINTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives a subject, van Ginneken et al. 2010
 TOLERANCE_M = 0.25e-3  # a candidate so close to a lesion's voxel (at least one voxel) hits it
 MOST_CANDIDATES = 100  # a subject; the highest are kept, and at 1 false positive a subject far fewer matter
 
@@ -51,9 +54,10 @@ def candidate_table(
 ) -> pd.DataFrame:
     """Local maxima of the logits inside the region, highest first, and what each of them hits.
 
-    The maxima are found without the truth: a voxel that no other voxel within `separation_m` exceeds (one for a plateau),
-    thinned so that no two are nearer than that. A candidate hits the nearest lesion with a voxel within `tolerance_m` (at
-    least the largest voxel side), else a mimic in the same way, else nothing.
+    The maxima are found without the truth: a voxel that no other voxel within half of `separation_m` exceeds (one a
+    plateau), thinned so that no two are nearer than that, unless the logits between them fall by `DIP` below the lower
+    one, as they do between two lesions and not within one. A candidate hits the nearest lesion with a voxel within
+    `tolerance_m` (at least the largest voxel side), else a mimic in the same way, else nothing.
 
     Returns
     -------
@@ -122,11 +126,14 @@ def _maxima(
     index = used[first]
     index = index[np.lexsort((index, -inside.ravel()[index]))]
     places = np.stack(np.unravel_index(index, logits.shape), axis=1).astype(np.int64)
-    return places[_separated(places * np.asarray(spacing_m), separation_m)] if count else places
+    return places[_separated(places, inside, spacing_m, separation_m)] if count else places
 
 
-def _separated(points: NDArray[np.float64], separation_m: float) -> NDArray[np.int64]:
-    """Indices of points, best first, that keep the distance to every better point kept; at most `MOST_CANDIDATES`."""
+def _separated(
+    places: NDArray[np.int64], logits: NDArray, spacing_m: Sequence[float], separation_m: float
+) -> NDArray[np.int64]:
+    """Indices of maxima, best first, none in the reach of a better one that was kept; at most `MOST_CANDIDATES`."""
+    points = places * np.asarray(spacing_m)
     tree = cKDTree(points)
     free = np.ones(len(points), dtype=bool)
     kept: list[int] = []
@@ -136,8 +143,16 @@ def _separated(points: NDArray[np.float64], separation_m: float) -> NDArray[np.i
         kept.append(i)
         if len(kept) == MOST_CANDIDATES:
             break
-        free[tree.query_ball_point(points[i], separation_m * (1 - 1e-9))] = False
+        for other in tree.query_ball_point(points[i], separation_m * (1 - 1e-9)):
+            free[other] &= other > i and _dips(logits, places[i], places[other])
     return np.array(kept, dtype=np.int64)
+
+
+def _dips(logits: NDArray, higher: NDArray[np.int64], lower: NDArray[np.int64]) -> bool:
+    """Whether the straight line between two maxima falls by `DIP` below the lower one, or leaves the region."""
+    steps = int(np.abs(higher - lower).max())
+    along = np.rint(np.linspace(higher, lower, steps + 1)).astype(np.int64)
+    return bool(logits[tuple(along.T)].min() <= logits[tuple(lower)] - DIP)
 
 
 def froc_curve(
@@ -225,11 +240,14 @@ class FrocSums:
         with np.errstate(invalid="ignore", divide="ignore"):
             return fp / subjects, np.where(lesions > 0, hits / lesions, np.nan)
 
-    def sensitivity(self, weights: NDArray, *, fp_per_subject: float) -> NDArray[np.float64]:
-        """Largest sensitivity with at most `fp_per_subject`, (replicate,); NaN where a replicate has no lesion."""
+    def sensitivities(self, weights: NDArray, points: Sequence[float]) -> NDArray[np.float64]:
+        """Largest sensitivity with at most so many false positives a subject, (replicate, point); NaN without a lesion."""
         out = []
-        for part in np.array_split(np.asarray(weights), max(1, len(weights) // 100)):
+        for part in portions(weights):
             fp, sensitivity = self.rates(part)
-            best = np.where(fp <= fp_per_subject + 1e-12, sensitivity, 0.0).max(axis=1, initial=0.0)
-            out.append(np.where(part @ self.lesion_count > 0, best, np.nan))
+            best = np.concatenate([np.zeros((len(part), 1)), sensitivity], axis=1)
+            # Both rise from level to level.
+            reached = np.stack([(fp <= x + 1e-12).sum(axis=1) for x in points], axis=1)
+            found = np.take_along_axis(best, reached, axis=1)
+            out.append(np.where((part @ self.lesion_count > 0)[:, None], found, np.nan))
         return np.concatenate(out)

@@ -7,13 +7,14 @@ not probabilities: a saturated sigmoid puts thousands of distinct scores into on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, require
 from darklung.core.types import LESION, UNKNOWN
-from darklung.evaluate.roc import Curve
+from darklung.evaluate.roc import Curve, thin
 
 BINS = 65536
 LARGEST = 65504.0  # of float16; beyond it the order of scores is lost
@@ -88,3 +89,36 @@ def histogram_roc(histogram: LogitHistogram) -> Curve:
     tpr = np.concatenate([[0], np.cumsum(histogram.positive[used])]) / n
     fpr = np.concatenate([[0], np.cumsum(histogram.negative[used])]) / m
     return Curve(fpr, tpr, np.concatenate([[np.inf], bin_values()[used]]).astype(np.float64))
+
+
+def histogram_precision_recall(histogram: LogitHistogram) -> Curve:
+    """Precision against recall with one point for each bin that holds a voxel; precision is 1 at recall 0 by convention."""
+    used = np.flatnonzero(histogram.positive + histogram.negative)[::-1]
+    n = histogram.positive.sum()
+    require(n > 0, "histogram: precision and recall need a positive voxel, got none")
+    true, false = np.cumsum(histogram.positive[used]), np.cumsum(histogram.negative[used])
+    precision = np.concatenate([[1.0], true / (true + false)])
+    threshold = np.concatenate([[np.inf], bin_values()[used]])
+    return Curve(np.concatenate([[0.0], true / n]), precision, threshold.astype(np.float64))
+
+
+def histogram_confusion(histogram: LogitHistogram, *, threshold: float = 0.0) -> dict[str, int]:
+    """Voxels ``tp``, ``fp``, ``fn``, ``tn`` if those above `threshold` are called, as Dice calls them."""
+    with np.errstate(invalid="ignore"):
+        called = bin_values() > threshold
+    tp, fp = int(histogram.positive[called].sum()), int(histogram.negative[called].sum())
+    return {"tp": tp, "fp": fp, "fn": int(histogram.positive.sum()) - tp, "tn": int(histogram.negative.sum()) - fp}
+
+
+def voxel_results(histogram: LogitHistogram, *, points: int = 200) -> dict[str, Any]:
+    """AUROC, average precision, thinned curves and confusion at logit 0 of voxels; None where a label is missing."""
+    n, m = int(histogram.positive.sum()), int(histogram.negative.sum())
+    counts = {"positives": n, "negatives": m, "confusion": histogram_confusion(histogram)}
+    if n == 0 or m == 0:
+        return {**counts, "auroc": None, "average_precision": None, "roc": None, "pr": None}
+    roc, pr = histogram_roc(histogram), histogram_precision_recall(histogram)
+    average = float((np.diff(pr.x) * pr.y[1:]).sum())
+    roc, pr = thin(roc, points=points), thin(pr, points=points)
+    curves = {"roc": {"fpr": roc.x, "tpr": roc.y}, "pr": {"recall": pr.x, "precision": pr.y}}
+    plain = {k: {axis: v.tolist() for axis, v in c.items()} for k, c in curves.items()}
+    return {**counts, "auroc": histogram_auroc(histogram), "average_precision": average, **plain}

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import require
-from darklung.evaluate.metrics import METRICS, scored
+from darklung.evaluate.metrics import METRICS
+from darklung.evaluate.scored import scored
 from darklung.evaluate.statistics import PERMUTATIONS, REPLICATES, bootstrap_weights, paired_permutation
-from darklung.evaluate.tables import ArmTables
+from darklung.evaluate.tables import OF_SUBJECTS, ArmTables
 
-PAIRED = ("auroc", "sensitivity", "specificity", "dice")
-UNITS = ["subject", "tile", "kind", "label"]
+PAIRED = ("auroc", "sensitivity", "specificity", "equal_sensitivity", "average_precision", "animal_auroc", "froc", "dice")
+UNITS = ["subject", "tile", "number", "kind", "label"]
 
 
 def only(tables: ArmTables, animals: set[str]) -> ArmTables:
     """The rows of some animals."""
     parts: dict[str, Any] = {}
-    for name in ("tiles", "voxels", "candidates", "lesions"):
+    for name in OF_SUBJECTS:
         table = getattr(tables, name)
         parts[name] = None if table is None else table[table["subject"].isin(animals)].reset_index(drop=True)
     return replace(tables, **parts)
@@ -65,7 +66,7 @@ def paired_differences(
     found: dict[str, dict[str, Any]] = {}
     for name in PAIRED:
         one, other = (METRICS[name].function(view) for view in views)
-        estimate = (one - other).estimate(len(names[0]))
+        estimate = one.minus(other, len(names[0]))
         numbers = {"first": one.value, "second": other.value, **vars(estimate)}
         found[name] = {k: float(v) if np.isfinite(v) else None for k, v in numbers.items()} | {"p": None}
     tiles = [view.tables.tiles for view in views]
@@ -84,5 +85,5 @@ def paired_differences(
 
 def units_differ(first: ArmTables, second: ArmTables) -> bool:
     """Whether two evaluations of the same animals cut them into other tiles, or call them otherwise."""
-    sorted_units = [t.tiles[UNITS].sort_values(["subject", "tile"], ignore_index=True) for t in (first, second)]
+    sorted_units = [t.tiles[UNITS].sort_values(["subject", "tile", "number"], ignore_index=True) for t in (first, second)]
     return not sorted_units[0].equals(sorted_units[1])

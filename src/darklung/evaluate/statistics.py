@@ -13,8 +13,9 @@ from scipy.stats import rankdata
 from darklung.core.checks import check_finite, check_range, require
 from darklung.core.random import stream
 
-REPLICATES = 2000
+REPLICATES = 10_000
 PERMUTATIONS = 5000
+MOST_COUNTED = 12  # animals of which all swaps are counted
 LEVEL = 0.95
 DEFINED_SHARE = 0.9  # of the replicates that must have a value for an interval to be given
 
@@ -84,15 +85,17 @@ def count_pairs(
     )
 
 
-def bootstrap_weights(*, clusters: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.int64]:
+def bootstrap_weights(
+    *, clusters: int, seed: int, replicates: int = REPLICATES, name: str = "bootstrap"
+) -> NDArray[np.int64]:
     """How often each cluster is drawn in each replicate, (replicate, cluster), with replacement; rows sum to `clusters`.
 
-    The same seed gives the same weights, so that two arms are compared on the same replicates.
+    The same seed and name give the same weights, so that two arms are compared on the same replicates.
     Field and Welsh 2007, 10.1111/j.1467-9868.2007.00593.x.
     """
     check_range("clusters", clusters, 1, 10_000_000)
     check_range("replicates", replicates, 1, 10_000_000)
-    rng = stream(seed, "bootstrap", clusters)
+    rng = stream(seed, name, clusters)
     return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=replicates)
 
 
@@ -109,8 +112,8 @@ def interval(*, value: float, replicates: NDArray, clusters: int, level: float =
     Φ(−√(n/(n−1)) t), t the quantile of Student's distribution with n − 1 degrees of freedom (Hesterberg 2015,
     10.1080/00031305.2015.1089789); n → ∞ gives the plain ones.
 
-    Not modelled: at a value of exactly 0 or 1 the interval has no width and says nothing. Measured coverage is in
-    docs/decisions/072-intervals.md.
+    Not modelled: at a value of exactly 0 or 1 the interval has no width and says nothing; shares have
+    `darklung.evaluate.proportions.share_interval` instead. Measured coverage: docs/decisions/163-intervals-that-cover.md.
 
     Parameters
     ----------
@@ -178,9 +181,14 @@ def paired_permutation(
     return extreme / len(swaps) if exact else (extreme + 1) / (len(swaps) + 1)
 
 
+def least_p(clusters: int, *, permutations: int = PERMUTATIONS) -> float:
+    """The smallest p that `paired_permutation` can give with so many animals: the observed order and its mirror image."""
+    return 2.0 ** (1 - clusters) if clusters <= MOST_COUNTED else 1 / (permutations + 1)
+
+
 def _swaps(count: int, seed: int, permutations: int) -> tuple[NDArray[np.float64], bool]:
     """Which animals are swapped, (permutation, cluster) of 0 and 1, and whether these are all possibilities."""
-    if count <= 12:
+    if count <= MOST_COUNTED:
         number = np.arange(2**count)[:, None]
         return ((number >> np.arange(count)) & 1).astype(float), True
     return stream(seed, "permutation", count).integers(0, 2, (permutations, count)).astype(float), False

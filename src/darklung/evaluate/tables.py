@@ -20,8 +20,12 @@ from darklung.evaluate.froc import (
     lesion_table,
     matched_candidates,
 )
+from darklung.evaluate.outlines import OUTLINE_COLUMNS, outline_table
 from darklung.evaluate.tiles import LOWEST_SCORE, TILE_COLUMNS, TILE_M, tile_table
 from darklung.evaluate.truth import Truth, with_unknown_candidates, without_unknown_tiles
+
+# The parts of `ArmTables` whose rows belong to subjects.
+OF_SUBJECTS = ("tiles", "voxels", "candidates", "lesions", "outlines")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class ArmTables:
         From `darklung.evaluate.froc.candidate_table`; without it there is no FROC.
     lesions : DataFrame, optional
         All lesions, from `darklung.evaluate.froc.lesion_table`; needed with `candidates`.
+    outlines : DataFrame, optional
+        Lesions and what was outlined, one by one, from `darklung.evaluate.outlines.outline_table`.
     outlined : bool
         Whether anything outlines lesions voxel by voxel; a table of candidates does not, and has no Dice.
     """
@@ -47,10 +53,12 @@ class ArmTables:
     candidates: pd.DataFrame | None = None
     lesions: pd.DataFrame | None = None
     outlined: bool = True
+    outlines: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         require((self.candidates is None) == (self.lesions is None), "candidates, lesions: wanted both or neither")
         wanted = {"tiles": TILE_COLUMNS, "voxels": DICE_COLUMNS, "candidates": CANDIDATE_COLUMNS, "lesions": LESION_COLUMNS}
+        wanted["outlines"] = OUTLINE_COLUMNS
         for name, columns in wanted.items():
             table = getattr(self, name)
             missing = [] if table is None else [c for c in columns if c not in table.columns]
@@ -81,14 +89,41 @@ def subject_tables(
     maps: dict[str, Any] = {"instances": known.instances, "insertions": known.insertions, "region": counted}
     common: dict[str, Any] = {"subject": subject, "logits": logits, "spacing_m": spacing_m, **maps}
     lesion = np.isin(known.instances, [i.number for i in known.insertions if i.kind == "lesion"])
-    tiles = tile_table(**common, tile_m=tile_m, origin_m=origin_m)
     candidates = candidate_table(**common)
     return ArmTables(
-        tiles=without_unknown_tiles(tiles, known.unknown, spacing_m=spacing_m, tile_m=tile_m),
+        tiles=subject_tiles(
+            subject=subject, logits=logits, truth=truth, region=region, spacing_m=spacing_m, tile_m=tile_m, origin_m=origin_m
+        ),
         voxels=dice_table(subject=subject, logits=logits, target=lesion, region=counted),
         candidates=with_unknown_candidates(candidates, known.unknown, spacing_m=spacing_m, tolerance_m=TOLERANCE_M),
         lesions=lesion_table(subject=subject, insertions=known.insertions),
+        outlines=outline_table(**common),
     )
+
+
+def subject_tiles(
+    *,
+    subject: str,
+    logits: NDArray,
+    truth: Truth,
+    region: NDArray[np.bool_],
+    spacing_m: Sequence[float],
+    tile_m: float = TILE_M,
+    origin_m: Sequence[float] | None = None,
+) -> pd.DataFrame:
+    """The tile rows of `subject_tables` alone."""
+    known, counted = truth.known_in(subject, region)
+    tiles = tile_table(
+        subject=subject,
+        logits=logits,
+        instances=known.instances,
+        insertions=known.insertions,
+        region=counted,
+        spacing_m=spacing_m,
+        tile_m=tile_m,
+        origin_m=origin_m,
+    )
+    return without_unknown_tiles(tiles, known.unknown, spacing_m=spacing_m, tile_m=tile_m)
 
 
 def listed_tables(
@@ -147,13 +182,16 @@ def join_tables(parts: Iterable[ArmTables]) -> ArmTables:
     subjects = [s for item in items for s in item.voxels["subject"]]
     require(len(set(subjects)) == len(subjects), "tables: a subject comes twice")
     outlined = all(item.outlined for item in items)
-    voxels = _joined([item.voxels for item in items])
-    tiles = _joined([item.tiles for item in items])
-    if any(item.candidates is None or item.lesions is None for item in items):
-        return ArmTables(tiles=tiles, voxels=voxels, outlined=outlined)
-    candidates = _joined([item.candidates for item in items if item.candidates is not None])
-    lesions = _joined([item.lesions for item in items if item.lesions is not None])
-    return ArmTables(tiles=tiles, voxels=voxels, candidates=candidates, lesions=lesions, outlined=outlined)
+    joined: dict[str, Any] = {name: _joined_part(items, name) for name in OF_SUBJECTS}
+    if joined["candidates"] is None or joined["lesions"] is None:
+        joined |= {"candidates": None, "lesions": None}
+    return ArmTables(**joined, outlined=outlined)
+
+
+def _joined_part(items: Sequence[ArmTables], name: str) -> pd.DataFrame | None:
+    """One table of all subjects; None where any has none."""
+    parts = [getattr(item, name) for item in items]
+    return None if any(p is None for p in parts) else _joined(parts)
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

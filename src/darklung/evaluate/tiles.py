@@ -4,8 +4,8 @@ Rules, none of which looks at a score (docs/decisions/071-detection-unit.md):
 
 1. The grid is fixed by the image. A tile counts if at least a quarter of it is lung region.
 2. A lesion makes one tile positive, the one that holds most of its voxels in the region (among tiles that count, if it
-   touches one), so positives are lesions, large or small. All other tiles with a voxel of a lesion are left out: they are
-   neither free of lesion nor the lesion's own.
+   touches one), so positives are lesions, large or small; lesions that share a tile have a row each, with its score. All
+   other tiles with a voxel of a lesion are left out: they are neither free of lesion nor the lesion's own.
 3. A mimic makes one tile a negative of kind "mimic" in the same way; further tiles that it touches are left out. The tile at
    a sham's centre is a negative of kind "sham". Every other tile is a negative of kind "tile".
 4. A lesion outside the region keeps its row, with the lowest score: the region's failure is a miss, not an excuse.
@@ -93,10 +93,20 @@ def tile_table(
     owner = _owners(grid, instances, insertions, homes)
     top = max(1, round(float(np.prod([robust_m / d for d in spacing_m]))))
     scores = _robust_maximum(grid.tiles[region], np.asarray(logits)[region], top, len(counts))
-    rows = [_row(subject, tile, owner[tile], scores) for tile in sorted(owner)]
+    rows = [_row(subject, tile, one, scores) for tile in sorted(owner) for one in owner[tile]]
     lost = [i for i in insertions if i.kind == "lesion" and homes[i.number] is None]
     rows.extend(_lost_row(subject, i) for i in lost)
     return _frame(rows)
+
+
+def tile_scores(
+    *, logits: NDArray, region: NDArray[np.bool_], spacing_m: Sequence[float], tile_m: float = TILE_M
+) -> NDArray[np.float64]:
+    """Score of the tile that each voxel lies in, (*spatial), as `tile_table` has it; NaN where a tile holds no region."""
+    numbers, _ = tile_numbers(shape=region.shape, spacing_m=spacing_m, tile_m=tile_m)
+    top = max(1, round(float(np.prod([ROBUST_M / d for d in spacing_m]))))
+    scores = _robust_maximum(numbers[region], np.asarray(logits)[region], top, int(numbers.max()) + 1)
+    return np.asarray(scores[numbers])
 
 
 def _home(grid: _Grid, voxels: NDArray[np.bool_]) -> int | None:
@@ -120,9 +130,9 @@ def _sham_home(
 
 def _owners(
     grid: _Grid, instances: NDArray, insertions: Sequence[Insertion], homes: Mapping[int, int | None]
-) -> dict[int, Insertion | None]:
-    """What each unit stands for; a lesion goes before a mimic, a mimic before a sham, a larger one before a smaller."""
-    owner: dict[int, Insertion | None] = {int(t): None for t in np.flatnonzero(grid.eligible)}
+) -> dict[int, list[Insertion | None]]:
+    """What each unit stands for; a lesion goes before a mimic, a mimic before a sham, a larger mimic before a smaller."""
+    owner: dict[int, list[Insertion | None]] = {int(t): [None] for t in np.flatnonzero(grid.eligible)}
     touched = set(np.unique(grid.tiles[instances > 0]).tolist())
     for tile in touched:
         owner.pop(tile, None)
@@ -133,7 +143,8 @@ def _owners(
         home = homes[insertion.number]
         blocked = with_lesion if insertion.kind == "mimic" else touched if insertion.kind == "sham" else set()
         if home is not None and home not in blocked:
-            owner[home] = insertion
+            others = [o for o in owner.get(home, []) if o is not None and o.kind == insertion.kind == "lesion"]
+            owner[home] = [*others, insertion]
     return owner
 
 

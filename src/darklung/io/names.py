@@ -16,6 +16,7 @@ CASE = "case.json"
 EXTENT = "extent.ome.zarr"
 SUMMARY = "summary.json"
 LOGITS = ".logits.ome.zarr"
+MEMBER = "logit_model_"  # channels of a prediction by several models: each one's own
 COMPARISON = "comparison.json"
 REPORT = "report.html"
 

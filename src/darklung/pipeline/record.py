@@ -114,9 +114,10 @@ def _commit() -> str | None:
 
 
 class Cost:
-    """Wall time and peak memory of a piece of work."""
+    """Wall time, processor time of this process's threads, and peak memory of a piece of work."""
 
     wall_s: float = 0.0
+    processor_s: float = 0.0
     peak_memory_mib: float = 0.0
 
 
@@ -161,12 +162,12 @@ def _sampler() -> Sampler:
 @contextmanager
 def measured() -> Iterator[Cost]:
     """Measure the block; memory is this process's resident set, sampled every `SAMPLE_S`, at the start and at the end."""
-    cost, start = Cost(), time.perf_counter()
+    cost, start, used = Cost(), time.perf_counter(), time.process_time()
     _sampler().watch(cost)
     try:
         yield cost
     finally:
-        cost.wall_s = time.perf_counter() - start
+        cost.wall_s, cost.processor_s = time.perf_counter() - start, time.process_time() - used
         _sampler().leave(cost)
 
 
@@ -187,6 +188,7 @@ def task_record(
         "inputs": dict(inputs),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "wall_s": round(cost.wall_s, 3),
+        "processor_s": round(cost.processor_s, 3),
         "peak_memory_mib": round(cost.peak_memory_mib, 1),
         "environment": environment(),
         "reads": reads,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from io import StringIO
 
 from darklung.core.checks import check_one_of, require
+from darklung.io.tables import plain_cell
 
-TONES = ("plain", "note", "warning", "verdict")
+TONES = ("plain", "note", "warning", "verdict", "code")
 MARKUP = re.compile(r"^\s*<(svg|img)\b", re.IGNORECASE)
 
 
@@ -120,6 +124,16 @@ class Slider:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A link that saves a text as a file."""
+
+    label: str
+    filename: str
+    text: str
+    media: str = "text/plain"
+
+
+@dataclass(frozen=True)
 class Details:
     """Blocks that the reader unfolds."""
 
@@ -127,7 +141,7 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Text | Bullets | Table | Figure | Row | Slider | Details
+Block = Text | Bullets | Table | Figure | Row | Slider | Details | Download
 
 
 @dataclass(frozen=True)
@@ -145,14 +159,24 @@ def anchor(title: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Text of a number: fixed digits for what is of order one, else four significant ones; a dash for none or NaN."""
+    """Text of a number: fixed digits for what is of order one, two significant ones below; a dash for none or NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, (bool, int)):
         return str(value)
-    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+    if value != 0 and abs(value) < 10**-digits:
+        return f"{value:.2g}".replace("-", "−")
+    if abs(value) >= 1e4:
         return f"{value:.4g}"
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    """Text of a number with so many digits after the point, however small; a dash for none or NaN."""
+    if value is None or math.isnan(value) or abs(value) >= 1e4:
+        return number(value, digits)
+    text = f"{value:.{digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
 
 
 def render_section(section: Section) -> str:
@@ -180,6 +204,8 @@ def render(block: Block) -> str:
             return f'<div class="row">{"".join(render(b) for b in block.blocks)}</div>'
         case Slider():
             return _slider(block)
+        case Download():
+            return f'<p class="download">{_link(block)}</p>'
         case Details():
             inner = "".join(render(b) for b in block.blocks)
             return f"<details><summary>{escape(block.summary)}</summary>{inner}</details>"
@@ -195,24 +221,51 @@ def _table(table: Table) -> str:
     rows = []
     for index, row in enumerate(table.rows):
         mark = ' class="marked"' if index in table.marked_rows else ""
-        first, rest = row[0], row[1:]
-        rows.append(f'<tr{mark}><th scope="row">{_cell(first)}</th>{"".join(_data(c) for c in rest)}</tr>')
+        cells = "".join(_data(c, h) for c, h in zip(row[1:], table.header[1:]))
+        rows.append(f'<tr{mark}><th scope="row">{_cell(row[0])}</th>{cells}</tr>')
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     body = "".join(rows) or f'<tr><td colspan="{len(table.header)}">none</td></tr>'
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    whole = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    name = f"{anchor(table.caption or table.header[0])[:40].strip('-')}.csv"
+    link = _link(Download("CSV", name, table_csv(table), "text/csv")) if table.rows else ""
+    return f'<div class="scroll">{whole}</div><p class="download">{link}</p>'
 
 
-def _data(cell: Cell) -> str:
+def _data(cell: Cell, head: str) -> str:
+    """On a narrow screen each cell has a line of its own, with its column's name."""
     kind = "" if isinstance(cell, str) else ' class="num"'
-    return f"<td{kind}>{_cell(cell)}</td>"
+    return f'<td{kind} data-label="{escape(head)}">{_cell(cell)}</td>'
+
+
+def table_csv(table: Table) -> str:
+    """The table as CSV, numbers in full; an interval takes three columns."""
+    wide = [any(isinstance(row[k], Interval) for row in table.rows) for k in range(len(table.header))]
+    stream = StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    heads = [[h, f"{h}, low", f"{h}, high"] if w else [h] for h, w in zip(table.header, wide)]
+    writer.writerow([plain_cell(h) for own in heads for h in own])
+    for row in table.rows:
+        cells = [_values(cell) if w else [cell] for cell, w in zip(row, wide)]
+        writer.writerow([plain_cell(v) for own in cells for v in own])
+    return stream.getvalue()
+
+
+def _values(cell: Cell) -> list[Cell]:
+    return [cell.value, cell.low, cell.high] if isinstance(cell, Interval) else [cell, None, None]
+
+
+def _link(block: Download) -> str:
+    data = base64.b64encode(block.text.encode("utf-8", "replace")).decode()
+    where = f"data:{block.media};base64,{data}"
+    return f'<a download="{escape(block.filename)}" href="{where}">{escape(block.label)}</a>'
 
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Interval):
-        text = number(cell.value, cell.digits)
+        text = fixed(cell.value, cell.digits)
         if cell.low is None or cell.high is None:
             return text
-        return f'{text} <span class="ci">{number(cell.low, cell.digits)} to {number(cell.high, cell.digits)}</span>'
+        return f'{text} <span class="ci">{fixed(cell.low, cell.digits)} to {fixed(cell.high, cell.digits)}</span>'
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return escape(cell) if isinstance(cell, str) else number(cell)

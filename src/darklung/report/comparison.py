@@ -7,17 +7,31 @@ from typing import Any
 
 from darklung.report import figures
 from darklung.report.blocks import Block, Bullets, Cell, Details, Figure, Interval, Row, Section, Table, Text
+from darklung.report.metric_tables import (
+    all_metrics,
+    animals_and_folds,
+    count,
+    difference_table,
+    froc,
+    froc_keys,
+    interval,
+    main_table,
+    name,
+    rate_tables,
+    reliability_table,
+)
 from darklung.report.verdicts import (
     DEY_SOURCE,
     Comparison,
     expectations,
     main_split,
-    metric,
     published_rows,
     result,
+    told,
     verdicts,
 )
 
+RELIABILITY = "Reliability of the tiles' probabilities; thin lines: 95 % intervals of the observed share"
 SPLIT_TITLES = {"test": "Held-out test", "validation": "Validation"}
 
 
@@ -57,7 +71,7 @@ def published_section(comparison: Comparison, *, kind: str) -> Section:
     kind : {"ct", "radiograph"}
     """
     rows = tuple(
-        (label, ours, f"{100 * sensitivity:.1f} %", f"{100 * specificity:.1f} %", _interval(a), _interval(b))
+        (label, ours, f"{100 * sensitivity:.1f} %", f"{100 * specificity:.1f} %", interval(a), interval(b))
         for label, ours, sensitivity, specificity, a, b in published_rows(comparison)
         if sensitivity is not None and specificity is not None
     )
@@ -76,7 +90,7 @@ def published_section(comparison: Comparison, *, kind: str) -> Section:
 def _results(comparison: Comparison, split: str | None) -> Section:
     blocks: list[Block] = [Bullets(verdicts(comparison), "verdict")]
     if split is not None:
-        blocks.insert(0, _arms_table(comparison, split))
+        blocks = [_arms_table(comparison, split), *blocks, all_metrics(comparison, split)]
     settings = comparison.get("settings") or {}
     if settings:
         rows = tuple((str(k), str(v)) for k, v in settings.items())
@@ -85,65 +99,26 @@ def _results(comparison: Comparison, split: str | None) -> Section:
 
 
 def _arms_table(comparison: Comparison, split: str) -> Table:
-    arms = comparison.get("arms") or ()
-    titles = _metric_titles(comparison, split)
-    rows: list[tuple[Cell, ...]] = []
-    for arm in arms:
-        n = result(comparison, split, arm).get("n") or {}
-        cells = [_interval(metric(comparison, split, arm, m)) for m in titles]
-        points = (result(comparison, split, arm).get("froc") or {}).get("points") or {}
-        froc = [_interval(points.get(k) or {}) for k in _froc_keys(comparison, split)]
-        size = f"{_count(n.get('subjects'))}: {_count(n.get('positives'))} / {_count(n.get('negatives'))}"
-        rows.append((_name(arm), size, *cells, *froc))
-    froc_heads = [f"Lesions found at {k} FP" for k in _froc_keys(comparison, split)]
-    header = ("Arm", "Subjects: pos. / neg.", *titles.values(), *froc_heads)
     caption = (
         f"{_split_title(split)}. Small: 95 % intervals. {_threshold(comparison, 'Sensitivity, specificity: at {}. ')}"
         f"{_unit(comparison)}"
     )
-    values = [metric(comparison, split, a, "auroc").get("value") for a in arms]
-    known = [v for v in values if v is not None]
-    best = tuple(i for i, v in enumerate(values) if known and v == max(known))
-    return Table(header, tuple(rows), caption, best)
-
-
-def _metric_titles(comparison: Comparison, split: str) -> dict[str, str]:
-    """Name -> title of all metrics that any arm has."""
-    arms = comparison.get("arms") or ()
-    known = dict.fromkeys(m for arm in arms for m in result(comparison, split, arm).get("metrics") or {})
-    titles = comparison.get("metrics") or {}
-    return {m: titles.get(m, _name(m)) for m in known}
-
-
-def _froc_keys(comparison: Comparison, split: str) -> list[str]:
-    keys: dict[str, None] = {}
-    for arm in comparison.get("arms") or ():
-        keys.update(dict.fromkeys((result(comparison, split, arm).get("froc") or {}).get("points") or {}))
-    return sorted(keys, key=_as_number)
-
-
-def _as_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")
+    return main_table(comparison, split, caption)
 
 
 def _differences(comparison: Comparison, split: str) -> Section | None:
     rows = (comparison.get("differences") or {}).get(split) or ()
     if not rows:
         return None
-    lines = [(f"{_name(r.get('a'))} − {_name(r.get('b'))}", r.get("value"), r.get("low"), r.get("high")) for r in rows]
+    decided = [r for r in rows if (r.get("metric") or "auroc") == "auroc"]
+    lines = [(f"{name(r.get('a'))} − {name(r.get('b'))}", r.get("value"), r.get("low"), r.get("high")) for r in decided]
     drawing = figures.forest(lines, name=f"differences {split}", label="Difference in AUROC, 95 % interval")
-    table = Table(
-        ("Difference", "Value", "p", "p (Holm)"),
-        tuple((line[0], Interval(*line[1:]), row.get("p"), row.get("p_holm")) for line, row in zip(lines, rows)),
-    )
     caption = "Paired over animals. Blue: the interval leaves zero out; grey: it does not."
     alt = "; ".join(f"{t}: {v}" for t, v, _, _ in lines)
-    return Section(
-        "Differences between arms", (Row((Figure(drawing, caption, alt), table)),), "Which gaps are more than chance?"
-    )
+    answers = Bullets(tuple(f"{line[0]}: {told(row)}." for line, row in zip(lines, decided)), "verdict")
+    others = Details("Differences in every metric", (difference_table(comparison, rows),))
+    blocks = (Row((Figure(drawing, caption, alt), answers)), difference_table(comparison, decided), others)
+    return Section("Differences between arms", blocks, "Which gaps are more than chance?")
 
 
 def _curves(comparison: Comparison, split: str) -> Section | None:
@@ -152,23 +127,22 @@ def _curves(comparison: Comparison, split: str) -> Section | None:
     wanted = (
         ("roc", ("fpr", "tpr"), ("1 − specificity", "sensitivity"), "ROC", True, False),
         ("pr", ("recall", "precision"), ("recall", "precision"), "Precision and recall", False, False),
-        ("reliability", ("predicted", "observed"), ("predicted probability", "observed share"), "Reliability", True, True),
+        ("reliability", ("predicted", "observed"), ("predicted probability", "observed share"), RELIABILITY, True, True),
     )
     blocks = []
     for key, (x, y), labels, caption, diagonal, markers in wanted:
-        series = {}
-        for arm in arms:
-            curve = result(comparison, split, arm).get(key) or {}
-            if curve.get(x) and curve.get(y):
-                series[arm] = (curve[x], curve[y])
+        known = {arm: result(comparison, split, arm).get(key) or {} for arm in arms}
+        series = {arm: (c[x], c[y]) for arm, c in known.items() if c.get(x) and c.get(y)}
         if series:
-            svg = figures.curves(
-                series, name=f"{key} {split}", colours=colours, labels=labels, diagonal=diagonal, markers=markers
-            )
-            blocks.append(Figure(svg, caption, f"{caption} of {', '.join(map(_name, series))}"))
+            style: dict[str, Any] = {"diagonal": diagonal, "markers": markers}
+            bands = {a: (known[a].get("low"), known[a].get("high")) for a in series}
+            svg = figures.curves(series, name=f"{key} {split}", colours=colours, labels=labels, bands=bands, **style)
+            blocks.append(Figure(svg, caption, f"{caption} of {', '.join(map(name, series))}"))
     if not blocks:
         return None
-    return Section("Curves", (Row(tuple(blocks)),), _unit(comparison))
+    counts = reliability_table(comparison, split)
+    folded = (Details("Reliability in numbers", (counts,)),) if counts else ()
+    return Section("Curves", (Row(tuple(blocks)), *folded), _unit(comparison))
 
 
 def _lesions(comparison: Comparison, split: str) -> Section | None:
@@ -182,20 +156,15 @@ def _lesions(comparison: Comparison, split: str) -> Section | None:
             blocks.append(made)
     if not blocks:
         return None
-    tables = [t for t in (_search_table(comparison, split), _dice_table(comparison, split)) if t]
+    tables: list[Block] = rate_tables(comparison, split)[:2]
+    tables += [t for t in (_search_table(comparison, split), _dice_table(comparison, split)) if t]
     return Section("Lesions", (Row(tuple(blocks)), *tables), "Lesion by lesion: which are found, at which price?")
-
-
-def _froc(comparison: Comparison, split: str, arm: str, mimics: bool) -> Mapping[str, Any]:
-    """FROC of an arm with or without mimics counted as false positives; an empty mapping where there is none."""
-    froc = result(comparison, split, arm).get("froc") or {}
-    return froc if mimics else froc.get("mimics_not_counted") or {}
 
 
 def _froc_figure(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
     series: dict[bool, dict[str, Any]] = {}
     for mimics in (True, False):
-        found = {arm: _froc(comparison, split, arm, mimics) for arm in colours}
+        found = {arm: froc(comparison, split, arm, mimics) for arm in colours}
         series[mimics] = {
             arm: (f["fp_per_subject"], f["sensitivity"])
             for arm, f in found.items()
@@ -217,17 +186,17 @@ def _froc_figure(comparison: Comparison, split: str, colours: figures.Colours) -
 
 
 def _search_table(comparison: Comparison, split: str) -> Table | None:
-    """FROC points with and without mimics; only where both are known, since the arms' table has the first."""
-    arms, keys = comparison.get("arms") or (), _froc_keys(comparison, split)
-    if not any(_froc(comparison, split, a, False).get("points") for a in arms):
+    """Lesions found at each number of false positives, with and without mimics; only where both are known."""
+    arms, keys = list(comparison.get("arms") or ()), froc_keys(comparison, split)
+    if not any(froc(comparison, split, a, False).get("points") for a in arms):
         return None
-    header = ["Arm"]
-    header += [f"{k} FP a subject{', mimics not counted' if not m else ''}" for k in keys for m in (True, False)]
     rows: list[tuple[Cell, ...]] = []
-    for arm in arms:
-        points = [(_froc(comparison, split, arm, m).get("points") or {}).get(k) or {} for k in keys for m in (True, False)]
-        rows.append((_name(arm), *map(_interval, points)))
-    return Table(tuple(header), tuple(rows), "Share of lesions found by searching the whole lung, 95 % intervals")
+    for mimics, end in ((True, ""), (False, ", mimics not counted")):
+        for k in keys:
+            points = [(froc(comparison, split, a, mimics).get("points") or {}).get(k) for a in arms]
+            rows.append((f"{k} FP a subject{end}", *map(interval, points)))
+    caption = "Share of lesions found by searching the whole lung, 95 % intervals"
+    return Table(("At", *map(name, arms)), tuple(rows), caption)
 
 
 def _dice_table(comparison: Comparison, split: str) -> Table | None:
@@ -236,9 +205,13 @@ def _dice_table(comparison: Comparison, split: str) -> Table | None:
     if not any(found.values()):
         return None
     keys = list(dict.fromkeys(k for row in found.values() for k in row))
-    header = ("Arm", *(k.replace("_", " ").capitalize() for k in keys))
-    rows = tuple((_name(a), *(row.get(k) for k in keys)) for a, row in found.items())
+    header = ("Arm", *(name(k).capitalize() for k in keys))
+    rows = tuple((name(a), *(_dice_cell(k, row.get(k)) for k in keys)) for a, row in found.items())
     return Table(header, rows, "Dice: over all animals together, and of single animals with a lesion")
+
+
+def _dice_cell(key: str, value: Any) -> Cell:
+    return Interval(value, digits=1 if "voxels" in key else 2) if isinstance(value, float) else value
 
 
 def _by_class(comparison: Comparison, split: str, colours: figures.Colours) -> Figure | None:
@@ -246,9 +219,10 @@ def _by_class(comparison: Comparison, split: str, colours: figures.Colours) -> F
     names = list(dict.fromkeys(n for v in found.values() for n in v))
     if not any((v.get(n) or {}).get("sensitivity") is not None for v in found.values() for n in names):
         return None
-    groups = [f"{n}\nn = {_count(_first(found, n))}" for n in names]
+    groups = [f"{n}\nn = {count(_first(found, n))}" for n in names]
     values = {a: [(v.get(n) or {}).get("sensitivity") for n in names] for a, v in found.items()}
-    svg = figures.grouped_bars(groups, values, name=f"class {split}", colours=colours, label="sensitivity")
+    limits = {a: [_limits(v.get(n)) for n in names] for a, v in found.items()}
+    svg = figures.grouped_bars(groups, values, name=f"class {split}", colours=colours, label="sensitivity", limits=limits)
     return Figure(svg, "Sensitivity by class of lesion; n is the number of lesions", f"Sensitivity for {', '.join(names)}")
 
 
@@ -261,14 +235,17 @@ def _by_size(comparison: Comparison, split: str, colours: figures.Colours) -> Fi
     longest = max(found.values(), key=len, default=[])
     if not any(b.get("sensitivity") is not None for bins in found.values() for b in bins):
         return None
-    groups = [f"{b.get('low_mm'):g} to {b.get('high_mm'):g} mm\nn = {_count(b.get('n'))}" for b in longest]
+    groups = [f"{b.get('low_mm'):g} to {b.get('high_mm'):g} mm\nn = {count(b.get('n'))}" for b in longest]
     keys = [(b.get("low_mm"), b.get("high_mm")) for b in longest]
-    values = {}
-    for arm, bins in found.items():
-        known = {(b.get("low_mm"), b.get("high_mm")): b.get("sensitivity") for b in bins}
-        values[arm] = [known.get(k) for k in keys]
-    svg = figures.grouped_bars(groups, values, name=f"size {split}", colours=colours, label="sensitivity")
+    known = {arm: {(b.get("low_mm"), b.get("high_mm")): b for b in bins} for arm, bins in found.items()}
+    values = {arm: [(own.get(k) or {}).get("sensitivity") for k in keys] for arm, own in known.items()}
+    limits = {arm: [_limits(own.get(k)) for k in keys] for arm, own in known.items()}
+    svg = figures.grouped_bars(groups, values, name=f"size {split}", colours=colours, label="sensitivity", limits=limits)
     return Figure(svg, "Sensitivity by diameter of the lesion", "Sensitivity in each range of diameters")
+
+
+def _limits(rate: Mapping[str, Any] | None) -> tuple[Any, Any]:
+    return (rate or {}).get("low"), (rate or {}).get("high")
 
 
 def _errors(comparison: Comparison, split: str) -> Section | None:
@@ -279,22 +256,9 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
     if known:
         svg = figures.confusion(known, name=f"confusion {split}")
         blocks.append(Figure(svg, _threshold(comparison, "At {}; % of the true class"), "Confusion matrices"))
-    rates = {a: result(comparison, split, a).get("false_positive_rate_by_kind") or {} for a in arms}
-    kinds = list(dict.fromkeys(k for r in rates.values() for k in r))
-    if kinds:
-        header = ("Arm", "Threshold", *(f"Called positive: {k}" for k in kinds))
-        rows = tuple(
-            (_name(a), result(comparison, split, a).get("threshold"), *(r.get(k) for k in kinds)) for a, r in rates.items()
-        )
-        caption = (
-            "Share of each kind of negative that was called positive. A sham is the same editing with healthy parameters."
-        )
-        blocks.append(Table(header, rows, caption))
+    blocks += rate_tables(comparison, split)[2:]
+    blocks += animals_and_folds(comparison, split)
     return Section("Errors", tuple(blocks), "What is called wrongly?") if blocks else None
-
-
-def _interval(m: Mapping[str, Any]) -> Interval:
-    return Interval(m.get("value"), m.get("low"), m.get("high"))
 
 
 def _threshold(comparison: Comparison, text: str) -> str:
@@ -310,13 +274,5 @@ def _unit(comparison: Comparison) -> str:
     return f"Unit: {unit}." if unit else ""
 
 
-def _count(value: Any) -> str:
-    return "–" if value is None else str(value)
-
-
-def _name(arm: Any) -> str:
-    return str(arm).replace("_", " ")
-
-
 def _split_title(split: str) -> str:
-    return SPLIT_TITLES.get(split, _name(split).capitalize())
+    return SPLIT_TITLES.get(split, name(split).capitalize())

@@ -13,6 +13,7 @@ import numpy as np
 # Okabe-Ito colours, told apart with any colour vision and on light and dark.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 LONGEST_LABEL = 34
+MOST_INSIDE = 6  # arms whose legend fits into the drawing
 INK = "#010203"  # stands for the text's colour; becomes currentColor
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -33,12 +34,29 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
 }
-Colours = Mapping[str, str]
+# The second, third and fourth seven arms have the same colours with other lines and hatches.
+LINES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+HATCHES = ("", "////", "....", "xxxx")
 
 
-def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """A fixed colour for each arm."""
-    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
+class Colours(dict[str, str]):
+    """Arm -> colour, and how its lines and bars differ from those of another arm of the same colour."""
+
+    def line(self, arm: str) -> Any:
+        """Dashes of matplotlib."""
+        return LINES[self._round(arm) % len(LINES)]
+
+    def hatch(self, arm: str) -> str:
+        """Hatch of matplotlib."""
+        return HATCHES[self._round(arm) % len(HATCHES)]
+
+    def _round(self, arm: str) -> int:
+        return list(self).index(arm) // len(COLOURS)
+
+
+def arm_colours(arms: Sequence[str]) -> Colours:
+    """A fixed colour for each arm; from the eighth on colours come again with other lines."""
+    return Colours({arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)})
 
 
 def drawing(draw: Any, *, name: str, width: float, height: float, panels: tuple[int, int] = (1, 1)) -> str:
@@ -99,8 +117,9 @@ def curves(
     markers: bool = False,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = ((-0.02, 1.02), (-0.02, 1.02)),
     dashed: Series | None = None,
+    bands: Mapping[str, tuple[Sequence[float | None] | None, Sequence[float | None] | None]] | None = None,
 ) -> str:
-    """One line for each key of `series` (x, y), and a dashed one of the same colour for each of `dashed`."""
+    """One line for each key of `series` (x, y); a dashed one for each of `dashed`; of `bands` an interval at each point."""
 
     def draw(axes: list[Any]) -> None:
         (ax,) = axes
@@ -108,9 +127,12 @@ def curves(
             ax.plot([0, 1], [0, 1], color="#8C8C8C", linewidth=1, linestyle=(0, (4, 4)))
         for key, (x, y) in series.items():
             marker = "o" if markers else None
+            low, high = (bands or {}).get(key, (None, None))
+            _whiskers(ax, x, y, list(zip(low or (), high or ())), colours[key])
             both = np.array([_finite(x), _finite(y)])
             x, y = both[:, np.isfinite(both).all(axis=0)]  # an empty bin of a reliability curve leaves no gap
-            ax.plot(x, y, color=colours[key], label=_plain(key), linewidth=1.9, marker=marker, markersize=4)
+            style = {"linewidth": 1.9, "linestyle": colours.line(key), "marker": marker, "markersize": 4}
+            ax.plot(x, y, color=colours[key], label=_plain(key), **style)
         for key, (x, y) in (dashed or {}).items():
             ax.plot(_finite(x), _finite(y), color=colours[key], linewidth=1.3, linestyle=(0, (3, 2)))
         ax.set_xlabel(labels[0])
@@ -119,9 +141,34 @@ def curves(
             ax.set_xlim(limits[0])
             ax.set_ylim(limits[1])
         if series:
-            ax.legend(loc="best", fontsize=9)
+            many = len(series) > MOST_INSIDE or markers
+            below = {"loc": "upper left", "bbox_to_anchor": (-0.15, -0.17), "ncols": 2} if many else {"loc": "best"}
+            ax.legend(fontsize=9, **below)
 
-    return drawing(draw, name=name, width=4.3, height=3.7)
+    more = 0.19 * -(-len(series) // 2) if len(series) > MOST_INSIDE or markers else 0.0
+    return drawing(draw, name=name, width=4.3, height=3.7 + more)
+
+
+def bundles(
+    lines: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
+    *,
+    name: str,
+    colours: Colours,
+    labels: tuple[str, str],
+) -> str:
+    """Several lines of one colour for each key, such as folds of an arm."""
+
+    def draw(axes: list[Any]) -> None:
+        (ax,) = axes
+        for key, own in lines.items():
+            for i, (x, y) in enumerate(own):
+                label = _plain(key) if i == 0 else None
+                ax.plot(x, y, color=colours[key], linestyle=colours.line(key), linewidth=1.4, label=label, marker=".")
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
+        ax.legend(fontsize=9, ncols=2, loc="upper left", bbox_to_anchor=(-0.15, -0.17))
+
+    return drawing(draw, name=name, width=4.3, height=3.7 + 0.19 * -(-len(lines) // 2))
 
 
 def forest(rows: Sequence[tuple[str, float | None, float | None, float | None]], *, name: str, label: str) -> str:
@@ -150,16 +197,24 @@ def forest(rows: Sequence[tuple[str, float | None, float | None, float | None]],
 
 
 def grouped_bars(
-    groups: Sequence[str], values: Mapping[str, Sequence[float | None]], *, name: str, colours: Colours, label: str
+    groups: Sequence[str],
+    values: Mapping[str, Sequence[float | None]],
+    *,
+    name: str,
+    colours: Colours,
+    label: str,
+    limits: Mapping[str, Sequence[tuple[float | None, float | None]]] | None = None,
 ) -> str:
-    """Bars of `values` (arm -> one a group) side by side in each group; a missing value leaves its place empty."""
+    """Bars of `values` (arm -> one a group) side by side in each group, with intervals; a missing value leaves a gap."""
 
     def draw(axes: list[Any]) -> None:
         (ax,) = axes
         width = 0.8 / max(len(values), 1)
         for i, (key, heights) in enumerate(values.items()):
             x = np.arange(len(groups)) - 0.4 + (i + 0.5) * width
-            ax.bar(x, _finite(heights), width * 0.9, color=colours[key], label=_plain(key))
+            style: dict[str, Any] = {"hatch": colours.hatch(key), "edgecolor": "white"} if colours.hatch(key) else {}
+            ax.bar(x, _finite(heights), width * 0.9, color=colours[key], label=_plain(key), **style)
+            _whiskers(ax, x, heights, (limits or {}).get(key))
         ax.set_xticks(np.arange(len(groups)), [_plain(g) for g in groups])
         ax.set_xlim(-0.55, len(groups) - 0.45)
         ax.set_ylim(0, 1.02)
@@ -168,6 +223,16 @@ def grouped_bars(
         ax.legend(fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
     return drawing(draw, name=name, width=max(4.6, 1.3 + 1.1 * len(groups)), height=3.6)
+
+
+Limits = Sequence[tuple[float | None, float | None]]
+
+
+def _whiskers(ax: Any, places: Any, values: Sequence[float | None], limits: Limits | None, colour: str = INK) -> None:
+    """Intervals as thin lines."""
+    for x, value, (low, high) in zip(places, values, limits or ()):
+        if None not in (x, value, low, high):
+            ax.plot([x, x], [low, high], color=colour, linewidth=0.9)
 
 
 def confusion(matrices: Mapping[str, Mapping[str, float | None]], *, name: str) -> str:
@@ -190,9 +255,13 @@ def confusion(matrices: Mapping[str, Mapping[str, float | None]], *, name: str) 
             ax.grid(visible=False)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
+        for ax in axes[len(matrices) :]:
+            ax.set_visible(False)
 
     count = max(len(matrices), 1)
-    return drawing(draw, name=name, width=2.5 * count, height=2.7, panels=(1, count))
+    across = min(count, 4)
+    rows = -(-count // across)
+    return drawing(draw, name=name, width=2.5 * across, height=2.7 * rows, panels=(rows, across))
 
 
 def _square(row: int, col: int, colour: str, alpha: float) -> Any:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from darklung.core.types import Image
 from darklung.report.blocks import Block, Bullets, Cell, Figure, Row, Section, Slider, Table, Text, number
 from darklung.report.pictures import picture, window_of
+from darklung.report.planes import PLANES, planes
 
 SHOWN, LISTED, SLICES = 8, 40, 40
-REACH_M = 4e-3  # around a candidate
-CLOSE_PX = 270  # of a close-up on the screen
-PLANES = ("transverse", "coronal", "sagittal")
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
-    "Probabilities are what the networks say; nothing calibrates them on animals other than those of the training.",
+    "A candidate is called by the score of its tile, for which the run's threshold was fixed, and once a tile.",
+    "Probabilities of candidates are calibrated on the run's validation animals, if it has any; maps are as networks say.",
     "The map is blank where nothing was searched: outside the region around the lung that was found in the image itself.",
 )
 
@@ -77,43 +76,12 @@ def _closeups(found: Findings) -> Section:
             "mimic": "; a mimic is known there",
             "none": "; nothing is known there",
         }
-        blocks += [Text(f"{told}{known.get(row['hits'], '')}."), *_planes(found, at)]
-    lead = "The highest candidates, 8 mm around each; a frame marks the place."
+        blocks += [
+            Text(f"{told}{known.get(row['hits'], '')}."),
+            *planes(found.image, found.maps.channel("probability"), found.region, at, name=found.name),
+        ]
+    lead = "The highest candidates, 8 mm around each; a frame marks the place, the bar is 2 mm."
     return Section("Candidates", tuple(blocks), lead)
-
-
-def _planes(found: Findings, at: tuple[int, ...]) -> tuple[Row, Row]:
-    """The image through a place in every plane, and the probability below."""
-    image, flat = found.image, len(found.image.shape) == 2
-    first, window = image.channel(image.names[0]), window_of(image.channel(image.names[0]), found.region)
-    above, below = [], []
-    for across in range(1 if flat else 3):
-        cut = (slice(None), slice(None)) if flat else tuple(at[a] if a == across else slice(None) for a in range(3))
-        axes = [a for a in range(len(at)) if flat or a != across]
-        box = tuple(_around(at[a], image.shape[a], image.spacing_m[a]) for a in axes)
-        frame = _frame(tuple(at[a] - b.start for a, b in zip(axes, box)), tuple(b.stop - b.start for b in box))
-        # z runs towards the head: turned over, the head is on top.
-        up = slice(None, None, -1 if not flat and across > 0 else 1)
-        name = "radiograph" if flat else PLANES[across]
-        zoom = max(2, CLOSE_PX // (box[0].stop - box[0].start))
-        shown = picture(first[cut][box][up], window=window, outline=frame[up], zoom=zoom, alt=f"{found.name}, {name}")
-        above.append(Figure(shown, f"{name}: {image.names[0].replace('_', ' ')}", name))
-        values = found.maps.channel("probability")[cut][box][up]
-        shown = picture(values, window=(0, 1), outline=frame[up], heat=True, zoom=zoom, alt="probability")
-        below.append(Figure(shown, f"{name}: probability", f"{name}, probability"))
-    return Row(tuple(above)), Row(tuple(below))
-
-
-def _around(place: int, length: int, spacing_m: float) -> slice:
-    reach = max(4, round(REACH_M / spacing_m))
-    return slice(max(place - reach, 0), min(place + reach + 1, length))
-
-
-def _frame(at: tuple[int, ...], shape: tuple[int, ...], half: int = 2) -> NDArray[np.bool_]:
-    """A square around a place."""
-    mask = np.zeros(shape, dtype=bool)
-    mask[tuple(slice(max(i - half, 0), i + half + 1) for i in at)] = True
-    return mask
 
 
 def _voxel(image: Image, row: Mapping[Any, Any]) -> tuple[int, ...]:
@@ -181,7 +149,19 @@ def _slider(
 
 
 def _listed(found: Findings) -> Section:
-    columns = ("number", "z_mm", "y_mm", "x_mm", "score", "spread", "probability", "diameter_mm", "called", "hits")
+    columns = (
+        "number",
+        "z_mm",
+        "y_mm",
+        "x_mm",
+        "score",
+        "tile_score",
+        "spread",
+        "probability",
+        "diameter_mm",
+        "called",
+        "hits",
+    )
     rows: list[tuple[Cell, ...]] = []
     for row in found.candidates.head(LISTED).to_dict("records"):
         rows.append(tuple("" if row[c] is None else str(row[c]) if c in ("number", "hits") else row[c] for c in columns))

@@ -46,9 +46,10 @@ def records_section(records: Sequence[Mapping[str, Any]], *, title: str = "Recor
     for record in records:
         name = record.get("stage") or record.get("name") or "–"
         tasks, seed, key = record.get("tasks"), record.get("seed"), record.get("key")
-        cost = (_cell(tasks), _round(record.get("wall_s")), _round(record.get("peak_memory_mib"), 0))
+        times = (_round(record.get(k)) for k in ("wall_s", "processor_s"))
+        cost = (_cell(tasks), *times, _round(record.get("peak_memory_mib"), 0))
         rows.append((str(name), *cost, "–" if seed is None else str(seed), str(key or "–")[:12]))
-    header = ("Stage", "Tasks", "Wall time [s]", "Peak memory [MiB]", "Seed", "Key")
+    header = ("Stage", "Tasks", "Wall time [s]", "Processor time [s]", "Peak memory [MiB]", "Seed", "Key")
     blocks: list[Block] = [
         Table(header, tuple(rows), "Time is summed over the stage's tasks; memory is the highest of any.")
     ]

@@ -16,6 +16,9 @@
     var wanted = /^#([a-z0-9-]+)=(\d+)$/.exec(location.hash), box = wanted && document.getElementById(wanted[1]);
     if (box) { show(box, +wanted[2]); box.scrollIntoView(); }
   }
+  window.addEventListener('beforeprint', function () {
+    document.querySelectorAll('details').forEach(function (d) { d.open = true; });
+  });
   window.addEventListener('hashchange', follow);
   document.documentElement.classList.add('js');
   follow();

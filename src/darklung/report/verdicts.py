@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darklung.report.blocks import number
+from darklung.report.blocks import fixed, number
 
 Comparison = Mapping[str, Any]
 # The names that arms have in studies, by what they stand for.
@@ -39,10 +39,12 @@ def metric(comparison: Comparison, split: str | None, arm: str | None, name: str
     return (result(comparison, split, arm).get("metrics") or {}).get(name) or {}
 
 
-def difference(comparison: Comparison, split: str | None, a: str | None, b: str | None) -> dict[str, Any] | None:
-    """The row a − b of the differences, turned round if it is there as b − a; None if absent or without a value."""
+def difference(
+    comparison: Comparison, split: str | None, a: str | None, b: str | None, name: str = "auroc"
+) -> dict[str, Any] | None:
+    """The row a − b of a metric's differences, turned round if it is there as b − a; None if absent or without a value."""
     for row in (comparison.get("differences") or {}).get(split) or ():
-        if row.get("value") is None:
+        if row.get("value") is None or (row.get("metric") or "auroc") != name:
             continue
         if (row.get("a"), row.get("b")) == (a, b):
             return dict(row)
@@ -59,17 +61,34 @@ def verdicts(comparison: Comparison) -> tuple[str, ...]:
     if split is None:
         return ("There are no results to compare.",)
     sentences = [_ranking(comparison, split)]
-    sentences += [_pair(comparison, split, a, b) for a, b in _questions(comparison, split)]
-    sentences += _cautions(comparison, split)
+    sentences += [_pair(comparison, split, a, b) for a, b in asked(comparison, split)]
+    sentences += [*_least(comparison, split), *_cautions(comparison, split)]
     return tuple(s for s in sentences if s)
 
 
 def judged(row: Mapping[str, Any]) -> str:
-    """``"higher"``, ``"lower"`` or ``"open"``: whether the interval of a difference leaves zero out."""
-    low, high = row.get("low"), row.get("high")
-    if low is None or high is None:
+    """``"higher"``, ``"lower"`` or ``"open"``: the interval leaves zero out and p, where there is one, agrees at 0.05."""
+    low, high, p = row.get("low"), row.get("high"), corrected_p(row)
+    if low is None or high is None or (p is not None and p >= 0.05):
         return "open"
     return "higher" if low > 0 else "lower" if high < 0 else "open"
+
+
+def corrected_p(row: Mapping[str, Any]) -> float | None:
+    """p after Holm's correction, or as it is where none was made."""
+    return row.get("p") if row.get("p_holm") is None else row.get("p_holm")
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """What a difference says: which is higher, or how large it may still be either way."""
+    low, high, state = row.get("low"), row.get("high"), judged(row)
+    if low is None or high is None:
+        return "cannot tell: there is no interval"
+    if state != "open":
+        return f"{_arm(str(row.get('a')))} is {state}"
+    if low > 0 or high < 0:
+        return "cannot tell: the interval leaves zero out, but p does not support it at 0.05"
+    return f"cannot tell: up to {number(max(-low, high), 2)} either way is possible"
 
 
 def _ranking(comparison: Comparison, split: str) -> str:
@@ -81,37 +100,34 @@ def _ranking(comparison: Comparison, split: str) -> str:
     return f"AUROC on {_split(split)}, highest first: {'; '.join(parts)}."
 
 
-def _questions(comparison: Comparison, split: str) -> list[tuple[str, str]]:
-    """Both against the better single modality, dark field against attenuation, directional against dark field."""
-    attenuation, dark = find_arm(comparison, "attenuation"), find_arm(comparison, "dark field")
-    both, directional = find_arm(comparison, "both"), find_arm(comparison, "directional")
-    singles = [a for a in (attenuation, dark) if a and metric(comparison, split, a, "auroc").get("value") is not None]
-    questions = []
-    if both and singles:
-        questions.append((both, max(singles, key=lambda a: metric(comparison, split, a, "auroc")["value"])))
-    if attenuation and dark:
-        questions.append((dark, attenuation))
-    if directional and dark:
-        questions.append((directional, dark))
-    return questions
+def asked(comparison: Comparison, split: str | None) -> list[tuple[str, str]]:
+    """The questions of the comparison; of one that names none, those that its differences answer."""
+    named = comparison.get("questions")
+    if named is not None:
+        return [(a, b) for a, b in (q for q in named if q) if a and b]
+    rows = (comparison.get("differences") or {}).get(split) or ()
+    pairs = [(r.get("a"), r.get("b")) for r in rows if r and r.get("a") and r.get("b")]
+    return list(dict.fromkeys(pairs))
 
 
 def _pair(comparison: Comparison, split: str, a: str, b: str) -> str:
     row = difference(comparison, split, a, b)
     if row is None:
         return f"{_arm(a)} against {_arm(b)}: no difference with an interval was computed."
-    p = row.get("p_holm") if row.get("p_holm") is not None else row.get("p")
+    p = corrected_p(row)
     kind = " after Holm's correction" if row.get("p_holm") is not None else ""
-    chance = "" if p is None else f", p = {number(p)}{kind}"
-    numbers = f"{number(row['value'])} ({number(row.get('low'))} to {number(row.get('high'))}{chance})"
-    head = f"{_arm(a)} minus {_arm(b)} in {_metric(row)}: {numbers}."
-    state = judged(row)
-    if row.get("low") is None or row.get("high") is None:
-        return f"{head} Without an interval nothing can be said."
-    if state == "open":
-        return f"{head} The interval includes zero: this run shows no difference between the two."
-    doubt = " The corrected p does not support it at 0.05." if p is not None and p >= 0.05 else ""
-    return f"{head} The interval leaves zero out: {_arm(a)} is {state}.{doubt}"
+    chance = "" if p is None else f", p = {number(p, 2)}{kind}"
+    numbers = f"{fixed(row['value'])} ({fixed(row.get('low'))} to {fixed(row.get('high'))}{chance})"
+    return f"{_arm(a)} minus {_arm(b)} in {_metric(row)}: {numbers}: {told(row)}."
+
+
+def _least(comparison: Comparison, split: str) -> list[str]:
+    """Whether so few animals can give a p below 0.05 at all."""
+    least = ((comparison.get("least_p") or {}).get(split) or {}).get("p_holm")
+    if least is None or least < 0.01:
+        return []
+    end = "so no difference can be significant at 0.05, however large" if least >= 0.05 else "smaller ones need more animals"
+    return [f"The least p that so many animals can give is {number(least, 2)} after Holm's correction, {end}."]
 
 
 def _cautions(comparison: Comparison, split: str) -> list[str]:
@@ -178,7 +194,7 @@ def expectations(comparison: Comparison, *, kind: str) -> tuple[tuple[str, str, 
         ),
         (
             "2. Radiographs: dark field is better, because of anatomical clutter",
-            *(_against(comparison, split, dark, attenuation, strict=True) if kind == "radiograph" else elsewhere),
+            *(_against(comparison, split, dark, attenuation) if kind == "radiograph" else elsewhere),
         ),
         ("3. Both together are at least as good as the better single modality", *_against(comparison, split, both, best)),
     )
@@ -197,20 +213,20 @@ def _solid(comparison: Comparison, split: str | None, a: str | None, b: str | No
     )
 
 
-def _against(
-    comparison: Comparison, split: str | None, a: str | None, b: str | None, *, strict: bool = False
-) -> tuple[str, str]:
-    """What came of a against b over all lesions, and whether "a ≥ b" (strict: "a > b") is borne out."""
+def _against(comparison: Comparison, split: str | None, a: str | None, b: str | None) -> tuple[str, str]:
+    """What came of a against b over all lesions, and whether that a is better is borne out."""
     row = difference(comparison, split, a, b)
     if row is None:
         return "–", "cannot be told: no difference was computed"
-    came = f"AUROC {_arm(str(a))} − {_arm(str(b))} = {_with_interval(row)}"
+    p = corrected_p(row)
+    chance = "" if p is None else f", p = {number(p, 2)}"
+    came = f"AUROC {_arm(str(a))} − {_arm(str(b))} = {_with_interval(row)}{chance}"
     state = judged(row)
     if state == "higher":
         return came, "borne out"
     if state == "lower":
         return came, "contradicted"
-    return came, "open: no difference seen" if strict else "not contradicted: no difference seen"
+    return came, told(row)
 
 
 def published_rows(comparison: Comparison) -> Sequence[tuple[str, str, float | None, float | None, Any, Any]]:

@@ -14,6 +14,8 @@ from darklung import __version__
 from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.evaluate.froc import candidate_table
+from darklung.evaluate.tiles import TILE_M, tile_scores
+from darklung.evaluate.units import tile_numbers
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
@@ -34,20 +36,26 @@ COLUMNS = {
     "y_mm": "see z_mm",
     "x_mm": "see z_mm; columns of a radiograph",
     "score": "largest logit of the candidate: mean of the models",
-    "probability": "1 / (1 + exp(-score)), as the networks say it; not calibrated on animals of this kind",
+    "tile_score": "score of the tile of the lung that it lies in, as evaluation has it: robust maximum of the logits there",
+    "probability": "of that tile, by the curve that the run fitted on its validation animals; without a run "
+    "1 / (1 + exp(-score)), which nothing calibrates",
     "spread": "standard deviation of the models' logits there",
     "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability",
-    "called": "whether the score reaches the threshold that the run fixed on its validation animals; empty without a run",
+    "called": "whether the tile's score reaches the threshold that the run fixed on its validation animals, told of the "
+    "best candidate in a tile; empty without a run",
     "hits": "what is known to be there: lesion, mimic, none, or unknown",
 }
 MM = 1e-3
 
 
 class Parameters(Document):
-    """Of which arm, and the threshold of the run's validation, if there was one; what its models saw, and normalised how."""
+    """Of which arm, what its models saw, normalised how, and what the run's validation fixed, if there was one: threshold,
+    (slope, intercept), and its tiles."""
 
     arm: str
     threshold: float | None = None
+    curve: tuple[float, float] | None = None
+    tile_m: float = TILE_M
     models: tuple[str, ...] = Field(())
     notes: tuple[str, ...] = Field(())
     channels: tuple[str, ...] = Field(())
@@ -70,7 +78,7 @@ def find(context: Context) -> None:
     save_image(context.out / MAPS, maps)
     for name in maps.names:
         write_nifti(context.out / f"{folder.name}_{name}.nii.gz", maps, name)
-    candidates = candidates_of(case, image, threshold=p.threshold)
+    candidates = candidates_of(case, image, threshold=p.threshold, curve=p.curve, tile_m=p.tile_m)
     if len(candidates):
         rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
         save_table(context.out / TABLE, rows, COLUMNS)
@@ -91,8 +99,19 @@ def probability_maps(image: Image, region: NDArray[np.bool_]) -> Image:
     return image.with_data(np.stack([probability, spread]).astype(np.float32), ("probability", "logit_spread"), ("1", "1"))
 
 
-def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) -> pd.DataFrame:
-    """One row a candidate, as `COLUMNS`; where nothing is known of the image, ``hits`` says unknown."""
+def candidates_of(
+    case: LabelledCase,
+    image: Image,
+    *,
+    threshold: float | None,
+    curve: tuple[float, float] | None = None,
+    tile_m: float = TILE_M,
+) -> pd.DataFrame:
+    """One row a candidate, as `COLUMNS`; where nothing is known of the image, ``hits`` says unknown.
+
+    Called by the rule that the threshold was fixed for: the score of the tile, once a tile, so that no more are called than
+    tiles are in an evaluation. Probabilities go by the same score.
+    """
     logit = image.channel("logit")
     found = candidate_table(
         subject=case.about.subject,
@@ -106,6 +125,10 @@ def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) 
     at = tuple(index.T)
     places = position_of(image, index)
     score = found["score"].to_numpy()
+    tiles = tile_scores(logits=logit, region=case.region, spacing_m=image.spacing_m, tile_m=tile_m)[at]
+    numbers, _ = tile_numbers(shape=logit.shape, spacing_m=image.spacing_m, tile_m=tile_m)
+    best = ~pd.Series(numbers[at]).duplicated().to_numpy()
+    exponent = score if curve is None else curve[0] * tiles + curve[1]
     hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
     return pd.DataFrame(
         {
@@ -115,10 +138,11 @@ def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) 
             "y_mm": places[:, 1] / MM if logit.ndim == 3 else 0.0,
             "x_mm": places[:, -1] / MM,
             "score": score,
-            "probability": 1 / (1 + np.exp(-np.clip(score, -50, 50))),
+            "tile_score": tiles,
+            "probability": 1 / (1 + np.exp(-np.clip(exponent, -50, 50))),
             "spread": image.channel("logit_spread")[at],
             "diameter_mm": [_diameter_m(logit, case.region, i, image.spacing_m) / MM for i in index],
-            "called": [None if threshold is None else bool(s >= threshold) for s in score],
+            "called": [None if threshold is None else bool(b and s >= threshold) for b, s in zip(best, tiles)],
             "hits": hits,
         }
     )

@@ -13,7 +13,7 @@ from darklung.core.types import Image
 from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
 from darklung.io.images import save_image
-from darklung.io.names import LOGITS
+from darklung.io.names import LOGITS, MEMBER
 from darklung.learn.fits import why_not
 from darklung.pipeline import Context, Task
 from darklung.steps.seen import load_seen
@@ -49,17 +49,23 @@ def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str], ma
 
 
 def predict(context: Context) -> None:
-    """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, and their standard deviation."""
+    """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, their standard deviation, and in a study each.
+
+    Evaluation needs the models' own logits to know what their mean does to a threshold.
+    """
     p = Parameters.model_validate(context.parameters)
     made = context.inputs.get("channels", ())
     models = [Path(f) for f in p.folders] or list(context.inputs["models"])
     for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
-        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, load_seen(path, p.channels, made), p.overlap))
+        stored, each = load_seen(path, p.channels, made), p.role == "test" and len(models) > 1
+        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, stored, p.overlap, each=each))
 
 
-def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> Image:
+def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float, *, each: bool = False) -> Image:
     """Mean logits of the models and their standard deviation, channels ``logit`` and ``logit_spread``.
+
+    With `each` the models' own follow as ``logit_model_0`` ... in the order of `models`.
 
     Raises
     ------
@@ -70,8 +76,12 @@ def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> I
     from darklung.steps.network_case import network_case
 
     _check(models, stored)
-    found = predict(model_dir=models, case=network_case(stored), overlap=overlap)
-    return stored.channels.with_data(np.stack([found.logits, found.spread]), ("logit", "logit_spread"), ("1", "1"))
+    case = network_case(stored)
+    own = np.stack([predict(model_dir=model, case=case, overlap=overlap).logits for model in models])
+    mean, spread = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
+    data = [mean, spread, *(own if each else ())]
+    names = ("logit", "logit_spread", *(f"{MEMBER}{k}" for k in range(len(data) - 2)))
+    return stored.channels.with_data(np.stack(data).astype(np.float32), names, ("1",) * len(names))
 
 
 def _check(models: Sequence[Path], stored: LabelledCase) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import yaml
 
 from darklung import __version__
 from darklung.core.files import read_object
@@ -15,7 +17,7 @@ from darklung.core.types import Insertion
 from darklung.io.case import LabelledCase, case_facts
 from darklung.io.documents import Document
 from darklung.io.images import load_image
-from darklung.io.names import COMPARISON, LOGITS, PREVIEW, REPORT
+from darklung.io.names import COMPARISON, PREVIEW, REPORT
 from darklung.io.tables import load_table
 from darklung.learn.files import DESCRIPTION_FILE
 from darklung.pipeline import Context, Task
@@ -23,20 +25,24 @@ from darklung.pipeline.record import read_json
 from darklung.report.assumptions import assumptions_of, report_title
 from darklung.report.blocks import Section
 from darklung.report.comparison import comparison_sections, published_section
+from darklung.report.gallery import gallery_section
 from darklung.report.html import write_report
 from darklung.report.importances import Drops, importances_section
 from darklung.report.pictures import Example, projections_section, slices_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
+from darklung.report.story import methods_section, story_section
+from darklung.report.training import training_section
 from darklung.steps.evaluate import Prediction
+from darklung.steps.report_errors import Judged, arm_errors, test_maps, training_logs
 from darklung.steps.seen import STAGE as CHANNELS
 from darklung.steps.seen import load_seen
+from darklung.study.learning import EvaluationPart, LearningPart
 from darklung.study.scanner import NO_FLAWS
 from darklung.study.sources import LobesSource
 
 if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.steps.members import Member
-    from darklung.study.learning import LearningPart
     from darklung.study.study import Study
 
 STAGE, ITEM = "report", "all"
@@ -111,29 +117,26 @@ def report(context: Context) -> None:
     """Write ``report.html``."""
     p = Parameters.model_validate(context.parameters)
     comparison = json.loads((context.input("evaluate") / COMPARISON).read_text(encoding="utf-8"))
-    examples = _examples(context, p)
-    flat = "radiograph" if set(p.kinds.values()) == {"lobes"} else "ct"
-    sections = comparison_sections(comparison)
-    if comparison.get("by_site"):
-        sections.append(sites_section(comparison["by_site"]))
-    sections.append(published_section(comparison, kind=flat))
-    if "trees" in context.inputs:
-        sections.append(importances_section(_importances(context.inputs["trees"])))
-    sections.append(slices_section(examples, channels=_channels(p.study)))
-    if "preview" in context.inputs:
-        sections.append(_projections(context))
-    sections.append(cohort_section(load_table(context.input("cohort") / "cohort")))
-    if p.sources:
-        sections.append(sources_section(p.sources))
-    assumptions = assumptions_of(p.study["sources"], p.kinds, flawless=NO_FLAWS.model_dump(mode="json"))
-    sections.append(parameters_section(p.study, assumptions=assumptions))
-    records = _records(context.input("evaluate").parents[1], p.tasks)
-    sections.append(records_section(records))
+    cohort = load_table(context.input("cohort") / "cohort")
+    folder = context.input("evaluate").parents[1]
+    records = _records(folder, p.tasks)
+    sections = [
+        story_section(comparison, p.study, p.kinds, cohort, tile_m=_tile_m(p)),
+        *_results(context, p, comparison),
+        *_pictures(context, p, comparison),
+        training_section(training_logs(folder, p.tasks)),
+        cohort_section(cohort),
+        sources_section(p.sources) if p.sources else None,
+        methods_section(comparison, p.study, **_methods(p)),
+        _assumed(p),
+        records_section(records),
+    ]
     write_report(
         context.out / REPORT,
         title=f"{report_title(p.kinds)}: {p.study['name']}",
+        subtitle=_made(p, records),
         summary=_summary(p, comparison, records),
-        sections=sections,
+        sections=[s for s in sections if s is not None],
         footer=f"darklung {__version__}",
     )
 
@@ -148,27 +151,72 @@ def _importances(folders: Sequence[Path]) -> dict[str, Drops]:
     return dict(found)
 
 
+def _results(context: Context, p: Parameters, comparison: Mapping[str, Any]) -> Iterator[Section]:
+    yield from comparison_sections(comparison)
+    if comparison.get("by_site"):
+        yield sites_section(comparison["by_site"])
+    yield published_section(comparison, kind="radiograph" if set(p.kinds.values()) == {"lobes"} else "ct")
+    if "trees" in context.inputs:
+        yield importances_section(_importances(context.inputs["trees"]))
+
+
+def _pictures(context: Context, p: Parameters, comparison: Mapping[str, Any]) -> Iterator[Section | None]:
+    """Single errors, examples, and one view as it was measured."""
+    cases = {path.name: path for path in context.inputs["cases"]}
+    maps = test_maps([what.arm for what in p.predictions], context.inputs["test"])
+    units = pd.read_parquet(context.input("evaluate") / "units.parquet")
+    found = comparison["results"]["test"]
+    thresholds = {arm: r["threshold"] for arm, r in found.items() if r.get("threshold") is not None}
+    tested = units[units["split"] == "test"]
+    made = context.inputs.get("channels", ())
+    judged = Judged(cases, maps, tested, thresholds, _tile_m(p), made)
+    learning = LearningPart.model_validate(p.study["learning"])
+    channels = {row.name: learning.arms[row.arm] for row in learning.rows}
+    yield gallery_section(arm_errors(judged, channels))
+    yield slices_section(_examples(p, cases, maps, made), channels=_channels(p.study))
+    if "preview" in context.inputs:
+        yield _projections(context)
+
+
+def _assumed(p: Parameters) -> Section:
+    assumptions = assumptions_of(p.study["sources"], p.kinds, flawless=NO_FLAWS.model_dump(mode="json"))
+    return parameters_section(p.study, assumptions=assumptions)
+
+
+def _tile_m(p: Parameters) -> float:
+    return EvaluationPart.model_validate(p.study["evaluation"]).tile
+
+
+def _methods(p: Parameters) -> dict[str, Any]:
+    """Version, the study as a file, and its tiles."""
+    text = str(yaml.safe_dump(dict(p.study), sort_keys=False, allow_unicode=True))
+    return {"version": __version__, "study_file": text, "tile_m": _tile_m(p)}
+
+
+def _made(p: Parameters, records: Sequence[Mapping[str, Any]]) -> str:
+    """When and with what."""
+    last = max((str(r["started"]) for r in records if r.get("started")), default="")
+    when = f"Computed until {last.replace('T', ' ').replace('Z', ' UTC')}" if last else "Computed"
+    return f"{when} by darklung run study.yaml (the file is under Methods), seed {p.study['seed']}."
+
+
 def _channels(study: Mapping[str, Any]) -> list[str]:
     """Channels that any arm sees, each once."""
     return list(dict.fromkeys(c for channels in study["learning"]["arms"].values() for c in channels))
 
 
-def _examples(context: Context, p: Parameters) -> list[Example]:
+def _examples(
+    p: Parameters, cases: Mapping[str, Path], maps: Mapping[str, Mapping[str, Path]], made: Sequence[Path]
+) -> list[Example]:
     """Of the first test animals with a lesion the image with most of it, with every arm's probability."""
-    cases = {path.name: path for path in context.inputs["cases"]}
-    logits: dict[str, dict[str, Path]] = {}
-    for what, folder in zip(p.predictions, context.inputs["test"]):
-        for file in sorted(folder.glob(f"*{LOGITS}")):
-            logits.setdefault(file.name.removesuffix(LOGITS), {})[what.arm] = file
-    animals = {name: case_facts(cases[name]).animal for name in logits}
+    animals = {name: case_facts(cases[name]).animal for name in maps}
     examples: list[Example] = []
     for animal in sorted(set(animals.values())):
-        seen, made = _channels(p.study), context.inputs.get("channels", ())
-        own = {name: load_seen(cases[name], seen, made) for name in sorted(logits) if animals[name] == animal}
+        own = {n: load_seen(cases[n], _channels(p.study), made) for n in sorted(maps) if animals[n] == animal}
         name = max(own, key=lambda n: int(own[n].lesion.sum()))
         case = own[name]
         if case.lesion.any():
-            probability = {arm: _probability(file) for arm, file in logits[name].items()}
+            probability = {arm: _probability(file) for arm, file in maps[name].items()}
             examples.append(Example(name, case.channels, case.lesion, probability, case.region, note=_told(case)))
         if len(examples) == EXAMPLES:
             break
@@ -210,11 +258,34 @@ def _records(folder: Path, tasks: Sequence[str]) -> list[dict[str, Any]]:
         row = stages.setdefault(name.split("/")[0], {"stage": name.split("/")[0], "tasks": 0, "wall_s": 0.0})
         row["tasks"] += 1
         row["wall_s"] += record["wall_s"]
+        row["processor_s"] = _sum(row.get("processor_s", 0.0), record.get("processor_s"))
+        row["started"] = max(str(row.get("started", "")), str(record["started"]))
         row["peak_memory_mib"] = max(row.get("peak_memory_mib", 0.0), record["peak_memory_mib"])
         row["environment"] = record["environment"]
         if row["tasks"] == 1 and "seed" in record["parameters"]:
             row["seed"] = record["parameters"]["seed"]
     return list(stages.values())
+
+
+def _sum(so_far: float | None, more: float | None) -> float | None:
+    """None once a part is not known: records of before had no processor time."""
+    return None if so_far is None or more is None else so_far + more
+
+
+def _cost(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Processor time, and the time that the tasks took one after the other."""
+    used = [r.get("processor_s") for r in records]
+    wall = sum(r["wall_s"] for r in records) / 60
+    known = {} if None in used else {"Processor time": f"{sum(float(u or 0) for u in used) / 60:.1f} min"}
+    return {**known, "Tasks one after another": f"{wall:.1f} min"}
+
+
+def _machine(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What it was computed on, as the last record has it."""
+    hardware = next((r["environment"].get("hardware") for r in reversed(records) if r.get("environment")), None) or {}
+    told = [str(hardware[k]) for k in ("processor", "system") if hardware.get(k)]
+    told += [f"{hardware['cores']} cores"] if hardware.get("cores") else []
+    return {"Machine": ", ".join(told)} if told else {}
 
 
 def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -226,7 +297,8 @@ def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Map
         "Negative tiles": n["negatives"],
         "Arms": len(comparison["arms"]),
         "Seed": p.study["seed"],
-        "Work": f"{sum(r['wall_s'] for r in records) / 60:.1f} core-min",
+        **_cost(records),
+        **_machine(records),
     }
     simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
     if len(simulated) == 1:

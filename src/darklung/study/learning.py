@@ -129,7 +129,13 @@ class EvaluationPart(Document):
 
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
-    replicates: int = Field(2000, ge=100, le=100_000, description="bootstrap replicates over animals")
+    replicates: int = Field(10_000, ge=100, le=100_000, description="bootstrap replicates over animals")
+    questions: tuple[tuple[str, str], ...] = Field(
+        (),
+        max_length=100,
+        description="pairs of arms that are compared, first minus second; by default dark_field, directional and hybrid "
+        "against transmission, or all arms against the first",
+    )
     metrics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], MetricPart] = Field(
         {}, description="further metrics: name -> package.module:function, or its function, options, title and replicates"
     )

@@ -16,7 +16,8 @@ from darklung.evaluate.folds import by_animal
 from darklung.evaluate.logits import logits_of
 from darklung.evaluate.tables import ArmTables, join_tables, listed_tables
 from darklung.io.case import LabelledCase
-from darklung.steps.evaluate import compared, known_of, map_tables
+from darklung.steps.arm_reading import known_of, map_tables
+from darklung.steps.evaluate import compared
 from darklung.steps.scoring.candidates import CASES, is_table, read_candidates, read_findings, voxels_of
 from darklung.steps.scoring.labels import Labelled
 from darklung.steps.scoring.maps import KINDS, PROBABILITY, find_maps, read_logits

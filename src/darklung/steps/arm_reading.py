@@ -1,0 +1,131 @@
+"""The predictions of one arm, read into tables: units of single models, of their mean, and its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darklung.core.types import BACKGROUND, LESION, UNKNOWN, Image
+from darklung.io.case import LabelledCase
+from darklung.io.names import MEMBER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from darklung.evaluate.histogram import LogitHistogram
+    from darklung.evaluate.tables import ArmTables
+
+SPLITS = ("validation", "test")
+MEAN = -1  # stands for a fold where the mean of all folds' models was applied
+SCALES = {
+    "mean": "validation scores of the folds' models are on the scale of their mean, which test animals get",
+    "folds": "scores of each fold are on the scale that its validation animals give",
+    "none": "validation scores of the folds' models as they are",
+}
+
+
+@dataclass
+class ArmReading:
+    """What was read of an arm.
+
+    Parameters
+    ----------
+    images : mapping role -> fold -> list of ArmTables
+    members : mapping fold -> list of DataFrame
+        Tile rows of the images that the mean was computed for, by each of its models.
+    voxels : mapping role -> LogitHistogram
+    """
+
+    images: dict[str, dict[int | None, list[ArmTables]]] = field(default_factory=dict)
+    members: dict[int, list[pd.DataFrame]] = field(default_factory=dict)
+    voxels: dict[str, LogitHistogram] = field(default_factory=dict)
+
+    def add(self, role: str, fold: int | None, name: str, image: Image, case: LabelledCase, tile_m: float) -> None:
+        """Read one image's prediction by the model of a fold, or by the mean of all (None)."""
+        logits = image.channel("logit")
+        own = self.images.setdefault(role, {}).setdefault(fold, [])
+        own.append(map_tables(name, logits, case, tile_m))
+        counted = voxels_of(logits, case)
+        self.voxels[role] = self.voxels[role] + counted if role in self.voxels else counted
+        if fold is None and role == "test":
+            for k, channel in enumerate(n for n in image.names if n.startswith(MEMBER)):
+                self.members.setdefault(k, []).append(_tiles(name, image.channel(channel), case, tile_m))
+
+    def scale(self) -> str:
+        """A key of `SCALES`: how scores of different models come together."""
+        if tested_by_fold(self.images):
+            return "folds"
+        return "mean" if set(self.members) == set(self.images["validation"]) else "none"
+
+    def pooled(self, animals: Mapping[str, str], specificity: float) -> tuple[ArmTables, ArmTables]:
+        """Validation and test tables of animals, with the fold whose model gave each score."""
+        from darklung.evaluate.folds import align_fold, by_animal, on_the_mean
+        from darklung.evaluate.tables import join_tables
+
+        folds: dict[str, dict[Any, ArmTables]] = {
+            role: {f: _of_fold(join_tables(by_animal(t, animals)), f) for f, t in self.images[role].items()}
+            for role in SPLITS
+        }
+        validation, test = folds["validation"], folds["test"]
+        scale = self.scale()
+        if scale == "folds":
+            both = [align_fold(v, test[fold], specificity=specificity) for fold, v in validation.items()]
+            return join_tables(v for v, _ in both), join_tables(t for _, t in both)
+        if scale == "mean":
+            members = {fold: _joined(tables) for fold, tables in self.members.items()}
+            validation = on_the_mean(validation, members, test[None].tiles, specificity=specificity)
+        return join_tables(validation.values()), join_tables(test.values())
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
+
+
+def _of_fold(tables: ArmTables, fold: int | None) -> ArmTables:
+    from dataclasses import replace
+
+    return replace(tables, tiles=tables.tiles.assign(fold=MEAN if fold is None else fold))
+
+
+def tested_by_fold(images: Mapping[str, Mapping[Any, Any]]) -> bool:
+    """Whether each fold is tested by its own model, so that animals are in validation of one fold and in test of another."""
+    return set(images["validation"]) == set(images["test"])
+
+
+def map_tables(name: str, logits: NDArray[Any], case: LabelledCase, tile_m: float) -> ArmTables:
+    """Units of evaluation of the logits of one image."""
+    from darklung.evaluate.tables import subject_tables
+
+    return subject_tables(subject=name, logits=logits, **known_of(case), tile_m=tile_m)
+
+
+def known_of(case: LabelledCase) -> dict[str, Any]:
+    """What is known of an image, as the tables of `darklung.evaluate.tables` take it."""
+    from darklung.evaluate.truth import Truth
+
+    return {
+        "truth": Truth(case.instances, case.insertions, case.unknown),
+        "region": case.region,
+        "spacing_m": case.channels.spacing_m,
+        "origin_m": case.channels.origin_m,
+    }
+
+
+def _tiles(name: str, logits: NDArray[Any], case: LabelledCase, tile_m: float) -> pd.DataFrame:
+    from darklung.evaluate.tables import subject_tiles
+
+    return subject_tiles(subject=name, logits=logits, **known_of(case), tile_m=tile_m)
+
+
+def voxels_of(logits: NDArray[Any], case: LabelledCase) -> LogitHistogram:
+    """The voxels of the search region by their logit; what is unknown is not counted."""
+    from darklung.evaluate.histogram import logit_histogram
+
+    labels = np.where(case.unknown, UNKNOWN, np.where(case.lesion, LESION, BACKGROUND))[case.region]
+    return logit_histogram(logits=logits[case.region], labels=labels)

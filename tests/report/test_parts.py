@@ -1,0 +1,178 @@
+"""Parts of the report around the numbers: plain words, methods, learning curves, errors to look at."""
+
+import base64
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from darklung.report.blocks import fixed
+from darklung.report.figures import arm_colours
+from darklung.report.gallery import ArmErrors, gallery_section, sight_title
+from darklung.report.gallery import Sight as Place
+from darklung.report.html import page
+from darklung.report.metric_tables import all_metrics, animals_and_folds, main_table, rate_tables, reliability_table
+from darklung.report.pictures import picture
+from darklung.report.planes import planes
+from darklung.report.story import methods_section, story_section
+from darklung.report.training import training_section
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(f"parts_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+examples, html = _load("examples"), _load("test_html")
+STUDY = {"name": "quick", "seed": 7, "learning": {"arms": {"hybrid": ["attenuation", "dark_field_0"]}, "folds": 3}}
+
+
+def whole(*sections):
+    return page(title="T", summary={}, sections=sections)
+
+
+def test_the_first_paragraph_says_what_was_compared_on_how_many_and_what_came():
+    c = examples.comparison()
+    reader = html.check_page(whole(story_section(c, STUDY, {"mice": "simulation"}, [{}] * 18, tile_m=2e-3)))
+    text = " ".join(reader.text)
+    for wanted in (
+        "18 images",
+        "simulated on a computer",
+        "16 animals",
+        "49 tumours",
+        "tiles of 2 mm",
+        "hybrid: attenuation",
+    ):
+        assert wanted in text
+    assert text.count("Cannot tell: up to 0.08 either way is possible.") == 4
+    measured = story_section(c, STUDY, {"a": "volumes"}, [{}], tile_m=2e-3)
+    assert "simulated" not in " ".join(html.read(whole(measured)).text)
+
+
+@pytest.mark.parametrize("broken", [{}, {"arms": ["a"], "splits": ["test"], "results": {"test": {"a": None}}}])
+def test_words_without_numbers(broken):
+    c = {"arms": [], "splits": [], "results": {}, "differences": {}, "settings": {}} | broken
+    story = story_section(c, {}, {}, [], tile_m=2e-3)
+    methods = methods_section(c, {}, version="1", study_file="", tile_m=2e-3)
+    html.check_page(whole(story, methods))
+
+
+def test_hostile_names_in_every_part():
+    arms = [f"a{html.HOSTILE}", "b"]
+    study = {"name": html.HOSTILE, "learning": {"arms": {html.HOSTILE: [html.HOSTILE]}, "network": html.HOSTILE}}
+    c = examples.comparison(arms=arms)
+    log = {"arm": html.HOSTILE, "fold": html.HOSTILE, "rows": [{"step": 1, "loss": 1.0, "score": 0.5}], "selected": None}
+    sections = [
+        story_section(c, study, {"s": "lobes"}, [], tile_m=2e-3),
+        methods_section(c, study, version="1", study_file=html.HOSTILE, tile_m=2e-3),
+        training_section([log]),
+        gallery_section([ArmErrors(html.HOSTILE, [place(html.HOSTILE)], 1, [], 0)]),
+    ]
+    html.check_page(whole(*sections))
+
+
+def test_the_study_file_that_is_saved_is_the_study():
+    text = yaml.safe_dump(STUDY)
+    shown = whole(methods_section(examples.comparison(), STUDY, version="0.1", study_file=text, tile_m=2e-3))
+    data = shown.split('download="study.yaml" href="data:text/yaml;base64,')[1].split('"')[0]
+    assert yaml.safe_load(base64.b64decode(data)) == STUDY
+    data = shown.split('download="references.bib" href="data:text/x-bibtex;base64,')[1].split('"')[0]
+    bib = base64.b64decode(data).decode()
+    assert bib.count("{") == bib.count("}")
+    assert "Study quick, seed 7" in bib
+
+
+def test_learning_curves_tell_the_step_that_was_kept():
+    rows = [{"step": s, "loss": 1 / s, "score": 0.5 + s / 100} for s in (10, 20, 30)]
+    logs = [{"arm": a, "fold": f, "rows": rows, "selected": {"step": 20, "score": 0.7}} for a in ("x", "y") for f in "01"]
+    section = training_section(logs)
+    html.check_page(whole(section))
+    rows = section.blocks[-1].rows
+    assert [(r[0], r[1], r[2], r[3].value, r[4]) for r in rows] == [
+        (a, f, "20", 0.7, "30") for a in ("x", "y") for f in "01"
+    ]
+    assert training_section([{"arm": "x", "fold": "0", "rows": []}]) is None
+
+
+def place(title, flat=False):
+    example = examples.volume_example()
+    image, target, region = example.image, example.target, example.region
+    at = tuple(int(i) for i in np.argwhere(target)[0])
+    guess = np.where(region, 0.2, np.nan)
+    return Place(title, image, guess, region, target, at)
+
+
+def test_errors_are_shown_in_three_planes_with_bar_and_frame():
+    errors = [ArmErrors("dark_field", [place("a lesion")] * 2, 5, [place("lung")], 9), ArmErrors("none", [], 0, [], 0)]
+    shown = whole(gallery_section(errors))
+    reader = html.check_page(shown)
+    assert reader.tags.count("img") == 3 * (2 * 3 + 2)
+    text = " ".join(reader.text)
+    assert "dark field: missed, 2 of 5" in text
+    assert "dark field: false positives, 1 of 9" in text
+    assert gallery_section(errors[1:]) is None
+    assert sight_title("x", -0.5, 1.25) == "x: score −0.50, threshold 1.25"
+
+
+def test_the_place_is_in_the_middle_of_its_close_up():
+    sight = place("x")
+    above, _ = planes(sight.image, sight.probability, sight.region, sight.at, name="x")
+    first = sight.image.channel("attenuation")
+    z, y, x = sight.at
+    box = tuple(slice(max(i - 20, 0), i + 21) for i in (y, x))
+    marks = np.zeros(first[z][box].shape, bool)
+    row, col = y - box[0].start, x - box[1].start
+    marks[row - 2 : row + 3, col - 2 : col + 3] = True
+    marks[-2, 1:11] = True
+    from darklung.report.pictures import window_of
+
+    wanted = picture(
+        first[z][box],
+        window=window_of(first, sight.region),
+        outline=marks,
+        zoom=max(2, 270 // marks.shape[0]),
+        alt="x, transverse",
+    )
+    assert above.blocks[0].markup == wanted
+
+
+def test_tables_hold_every_number_of_the_comparison():
+    c = examples.comparison()
+    page_text = " ".join(
+        html.check_page(
+            whole(
+                *(
+                    html.Section(f"S{i}", (b,) if not isinstance(b, list) else tuple(b))
+                    for i, b in enumerate(
+                        [
+                            main_table(c, "test", "Main"),
+                            all_metrics(c, "test"),
+                            rate_tables(c, "test"),
+                            reliability_table(c, "test"),
+                            animals_and_folds(c, "test"),
+                        ]
+                    )
+                )
+            )
+        ).text
+    )
+    for wanted in ("Brier", "Brier score of saying the prevalence everywhere", "0.250", "mouse 7", "1 of 2", "mimic", "22"):
+        assert wanted in page_text
+
+
+def test_arms_beyond_seven_differ_in_line_and_hatch():
+    colours = arm_colours([f"arm {i}" for i in range(20)])
+    looks = {(colours[a], str(colours.line(a)), colours.hatch(a)) for a in colours}
+    assert len(looks) == 20
+    assert len({(colours[a], str(colours.line(a))) for a in colours}) == 20
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.0056, "−0.01"), (-0.001, "0.00"), (0.0, "0.00"), (None, "–"), (2e5, "2e+05")]
+)
+def test_cells_of_one_table_have_as_many_digits(value, text):
+    assert fixed(value, 2) == text
