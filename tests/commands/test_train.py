@@ -169,7 +169,7 @@ def test_other_trainings_begin_anew(write, tmp_path, first, then):
 
 def test_an_edited_network_begins_anew(write, tmp_path):
     plugin = tmp_path / "my_small_network.py"
-    text = "from darklung.learn.network import residual_attention_unet\n\n\ndef net(*, channels, dims, widths):\n"
+    text = "from darklung.learn.unet import residual_attention_unet\n\n\ndef net(*, channels, dims, widths):\n"
     plugin.write_text(text + "    return residual_attention_unet(channels=channels, dims=dims, widths=widths)\n")
     change = {"network": "my_small_network:net"}
     train_study(write(), out=tmp_path / "run", arms=["ct"], changes=change, workers=1)

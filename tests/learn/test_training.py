@@ -76,7 +76,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):
     seen = []
     again = options(make_case, tmp_path, "killed", shape, progress=lambda share, text: seen.append(text))
     train(**again)
-    assert seen[0].startswith("step 6/10")  # steps 6 and 7 were lost, so two are done again
+    assert seen[0].startswith("network: 72,210 parameters")
+    assert seen[1].startswith("step 6/10")  # steps 6 and 7 were lost, so two are done again
     assert same(whole, tmp_path / "killed")
     for name in ("model.json", "metrics.jsonl"):
         assert (whole / name).read_text() == (tmp_path / "killed" / name).read_text()
@@ -97,7 +98,7 @@ def test_a_killed_continuation_goes_on_to_the_same_weights(make_case, tmp_path, 
         train(**options(make_case, tmp_path, "killed", progress=stop, **more))
     seen = []
     train(**options(make_case, tmp_path, "killed", progress=lambda share, text: seen.append(text), **more))
-    assert seen[0].startswith("step 15/20")
+    assert seen[1].startswith("step 15/20")
     assert same(whole, tmp_path / "killed")
     assert json.loads((whole / "model.json").read_text())["continued_from"] == {"key": "its key", "step": 10}
     assert (whole / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
@@ -122,8 +123,8 @@ def test_only_the_same_training_with_fewer_steps_is_gone_on_from(make_case, tmp_
 
 def test_the_rate_rises_and_falls_once_more_over_added_steps(make_case, tmp_path, monkeypatch):
     rates = []
-    true_rate = learning._rate
-    monkeypatch.setattr(learning, "_rate", lambda plan, state: rates.append(true_rate(plan, state)) or rates[-1])
+    true_rate = learning.rate
+    monkeypatch.setattr(learning, "rate", lambda *given: rates.append(true_rate(*given)) or rates[-1])
     first = train(**options(make_case, tmp_path, "first"))
     train(**options(make_case, tmp_path, "more", steps=30, earlier=Earlier(first)))
     assert len(rates) == 30
@@ -210,7 +211,7 @@ def test_the_latest_state_within_one_error_of_the_best_is_kept_and_patience_coun
     kept = []
     for step, (score, error) in enumerate([(0.6, 0.01), (0.9, 0.1), (0.85, 0.2), (0.7, 0.5), (0.75, 0.1)]):
         state.step = step
-        state.add_loss(1.0)
+        state.add_loss(1.0, {"dice": 1.0})
         state.judge(network, score, error, 2)
         kept.append((state.best_step, state.worse, state.stopped))
     assert kept == [(0, 0, False), (1, 0, False), (2, 0, False), (2, 1, False), (2, 2, True)]

@@ -112,6 +112,7 @@ def fit(
         normalisation=part.normalisation,
         network_options=part.network_options,
         loss_options=part.loss_options,
+        training=part.training,
         facts={"arm": arm, "beams": [list(b) for b in beams]},
         seed=seed,
         scratch=scratch,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from darklung.core.channel import Channel
 from darklung.io.documents import Document, Length
+from darklung.learn.settings import BY_DEFAULT, TrainingPart
 from darklung.study.scanner import Count, Fraction
 
 # Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
@@ -50,6 +51,7 @@ class LearningPart(Document):
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")
     learning_rate: float = Field(4e-3, gt=0, le=1, description="largest; it rises at the start and falls to zero")
+    training: TrainingPart = Field(BY_DEFAULT, description="loss terms, optimizer, precision, stopping, augmentation")
     normalisation: Literal["cohort", "volume"] = Field(
         "cohort", description="of the channels: one for all images, or each image's own, for images of other scanners"
     )
