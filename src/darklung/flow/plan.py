@@ -152,6 +152,7 @@ def _prediction(
         channels=learning.arms[arm],
         animals=tuple(m.animal for m in members),
         overlap=learning.overlap,
+        candidates=learning.candidates,
     )
     return predict.task(parameters, tuple(m.name for m in models), tuple(m.task for m in members))
 

@@ -16,6 +16,7 @@ CASE = "case.json"
 EXTENT = "extent.ome.zarr"
 SUMMARY = "summary.json"
 LOGITS = ".logits.ome.zarr"
+CENTRE, DIAMETER = "centre", "diameter"  # channels of a prediction beside its logits
 COMPARISON = "comparison.json"
 REPORT = "report.html"
 

@@ -37,7 +37,7 @@ def centre_maps(case: Case) -> NDArray[np.float32]:
         heat[box] = np.maximum(heat[box], own)
         diameter[voxels] = np.log(size_m / MM)
         if (voxels & near).any():
-            seen[box] &= own < SMALL
+            seen[box] &= own == 0
             seen[voxels] = False
     unknown = case.region & (case.target == UNKNOWN)
     return np.stack([heat, diameter, seen, unknown]).astype(np.float32)
@@ -59,4 +59,5 @@ def _heat(
     low, high = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, shape)
     axes = [((np.arange(a, b) - m) * d) ** 2 for a, b, m, d in zip(low, high, middle, spacing)]
     squares = sum(np.meshgrid(*axes, indexing="ij", sparse=True))
-    return tuple(slice(a, b) for a, b in zip(low, high)), np.exp(-squares / (2 * sigma**2))
+    heat = np.exp(-squares / (2 * sigma**2))
+    return tuple(slice(a, b) for a, b in zip(low, high)), np.where(heat < SMALL, 0.0, heat)

@@ -103,10 +103,11 @@ def turn_axes(channels: Sequence[str], spacing_m: Sequence[float]) -> tuple[int,
 
     A turned animal is one scanned from another angle on: channels along and across the axis do not change. An oblique
     direction does where a scan is half a turn (views of the other half see −α). Components of a tensor would change places,
-    in a radiograph the axis itself would turn, and other spacings along y and x would stretch the animal.
+    refraction its sign, in a radiograph the axis itself would turn, and other spacings along y and x would stretch the
+    animal.
     """
     parsed = [Channel.parse(name) for name in channels]
-    plain = all((c.axis or 0.0) % 90 == 0 and not c.signal.startswith("tensor_") for c in parsed)
+    plain = all((c.axis or 0.0) % 90 == 0 and c.signal not in ("tensor", "refraction") for c in parsed)
     alike = len(spacing_m) == 3 and np.isclose(spacing_m[1], spacing_m[2])
     return (1, 2) if plain and alike else ()
 

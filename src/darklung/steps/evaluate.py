@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from darklung.core.types import Image
 from darklung.evaluate.sites import results_by_site
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image
-from darklung.io.names import COMPARISON, LOGITS
+from darklung.io.names import CENTRE, COMPARISON, LOGITS
 from darklung.io.tables import save_json, save_table
 from darklung.pipeline import Context, Task
 from darklung.study.learning import EvaluationPart
@@ -81,7 +83,7 @@ def evaluate(context: Context) -> None:
     for i, (what, path) in enumerate(zip(p.predictions, context.inputs["predictions"])):
         context.progress(i / len(p.predictions), path.name)
         files = {file.name.removesuffix(LOGITS): file for file in sorted(path.glob(f"*{LOGITS}"))}
-        tables = [map_tables(n, load_image(f).channel("logit"), cases[n], part.tile) for n, f in files.items()]
+        tables = [image_tables(n, load_image(f), cases[n], part.tile) for n, f in files.items()]
         images.setdefault(what.arm, {}).setdefault(what.role, {})[what.fold] = tables
     splits: dict[str, dict[str, ArmTables]] = {role: {} for role in SPLITS}
     for arm in p.arms:
@@ -116,6 +118,14 @@ def map_tables(name: str, logits: NDArray[Any], case: LabelledCase, tile_m: floa
     from darklung.evaluate.tables import subject_tables
 
     return subject_tables(subject=name, logits=logits, **known_of(case), tile_m=tile_m)
+
+
+def image_tables(name: str, image: Image, case: LabelledCase, tile_m: float) -> ArmTables:
+    """Units of evaluation of a prediction; candidates are those of the detection head where it has one."""
+    tables = map_tables(name, image.channel("logit"), case, tile_m)
+    if CENTRE not in image.names:
+        return tables
+    return replace(tables, candidates=map_tables(name, image.channel(CENTRE), case, tile_m).candidates)
 
 
 def known_of(case: LabelledCase) -> dict[str, Any]:

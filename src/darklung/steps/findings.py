@@ -17,7 +17,7 @@ from darklung.evaluate.froc import candidate_table
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
-from darklung.io.names import LOGITS
+from darklung.io.names import CENTRE, DIAMETER, LOGITS
 from darklung.io.nifti import write_nifti
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
@@ -32,11 +32,13 @@ COLUMNS = {
     "z_mm": "place in the image's coordinates (its frame)",
     "y_mm": "see z_mm",
     "x_mm": "see z_mm; columns of a radiograph",
-    "score": "largest logit of the candidate: mean of the models",
+    "score": "largest logit of the candidate: mean of the models; of a middle where the models have a detection head",
     "probability": "1 / (1 + exp(-score)), as the networks say it; not calibrated on animals of this kind",
     "spread": "standard deviation of the models' logits there",
-    "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability",
-    "called": "whether the score reaches the threshold that the run fixed on its validation animals; empty without a run",
+    "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability; "
+    "of the detection head where there is one",
+    "called": "whether the voxel's logit reaches the threshold that the run fixed on its validation animals; "
+    "empty without a run",
     "hits": "what is known to be there: lesion, mimic, none, or unknown",
 }
 MM = 1e-3
@@ -87,7 +89,7 @@ def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) 
     logit = image.channel("logit")
     found = candidate_table(
         subject=case.about.subject,
-        logits=logit,
+        logits=image.channel(CENTRE) if CENTRE in image.names else logit,
         instances=case.instances,
         insertions=case.insertions,
         region=case.region,
@@ -97,6 +99,9 @@ def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) 
     at = tuple(index.T)
     places = position_of(image, index)
     score = found["score"].to_numpy()
+    sizes = [_diameter_m(logit, case.region, i, image.spacing_m) for i in index]
+    if DIAMETER in image.names:
+        sizes = image.channel(DIAMETER)[at].tolist()
     hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
     return pd.DataFrame(
         {
@@ -108,8 +113,8 @@ def candidates_of(case: LabelledCase, image: Image, *, threshold: float | None) 
             "score": score,
             "probability": 1 / (1 + np.exp(-np.clip(score, -50, 50))),
             "spread": image.channel("logit_spread")[at],
-            "diameter_mm": [_diameter_m(logit, case.region, i, image.spacing_m) / MM for i in index],
-            "called": [None if threshold is None else bool(s >= threshold) for s in score],
+            "diameter_mm": [size / MM for size in sizes],
+            "called": [None if threshold is None else bool(s >= threshold) for s in logit[at]],
             "hits": hits,
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +14,7 @@ from darklung.core.types import Image
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import save_image
-from darklung.io.names import LOGITS
+from darklung.io.names import CENTRE, DIAMETER, LOGITS
 from darklung.learn.fits import why_not
 from darklung.pipeline import Context, Task
 
@@ -34,6 +35,7 @@ class Parameters(Document):
     channels: tuple[str, ...]
     animals: tuple[str, ...]
     overlap: float
+    candidates: Literal["head", "logits"] = "head"
     folders: tuple[str, ...] = Field(())
 
 
@@ -48,16 +50,20 @@ def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str]) ->
 
 
 def predict(context: Context) -> None:
-    """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, and their standard deviation."""
+    """``NAME.logits.ome.zarr`` of each case: what `logits_of` tells."""
     p = Parameters.model_validate(context.parameters)
     models = [Path(f) for f in p.folders] or list(context.inputs["models"])
     for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
-        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, load_case(path, p.channels), p.overlap))
+        found = logits_of(models, load_case(path, p.channels), p.overlap, heads=p.candidates == "head")
+        save_image(context.out / f"{path.name}{LOGITS}", found)
 
 
-def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> Image:
+def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float, *, heads: bool = True) -> Image:
     """Mean logits of the models and their standard deviation, channels ``logit`` and ``logit_spread``.
+
+    With `heads`, and where every model detects, ``centre`` (logit of a lesion's middle) and ``diameter`` [m] too; candidates
+    then come from them.
 
     Raises
     ------
@@ -69,7 +75,12 @@ def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float) -> I
 
     _check(models, stored)
     found = predict(model_dir=models, case=network_case(stored), overlap=overlap)
-    return stored.channels.with_data(np.stack([found.logits, found.spread]), ("logit", "logit_spread"), ("1", "1"))
+    maps = {"logit": (found.logits, "1"), "logit_spread": (found.spread, "1")}
+    if heads and found.centre is not None and found.diameter_m is not None:
+        maps |= {CENTRE: (found.centre, "1"), DIAMETER: (found.diameter_m, "m")}
+    return stored.channels.with_data(
+        np.stack([m for m, _ in maps.values()]), tuple(maps), tuple(u for _, u in maps.values())
+    )
 
 
 def _check(models: Sequence[Path], stored: LabelledCase) -> None:

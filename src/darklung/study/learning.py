@@ -58,6 +58,9 @@ class LearningPart(Document):
     keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
     folds: int = Field(3, ge=2, le=1000, description="groups of animals that take turns in validation")
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
+    candidates: Literal["head", "logits"] = Field(
+        "head", description="from the detection head where the network has one, or from the largest voxel logits in any case"
+    )
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
     )
