@@ -36,12 +36,12 @@ def upsample(dims: int) -> nn.Module:
     return nn.Upsample(scale_factor=2, mode=("bilinear", "trilinear")[dims - 2], align_corners=False)
 
 
-def output_layer(dims: int, width: int, norm: str, *, prior: float = OUTPUT_PRIOR) -> nn.Sequential:
-    """One map from features, `prior` everywhere before training."""
+def output_layer(dims: int, width: int, norm: str) -> nn.Sequential:
+    """One map from features, nearly `OUTPUT_PRIOR` everywhere before training."""
     last = convolution(dims, width, 1, 1)
     layer = nn.Sequential(norm_layer(norm, dims, width), activation(), last)
     nn.init.normal_(last.weight, std=0.01)
-    nn.init.constant_(last.bias, prior)
+    nn.init.constant_(last.bias, OUTPUT_PRIOR)
     return layer
 
 
@@ -96,10 +96,13 @@ class Detector(nn.Module):
 
     def __init__(self, dims: int, width: int, norm: str) -> None:
         super().__init__()
-        self.body = ResidualBlock(dims, width, width, norm=norm)
-        self.centre = output_layer(dims, width, norm)
-        self.diameter = output_layer(dims, width, norm, prior=0.0)
+        first = (norm_layer(norm, dims, width), activation(), convolution(dims, width, width, 3), activation())
+        self.body = nn.Sequential(*first)
+        self.maps = convolution(dims, width, 2, 1)
         self.presence = nn.Linear(2 * width, 1)
+        nn.init.normal_(self.maps.weight, std=0.01)
+        with torch.no_grad():
+            self.maps.bias.copy_(torch.tensor([OUTPUT_PRIOR, 0.0]))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """(batch, width, *spatial) -> ``centre`` (logit), ``diameter`` (log of mm), both (batch, 1, *spatial), ``presence``.
@@ -109,4 +112,5 @@ class Detector(nn.Module):
         x = self.body(features)
         flat = x.flatten(2)
         pooled = torch.cat([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
-        return {"centre": self.centre(x), "diameter": self.diameter(x), "presence": self.presence(pooled)}
+        centre, diameter = self.maps(x).split(1, dim=1)
+        return {"centre": centre, "diameter": diameter, "presence": self.presence(pooled)}

@@ -70,32 +70,36 @@ def measure_network(
     Parameters
     ----------
     network : nn.Module
-        Neither its weights nor its statistics change, and no random number is drawn; its gradients are gone afterwards.
+        Measured as it trains. Neither its weights nor its statistics change, and no random number of others is drawn; its
+        gradients are gone afterwards.
     forward : callable
         From a batch to its heads, as training does it.
     channels, patch, batch : int, sequence of int, int
     """
+    network.train()
     weights = list(network.parameters())
     device = weights[0].device if weights else torch.device("cpu")
     noise = np.random.default_rng(0).standard_normal((batch, channels, *patch), dtype=np.float32)
     data = torch.from_numpy(noise).to(device).requires_grad_()
     middle = (0, 0, *(n // 2 for n in patch))
-    training = network.training
-    network.eval()
+    before = {name: value.clone() for name, value in network.named_buffers()}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for networks that draw
+        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            forward(data)[LOGITS][middle].backward()
+        seen = np.zeros_like(noise[0]) if data.grad is None else data.grad[0].float().cpu().numpy()
+        begun = time.perf_counter()
         forward(data)[LOGITS][middle].backward()
-    seen = np.zeros_like(noise[0]) if data.grad is None else data.grad[0].float().cpu().numpy()
-    begun = time.perf_counter()
-    forward(data)[LOGITS][middle].backward()
-    seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
     network.zero_grad(set_to_none=True)
-    network.train(training)
+    for name, value in network.named_buffers():
+        value.copy_(before[name])
     effective, reach = _sides((seen.astype(np.float64) ** 2).sum(axis=0))
     numbers = sum(p.numel() for p in weights)
     memory = (sum(kept.values()) + COPIES * sum(p.numel() * p.element_size() for p in weights)) / MIB
