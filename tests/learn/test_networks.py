@@ -1,5 +1,7 @@
 """Every network in 2-D and 3-D with its options: shapes, prior, gradients, sizes, what is attended to, what is learned."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -196,6 +198,28 @@ def test_networks_of_monai_say_their_sizes_and_start_at_the_prior(name, more, si
         built("monai", {"name": name, "layers": 3})
     with pytest.raises(DarklungError, match=r"wanted a class of monai.networks.nets, got 'Unet3'"):
         built("monai", {"name": "Unet3"})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_of_monai_is_trained_on_what_is_smaller_than_its_least_patch_and_read_again(make_case, tmp_path):
+    pytest.importorskip("monai", reason="MONAI is not installed")
+    small = {"name": "SwinUNETR", "feature_size": 12, "window_size": 4, "depths": (1, 1, 1, 1), "detection": True}
+    case = make_case(0)
+    out = train(
+        cases_train=[case],
+        cases_validation=[],
+        channels=("a", "b"),
+        seed=3,
+        scratch=tmp_path / "scratch",
+        out=tmp_path / "out",
+        network="monai",
+        network_options=small,
+        batch=2,
+        steps=2,
+    )
+    assert json.loads((out / "model.json").read_text())["patch"] == [64, 64]
+    found = predict(model_dir=out, case=case)
+    assert found.logits.shape == found.centre.shape == case.image.shape
 
 
 def test_every_network_is_tried_here():

@@ -7,6 +7,8 @@ import yaml
 
 import darklung
 from darklung.evaluate.froc import candidate_table
+from darklung.flow.costs import _padding
+from darklung.flow.expected import Expected
 from darklung.flow.plan import plan
 from darklung.steps.evaluate import image_tables, map_tables
 from darklung.steps.findings import candidates_of
@@ -79,3 +81,11 @@ def test_a_study_says_where_candidates_come_from(said, wanted, tmp_path):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     tasks = plan(read_study(tmp_path / "study.yaml")).tasks
     assert {t.parameters["candidates"] for t in tasks if t.stage == "predict"} == {wanted}
+
+
+def test_small_images_for_a_network_of_large_patches_are_told_with_their_padding():
+    assert _padding(64, [Expected("mice", "mice", (3e-4,) * 3, None, side=40)]).endswith(
+        "76% of a patch is padding at least"
+    )
+    assert _padding(16, [Expected("mice", "mice", (3e-4,) * 3, None, side=40)]) == ""
+    assert _padding(16, [Expected("mice", "mice", (3e-4,) * 3, None)]) == ""

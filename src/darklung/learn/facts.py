@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from darklung.learn.network import LOGITS
+from darklung.learn.device import choose_device, one_thread, place
+from darklung.learn.network import LOGITS, heads_of, make_network, sizes_of
 
 SEEN_SHARE = 0.95  # of the squared gradient, that the field of view is told for
 COPIES = 4  # of each weight: itself, its gradient and two moments
@@ -96,6 +97,8 @@ def measure_network(
         seen = np.zeros_like(noise[0]) if data.grad is None else data.grad[0].float().cpu().numpy()
         begun = time.perf_counter()
         forward(data)[LOGITS][middle].backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
     network.zero_grad(set_to_none=True)
     for name, value in network.named_buffers():
@@ -105,6 +108,23 @@ def measure_network(
     memory = (sum(kept.values()) + COPIES * sum(p.numel() * p.element_size() for p in weights)) / MIB
     gflop = counter.get_total_flops() / 1e9
     return NetworkFacts(numbers, tuple(patch), effective, reach, round(memory, 2), round(gflop, 4)), seconds
+
+
+def measure_named(
+    name: str, options: Mapping[str, Any], *, channels: int, dims: int, widths: Sequence[int], patch: int, batch: int
+) -> tuple[NetworkFacts, float]:
+    """`measure_network` of a network by its name, on one thread of this machine's device and in float32.
+
+    Raises
+    ------
+    DarklungError
+        What `darklung.learn.network.make_network` raises.
+    """
+    device = choose_device()
+    with torch.random.fork_rng(devices=[]), one_thread():
+        network = place(make_network(name, channels=channels, dims=dims, widths=widths, options=options), device)
+        sides = (sizes_of(network, widths).fit(patch),) * dims
+        return measure_network(network, lambda x: heads_of(network(x)), channels=channels, patch=sides, batch=batch)
 
 
 def _sides(squares: NDArray[np.float64]) -> tuple[int, int]:

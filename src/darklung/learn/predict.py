@@ -23,7 +23,7 @@ from darklung.io.documents import Document, validate
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
 from darklung.learn.network import CENTRE, DIAMETER, LOGITS, detects, heads_of, make_network, sizes_of
-from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, Sizes
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, known_sizes
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
@@ -78,7 +78,7 @@ def load_model(model_dir: Path) -> Model:
         widths=widths,
         options=description.get("network_options", {}),
     )
-    if description["network"] in NETWORKS:
+    if known_sizes(description["network"], widths) is not None:
         _check_size(model_dir / WEIGHTS_FILE, make)
     with reading(model_dir / DESCRIPTION_FILE, "a model"):
         network = make()
