@@ -102,6 +102,9 @@ def test_one_arm_is_trained_and_nothing_of_the_others_is_lost(write, tmp_path):
     assert not [name for name in todo if name.startswith(("train", "cases"))]
     listed = train_study(path, out=folder, arms=["ct"], dry_run=True).splitlines()
     assert [line for line in listed if "control" in line or "predict" in line] == []
+    assert re.match(
+        r"ct: network: [\d,]+ parameters, a voxel sees \d+ of \d+ along each axis, \d+ MiB, .* s a step$", listed[0]
+    )
     assert listed[-1].startswith("0 of 7 tasks to do")
     with pytest.raises(DarklungError, match="arm: 'mri' is not known; known: control, ct"):
         train_study(path, out=folder, arms=["mri"])
@@ -134,9 +137,8 @@ def test_more_steps_go_on_from_what_was_trained(write, tmp_path, said):
 def test_a_run_goes_on_from_it_too(write, tmp_path):
     train_study(write(), out=tmp_path / "run", workers=1)
     run_study(write(steps=9), out=tmp_path / "run", workers=1)
-    assert {
-        model(tmp_path / "run", f"{a}.fold{k}")["continued_from"]["step"] for a in ("ct", "control") for k in range(3)
-    } == {6}
+    begun = {model(tmp_path / "run", f"{a}.fold{k}")["continued_from"]["step"] for a in ("ct", "control") for k in range(3)}
+    assert begun <= {5, 6}  # one that got worse twice stopped a step early
 
 
 def test_set_aside_with_its_arm_it_is_still_gone_on_from(write, tmp_path):
@@ -169,7 +171,7 @@ def test_other_trainings_begin_anew(write, tmp_path, first, then):
 
 def test_an_edited_network_begins_anew(write, tmp_path):
     plugin = tmp_path / "my_small_network.py"
-    text = "from darklung.learn.network import residual_attention_unet\n\n\ndef net(*, channels, dims, widths):\n"
+    text = "from darklung.learn.unet import residual_attention_unet\n\n\ndef net(*, channels, dims, widths):\n"
     plugin.write_text(text + "    return residual_attention_unet(channels=channels, dims=dims, widths=widths)\n")
     change = {"network": "my_small_network:net"}
     train_study(write(), out=tmp_path / "run", arms=["ct"], changes=change, workers=1)

@@ -95,7 +95,9 @@ def test_models_of_before_have_no_options_and_are_read(make_case, tmp_path):
 
 
 def test_options_that_are_not_known_are_refused(make_case, tmp_path):
-    with pytest.raises(DarklungError, match="option of network residual_attention_unet: 'depth' is not known; known: none"):
+    with pytest.raises(
+        DarklungError, match="option of network residual_attention_unet: 'depth' is not known; known: deep_sup"
+    ):
         train(**options(make_case, tmp_path, "a", network_options={"depth": 3}))
     with pytest.raises(DarklungError, match="option of loss dice_focal: 'gamma' is not known; known: none"):
         train(**options(make_case, tmp_path, "b", loss="dice_focal", loss_options={"gamma": 3}))

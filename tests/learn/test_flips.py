@@ -7,7 +7,10 @@ import pytest
 from scipy import ndimage
 
 from darklung.core.geometry import ParallelGeometry
-from darklung.learn.patches import flip_groups
+from darklung.core.types import Image
+from darklung.learn.data import Case, Normalisation
+from darklung.learn.patches import draw_batch, flip_groups, make_source, turn_axes
+from darklung.learn.settings import AugmentationPart
 from darklung.tomo.fbp import fbp
 from darklung.tomo.projector import Projector
 from darklung.tomo.tensor import _PAIRS, TensorProjector
@@ -52,3 +55,31 @@ def test_radiographs_and_channels_without_direction():
     assert flip_groups(["attenuation", "dark_field", "dark_field_0", "dark_field_90"], 2) == ((0,), (1,))
     assert flip_groups(["dark_field_45"], 2) == ((0, 1),)
     assert flip_groups(["dark_field_0", "dark_field_-45", "anisotropy"], 3) == ((0, 1), (2,))
+
+
+def test_quarter_turns_are_about_the_axis_of_volumes_whose_channels_allow_them():
+    cube, flat = (3e-4,) * 3, (3e-4,) * 2
+    assert turn_axes(("attenuation", "dark_field", "dark_field_0", "dark_field_90_noise"), cube) == (1, 2)
+    assert turn_axes(("attenuation", "dark_field_45"), cube) == ()
+    assert turn_axes(("attenuation", "tensor_zz"), cube) == ()
+    assert turn_axes(("attenuation",), (3e-4, 3e-4, 2e-4)) == ()
+    assert turn_axes(("attenuation",), (2e-4, 3e-4, 3e-4)) == (1, 2)
+    assert turn_axes(("attenuation",), flat) == ()
+
+
+def test_a_turned_patch_is_the_patch_of_a_turned_animal_in_every_row():
+    rng = np.random.default_rng(0)
+    shape = (8, 8, 8)
+    image = Image(rng.normal(size=(1, *shape)).astype(np.float32), ("attenuation",), ("1",), (3e-4,) * 3)
+    case = Case("m", image, (rng.random(shape) < 0.05).astype(np.uint8), np.ones(shape, bool))
+    plain = Normalisation(("attenuation",), (0.0,), (1.0,))
+    source = make_source(case=case, normalisation=plain, patch=shape, detection=True)
+    still = AugmentationPart(flips=False, turns=True, gain=0, offset=0)
+    wanted = {k: (np.rot90(source.data, k, (2, 3)), np.rot90(source.truth, k, (2, 3))) for k in range(4)}
+    seen = set()
+    for seed in range(12):
+        cut = draw_batch(sources=[source], patch=shape, batch=1, rng=np.random.default_rng(seed), augmentation=still)
+        (turn,) = (k for k, (data, _) in wanted.items() if np.array_equal(cut.data[0], data))
+        assert all(np.array_equal(a[0, 0], b) for a, b in zip(cut.truth.values(), wanted[turn][1]))
+        seen.add(turn)
+    assert seen == {0, 1, 2, 3}

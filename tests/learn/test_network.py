@@ -9,17 +9,19 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
 from darklung.core.checks import DarklungError
+from darklung.learn.blocks import OUTPUT_PRIOR
 from darklung.learn.losses import boundary, dice_focal_boundary, focal, make_loss, signed_distance, soft_dice
-from darklung.learn.network import OUTPUT_PRIOR, make_network, residual_attention_unet
-from darklung.learn.seams import size_multiple
+from darklung.learn.network import make_network
+from darklung.learn.seams import halving
 from darklung.learn.selection import dice, score_with_error, tile_auroc
+from darklung.learn.unet import residual_attention_unet
 
 
 @pytest.mark.parametrize(("dims", "widths"), [(2, (16,)), (2, (16, 32, 48)), (3, (16, 32)), (3, (16, 16, 32))])
 def test_shapes_prior_and_gradients(dims, widths):
     torch.manual_seed(0)
     network = residual_attention_unet(channels=2, dims=dims, widths=widths)
-    size = 2 * size_multiple(widths)
+    size = halving(widths).fit(2)
     x = torch.randn(2, 2, *([size] * (dims - 1)), 2 * size)
     y = network(x)
     assert y.shape == (2, 1, *x.shape[2:])
@@ -47,7 +49,9 @@ def test_bad_networks_are_refused():
     for bad, text in [({"widths": (16, 20)}, "multiples of 16"), ({"dims": 4}, "dims: wanted 2 or 3")]:
         with pytest.raises(DarklungError, match=text):
             residual_attention_unet(**({"channels": 1, "dims": 2} | bad))
-    with pytest.raises(DarklungError, match="network: 'unet' is not known; known: residual_attention_unet"):
+    with pytest.raises(
+        DarklungError, match="network: 'unet' is not known; known: monai, residual_attention_unet, swin_unet"
+    ):
         make_network("unet", channels=1, dims=2, widths=(16,))
     with pytest.raises(DarklungError, match="returned dict"):
         make_network("builtins:dict", channels=1, dims=2, widths=(16,))

@@ -14,10 +14,14 @@ from torch import nn
 
 from darklung.core.checks import DarklungError
 from darklung.learn import train as learning
+from darklung.learn.averaging import taken, updated
 from darklung.learn.checkpoint import CHECKPOINT_FILE, Earlier, State
 from darklung.learn.data import Redraw
+from darklung.learn.device import choose_precision
 from darklung.learn.predict import OUTSIDE_LOGIT, apply_network, load_model, predict, read_description
+from darklung.learn.schedule import patience, validation_steps
 from darklung.learn.selection import dice
+from darklung.learn.settings import BY_DEFAULT, TrainingPart
 from darklung.learn.train import train
 
 KILLED = """
@@ -76,7 +80,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):
     seen = []
     again = options(make_case, tmp_path, "killed", shape, progress=lambda share, text: seen.append(text))
     train(**again)
-    assert seen[0].startswith("step 6/10")  # steps 6 and 7 were lost, so two are done again
+    assert seen[0].startswith("network: 72,210 parameters")
+    assert seen[1].startswith("step 6/10")  # steps 6 and 7 were lost, so two are done again
     assert same(whole, tmp_path / "killed")
     for name in ("model.json", "metrics.jsonl"):
         assert (whole / name).read_text() == (tmp_path / "killed" / name).read_text()
@@ -97,7 +102,7 @@ def test_a_killed_continuation_goes_on_to_the_same_weights(make_case, tmp_path, 
         train(**options(make_case, tmp_path, "killed", progress=stop, **more))
     seen = []
     train(**options(make_case, tmp_path, "killed", progress=lambda share, text: seen.append(text), **more))
-    assert seen[0].startswith("step 15/20")
+    assert seen[1].startswith("step 15/20")
     assert same(whole, tmp_path / "killed")
     assert json.loads((whole / "model.json").read_text())["continued_from"] == {"key": "its key", "step": 10}
     assert (whole / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
@@ -122,8 +127,8 @@ def test_only_the_same_training_with_fewer_steps_is_gone_on_from(make_case, tmp_
 
 def test_the_rate_rises_and_falls_once_more_over_added_steps(make_case, tmp_path, monkeypatch):
     rates = []
-    true_rate = learning._rate
-    monkeypatch.setattr(learning, "_rate", lambda plan, state: rates.append(true_rate(plan, state)) or rates[-1])
+    true_rate = learning.rate
+    monkeypatch.setattr(learning, "rate", lambda *given: rates.append(true_rate(*given)) or rates[-1])
     first = train(**options(make_case, tmp_path, "first"))
     train(**options(make_case, tmp_path, "more", steps=30, earlier=Earlier(first)))
     assert len(rates) == 30
@@ -210,7 +215,7 @@ def test_the_latest_state_within_one_error_of_the_best_is_kept_and_patience_coun
     kept = []
     for step, (score, error) in enumerate([(0.6, 0.01), (0.9, 0.1), (0.85, 0.2), (0.7, 0.5), (0.75, 0.1)]):
         state.step = step
-        state.add_loss(1.0)
+        state.add_loss(1.0, {"dice": 1.0})
         state.judge(network, score, error, 2)
         kept.append((state.best_step, state.worse, state.stopped))
     assert kept == [(0, 0, False), (1, 0, False), (2, 0, False), (2, 1, False), (2, 2, True)]
@@ -285,3 +290,118 @@ def test_a_description_of_other_types_ends_in_one_line(tmp_path, change, told):
     (tmp_path / "model.json").write_text(json.dumps({**whole, **change}))
     with pytest.raises(DarklungError, match=told):
         read_description(tmp_path)
+
+
+EVERYTHING = {
+    "network": "swin_unet",
+    "network_options": {"detection": True, "deep_supervision": True, "depth": 2},
+    "widths": (16, 16, 32),
+    "training": TrainingPart.model_validate(
+        {
+            "terms": {"boundary": {"weight": 0.5, "ramp": 6}},
+            "weighting": "uncertainty",
+            "averaging": 0.9,
+            "augmentation": {"turns": True},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (12, 10, 14)])
+def test_with_everything_switched_on_a_killed_training_goes_on_to_the_same_weights(shape, make_case, tmp_path, monkeypatch):
+    whole = train(**options(make_case, tmp_path, "whole", shape, **EVERYTHING))
+    monkeypatch.setattr("darklung.learn.train.CHECKPOINT_SECONDS", 0.0)
+    at = int(np.random.default_rng().integers(2, 10))  # any step will do
+
+    def stop(share, text):
+        if text.startswith(f"step {at}/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(**options(make_case, tmp_path, "killed", shape, progress=stop, **EVERYTHING))
+    again = train(**options(make_case, tmp_path, "killed", shape, **EVERYTHING))
+    assert same(whole, again), f"killed at step {at}"
+    for name in ("model.json", "metrics.jsonl"):
+        assert (whole / name).read_text() == (again / name).read_text()
+
+
+def test_each_term_its_learned_weight_and_dice_are_logged(make_case, tmp_path):
+    out = train(**options(make_case, tmp_path, "logged", **EVERYTHING))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    names = ["dice", "focal", "boundary", "centre", "diameter", "presence"]
+    assert [list(line["terms"]) for line in lines] == [names] * 4
+    assert all(set(line["weights"]) == set(names) and 0 <= line["dice"] <= 1 for line in lines)
+    assert lines[0]["weights"] != lines[-1]["weights"]
+    plain = train(**options(make_case, tmp_path, "plain"))
+    for line in map(json.loads, (plain / "metrics.jsonl").read_text().splitlines()):
+        assert line["loss"] == pytest.approx(sum(w * line["terms"][n] for n, w in zip(names, (1, 1, 0.5))), rel=1e-6)
+
+
+def test_what_a_network_is_and_costs_is_told_first_and_kept(make_case, tmp_path):
+    seen = []
+    out = train(**options(make_case, tmp_path, "told", progress=lambda share, text: seen.append(text)))
+    cost = json.loads((out / "model.json").read_text())["cost"]
+    assert cost["parameters"] == sum(v.size for v in weights(out).values())
+    assert cost["patch"] == [8, 8]
+    assert 0 < cost["field_of_view"] <= cost["reach"] == 8
+    assert f"{cost['parameters']:,} parameters, a voxel sees {cost['field_of_view']} of 8" in seen[0]
+    assert seen[1].startswith("step 1/10")
+
+
+def test_averaged_weights_are_the_mean_over_steps():
+    network, average, want = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), None, None
+    for step in range(30):
+        with torch.no_grad():
+            for value in network.parameters():
+                value.add_(torch.randn(value.shape))
+        network(torch.randn(4, 2))
+        own = network[0].weight.detach().clone()
+        decay = min(0.8, (1 + step) / (10 + step))
+        want = own if want is None else decay * want + (1 - decay) * own
+        average = updated(average, network, decay=0.8, step=step)
+    torch.testing.assert_close(average["0.weight"], want)
+    assert int(average["1.num_batches_tracked"]) == 30
+    with taken(network, average):
+        assert torch.equal(network[0].weight, average["0.weight"])
+    assert torch.equal(network[0].weight, own)
+
+
+def test_a_training_that_gets_worse_stops_before_its_end(make_case, tmp_path, monkeypatch):
+    scores = iter(range(100, 0, -1))
+    monkeypatch.setattr("darklung.learn.train.score_with_error", lambda **given: (next(scores), 0.0))
+    out = train(**options(make_case, tmp_path, "stopped"))  # four validations, two of them worse
+    about = json.loads((out / "model.json").read_text())
+    assert (about["steps_done"], about["selected"]["step"]) == (8, 4)
+    said = {"training": TrainingPart(validations=10, patience=3)}
+    about = json.loads((train(**options(make_case, tmp_path, "asked", **said)) / "model.json").read_text())
+    assert (about["steps_done"], about["selected"]["step"]) == (7, 4)  # scored at 4, 5, 6, 7, ... of 10 steps
+
+
+def test_validations_are_where_they_are_said_to_be():
+    assert sorted(validation_steps(BY_DEFAULT, 0, 200)) == [80, 120, 160, 200]
+    assert sorted(validation_steps(TrainingPart(validations=1), 50, 150)) == [150]
+    assert [patience(BY_DEFAULT, n) for n in (200, 500, 1000, 5000)] == [2, 2, 5, 10]
+
+
+def test_labels_that_mean_nothing_give_chance(make_case, tmp_path):
+    """Lesions marked where nothing is: on other animals the score is that of a coin."""
+    scores = []
+    for seed in range(4):
+        cases = [
+            replace(make_case(10 * seed + i, lesions=6), target=make_case(500 + 10 * seed + i).target) for i in range(7)
+        ]
+        hollow = {"cases_train": cases[:4], "cases_validation": cases[4:], "seed": seed, "steps": 30}
+        training = {"training": TrainingPart(validations=1)}
+        out = train(**options(make_case, tmp_path, f"shuffled{seed}", **hollow, **training))
+        scores.append(json.loads((out / "metrics.jsonl").read_text())["score"])
+    # 6 lesions against about 150 tiles each: a standard error of about 0.12 of one, 0.06 of the mean of four.
+    assert abs(np.mean(scores) - 0.5) < 0.2
+    true = train(**options(make_case, tmp_path, "true", steps=30, learning_rate=1e-2, training=TrainingPart(validations=1)))
+    assert json.loads((true / "metrics.jsonl").read_text())["score"] > 0.9
+
+
+def test_float32_is_what_a_cpu_computes_in_unless_asked():
+    cpu = torch.device("cpu")
+    assert choose_precision(cpu) == choose_precision(cpu, "float32") == "float32"
+    with pytest.raises(DarklungError, match=r"training.precision: this (cpu does not|network is computed in float32)"):
+        choose_precision(cpu, "bfloat16", float32_on_cpu=True)

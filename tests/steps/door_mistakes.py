@@ -31,7 +31,7 @@ OTHER = {"from": "cases", "files": ["fine/*"]}
 # (study, what is changed, what the line says)
 MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     # names of functions
-    "network": ("mice", {"learning.network": "unet"}, "learning: network: 'unet' is not known; known: residual_attention"),
+    "network": ("mice", {"learning.network": "unet"}, "learning: network: 'unet' is not known; known: monai, resid"),
     "loss": ("mice", {"learning.loss": "mse"}, "learning: loss: 'mse' is not known; known: dice_focal"),
     "metric": ("mice", {"learning.metric": "auc"}, "learning: metric: 'auc' is not known; known: dice, tile_auroc"),
     "no module": ("mice", {"learning.network": "not_there:f"}, r"'not_there:f' cannot be imported \(No module named"),

@@ -94,7 +94,7 @@ def test_commands_planning_and_the_machinery_count_nowhere(tasks, package, file)
 
 OWN = {
     "own_network.py": "from own_blocks import residual_attention_unet\n",
-    "own_blocks.py": "from darklung.learn.network import residual_attention_unet\n",
+    "own_blocks.py": "from darklung.learn.unet import residual_attention_unet\n",
     "own_loss.py": "from darklung.learn.losses import dice_focal\n",
     "own_metric.py": "from darklung.learn.selection import dice\n",
     "own_method.py": "from darklung.tomo.methods import fbp_method\n",

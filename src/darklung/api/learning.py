@@ -107,7 +107,8 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
     -------
     Image
         ``probability`` (NaN where nothing is searched), ``logit`` and ``logit_spread`` (standard deviation of the models),
-        on the grid of the case's channels.
+        on the grid of the case's channels. Models with detection heads add ``centre`` (logit of a lesion's middle) and
+        ``diameter`` [m].
 
     Raises
     ------
@@ -123,8 +124,8 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
     found = logits_of(folders, with_channels(given, read_description(folders[0])["channels"]), overlap)
     logit = found.channel("logit")
     probability = np.where(given.region, 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -50, 50))), np.nan)
-    data = np.stack([probability.astype(np.float32), logit, found.channel("logit_spread")])
-    return found.with_data(data, ("probability", "logit", "logit_spread"), ("1", "1", "1"))
+    data = np.concatenate([probability.astype(np.float32)[None], found.data])
+    return found.with_data(data, ("probability", *found.names), ("1", *found.units))
 
 
 def evaluate(
@@ -140,7 +141,7 @@ def evaluate(
     Parameters
     ----------
     predictions : sequence of Image
-        With a channel ``logit``, on the grids of the cases, in their order.
+        With a channel ``logit``, on the grids of the cases, in their order; with ``centre`` candidates come from that.
     cases : sequence of LabelledCase
         What is unknown of them counts nowhere. Several of one animal count as one cluster.
     threshold : float, optional
@@ -162,7 +163,7 @@ def evaluate(
     """
     from darklung.evaluate.folds import by_animal
     from darklung.evaluate.tables import join_tables
-    from darklung.steps.arm_reading import map_tables
+    from darklung.steps.arm_reading import image_tables
     from darklung.steps.evaluate import compared
     from darklung.study.learning import EvaluationPart
 
@@ -171,7 +172,7 @@ def evaluate(
     for image, case in zip(predictions, cases):
         differs = image.grid_difference(case.channels)
         require(not differs, f"{case.about.subject}: prediction and case are not on one grid: {differs}")
-    tables = [map_tables(c.about.subject, p.channel("logit"), c, part.tile) for p, c in zip(predictions, cases)]
+    tables = [image_tables(c.about.subject, p, c, part.tile) for p, c in zip(predictions, cases)]
     joined = join_tables(by_animal(tables, {c.about.subject: c.about.animal for c in cases}))
     result = compared({"test": {ARM: joined}}, part, seed=seed, thresholds={ARM: threshold})
     found: dict[str, Any] = result["results"]["test"][ARM]

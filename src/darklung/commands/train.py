@@ -9,6 +9,7 @@ from typing import Any
 from darklung.commands.run import opened, run_plan, told_tasks
 from darklung.core.checks import DarklungError, check_one_of
 from darklung.flow import plugins
+from darklung.flow.costs import told_networks
 from darklung.flow.plan import Plan
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
@@ -42,7 +43,7 @@ def train_study(
         Keys of ``learning`` in place of the file's, such as ``steps``.
     workers : int, optional
     dry_run : bool
-        Tell what would be computed.
+        Tell what would be computed, and what the networks are and cost.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def train_study(
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
         folder = out or Path("runs") / study.name
         if dry_run:
-            return "\n".join([*plugins.told(plugins.named(study)), told_tasks(_needed(wanted), folder, owner)])
+            networks = told_networks(study, part, arms or tuple(part.arms))
+            return "\n".join([*plugins.told(plugins.named(study)), *networks, told_tasks(_needed(wanted), folder, owner)])
         computed = run_plan(wanted, study, folder=folder, owner=owner, workers=workers)
     lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
     lines.append(f"{computed} task(s) computed. Models and records: {folder / training.STAGE}")

@@ -20,7 +20,8 @@ from darklung.flow.plan import Plan, rounds_of
 from darklung.flow.plugins import check_processing
 from darklung.io.names import item_name
 from darklung.learn.fits import why_not
-from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, check_name, check_widths, size_multiple
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, check_name, check_widths, known_sizes
+from darklung.learn.settings import weighted_terms
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.sources import CasesSource, SimulatedSource, VolumesSource
@@ -121,7 +122,7 @@ def _learning(study: Study, learning: LearningPart, members: Sequence[Member], i
 
 
 # Lines that the seams begin with their own names.
-_OPEN = ("network", "loss", "metric", "option ", "widths")
+_OPEN = ("network", "loss", "metric", "option ", "widths", "training")
 
 
 def _use_of(study: Study, name: str) -> set[str]:
@@ -157,15 +158,40 @@ def _cannot_be_made(channel: str, images: Sequence[Expected]) -> Iterator[str]:
 
 
 def _check_patch(learning: LearningPart, images: Sequence[Expected]) -> None:
-    patch, levels = learning.patch, len(learning.widths)
-    multiple = size_multiple(learning.widths)
+    patch, sizes = learning.patch, _sizes(learning, images)
     require(LEAST_PATCH <= patch <= MOST_PATCH, f"learning.patch: wanted {LEAST_PATCH} to {MOST_PATCH} voxels, got {patch}")
-    near = sorted({max(1, patch // multiple) * multiple, -(-patch // multiple) * multiple})
-    told = f"learning.patch: {levels} levels halve it {levels - 1} times; wanted a multiple of {multiple}, got {patch}"
-    require(patch % multiple == 0, f"{told}; {' or '.join(map(str, near))} would fit")
+    if sizes is None:
+        return  # the network's own line says why it has none
+    multiple, levels = sizes.multiple, len(learning.widths)
+    why = (
+        f"{levels} levels halve it {levels - 1} times" if multiple == 2 ** (levels - 1) else f"so {learning.network} is made"
+    )
+    least = f", {sizes.least} at least" if patch < sizes.least else ""
+    near = sorted({sizes.fit(patch - multiple + 1), sizes.fit(patch)})
+    told = f"learning.patch: {why}; wanted a multiple of {multiple}{least}, got {patch}"
+    require(sizes.fit(patch) == patch, f"{told}; {' or '.join(map(str, near))} would fit")
     for image in images:
         side = image.side or MOST_PATCH
-        require(patch <= side, f"learning.patch: {patch} voxels are more than the {side} of an image of {image.told}")
+        padded = patch == sizes.least  # what is smaller than the least patch is padded; the cost is told before training
+        require(
+            patch <= side or padded, f"learning.patch: {patch} voxels are more than the {side} of an image of {image.told}"
+        )
+
+
+def _sizes(learning: LearningPart, images: Sequence[Expected]) -> Sizes | None:
+    """The lengths that the network takes; None of one that cannot be built."""
+    known = known_sizes(learning.network, learning.widths)
+    if known is not None:
+        return known
+    from darklung.learn.network import sizes_when_built
+
+    channels = max(len(c) for c in learning.arms.values())
+    dims = len(images[0].spacing_m) if images else 3
+    with suppress(DarklungError):
+        return sizes_when_built(
+            learning.network, channels=channels, dims=dims, widths=learning.widths, options=learning.network_options
+        )
+    return None
 
 
 def _check_grids(study: Study, images: Sequence[Expected]) -> None:
@@ -230,23 +256,25 @@ def _um(image: Expected) -> str:
 
 def _check_network(learning: LearningPart, images: Sequence[Expected]) -> None:
     check_name("network", learning.network, learning.network_options)
-    if learning.network in NETWORKS:
+    own = known_sizes(learning.network, learning.widths) is not None
+    if own:
         check_widths(learning.widths)
-    if learning.network in NETWORKS and not learning.network_options:
+    if own and not learning.network_options:
+        weighted_terms(learning.loss, learning.training, detects=False)
         return
     from darklung.learn.network import try_network
 
     dims = len(images[0].spacing_m) if images else 3
-    multiple = size_multiple(learning.widths)
     for channels in sorted({len(c) for c in learning.arms.values()}):
-        try_network(
+        detects = try_network(
             learning.network,
             channels=channels,
             dims=dims,
             widths=learning.widths,
-            patch=-(-learning.patch // multiple) * multiple,
+            patch=learning.patch,
             options=learning.network_options,
         )
+        weighted_terms(learning.loss, learning.training, detects=detects)
 
 
 def _check_labels(study: Study) -> None:

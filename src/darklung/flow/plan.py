@@ -159,6 +159,7 @@ def _prediction(
         channels=learning.arms[row.arm],
         animals=tuple(m.animal for m in members),
         overlap=learning.overlap,
+        candidates=learning.candidates,
     )
     cases = tuple(m.task for m in members)
     return predict.task(parameters, tuple(m.name for m in models), cases, derive.names(learning.arms[row.arm], cases))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from darklung.learn.data import Case, Normalisation
 from darklung.learn.files import DESCRIPTION_FILE, METRICS_FILE, WEIGHTS_FILE
 
 CHECKPOINT_FILE = "checkpoint.pt"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+TENSORS = ("best_weights", "average")  # of a state, which are no JSON
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Plan:
     redraw_every: int = 0  # steps between draws of the training cases; 0: they stay
     network_options: Mapping[str, Any] = field(default_factory=dict)
     loss_options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)  # `TrainingPart`, as JSON
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class State:
         One line of metrics.jsonl each.
     losses : list of float
         Since the last validation.
+    parts : dict of lists of float
+        Terms of these losses, each without its weight.
+    average : dict of tensors, optional
+        Mean of the weights over steps, if it is asked for.
     worse : int
         Validations in a row that were not kept.
     start, end : int
@@ -87,6 +95,8 @@ class State:
     highest_error: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    average: dict[str, Tensor] | None = None
     worse: int = 0
     stopped: bool = False
     start: int = 0
@@ -100,9 +110,11 @@ class State:
             self.continued_from = {"key": key, "step": self.step}
         self.end = end
 
-    def add_loss(self, value: float) -> None:
-        """Note the loss of one step."""
+    def add_loss(self, value: float, parts: Mapping[str, float]) -> None:
+        """Note the loss of one step, and its terms."""
         self.losses.append(value)
+        for name, part in parts.items():
+            self.parts.setdefault(name, []).append(part)
 
     def score_text(self) -> str:
         """The best score so far, for the progress line."""
@@ -113,8 +125,10 @@ class State:
         self.best_weights = {k: v.detach().cpu().clone().contiguous() for k, v in network.state_dict().items()}
         self.best_step, self.best_score = self.step, score
 
-    def judge(self, network: nn.Module, score: float | None, error: float, patience: int) -> None:
-        """Take the validation's score in: keep the weights, or count towards stopping early.
+    def judge(
+        self, network: nn.Module, score: float | None, error: float, patience: int, told: Mapping[str, Any] = NOTHING
+    ) -> None:
+        """Take the validation's score in: keep the weights, or count towards stopping early; `told` is logged beside it.
 
         The latest step within one standard error of the highest score is kept: with few lesions the highest is a matter of
         luck, and later steps have learned more.
@@ -126,8 +140,10 @@ class State:
             self.keep(network, score)
         self.worse = 0 if good else self.worse + 1
         self.stopped = self.worse >= patience
-        self.history.append({"step": self.step, "loss": float(np.mean(self.losses)), "score": score, "error": error})
-        self.losses = []
+        line = {"step": self.step, "loss": float(np.mean(self.losses)), "score": score, "error": error}
+        terms = {name: float(np.mean(values)) for name, values in self.parts.items()}
+        self.history.append({**line, "terms": terms, **told})
+        self.losses, self.parts = [], {}
 
 
 def lineage(plan: Plan, cases: Sequence[Case]) -> str:
@@ -143,15 +159,17 @@ def lineage(plan: Plan, cases: Sequence[Case]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def save_checkpoint(
+    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State
+) -> None:
     """Write the checkpoint so that at any moment either the old or the new one is whole."""
     make_folder(folder)
-    numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "best_weights"}
+    numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name not in TENSORS}
     content = {
         "key": key,
         "state": json.dumps(numbers),
-        "best": state.best_weights or {},
-        "network": network.state_dict(),
+        **{name: getattr(state, name) or {} for name in TENSORS},
+        "modules": {name: module.state_dict() for name, module in modules.items()},
         "optimizer": optimizer.state_dict(),
     }
     with whole(folder / CHECKPOINT_FILE) as part, part.open("wb") as file:
@@ -161,9 +179,9 @@ def save_checkpoint(folder: Path, key: str, network: nn.Module, optimizer: torch
 
 
 def load_checkpoint(
-    folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int
+    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, *, steps: int
 ) -> State | None:
-    """Restore network and optimizer from the checkpoint in `folder`; None if there is none for this training.
+    """Restore modules and optimizer from the checkpoint in `folder`; None if there is none for this training.
 
     `steps` are those of the training; a checkpoint of a longer one is none for it.
     """
@@ -180,9 +198,11 @@ def load_checkpoint(
                 return None
     except DarklungError:
         return None  # a file that is not ours or broken: start over
-    network.load_state_dict(content["network"])
+    for name, module in modules.items():
+        module.load_state_dict(content["modules"][name])
     optimizer.load_state_dict(content["optimizer"])
-    state.best_weights = content["best"] or None
+    for name in TENSORS:
+        setattr(state, name, content[name] or None)
     return state
 
 
@@ -192,10 +212,11 @@ def clear_checkpoint(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -> None:
+def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
     """Write model.safetensors, metrics.jsonl and, last, model.json; each whole or not at all.
 
-    `facts` tell what the training images were (spacing, units, energy), so that the model is not applied to others.
+    `facts` tell what the training images were (spacing, units, energy), so that the model is not applied to others; `cost`
+    is what the network is and asks for (`darklung.learn.facts`).
     """
     make_folder(out)
     description = dataclasses.asdict(plan)
@@ -207,6 +228,7 @@ def write_model(out: Path, plan: Plan, state: State, facts: Mapping[str, Any]) -
     description["selected"] = {"by": by, "step": state.best_step, "score": state.best_score}
     description["steps_done"] = state.step
     description["continued_from"] = state.continued_from
+    description["cost"] = dict(cost)
     description["torch"] = torch.__version__
     description["images"] = dict(facts)
     with whole(out / WEIGHTS_FILE) as part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +12,13 @@ from scipy import ndimage
 
 from darklung.core.channel import directions_in
 from darklung.core.checks import require
+from darklung.learn import centres
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.losses import signed_distance
+from darklung.learn.settings import LIGHT, AugmentationPart
 
 HARD_SHARE = 0.5  # of the patches that are not on a lesion, where the case names hard negatives
-OFFSET_SD = 0.1  # light augmentation, in standard deviations of the channel
-GAIN_SD = 0.05
+ROWS = ("target", "distance", "region")  # of the truth; with detection those of `centres` follow
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,16 @@ class Source:
     Parameters
     ----------
     data : (channel, *spatial) float32
-    truth : (3, *spatial) float32
-        Lesion, signed distance, and the part of the region that is known.
+    truth : (3 or 7, *spatial) float32
+        Lesion, signed distance, and the part of the region that is known; with detection those of `centres.ROWS` too.
     lesions : list of (voxel,) int arrays
         Flat indices of the known voxels of each lesion inside the region: a patch is drawn on nothing that may be one.
     anywhere, hard : (voxel,) int arrays
         Flat indices of the known part of the region, and of hard negatives in it.
     flips : tuple of tuple of int
         Spatial axes that are flipped together, see `flip_groups`.
+    turn : tuple of int
+        Two spatial axes that quarter turns are about, see `turn_axes`; none if empty.
     """
 
     data: NDArray[np.float32]
@@ -42,16 +46,37 @@ class Source:
     anywhere: NDArray[np.int64]
     hard: NDArray[np.int64]
     flips: tuple[tuple[int, ...], ...]
+    turn: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """(batch, channel, *patch) data and (batch, 1, *patch) lesion, distance and region without the unknown, all float32."""
+    """(batch, channel, *patch) data and what is true of it, all float32.
+
+    Parameters
+    ----------
+    data : (batch, channel, *patch)
+    truth : mapping
+        Rows of a source's truth by name, (batch, 1, *patch) each.
+    """
 
     data: NDArray[np.float32]
-    target: NDArray[np.float32]
-    distance: NDArray[np.float32]
-    region: NDArray[np.float32]
+    truth: dict[str, NDArray[np.float32]]
+
+    @property
+    def target(self) -> NDArray[np.float32]:
+        """Lesion."""
+        return self.truth["target"]
+
+    @property
+    def distance(self) -> NDArray[np.float32]:
+        """Signed distance to lesions."""
+        return self.truth["distance"]
+
+    @property
+    def region(self) -> NDArray[np.float32]:
+        """Region without the unknown."""
+        return self.truth["region"]
 
 
 def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...], ...]:
@@ -74,10 +99,25 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
     return ((0, 1), *((axis,) for axis in range(2, spatial)))
 
 
-def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int]) -> Source:
+def turn_axes(channels: Sequence[str], spacing_m: Sequence[float]) -> tuple[int, ...]:
+    """The axes (y, x) of quarter turns about z that leave the channels what their names say; none where there are none.
+
+    A turned animal is one scanned from another angle on: channels along and across the axis do not change. An oblique
+    direction does where a scan is half a turn (views of the other half see −α). Components of a tensor would change places,
+    refraction its sign, in a radiograph the axis itself would turn, and other spacings along y and x would stretch the
+    animal.
+    """
+    words = {word for name in channels for word in re.split("[^a-z]+", name)}  # of calls too
+    plain = flip_groups(channels, 1) == ((0,),) and not words & {"tensor", "refraction"}
+    alike = len(spacing_m) == 3 and np.isclose(spacing_m[1], spacing_m[2])
+    return (1, 2) if plain and alike else ()
+
+
+def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int], detection: bool = False) -> Source:
     """Normalise `case`, compute its distance map once, and pad it where it is smaller than the patch.
 
     Padding repeats the edge in the channels and lies outside the region, so the loss does not see it, nor what is unknown.
+    With `detection` the truth has the rows of `centres.centre_maps` too.
     """
     lengths = case.image.shape
     require(len(patch) == len(lengths), f"patch: wanted {len(lengths)} lengths, got {tuple(patch)}")
@@ -88,11 +128,14 @@ def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int
     target = np.pad(case.lesion, pad)
     region = np.pad(case.counted, pad)
     truth = np.stack([target, np.pad(distance, pad, mode="edge"), region]).astype(np.float32)
+    if detection:
+        truth = np.concatenate([truth, np.pad(centres.centre_maps(case), [(0, 0), *pad])])
     hard = np.zeros(0, dtype=np.int64)
     if case.hard is not None:
         hard = np.flatnonzero(np.pad(case.hard, pad) & region & ~target)
     flips = flip_groups(normalisation.channels, len(lengths))
-    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips)
+    turn = turn_axes(normalisation.channels, case.image.spacing_m)
+    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips, turn)
 
 
 def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -101,7 +144,14 @@ def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(flat == i) for i in range(1, count + 1)]
 
 
-def draw_batch(*, sources: Sequence[Source], patch: Sequence[int], batch: int, rng: np.random.Generator) -> Batch:
+def draw_batch(
+    *,
+    sources: Sequence[Source],
+    patch: Sequence[int],
+    batch: int,
+    rng: np.random.Generator,
+    augmentation: AugmentationPart = LIGHT,
+) -> Batch:
     """Draw `batch` patches; the first half (rounded up) lie on lesions if any source has one.
 
     A lesion is drawn before its voxel, so small lesions are seen as often as large ones; the patch is then shifted by up to
@@ -114,10 +164,10 @@ def draw_batch(*, sources: Sequence[Source], patch: Sequence[int], batch: int, r
         pool = with_lesion if on_lesion else sources
         source = pool[int(rng.integers(len(pool)))]
         center = _center(source, on_lesion, patch, rng)
-        cuts.append(_cut(source, center, patch, rng))
-    data = np.stack([c[0] for c in cuts])
+        cuts.append(_cut(source, center, patch, rng, augmentation))
     truth = np.stack([c[1] for c in cuts])
-    return Batch(data, truth[:, 0:1], truth[:, 1:2], truth[:, 2:3])
+    rows = (*ROWS, *centres.ROWS)[: truth.shape[1]]
+    return Batch(np.stack([c[0] for c in cuts]), {name: truth[:, i : i + 1] for i, name in enumerate(rows)})
 
 
 def _center(source: Source, on_lesion: bool, patch: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -133,15 +183,20 @@ def _center(source: Source, on_lesion: bool, patch: Sequence[int], rng: np.rando
 
 
 def _cut(
-    source: Source, center: NDArray, patch: Sequence[int], rng: np.random.Generator
+    source: Source, center: NDArray, patch: Sequence[int], rng: np.random.Generator, augmentation: AugmentationPart
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cut, flip and lightly augment one patch; it stays inside the volume."""
+    """Cut, flip, turn and lightly augment one patch; it stays inside the volume."""
     sides = np.array(patch)
     start = np.clip(center - sides // 2, 0, np.array(source.data.shape[1:]) - sides)
     window = (slice(None), *(slice(a, a + n) for a, n in zip(start, sides)))
-    axes = tuple(1 + a for group in source.flips if rng.random() < 0.5 for a in group)
-    data = np.flip(source.data[window], axes)
+    groups = source.flips if augmentation.flips else ()
+    axes = tuple(1 + a for group in groups if rng.random() < 0.5 for a in group)
+    data, truth = np.flip(source.data[window], axes), np.flip(source.truth[window], axes)
+    if augmentation.turns and source.turn:
+        plane = (1 + source.turn[0], 1 + source.turn[1])
+        quarters = int(rng.integers(4))
+        data, truth = np.rot90(data, quarters, plane), np.rot90(truth, quarters, plane)
     channels = (len(data), *(1,) * len(patch))
-    gain = 1 + GAIN_SD * rng.standard_normal(channels)
-    offset = OFFSET_SD * rng.standard_normal(channels)
-    return (data * gain + offset).astype(np.float32), np.flip(source.truth[window], axes)
+    gain = 1 + augmentation.gain * rng.standard_normal(channels)
+    offset = augmentation.offset * rng.standard_normal(channels)
+    return (data * gain + offset).astype(np.float32), truth

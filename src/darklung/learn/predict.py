@@ -25,8 +25,8 @@ from darklung.learn.data import OUTSIDE_LOGIT, Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
 from darklung.learn.files import DESCRIPTION_FILE, WEIGHTS_FILE
 from darklung.learn.filters import features_of
-from darklung.learn.network import make_network
-from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, NETWORKS, size_multiple
+from darklung.learn.network import CENTRE, DIAMETER, LOGITS, detects, heads_of, make_network, sizes_of
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, known_sizes
 from darklung.learn.trees import Forest
 
 # Windows a forward pass. Never one: torch's heuristic then takes a path that is 5 times slower (measured, 3-D, fp32).
@@ -71,14 +71,14 @@ def load_model(model_dir: Path) -> Model:
         widths=widths,
         options=description.get("network_options", {}),
     )
-    if description["network"] in NETWORKS:
+    if known_sizes(description["network"], widths) is not None:
         _check_size(model_dir / WEIGHTS_FILE, make)
     with reading(model_dir / DESCRIPTION_FILE, "a model"):
         network = make()
     _require_weights(model_dir / WEIGHTS_FILE, description.get("weights_sha256"))
     with reading(model_dir / WEIGHTS_FILE, f"weights of {description['network']}"):
         network.load_state_dict(load_file(model_dir / WEIGHTS_FILE))
-    window = window_of(patch=description["patch"][0], dims=dims, widths=widths)
+    window = window_of(patch=description["patch"][0], dims=dims, sizes=sizes_of(network, widths))
     return Model(network, normalisation, window, description)
 
 
@@ -117,14 +117,13 @@ def _require_weights(path: Path, known: str | None) -> None:
         require(digest == known, f"{path}: is not what was trained ({DESCRIPTION_FILE} tells another SHA-256)")
 
 
-def window_of(*, patch: int, dims: int, widths: Sequence[int]) -> tuple[int, ...]:
+def window_of(*, patch: int, dims: int, sizes: Sizes) -> tuple[int, ...]:
     """Window of prediction: 1.5 times the training patch, since voxels at a window's faces see less.
 
     Measured on a toy with patches of 16³: windows of 24³ at overlap 0.25 take 0.6 of the time of 16³ and find more lesions
     (AUROC 0.972 against 0.955); windows of 32³ and 40³ find no more.
     """
-    multiple = size_multiple(widths)
-    return (-(-3 * patch // (2 * multiple)) * multiple,) * dims
+    return (sizes.fit(-(-3 * patch // 2)),) * dims
 
 
 def _check_size(path: Path, make: Callable[[], nn.Module]) -> None:
@@ -205,10 +204,17 @@ class Prediction:
         `OUTSIDE_LOGIT` where no window was needed.
     spread : (*spatial) float32
         Standard deviation of the models' logits; 0 for one model.
+    own : (model, *spatial) float32
+        Logits of each model.
+    centre, diameter_m : (*spatial) float32, optional
+        Where every model has detection heads: the mean logit of a lesion's middle, and the diameter of a lesion there [m].
     """
 
     logits: NDArray[np.float32]
     spread: NDArray[np.float32]
+    own: NDArray[np.float32]
+    centre: NDArray[np.float32] | None = None
+    diameter_m: NDArray[np.float32] | None = None
 
 
 def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25) -> Prediction:
@@ -226,29 +232,34 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
     folders = [model_dir] if isinstance(model_dir, Path) else list(model_dir)
     require(len(folders) >= 1, "model_dir: wanted at least one model, got none")
     check_range("overlap", overlap, 0, 0.75)
-    total, squares = np.zeros((2, *case.image.shape), dtype=np.float64)
+    found: list[dict[str, NDArray[np.float32]]] = []
     with one_thread():
         for folder in folders:
-            logits = _logits(folder, case, overlap)
-            total += logits
-            squares += logits.astype(np.float64) ** 2
-    mean = total / len(folders)
-    spread = np.sqrt(np.maximum(squares / len(folders) - mean**2, 0))
-    return Prediction(mean.astype(np.float32), spread.astype(np.float32))
+            found.append(_maps(folder, case, overlap))
+    own = np.stack([one[LOGITS] for one in found])
+    mean, spread = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
+    centre, size = (_mean([one[n] for one in found if n in one], len(found)) for n in (CENTRE, DIAMETER))
+    diameter_m = None if size is None else (1e-3 * np.exp(np.clip(size, -7, 7))).astype(np.float32)
+    return Prediction(mean.astype(np.float32), spread.astype(np.float32), own, centre, diameter_m)
 
 
-def _logits(folder: Path, case: Case, overlap: float) -> NDArray[np.float32]:
-    """What one model says of every voxel."""
+def _mean(maps: list[NDArray[np.float32]], wanted: int) -> NDArray[np.float32] | None:
+    """Of a head that all models have."""
+    return np.asarray(np.mean(maps, axis=0, dtype=np.float32)) if len(maps) == wanted else None
+
+
+def _maps(folder: Path, case: Case, overlap: float) -> dict[str, NDArray[np.float32]]:
+    """What one model says of every voxel, as `apply_heads`."""
     if read_description(folder).get("observer") == BOOSTING:
         boosted = load_boosted(folder)
         dims = boosted.description["dims"]
         require(
             dims == len(case.region.shape), f"image: the model works on {dims} spatial axes, got shape {case.region.shape}"
         )
-        return boosted.logits(case)
+        return {LOGITS: boosted.logits(case)}
     model = load_model(folder)
     place(model.network, choose_device())
-    return apply_network(
+    return apply_heads(
         network=model.network,
         data=model.normalisation.apply(case),
         region=case.region,
@@ -261,6 +272,13 @@ def apply_network(
     *, network: nn.Module, data: NDArray[np.float32], region: NDArray[np.bool_], window: Sequence[int], overlap: float
 ) -> NDArray[np.float32]:
     """Logits (*spatial) of normalised `data` (channel, *spatial), wherever a window meets `region`."""
+    return apply_heads(network=network, data=data, region=region, window=window, overlap=overlap)[LOGITS]
+
+
+def apply_heads(
+    *, network: nn.Module, data: NDArray[np.float32], region: NDArray[np.bool_], window: Sequence[int], overlap: float
+) -> dict[str, NDArray[np.float32]]:
+    """``logits`` as of `apply_network`, and of a network that detects ``centre`` and ``diameter`` in the same way."""
     shape = region.shape
     require(len(window) == len(shape), f"image: the model works on {len(window)} spatial axes, got shape {shape}")
     pad = [(max(0, w - n) // 2, max(0, w - n) - max(0, w - n) // 2) for w, n in zip(window, shape)]
@@ -268,29 +286,33 @@ def apply_network(
     inside = np.pad(region, pad)
     corners = [c for c in _corners(inside.shape, window, overlap) if inside[_box(c, window)].any()]
     weight = _gaussian(window)
-    total = np.zeros(inside.shape, dtype=np.float32)
+    names = (LOGITS, CENTRE, DIAMETER) if detects(network) else (LOGITS,)
+    total = np.zeros((len(names), *inside.shape), dtype=np.float32)
     weights = np.zeros(inside.shape, dtype=np.float32)
     for group in _groups(corners):
-        logits = _forward(network, np.stack([data[(slice(None), *_box(c, window))] for c in group]))
-        for corner, values in zip(group, logits):
-            total[_box(corner, window)] += weight * values
+        maps = _forward(network, np.stack([data[(slice(None), *_box(c, window))] for c in group]), names)
+        for corner, values in zip(group, maps):
+            total[(slice(None), *_box(corner, window))] += weight * values
             weights[_box(corner, window)] += weight
     covered = weights > 0
     np.divide(total, weights, out=total, where=covered)
-    total[~covered] = OUTSIDE_LOGIT
-    return total[tuple(slice(a, a + n) for (a, _), n in zip(pad, shape))]
+    total[:, ~covered] = OUTSIDE_LOGIT
+    cut = tuple(slice(a, a + n) for (a, _), n in zip(pad, shape))
+    return {name: values[cut] for name, values in zip(names, total)}
 
 
-def _forward(network: nn.Module, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _forward(network: nn.Module, windows: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    """Maps of some heads, (window, head, *spatial)."""
     device = next(network.parameters()).device
     count = len(windows)
     if count == 1:  # see WINDOWS
         windows = np.concatenate([windows, windows])
     network.eval()
     with torch.inference_mode():
-        logits = network(torch.from_numpy(windows).to(device))[:count, 0].float().cpu().numpy()
-    require(bool(np.isfinite(logits).all()), "prediction: the network returned values that are not finite")
-    return logits
+        found = heads_of(network(torch.from_numpy(windows).to(device)))
+        maps = torch.stack([found[name][:count, 0].float() for name in names], dim=1).cpu().numpy()
+    require(bool(np.isfinite(maps).all()), "prediction: the network returned values that are not finite")
+    return maps
 
 
 def _corners(shape: Sequence[int], window: Sequence[int], overlap: float) -> list[tuple[int, ...]]:

@@ -4,7 +4,8 @@ A name is a key of a table here or ``package.module:function``; the function's f
 ``learning.network_options`` and ``learning.loss_options`` and checked against its signature.
 
 - A network: ``function(*, channels, dims, widths, options...)`` -> torch module from (batch, channel, *spatial) to logits
-  (batch, 1, *spatial), or to a mapping that has them under ``logits``; further named heads are left alone.
+  (batch, 1, *spatial), or to a mapping that has them under ``logits``; further named heads are left alone unless the module
+  says by ``detects = True`` that they are those of detection. ``sizes`` of the module (`Sizes`) are the lengths that fit.
 - A loss: ``function(logits, target, distance, region, *, options...)`` -> tensor of one number; all (batch, 1, *spatial). It
   counts the voxels of ``region`` alone: lung of which something is known. Elsewhere target and distance mean nothing.
 - A metric that chooses among a training's states: ``function(*, logits, targets, regions, spacing_m)`` -> number, larger is
@@ -14,12 +15,17 @@ A name is a key of a table here or ``package.module:function``; the function's f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from darklung.core.checks import require
 from darklung.core.seams import check_options, resolve
 
-NETWORKS = {"residual_attention_unet": "darklung.learn.network:residual_attention_unet"}
+NETWORKS = {
+    "residual_attention_unet": "darklung.learn.unet:residual_attention_unet",
+    "swin_unet": "darklung.learn.swin:swin_unet",
+    "monai": "darklung.learn.monai_network:monai_network",
+}
 LOSSES = {
     "dice_focal_boundary": "darklung.learn.losses:dice_focal_boundary",
     "dice_focal": "darklung.learn.losses:dice_focal",
@@ -62,6 +68,27 @@ def check_widths(widths: Sequence[int]) -> None:
     require(fits, f"widths: wanted multiples of {WIDTH_MULTIPLE}, got {tuple(widths)}")
 
 
-def size_multiple(widths: Sequence[int]) -> int:
-    """What every spatial length that enters a network of these levels must be divisible by."""
-    return int(2 ** (len(widths) - 1))
+@dataclass(frozen=True)
+class Sizes:
+    """Lengths of an image that a network takes, along every axis: multiples of `multiple`, of at least `least` voxels."""
+
+    multiple: int
+    least: int
+
+    def fit(self, length: int) -> int:
+        """The least length that fits and is not below `length`."""
+        return -(-max(length, self.least) // self.multiple) * self.multiple
+
+
+def halving(widths: Sequence[int]) -> Sizes:
+    """Of a network that halves the resolution at each level but the first.
+
+    The coarsest level has two voxels at least: normalised by itself, a single one is always zero.
+    """
+    multiple = 2 ** (len(widths) - 1)
+    return Sizes(multiple, 2 * multiple if multiple > 1 else 1)
+
+
+def known_sizes(name: str, widths: Sequence[int]) -> Sizes | None:
+    """The sizes of darklung's own networks; None for one that has to be built and asked (`network.sizes_of`)."""
+    return halving(widths) if name in ("residual_attention_unet", "swin_unet") else None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from darklung.core.checks import DarklungError, check_positive, check_range, require
 from darklung.core.random import derive_seed, stream
+from darklung.learn.averaging import taken, updated
 from darklung.learn.checkpoint import (
     Earlier,
     Plan,
@@ -27,21 +28,17 @@ from darklung.learn.checkpoint import (
 )
 from darklung.learn.data import Case, Redraw, check_cases, fit_normalisation
 from darklung.learn.device import choose_device, choose_precision, one_thread, place
-from darklung.learn.losses import Loss, make_loss
-from darklung.learn.network import make_network
+from darklung.learn.facts import measure_network
+from darklung.learn.network import detects, heads_of, make_network, sizes_of
+from darklung.learn.objective import Objective, make_objective
 from darklung.learn.patches import Source, draw_batch, make_source
 from darklung.learn.predict import apply_network, window_of
-from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, size_multiple
-from darklung.learn.selection import make_metric, score_with_error
+from darklung.learn.schedule import patience, rate, validation_steps
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes
+from darklung.learn.selection import dice, make_metric, score_with_error
+from darklung.learn.settings import BY_DEFAULT, TrainingPart
 
-# How often the validation cases are scored (each costs as much as about 20 steps): every so many steps, within these bounds.
-STEPS_A_VALIDATION = 100
-VALIDATIONS = (4, 20)
-FIRST_VALIDATION = 0.4  # share of the steps before the first
 CHECKPOINT_SECONDS = 20.0
-WARM_UP = 0.1  # share of the steps (of those that are added) over which the learning rate rises
-GRADIENT_LIMIT = 5.0
-WEIGHT_DECAY = 1e-4
 
 Progress = Callable[[float, str], None]
 
@@ -51,11 +48,25 @@ class _Run:
     """What stays the same during one training."""
 
     plan: Plan
+    training: TrainingPart
     validation: list[tuple[NDArray[np.float32], Case]]
     network: nn.Module
+    sizes: Sizes
     optimizer: torch.optim.Optimizer
-    loss: Loss
+    objective: Objective
     device: torch.device
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What is learned."""
+        return {"network": self.network, "objective": self.objective}
+
+    def heads(self, data: Tensor) -> dict[str, Tensor]:
+        """What the network says of a batch, in float32."""
+        half = self.plan.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            found = heads_of(self.network(data))
+        return {name: value.float() for name, value in found.items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ def train(
     normalisation: str = "volume",
     network_options: Mapping[str, Any] | None = None,
     loss_options: Mapping[str, Any] | None = None,
+    training: TrainingPart = BY_DEFAULT,
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     earlier: Earlier | None = None,
@@ -132,7 +144,7 @@ def train(
     widths : sequence of int
         Channels of each resolution level.
     patch : int
-        Voxels along each side; raised to the next multiple of ``2 ** (levels − 1)``. model.json holds what was used.
+        Voxels along each side; raised to the next length that the network takes. model.json holds what was used.
     batch, steps : int
     learning_rate : float
         Peak of a warm-up and cosine schedule (AdamW).
@@ -140,6 +152,8 @@ def train(
         Of the channels, as in `Normalisation`.
     network_options, loss_options : mapping, optional
         Further arguments of network and loss, by name.
+    training : TrainingPart
+        Loss terms, optimizer, schedule, precision, validation and augmentation.
     facts : mapping, optional
         JSON values that model.json keeps, such as the energy that the training images refer to.
     progress : callable, optional
@@ -167,43 +181,48 @@ def train(
     check_positive("learning_rate", learning_rate)
     check_cases(cases_train, cases_validation)
     device = choose_device()
-    multiple = size_multiple(widths)
+    dims = len(cases_train[0].image.shape)
+    built = _built(network, device, channels=len(channels), dims=dims, widths=widths, options=network_options, seed=seed)
+    sizes = sizes_of(built, widths)
+    held = bool(getattr(built, "float32_on_cpu", False))
     plan = Plan(
         network=network,
         widths=tuple(widths),
-        dims=len(cases_train[0].image.shape),
+        dims=dims,
         loss=loss,
         metric=metric,
-        patch=-(-patch // multiple) * multiple,
+        patch=sizes.fit(patch),
         batch=batch,
         steps=steps,
         learning_rate=float(learning_rate),
         seed=int(seed),
-        precision=choose_precision(device),
+        precision=choose_precision(device, training.precision, float32_on_cpu=held),
         normalisation=fit_normalisation(cases=cases_train, channels=channels, per=normalisation),
         subjects_train=tuple(c.subject for c in cases_train),
         subjects_validation=tuple(c.subject for c in cases_validation),
         redraw_every=redraw.every if redraw else 0,
         network_options=dict(network_options or {}),
         loss_options=dict(loss_options or {}),
+        training=training.model_dump(mode="json"),
     )
     with one_thread():
         cases = _Cases(cases_train, cases_validation, redraw)
-        run = _make_run(plan, cases_validation)
+        run = _make_run(plan, training, built, sizes, cases_validation, device)
+        cost = _told_cost(run, progress or _silent)
         line = lineage(plan, (*cases.training(0), *cases_validation))
         key = f"{line} {steps} steps"
-        state = load_checkpoint(scratch, key, run.network, run.optimizer, steps=steps) or _started(run, line, earlier)
+        state = load_checkpoint(scratch, key, run.modules, run.optimizer, steps=steps) or _started(run, line, earlier)
 
         def save() -> None:
-            save_checkpoint(scratch, key, run.network, run.optimizer, state)
+            save_checkpoint(scratch, key, run.modules, run.optimizer, state)
 
         _train(run, cases, state, save, progress or _silent)
     first = cases_train[0].image
     units = {name: first.unit(name) for name in channels}
-    write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})})
+    write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})}, cost)
     clear_checkpoint(scratch)
     if keep_state:
-        save_checkpoint(out, line, run.network, run.optimizer, state)
+        save_checkpoint(out, line, run.modules, run.optimizer, state)
     return out
 
 
@@ -219,118 +238,132 @@ def _train(run: _Run, cases: _Cases, state: State, save: Callable[[], None], pro
     while state.step < plan.steps and not state.stopped:
         if not sources or cases.changes(state.step):
             sources.clear()  # two sets at once may be more than the memory holds
-            sources += _make_sources(plan, cases.training(state.step))
+            sources += _make_sources(run, cases.training(state.step))
         value = _step(run, sources, state)
         state.step += 1
-        state.add_loss(value)
-        if state.step in _validation_steps(state.start, state.end):
+        if state.step in validation_steps(run.training, state.start, state.end):
             _validate(run, state)
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             save()
             saved_at = time.monotonic()
         progress(state.step / plan.steps, f"step {state.step}/{plan.steps}, loss {value:.4f}{state.score_text()}")
     if state.best_weights is None:
-        state.keep(run.network, None)
+        with taken(run.network, state.average):
+            state.keep(run.network, None)
 
 
 def _started(run: _Run, line: str, earlier: Earlier | None) -> State:
     """The state that an earlier training ended in, to be given more steps; a new one where there is none to go on from."""
     steps = run.plan.steps
-    found = load_checkpoint(earlier.folder, line, run.network, run.optimizer, steps=steps) if earlier else None
+    found = load_checkpoint(earlier.folder, line, run.modules, run.optimizer, steps=steps) if earlier else None
     state = found or State()
     state.until(steps, (earlier.key if earlier else "") or line)
     return state
 
 
-def _make_run(plan: Plan, validation_cases: Sequence[Case]) -> _Run:
-    device = choose_device()
+def _built(
+    name: str,
+    device: torch.device,
+    *,
+    channels: int,
+    dims: int,
+    widths: Sequence[int],
+    options: Mapping[str, Any] | None,
+    seed: int,
+) -> nn.Module:
+    """The network, its weights drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(plan.seed, "weights"))
-        network = make_network(
-            plan.network,
-            channels=len(plan.normalisation.channels),
-            dims=plan.dims,
-            widths=plan.widths,
-            options=plan.network_options,
-        )
-    place(network, device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
-    validation = [(plan.normalisation.apply(c), c) for c in validation_cases]
-    return _Run(plan, validation, network, optimizer, make_loss(plan.loss, plan.loss_options), device)
+        torch.manual_seed(derive_seed(seed, "weights"))
+        network = make_network(name, channels=channels, dims=dims, widths=widths, options=options)
+    return place(network, device)
 
 
-def _make_sources(plan: Plan, cases: Sequence[Case]) -> list[Source]:
+def _make_run(
+    plan: Plan, training: TrainingPart, network: nn.Module, sizes: Sizes, cases: Sequence[Case], device: torch.device
+) -> _Run:
+    objective = make_objective(plan.loss, plan.loss_options, training, detects=detects(network)).to(device)
+    groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
+    if own := list(objective.parameters()):
+        groups.append({"params": own, "weight_decay": 0.0})
+    # One kernel for all weights: 2 % of a step on a CPU.
+    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=training.weight_decay, fused=True)
+    validation = [(plan.normalisation.apply(c), c) for c in cases]
+    return _Run(plan, training, validation, network, sizes, optimizer, objective, device)
+
+
+def _told_cost(run: _Run, progress: Progress) -> dict[str, Any]:
+    """What the network is and costs, told before anything is learned."""
+    plan = run.plan
     patch = (plan.patch,) * plan.dims
-    return [make_source(case=c, normalisation=plan.normalisation, patch=patch) for c in cases]
+    channels = len(plan.normalisation.channels)
+    found, seconds = measure_network(run.network, run.heads, channels=channels, patch=patch, batch=plan.batch)
+    progress(0.0, found.told(seconds))
+    return found.as_json()
 
 
-def _rate(plan: Plan, state: State) -> float:
-    """Learning rate of the next step: linear warm-up, then half a cosine down to zero, from `start` to `end`."""
-    step, steps = state.step - state.start, state.end - state.start
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return plan.learning_rate * (step + 1) / warm
-    return float(plan.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm))))
+def _make_sources(run: _Run, cases: Sequence[Case]) -> list[Source]:
+    plan = run.plan
+    common: dict[str, Any] = {"patch": (plan.patch,) * plan.dims, "detection": detects(run.network)}
+    return [make_source(case=c, normalisation=plan.normalisation, **common) for c in cases]
 
 
 def _step(run: _Run, sources: Sequence[Source], state: State) -> float:
     """One optimizer step; returns the loss."""
     plan, step = run.plan, state.step
-    rng = stream(plan.seed, "patches", step)
-    cut = draw_batch(sources=sources, patch=(plan.patch,) * plan.dims, batch=plan.batch, rng=rng)
-    data, target, distance, region = (
-        torch.from_numpy(np.ascontiguousarray(a)).to(run.device) for a in (cut.data, cut.target, cut.distance, cut.region)
-    )
+    data, truth = _batch(run, sources, step)
     for group in run.optimizer.param_groups:
-        group["lr"] = _rate(plan, state)
+        group["lr"] = rate(run.training, plan.learning_rate, step - state.start, state.end - state.start)
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.seed, "step", step))  # for networks that draw (dropout)
-        value = _loss(run, data, target, distance, region)
+        value, parts = run.objective(run.heads(data), truth, step)
         value.backward()
-    norm = nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
+    norm = nn.utils.clip_grad_norm_(run.network.parameters(), run.training.clip)
     if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
         raise DarklungError(
             f"training: loss {plan.loss} of {value.item():g} and gradient norm {norm.item():g} at step {step + 1} "
             f"are not both finite; a learning_rate below {plan.learning_rate:g} or another loss may help"
         )
     run.optimizer.step()
+    if run.training.averaging:
+        state.average = updated(state.average, run.network, decay=run.training.averaging, step=step)
+    state.add_loss(float(value.item()), {name: float(part) for name, part in parts.items()})
     return float(value.item())
 
 
-def _loss(run: _Run, data: Tensor, target: Tensor, distance: Tensor, region: Tensor) -> Tensor:
-    half = run.plan.precision == "bfloat16"
-    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=half):
-        logits = run.network(data)
-    return run.loss(logits.float(), target, distance, region)
+def _batch(run: _Run, sources: Sequence[Source], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The patches of a step, and what is true of them."""
+    plan = run.plan
+    rng = stream(plan.seed, "patches", step)
+    patch, augmentation = (plan.patch,) * plan.dims, run.training.augmentation
+    cut = draw_batch(sources=sources, patch=patch, batch=plan.batch, rng=rng, augmentation=augmentation)
 
+    def placed(values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(run.device)
 
-def _validation_steps(start: int, end: int) -> set[int]:
-    shares = np.linspace(FIRST_VALIDATION, 1.0, _validations(end - start))
-    return {start + max(1, round(float(s) * (end - start))) for s in shares}
-
-
-def _validations(steps: int) -> int:
-    return int(np.clip(steps // STEPS_A_VALIDATION, *VALIDATIONS))
+    return placed(cut.data), {name: placed(values) for name, values in cut.truth.items()}
 
 
 def _validate(run: _Run, state: State) -> None:
     """Score the validation cases, keep the weights if none were clearly better, stop when patience is spent."""
     if not run.validation:
         return
-    window = window_of(patch=run.plan.patch, dims=run.plan.dims, widths=run.plan.widths)
-    logits = [
-        apply_network(network=run.network, data=data, region=case.region, window=window, overlap=0.0)
-        for data, case in run.validation
-    ]
-    cases = [case for _, case in run.validation]
-    score, error = score_with_error(
-        metric=make_metric(run.plan.metric),
-        logits=logits,
-        targets=[np.where(c.region, c.target, c.lesion) for c in cases],  # beyond the region nothing can be missed
-        regions=[c.counted for c in cases],
-        spacing_m=cases[0].image.spacing_m,
-    )
-    # The rate falls to zero at the end, which helps much: stopping is for trainings that got worse for half of their time.
-    state.judge(run.network, score, error, max(3, _validations(state.end - state.start) // 2))
+    with taken(run.network, state.average):
+        window = window_of(patch=run.plan.patch, dims=run.plan.dims, sizes=run.sizes)
+        logits = [
+            apply_network(network=run.network, data=data, region=case.region, window=window, overlap=0.0)
+            for data, case in run.validation
+        ]
+        cases = [case for _, case in run.validation]
+        given: dict[str, Any] = {
+            "logits": logits,
+            "targets": [np.where(c.region, c.target, c.lesion) for c in cases],  # beyond the region nothing can be missed
+            "regions": [c.counted for c in cases],
+            "spacing_m": cases[0].image.spacing_m,
+        }
+        score, error = score_with_error(metric=make_metric(run.plan.metric), **given)
+        told: dict[str, Any] = {"dice": dice(**given)}
+        if weights := run.objective.weights():
+            told["weights"] = weights
+        state.judge(run.network, score, error, patience(run.training, state.end - state.start), told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from darklung.core.types import BACKGROUND, LESION, UNKNOWN, Image
 from darklung.io.case import LabelledCase
-from darklung.io.names import MEMBER
+from darklung.io.names import CENTRE, MEMBER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +46,9 @@ class ArmReading:
 
     def add(self, role: str, fold: int | None, name: str, image: Image, case: LabelledCase, tile_m: float) -> None:
         """Read one image's prediction by the model of a fold, or by the mean of all (None)."""
-        logits = image.channel("logit")
         own = self.images.setdefault(role, {}).setdefault(fold, [])
-        own.append(map_tables(name, logits, case, tile_m))
-        counted = voxels_of(logits, case)
+        own.append(image_tables(name, image, case, tile_m))
+        counted = voxels_of(image.channel("logit"), case)
         self.voxels[role] = self.voxels[role] + counted if role in self.voxels else counted
         if fold is None and role == "test":
             for k, channel in enumerate(n for n in image.names if n.startswith(MEMBER)):
@@ -88,8 +87,6 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _of_fold(tables: ArmTables, fold: int | None) -> ArmTables:
-    from dataclasses import replace
-
     return replace(tables, tiles=tables.tiles.assign(fold=MEAN if fold is None else fold))
 
 
@@ -103,6 +100,14 @@ def map_tables(name: str, logits: NDArray[Any], case: LabelledCase, tile_m: floa
     from darklung.evaluate.tables import subject_tables
 
     return subject_tables(subject=name, logits=logits, **known_of(case), tile_m=tile_m)
+
+
+def image_tables(name: str, image: Image, case: LabelledCase, tile_m: float) -> ArmTables:
+    """Units of evaluation of a prediction; candidates are those of the detection head where it has one."""
+    tables = map_tables(name, image.channel("logit"), case, tile_m)
+    if CENTRE not in image.names:
+        return tables
+    return replace(tables, candidates=map_tables(name, image.channel(CENTRE), case, tile_m).candidates)
 
 
 def known_of(case: LabelledCase) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from darklung.evaluate.units import tile_numbers
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
-from darklung.io.names import LOGITS
+from darklung.io.names import CENTRE, DIAMETER, LOGITS
 from darklung.io.nifti import write_nifti
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
@@ -35,12 +35,13 @@ COLUMNS = {
     "z_mm": "place in the image's coordinates (its frame)",
     "y_mm": "see z_mm",
     "x_mm": "see z_mm; columns of a radiograph",
-    "score": "largest logit of the candidate: mean of the models",
+    "score": "largest logit of the candidate: mean of the models; of a middle where the models have a detection head",
     "tile_score": "score of the tile of the lung that it lies in, as evaluation has it: robust maximum of the logits there",
     "probability": "of that tile, by the curve that the run fitted on its validation animals; without a run "
     "1 / (1 + exp(-score)), which nothing calibrates",
     "spread": "standard deviation of the models' logits there",
-    "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability",
+    "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability; "
+    "of the detection head where there is one",
     "called": "whether the tile's score reaches the threshold that the run fixed on its validation animals, told of the "
     "best candidate in a tile; empty without a run",
     "hits": "what is known to be there: lesion, mimic, none, or unknown",
@@ -115,7 +116,7 @@ def candidates_of(
     logit = image.channel("logit")
     found = candidate_table(
         subject=case.about.subject,
-        logits=logit,
+        logits=image.channel(CENTRE) if CENTRE in image.names else logit,
         instances=case.instances,
         insertions=case.insertions,
         region=case.region,
@@ -129,6 +130,9 @@ def candidates_of(
     numbers, _ = tile_numbers(shape=logit.shape, spacing_m=image.spacing_m, tile_m=tile_m)
     best = ~pd.Series(numbers[at]).duplicated().to_numpy()
     exponent = score if curve is None else curve[0] * tiles + curve[1]
+    sizes = [_diameter_m(logit, case.region, i, image.spacing_m) for i in index]
+    if DIAMETER in image.names:
+        sizes = image.channel(DIAMETER)[at].tolist()
     hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
     return pd.DataFrame(
         {
@@ -141,7 +145,7 @@ def candidates_of(
             "tile_score": tiles,
             "probability": 1 / (1 + np.exp(-np.clip(exponent, -50, 50))),
             "spread": image.channel("logit_spread")[at],
-            "diameter_mm": [_diameter_m(logit, case.region, i, image.spacing_m) / MM for i in index],
+            "diameter_mm": [size / MM for size in sizes],
             "called": [None if threshold is None else bool(b and s >= threshold) for b, s in zip(best, tiles)],
             "hits": hits,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +14,7 @@ from darklung.core.types import Image
 from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
 from darklung.io.images import save_image
-from darklung.io.names import LOGITS, MEMBER
+from darklung.io.names import CENTRE, DIAMETER, LOGITS, MEMBER
 from darklung.learn.fits import why_not
 from darklung.pipeline import Context, Task
 from darklung.steps.seen import load_seen
@@ -35,6 +36,7 @@ class Parameters(Document):
     channels: tuple[str, ...]
     animals: tuple[str, ...]
     overlap: float
+    candidates: Literal["head", "logits"] = "head"
     folders: tuple[str, ...] = Field(())
 
 
@@ -49,9 +51,9 @@ def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str], ma
 
 
 def predict(context: Context) -> None:
-    """``NAME.logits.ome.zarr`` of each case: the mean of the models' logits, their standard deviation, and in a study each.
+    """``NAME.logits.ome.zarr`` of each case: what `logits_of` tells, in a study's test each model's own logits too.
 
-    Evaluation needs the models' own logits to know what their mean does to a threshold.
+    Evaluation needs them to know what their mean does to a threshold.
     """
     p = Parameters.model_validate(context.parameters)
     made = context.inputs.get("channels", ())
@@ -59,13 +61,17 @@ def predict(context: Context) -> None:
     for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
         stored, each = load_seen(path, p.channels, made), p.role == "test" and len(models) > 1
-        save_image(context.out / f"{path.name}{LOGITS}", logits_of(models, stored, p.overlap, each=each))
+        found = logits_of(models, stored, p.overlap, heads=p.candidates == "head", each=each)
+        save_image(context.out / f"{path.name}{LOGITS}", found)
 
 
-def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float, *, each: bool = False) -> Image:
+def logits_of(
+    models: Sequence[Path], stored: LabelledCase, overlap: float, *, heads: bool = True, each: bool = False
+) -> Image:
     """Mean logits of the models and their standard deviation, channels ``logit`` and ``logit_spread``.
 
-    With `each` the models' own follow as ``logit_model_0`` ... in the order of `models`.
+    With `heads`, and where every model detects, ``centre`` (logit of a lesion's middle) and ``diameter`` [m] too; candidates
+    then come from them. With `each` the models' own logits follow as ``logit_model_0`` ... in the order of `models`.
 
     Raises
     ------
@@ -76,12 +82,14 @@ def logits_of(models: Sequence[Path], stored: LabelledCase, overlap: float, *, e
     from darklung.steps.network_case import network_case
 
     _check(models, stored)
-    case = network_case(stored)
-    own = np.stack([predict(model_dir=model, case=case, overlap=overlap).logits for model in models])
-    mean, spread = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
-    data = [mean, spread, *(own if each else ())]
-    names = ("logit", "logit_spread", *(f"{MEMBER}{k}" for k in range(len(data) - 2)))
-    return stored.channels.with_data(np.stack(data).astype(np.float32), names, ("1",) * len(names))
+    found = predict(model_dir=models, case=network_case(stored), overlap=overlap)
+    maps = {"logit": (found.logits, "1"), "logit_spread": (found.spread, "1")}
+    if heads and found.centre is not None and found.diameter_m is not None:
+        maps |= {CENTRE: (found.centre, "1"), DIAMETER: (found.diameter_m, "m")}
+    maps |= {f"{MEMBER}{k}": (logits, "1") for k, logits in enumerate(found.own if each else ())}
+    return stored.channels.with_data(
+        np.stack([m for m, _ in maps.values()]), tuple(maps), tuple(u for _, u in maps.values())
+    )
 
 
 def _check(models: Sequence[Path], stored: LabelledCase) -> None:

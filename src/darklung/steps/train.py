@@ -68,6 +68,7 @@ def fit(
         normalisation=part.normalisation,
         network_options=part.network_options,
         loss_options=part.loss_options,
+        training=part.training,
         facts=facts_of(part, arm, training),
         seed=seed,
         scratch=scratch,
@@ -95,4 +96,6 @@ def _earlier(context: Context, p: Parameters) -> Earlier | None:
 
 def _but_steps(p: Parameters) -> Parameters:
     """What has to be the same of two trainings of which one goes on from the other."""
-    return p.model_copy(update={"learning": p.learning.model_copy(update={"steps": 1, "keep_state": True})})
+    return p.model_copy(
+        update={"learning": p.learning.model_copy(update={"steps": 1, "keep_state": True, "candidates": "head"})}
+    )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from darklung.core.channel import Channel, asked_for
 from darklung.core.recipe import rejoined
 from darklung.io.documents import Document, Length
+from darklung.learn.settings import BY_DEFAULT, TrainingPart
 from darklung.study.observers import NETWORK, BoostingPart, Observer, Row
 from darklung.study.scanner import Count, Fraction
 
@@ -65,12 +66,16 @@ class LearningPart(Document):
     batch: Count = Field(4, description="patches of a step")
     steps: Count = Field(200, description="of training, at most")
     learning_rate: float = Field(4e-3, gt=0, le=1, description="largest; it rises at the start and falls to zero")
+    training: TrainingPart = Field(BY_DEFAULT, description="loss terms, optimizer, precision, stopping, augmentation")
     normalisation: Literal["volume", "cohort"] = Field(
         "volume", description="of the channels: each image's own, which no gain or offset changes, or one for all images"
     )
     keep_state: bool = Field(True, description="keep what it takes to go on with more steps, about four times the model")
     folds: int = Field(3, ge=2, le=1000, description="groups of animals that take turns in validation")
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
+    candidates: Literal["head", "logits"] = Field(
+        "head", description="from the detection head where the network has one, or from the largest voxel logits in any case"
+    )
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
     )

@@ -1,0 +1,46 @@
+"""What the networks of a study are and cost, told before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from darklung.flow.expected import Expected, expected_images
+from darklung.study.learning import LearningPart
+from darklung.study.study import Study
+
+
+def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list[str]:
+    """A line for each number of channels that the arms have: parameters, field of view, memory and time of a step.
+
+    A step is tried twice on patches of noise. Where a network takes no patch as small as the images, the line says how much
+    of each patch is padding.
+    """
+    from darklung.learn.facts import measure_named
+
+    images = [image for name in study.sources for image in expected_images(study, name)]
+    dims = len(images[0].spacing_m) if images else 3
+    lines = []
+    for channels in sorted({len(part.arms[arm]) for arm in arms}):
+        facts, seconds = measure_named(
+            part.network,
+            part.network_options,
+            channels=channels,
+            dims=dims,
+            widths=part.widths,
+            patch=part.patch,
+            batch=part.batch,
+        )
+        named = ", ".join(arm for arm in arms if len(part.arms[arm]) == channels)
+        lines.append(f"{named}: {facts.told(seconds)}{_padding(facts.patch[0], images)}")
+    return lines
+
+
+def _padding(patch: int, images: Sequence[Expected]) -> str:
+    """What a patch that is larger than the smallest image costs."""
+    sides = [image.side for image in images if image.side is not None]
+    if not sides or min(sides) >= patch:
+        return ""
+    side, dims = min(sides), len(images[0].spacing_m)
+    return (
+        f"; images of {side} voxels are padded to {patch}: {1 - (side / patch) ** dims:.0%} of a patch is padding at least"
+    )
