@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import Channel
 from darklung.core.checks import check_one_of, check_positive, check_shape, require
 from darklung.core.types import Image
 
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 MATCHES: Mapping[str, str] = {"attenuation": "tissue", "dark_field": "interface"}
-"""Channel of the volume -> what of the section it looks like."""
+"""Signal of the volume -> what of the section it looks like."""
 _LEAST_SHARE = 0.02
 
 
@@ -64,7 +65,9 @@ class SectionView:
         cols = self.lung.shape[1]
         start = -(self.origin_m[1] + self.pixel_m * (cols - 1))
         shown = {name: np.ascontiguousarray(v[:, ::-1]) for name, v in self.shown.items()}
-        return SectionView(self.name, np.ascontiguousarray(self.lung[:, ::-1]), shown, self.pixel_m, (self.origin_m[0], start))
+        return SectionView(
+            self.name, np.ascontiguousarray(self.lung[:, ::-1]), shown, self.pixel_m, (self.origin_m[0], start)
+        )
 
 
 def view_section(
@@ -90,8 +93,8 @@ def view_section(
     rows = _changes(tissue, lung, 0, step)
     cols = _changes(tissue, lung, 1, step)
     enough = np.maximum(share, np.float32(_LEAST_SHARE))
-    shown = {"tissue": _blocks(tissue & lung, step) / enough, "interface": (rows + cols) / (2 * pixel_m) / enough}
-    shown = {n: np.where(share > _LEAST_SHARE, v, 0).astype(np.float32) for n, v in shown.items()}
+    found = {"tissue": _blocks(tissue & lung, step) / enough, "interface": (rows + cols) / (2 * pixel_m) / enough}
+    shown = {n: np.where(share > _LEAST_SHARE, v, 0).astype(np.float32) for n, v in found.items()}
     first = (step - 1) / 2 * pixel_m
     return SectionView(name, share, shown, step * pixel_m, (origin_m[0] + first, origin_m[1] + first))
 
@@ -128,10 +131,15 @@ class Level:
     values: Field
 
 
+def feature_of(channel: str) -> str:
+    """What of a section a volume's channel looks like; raises where nothing is known to."""
+    return MATCHES[check_one_of("channels", Channel.parse(channel).signal, MATCHES)]
+
+
 def section_level(view: SectionView, names: tuple[str, ...], *, sigma_m: float, scale: float) -> Level:
     """Features of a section; lengths of the smoothing are the animal's, of which `scale` are left on the slide."""
     sigma = np.full(2, sigma_m * scale / view.pixel_m)
-    kept = [view.shown[check_one_of("feature", MATCHES[n], view.shown)] for n in names]
+    kept = [view.shown[feature_of(n)] for n in names]
     return Level(sigma_m, _levelled(view.lung, kept, sigma))
 
 

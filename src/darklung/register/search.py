@@ -8,7 +8,7 @@ then the winner is chosen and fitted to finer features.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -19,7 +19,7 @@ from darklung.core.types import Image
 from darklung.register.features import SectionView, section_level, volume_level
 from darklung.register.fit import Matched, Problem, Target, seen, solve
 from darklung.register.pose import Frame, Prior, Vector, make_prior
-from darklung.register.sampling import Grid, grid_of
+from darklung.register.sampling import grid_of
 
 SIGMAS_M = (0.35e-3, 0.2e-3, 0.12e-3)
 """Smoothness of the features, from coarse to fine; never below the volume's voxel."""
@@ -44,10 +44,10 @@ class Question:
         Columns: along which rows, columns and the normal run in the volume's frame, before any tilt.
     channels : tuple of str
         Of the volume that are compared beside the outline.
-    numbers : tuple of int
-        Of each section in its block.
+    numbers : tuple of float
+        Place of each section in its block, in steps.
     spacing_m : float, optional
-        From one number to the next, in the animal; None where nobody knows.
+        A step in the animal; None where nobody knows.
     shrinkage : float, optional
         By how much lengths shrank; None where nobody knows.
     turns_rad : tuple of float
@@ -59,11 +59,11 @@ class Question:
 
     axes: NDArray[np.float64]
     channels: tuple[str, ...]
-    numbers: tuple[int, ...] = (1,)
+    numbers: tuple[float, ...] = (1.0,)
     spacing_m: float | None = None
     shrinkage: float | None = None
     turns_rad: tuple[float, ...] = (0.0,)
-    landmarks: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = None  # type: ignore[assignment]
+    landmarks: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
     landmark_sd_m: float = 0.1e-3
 
 
@@ -96,7 +96,9 @@ class Answer:
         return np.asarray(change @ self.covariance @ change.T)
 
 
-def search(views: Sequence[SectionView], image: Image, lung: NDArray[np.bool_], question: Question, progress: Progress) -> Answer:
+def search(
+    views: Sequence[SectionView], image: Image, lung: NDArray[np.bool_], question: Question, progress: Progress
+) -> Answer:
     """Find the pose.
 
     Parameters
@@ -216,7 +218,7 @@ def _target(number: int, view: SectionView, question: Question, sigma_m: float, 
     density = 1 / (step * view.pixel_m) ** 2
     weight = min(1.0, 1 / (density * 4 * np.pi * (sigma_m * kept) ** 2))
     blocks = np.unique(np.floor(points / BLOCK_M).astype(int), axis=0, return_inverse=True)[1].ravel()
-    marks = (question.landmarks or {}).get(number)
+    marks = question.landmarks.get(number)
     pinned = (np.zeros((0, 2)), np.zeros((0, 3))) if marks is None else marks
     values = np.moveaxis(level.values, 0, -1)[chosen].astype(np.float64)
     return Target(points, values, weight, blocks, (*pinned, question.landmark_sd_m))

@@ -1,8 +1,8 @@
 """Where a point of a section's picture lies in a volume, and back: a plane, what shrank, and how it was bent.
 
 x = c + M (p + d(p)): p is the point of the picture [m] from its middle (row, col), M (3 × 2) turns, tilts and undoes the
-shrinkage, d is a cubic B-spline in the picture's plane, so that nothing is bent out of the section. The inverse of a place is
-a point and a height over the plane.
+shrinkage, d is a cubic B-spline in the picture's plane, so that nothing is bent out of the section. The inverse of a
+place is a point and a height over the plane.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class Bending:
         from scipy.ndimage import map_coordinates
 
         index = np.moveaxis((points - np.asarray(self.origin_m)) / self.spacing_m, -1, 0)
-        parts = [map_coordinates(c, index, order=3, prefilter=False, mode="nearest") for c in np.moveaxis(self.coefficients_m, -1, 0)]
+        parts = [
+            map_coordinates(c, index, order=3, prefilter=False, mode="nearest")
+            for c in np.moveaxis(self.coefficients_m, -1, 0)
+        ]
         return np.stack(parts, axis=-1)
 
 
@@ -102,7 +105,9 @@ class PlaneMap:
         check_shape(f"{self.section}: covariance", self.covariance, "parameter, parameter", (9, 9))
         for name in ("centre_m", "along", "covariance"):
             check_finite(f"{self.section}: {name}", getattr(self, name))
-        require(bool(np.isfinite(self.rest_m)) and self.rest_m >= 0, f"{self.section}: rest_m: wanted >= 0, got {self.rest_m!r}")
+        require(
+            bool(np.isfinite(self.rest_m)) and self.rest_m >= 0, f"{self.section}: rest_m: wanted >= 0, got {self.rest_m!r}"
+        )
         area = self.area_ratio()
         require(area > 1e-3, f"{self.section}: along: wanted two directions of a plane, got {self.along.tolist()}")
 
