@@ -72,7 +72,7 @@ def bent(plane: PlaneMap, target: Target, grid: Grid, sd: Vector) -> PlaneMap:
         move = -np.linalg.solve(second, slope).reshape(-1, 2)
         state = _held(knots, state + move)
     inverse = np.linalg.inv(second)
-    spread = np.sqrt(np.mean([np.einsum("pk,kl,pl->p", basis, inverse[a::2, a::2], basis, optimize=True) for a in (0, 1)]))
+    spread = np.sqrt(np.mean([((basis @ inverse[a::2, a::2]) * basis).sum(axis=1) for a in (0, 1)]))
     rest = float(spread) * float(np.sqrt(plane.area_ratio()))
     return replace(plane, bending=knots.bending(state), rest_m=rest)
 
@@ -101,8 +101,9 @@ def _normal(
     z = np.abs(look.residual) / sd
     weight = target.weight * np.minimum(1, HUBER / np.maximum(z, 1e-9)) / sd**2
     flat = look.slope @ plane.along
-    moved = np.einsum("pfa,pf,pfb->pab", flat, weight, flat, optimize=True)
-    pulled = np.einsum("pfa,pf,pf->pa", flat, weight, look.residual, optimize=True)
+    weighted = flat * weight[:, :, None]
+    moved = weighted.transpose(0, 2, 1) @ flat
+    pulled = (weighted * look.residual[:, :, None]).sum(axis=1)
     count = basis.shape[1]
     second = np.empty((count, 2, count, 2))
     for a in (0, 1):

@@ -183,8 +183,9 @@ def _inner(target: Target, look: Seen, sd: Vector) -> tuple[NDArray[np.float64],
     z = np.abs(look.residual) / sd
     weight = target.weight * np.minimum(1, HUBER / np.maximum(z, 1e-9)) / sd**2
     factors = np.column_stack([np.ones(len(target.points_m)), target.points_m])
-    moved = np.einsum("pfk,pf,pfl->pkl", look.slope, weight, look.slope, optimize=True)
-    pulled = np.einsum("pfk,pf,pf->pk", look.slope, weight, look.residual, optimize=True)
+    weighted = look.slope * weight[:, :, None]
+    moved = weighted.transpose(0, 2, 1) @ look.slope
+    pulled = (weighted * look.residual[:, :, None]).sum(axis=1)
     pairs = (factors[:, :, None] * factors[:, None, :]).reshape(-1, 9)
     second = (pairs.T @ moved.reshape(-1, 9)).reshape(3, 3, 3, 3).transpose(0, 2, 1, 3).reshape(9, 9)
     own = (factors[:, :, None] * pulled[:, None, :]).reshape(-1, 9)

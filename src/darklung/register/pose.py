@@ -7,6 +7,7 @@ A section's map is affine, so all that least squares needs of it is how its 12 n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,24 +57,35 @@ class Frame:
 
     def map_of(self, parameters: Vector, section: int) -> Vector:
         """Centre (3) and the columns of M (3, 3) of one section's picture, as one vector of 9."""
-        shared, own = parameters[: len(SHARED)], parameters[self.own(section)]
-        turn, row, col, height = own if len(own) else (0.0, 0.0, 0.0, 0.0)
-        axes = self.axes @ _rotation(shared[:3])
-        plane = axes[:, :2] @ _turn(turn)
-        along = plane @ _stretch(shared[3:6])
-        away = self.numbers[section] * shared[9] + height
-        centre = shared[6:9] + axes[:, :2] @ np.array([row, col]) + away * axes[:, 2]
-        return np.concatenate([centre - along @ self.middles_m[section], along[:, 0], along[:, 1]])
+        return np.asarray(self._placed(self._used(parameters, section)[None], section)[0])
 
     def jacobian(self, parameters: Vector, section: int) -> NDArray[np.float64]:
         """Change of `map_of` with each parameter, (9, parameter), by central differences."""
+        used, own = self._used(parameters, section), self.own(section)
+        steps = _STEP * np.eye(len(used))
+        maps = self._placed(np.concatenate([used + steps, used - steps]), section)
+        change = (maps[: len(used)] - maps[len(used) :]).T / (2 * _STEP)
         found = np.zeros((9, self.count))
-        own = self.own(section)
-        for k in (*range(len(SHARED)), *range(own.start, own.stop)):
-            step = np.zeros(self.count)
-            step[k] = _STEP
-            found[:, k] = (self.map_of(parameters + step, section) - self.map_of(parameters - step, section)) / (2 * _STEP)
+        found[:, : len(SHARED)] = change[:, : len(SHARED)]
+        found[:, own] = change[:, len(SHARED) : len(SHARED) + own.stop - own.start]
         return found
+
+    def _placed(self, used: NDArray[np.float64], section: int) -> NDArray[np.float64]:
+        """Maps (n, 9) of many vectors of `SHARED` and `OWN` parameters at once."""
+        axes = self.axes @ _rotations(used[:, :3])
+        along = axes[:, :, :2] @ _turns(used[:, 10]) @ _stretches(used[:, 3:6])
+        away = self.numbers[section] * used[:, 9] + used[:, 13]
+        shift = np.stack([used[:, 11], used[:, 12], away], axis=-1)
+        centre = used[:, 6:9] + (axes @ shift[:, :, None])[:, :, 0] - along @ self.middles_m[section]
+        return np.concatenate([centre, along[:, :, 0], along[:, :, 1]], axis=1)
+
+    def _used(self, parameters: Vector, section: int) -> Vector:
+        """Shared parameters and the section's own, which are 0 for a single one."""
+        used = np.zeros(len(SHARED) + len(OWN))
+        used[: len(SHARED)] = parameters[: len(SHARED)]
+        own = parameters[self.own(section)]
+        used[len(SHARED) : len(SHARED) + len(own)] = own
+        return used
 
 
 @dataclass(frozen=True)
@@ -124,23 +136,32 @@ def make_prior(
     return Prior(mean, sd)
 
 
-def _rotation(angles: Vector) -> NDArray[np.float64]:
+def _matrices(rows: list[list[Any]], count: int) -> NDArray[np.float64]:
+    """Matrices (n, row, column) from entries that are numbers or vectors (n,)."""
+    found = np.empty((count, len(rows), len(rows[0])))
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            found[:, i, j] = value
+    return found
+
+
+def _rotations(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn in the plane, then lean about its columns and its rows."""
-    first, second, turn = angles
-    cos, sin = np.cos((first, second)), np.sin((first, second))
-    about_cols = np.array([[cos[0], 0, -sin[0]], [0, 1, 0], [sin[0], 0, cos[0]]])
-    about_rows = np.array([[1, 0, 0], [0, cos[1], -sin[1]], [0, sin[1], cos[1]]])
-    flat = np.eye(3)
-    flat[:2, :2] = _turn(turn)
+    (ca, cb, _), (sa, sb, _), count = np.cos(angles).T, np.sin(angles).T, len(angles)
+    about_cols = _matrices([[ca, 0, -sa], [0, 1, 0], [sa, 0, ca]], count)
+    about_rows = _matrices([[1, 0, 0], [0, cb, -sb], [0, sb, cb]], count)
+    flat = np.zeros((count, 3, 3))
+    flat[:, :2, :2], flat[:, 2, 2] = _turns(angles[:, 2]), 1
     return np.asarray(about_cols @ about_rows @ flat)
 
 
-def _turn(angle: float) -> NDArray[np.float64]:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
+def _turns(angles: Vector) -> NDArray[np.float64]:
+    cos, sin = np.cos(angles), np.sin(angles)
+    return _matrices([[cos, -sin], [sin, cos]], len(angles))
 
 
-def _stretch(logs: Vector) -> NDArray[np.float64]:
+def _stretches(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Symmetric growth: a common factor, the ratio of rows to columns, and shear."""
-    scale, ratio, shear = logs
-    return np.exp(scale) * np.array([[np.exp(ratio / 2), shear], [shear, np.exp(-ratio / 2)]])
+    scale, ratio, shear = logs.T
+    grown = _matrices([[np.exp(ratio / 2), shear], [shear, np.exp(-ratio / 2)]], len(logs))
+    return np.asarray(np.exp(scale)[:, None, None] * grown)

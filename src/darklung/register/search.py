@@ -25,7 +25,7 @@ SIGMAS_M = (0.35e-3, 0.2e-3, 0.12e-3)
 """Smoothness of the features, from coarse to fine; never below the volume's voxel."""
 STEP_M, MARGIN_M, BLOCK_M = 1.0e-3, 0.6e-3, 1.2e-3
 TILTS_RAD = (-0.17, 0.0, 0.17)
-KEPT = (60, 16, 5)
+KEPT = (40, 10, 3)
 """Starts that are fitted by size, by stretch, and finely."""
 UNKNOWN_SHRINKAGE, KNOWN_SD = (0.15, 0.08), 0.03
 UNKNOWN_SPACINGS_M = (0.3e-3, 0.6e-3, 1.0e-3, 1.5e-3, 2.2e-3)
@@ -209,7 +209,7 @@ def _target(number: int, view: SectionView, question: Question, sigma_m: float, 
     from scipy.ndimage import distance_transform_edt
 
     level = section_level(view, question.channels, sigma_m=sigma_m, scale=kept)
-    step = max(1, round(0.7 * sigma_m * kept / view.pixel_m))
+    step = max(1, round(sigma_m * kept / view.pixel_m))
     near = distance_transform_edt(view.lung <= 0.5) * view.pixel_m < MARGIN_M
     thin = np.zeros_like(near)
     thin[step // 2 :: step, step // 2 :: step] = True
