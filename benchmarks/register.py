@@ -2,7 +2,7 @@
 
     python benchmarks/register.py --out cases --cases 30
 
-Each case is a mouse of family B or C (features and thresholds were set on family A) of 100 um voxels, whose maps of attenuation
+Each case is a mouse of family B or C (features and thresholds were set on family A) of 100 um voxels, whose attenuation
 and dark field are brought to 120 um with the blur of a voxel and white noise; no projections are simulated. Of five to seven
 coronal or axial sections, cut at 4 um with tilts up to 15 degrees about two axes, 5 to 25 % of shrinkage, up to 4 % of
 compression, tears and folds, one or two are lost. The stack and its middle section alone are placed on attenuation, dark

@@ -62,12 +62,10 @@ class Bending:
         """Displacement [m] at points of the picture, (..., 2)."""
         from scipy.ndimage import map_coordinates
 
-        index = np.moveaxis((points - np.asarray(self.origin_m)) / self.spacing_m, -1, 0)
-        parts = [
-            map_coordinates(c, index, order=3, prefilter=False, mode="nearest")
-            for c in np.moveaxis(self.coefficients_m, -1, 0)
-        ]
-        return np.stack(parts, axis=-1)
+        index = ((points - np.asarray(self.origin_m)) / self.spacing_m).reshape(-1, 2).T
+        each = np.moveaxis(self.coefficients_m, -1, 0)
+        parts = [map_coordinates(c, index, order=3, prefilter=False, mode="nearest") for c in each]
+        return np.stack(parts, axis=-1).reshape(points.shape)
 
 
 @dataclass(frozen=True)

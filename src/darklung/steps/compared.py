@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.types import Image
+from darklung.histology.regions import PARENCHYMA, Regions
 from darklung.histology.stereology import measured
 from darklung.io.tables import save_table
 from darklung.register.agreement import Agreement, agreement
@@ -23,15 +24,15 @@ from darklung.study.histology import RegisterPart, SectionPart, StereologyPart
 TABLE = "tiles"
 QUANTITIES = {"tissue_fraction": "fraction_map", "interface_density_per_m": "surface_map"}
 """What stereology counts -> which parameter names the channel of its map."""
-_POINTS = 5
+_POINTS = 12
 COLUMNS = {
     "section": "name of the section",
-    "row_mm": "middle of the tile in the picture, from the picture's middle",
-    "col_mm": "likewise",
+    "row_mm": "middle of the tile in the picture, from its upper edge",
+    "col_mm": "likewise from its left edge",
     "tissue_fraction": "of the section: points in tissue over points in parenchyma",
-    "tissue_fraction_map": "of the volume: mean over the tile's place",
+    "tissue_fraction_map": "of the volume: mean over the parenchyma of the tile, where registration put it",
     "interface_density_per_m": "of the section, before shrinkage as registration found it",
-    "interface_density_per_m_map": "of the volume: mean over the tile's place",
+    "interface_density_per_m_map": "of the volume: mean over the parenchyma of the tile, where registration put it",
 }
 
 
@@ -66,43 +67,47 @@ def compared_maps(
     for name, section, plane in zip(names, sections, maps):
         slide = open_section(section)
         found = measure(slide, section, StereologyPart(tile=f"{part.tile} m"), lambda share, word: None)
-        middle = tuple(n * slide.pixel() / 2 for n in slide.shape)
-        rows += [_row(name, tile, middle, plane, image, wanted, part.tile) for tile in found.tiles]
+        middle = np.array([n * slide.pixel() / 2 for n in slide.shape])
+        for tile in found.tiles:
+            points = _parenchyma(tile, found.regions, part.tile)
+            rows.append(_row(name, tile, points - middle, plane, image, wanted))
     save_table(out / TABLE, rows, COLUMNS)
     return {q: _compared(rows, q) for q in wanted}
 
 
+def _parenchyma(tile: Tile, regions: Regions, tile_m: float) -> NDArray[np.float64]:
+    """Points of a tile, from the picture's edge, where the section has parenchyma: what stereology counted."""
+    steps = tile_m * ((np.arange(_POINTS) + 0.5) / _POINTS - 0.5)
+    points = (np.asarray(tile.middle_m) + np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)).reshape(-1, 2)
+    index = np.floor(points / regions.pixel_m).astype(int)
+    inside = ((index >= 0) & (index < regions.labels.shape)).all(axis=1)
+    index, points = index[inside], points[inside]
+    return np.asarray(points[regions.labels[tuple(index.T)] == PARENCHYMA])
+
+
 def _row(
-    name: str,
-    tile: Tile,
-    middle: tuple[float, ...],
-    plane: PlaneMap,
-    image: Image,
-    wanted: Mapping[str, str],
-    tile_m: float,
+    name: str, tile: Tile, points: NDArray[np.float64], plane: PlaneMap, image: Image, wanted: Mapping[str, str]
 ) -> dict[str, Any]:
-    centre = np.asarray(tile.middle_m) - np.asarray(middle)
     counted = measured(tile.fine)
     # Lengths of the slide are shorter than in the animal, so the interface in a volume is more.
     values = {
         "tissue_fraction": counted.tissue_fraction,
         "interface_density_per_m": counted.interface_density_per_m / np.sqrt(plane.area_ratio()),
     }
-    row: dict[str, Any] = {"section": name, "row_mm": 1e3 * float(centre[0]), "col_mm": 1e3 * float(centre[1])}
+    row: dict[str, Any] = {"section": name, "row_mm": 1e3 * tile.middle_m[0], "col_mm": 1e3 * tile.middle_m[1]}
     for quantity, value in values.items():
         row[quantity] = _known(value)
-        row[f"{quantity}_map"] = _known(_at(image, wanted[quantity], plane, centre, tile_m)) if quantity in wanted else None
+        row[f"{quantity}_map"] = _known(_at(image, wanted[quantity], plane, points)) if quantity in wanted else None
     return row
 
 
-def _at(image: Image, channel: str, plane: PlaneMap, centre: NDArray[np.float64], tile_m: float) -> float:
-    """Mean of a channel over a tile's place; NaN where more than half of it is unknown."""
-    steps = tile_m * ((np.arange(_POINTS) + 0.5) / _POINTS - 0.5)
-    places = plane.position_m(centre + np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2))
+def _at(image: Image, channel: str, plane: PlaneMap, points: NDArray[np.float64]) -> float:
+    """Mean of a channel over the places of points; NaN where more than half of them is unknown."""
+    places = plane.position_m(points)
     index = (places - np.asarray(image.origin_m)) @ np.asarray(image.direction) / np.asarray(image.spacing_m)
     values = ndimage.map_coordinates(image.channel(channel), index.T, order=1, mode="constant", cval=np.nan)
     known = np.isfinite(values)
-    return float(values[known].mean()) if known.mean() >= 0.5 else float("nan")
+    return float(values[known].mean()) if known.any() and known.mean() >= 0.5 else float("nan")
 
 
 def _known(value: float) -> float | None:
