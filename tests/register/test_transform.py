@@ -1,6 +1,7 @@
 """Maps of sections: their inverse, their errors by sampling, and the file they are kept in."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
+from darklung.core.types import Image
 from darklung.register.files import load_maps, read_landmarks, save_maps
+from darklung.register.reslice import resliced
 from darklung.register.transform import Bending, PlaneMap
 
 
@@ -90,6 +93,22 @@ def test_files_hold_all_of_it_and_readers_are_strict(tmp_path):
             load_maps(file)
         assert told in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_volume_is_seen_through_a_section():
+    """A field that is linear in space is linear on the plane, whatever the grid's axes; NaN beyond it."""
+    direction = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
+    image = Image(np.zeros((0, 30, 31, 32)), (), (), (3e-4, 4e-4, 5e-4), (), "LPS", tuple(map(tuple, direction)))
+    slope = np.array([1.0, -2.0, 3.0])
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in image.shape), indexing="ij"), axis=-1)
+    places = np.asarray(image.origin_m) + (index * image.spacing_m) @ direction.T
+    one = plane(4)
+    points = np.random.default_rng(2).uniform(-2e-3, 2e-3, (5, 6, 2))
+    assert resliced(image, places @ slope, one, points) == pytest.approx(one.position_m(points) @ slope, abs=1e-12)
+    assert np.isnan(resliced(image, places @ slope, one, points + 1.0)).all()
+    assert one.position_m(points[0, 0]) == pytest.approx(one.position_m(points)[0, 0])
+    with pytest.raises(DarklungError, match="one: wanted the frame 'scanner', got 'LPS'"):
+        resliced(replace(image, frame="scanner"), places @ slope, one, points)
 
 
 def test_landmarks_are_read_by_use(tmp_path):

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from darklung.core.types import Image
 from darklung.histology.regions import PARENCHYMA, Regions
 from darklung.histology.stereology import measured
 from darklung.io.tables import save_table
 from darklung.register.agreement import Agreement, agreement
+from darklung.register.reslice import resliced
 from darklung.register.transform import PlaneMap
 from darklung.steps.sections import open_section
 from darklung.steps.stereology import Tile, measure
@@ -103,9 +103,7 @@ def _row(
 
 def _at(image: Image, channel: str, plane: PlaneMap, points: NDArray[np.float64]) -> float:
     """Mean of a channel over the places of points; NaN where more than half of them is unknown."""
-    places = plane.position_m(points)
-    index = (places - np.asarray(image.origin_m)) @ np.asarray(image.direction) / np.asarray(image.spacing_m)
-    values = ndimage.map_coordinates(image.channel(channel), index.T, order=1, mode="constant", cval=np.nan)
+    values = resliced(image, image.channel(channel), plane, points)
     known = np.isfinite(values)
     return float(values[known].mean()) if known.any() and known.mean() >= 0.5 else float("nan")
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from darklung.core.types import Image
 from darklung.register.carry import Carried
+from darklung.register.reslice import resliced
 from darklung.register.transform import PlaneMap
 from darklung.report.registration import Overlay, Pairs, Plane
 from darklung.steps.compared import Compared
@@ -24,10 +25,8 @@ def overlay(section: Placeable, plane: PlaneMap, image: Image, channel: str, lun
     """A section's small picture and the volume there."""
     axes = [o + section.rgb_pixel_m * np.arange(n) for o, n in zip(section.rgb_origin_m, section.rgb.shape)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    index = (plane.position_m(points) - np.asarray(image.origin_m)) @ np.asarray(image.direction)
-    at = np.moveaxis(index / np.asarray(image.spacing_m), -1, 0)
-    values = ndimage.map_coordinates(image.channel(channel), at, order=1, mode="constant", cval=np.nan)
-    inside = ndimage.map_coordinates(lung.astype(np.float32), at, order=1, mode="constant", cval=0.0) > 0.5
+    values = resliced(image, image.channel(channel), plane, points)
+    inside = np.nan_to_num(resliced(image, lung, plane, points)) > 0.5
     view = section.view
     own = np.moveaxis((points - np.asarray(view.origin_m)) / view.pixel_m, -1, 0)
     mine = ndimage.map_coordinates(view.lung, own, order=1, mode="constant", cval=0.0) > 0.5
