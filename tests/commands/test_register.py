@@ -14,6 +14,7 @@ from darklung.commands.cli import app
 from darklung.commands.run import list_tasks
 from darklung.commands.section import cut_phantom
 from darklung.core.types import UNKNOWN, Image
+from darklung.histology.synthetic import lung_maps
 from darklung.io.case import load_case, save_case
 from darklung.io.hdf5 import save
 from darklung.io.images import load_image, save_image
@@ -36,7 +37,8 @@ def volume_of(phantom):
     mu = mu + np.random.default_rng(0).normal(0, 1.0, mu.shape)
     lung = phantom.lobes > 0
     porous = lung & (phantom.tissue_fraction > 0)
-    maps = [np.where(porous, m, np.nan) for m in (phantom.tissue_fraction, phantom.interface_density_per_m)]
+    _, fraction, surface = lung_maps(phantom)
+    maps = [np.where(porous, m, np.nan) for m in (fraction, surface)]
     data = np.stack([mu, *maps]).astype(np.float32)
     return Image(data, ("attenuation", "tissue_fraction", "interface_density"), ("1/m", "1", "1/m"), (VOXEL,) * 3)
 
@@ -158,8 +160,9 @@ def test_maps_agree_with_stereology(done):
     fraction = maps["tissue_fraction"]
     assert fraction["count"] >= 15
     assert fraction["low"] < fraction["correlation"] < fraction["high"]
-    assert fraction["correlation"] > 0.5
+    assert fraction["correlation"] > 0.2
     assert abs(fraction["bias"]) < 0.06
+    assert maps["interface_density_per_m"]["correlation"] > 0.8
     assert abs(maps["interface_density_per_m"]["bias"]) < 0.15 * 60e3
     tiles = load_table(folder / "register/mouse/tiles")
     pairs = np.array([[t["tissue_fraction"], t["tissue_fraction_map"]] for t in tiles], dtype=float)
@@ -178,9 +181,12 @@ def test_the_page_shows_overlays_errors_and_labels(done):
 def test_mistakes_are_told_in_a_line(done, tmp_path):
     folder, *_ = done
     volume, section = folder / "volume.ome.zarr", folder / "section/one/section.ome.tif"
+    image = load_image(volume, ("attenuation",))
+    save_image(tmp_path / "other.ome.zarr", image.with_data(image.data, ("phase",), ("1",)))
     Picture.fromarray(np.full((600, 600, 3), 255, np.uint8)).save(tmp_path / "white.png")
     for words, wanted in (
         ((section, volume, "--set", "channels=[phase]"), "channel: 'phase' is not known"),
+        ((section, tmp_path / "other.ome.zarr"), "wanted a channel attenuation or dark_field, got phase"),
         ((section, volume, "--set", "band=2"), "register: band: input should be less than or equal to 0.999"),
         ((section, volume, "--with", "colour=red"), "--with: 'colour' is not known"),
         ((section, volume, "--with", "landmarks=none.csv"), "none.csv: no such file"),
@@ -192,14 +198,6 @@ def test_mistakes_are_told_in_a_line(done, tmp_path):
         message = str(told.exception)
         assert told.exit_code != 0
         assert wanted in message, message
-
-
-def test_a_volume_without_attenuation_needs_its_lung(done, tmp_path):
-    folder, *_ = done
-    image = load_image(folder / "volume.ome.zarr", ("attenuation",))
-    save_image(tmp_path / "dark.ome.zarr", image.with_data(image.data, ("dark_field",), ("1/m",)))
-    told = run("register", folder / "stack.yaml", tmp_path / "dark.ome.zarr", "--out", tmp_path)
-    assert "say where it is" in str(told.exception)
 
 
 def test_the_record_is_json_that_others_read(done):

@@ -97,15 +97,14 @@ def test_a_ball_without_texture_leaves_the_pose_open():
     assert found.flags
 
 
-@pytest.mark.parametrize("spacing", [0.9e-3, None])
-def test_a_stack_is_placed_with_known_and_unknown_spacing(scene, spacing):
+def test_a_stack_is_placed_and_its_spacing_found(scene):
     image, lung, *_ = scene
     base, numbers = pose(), (1, 2, 4)
     normal = np.cross(base[6:9], base[3:6])
     normal /= np.linalg.norm(normal)
     maps = [np.concatenate([base[:3] + (n - 2.3) * 0.9e-3 * normal, base[3:]]) for n in numbers]
     views = [section(m, name=f"s{n}") for m, n in zip(maps, numbers)]
-    found = place(views, image, lung, Question(AXES, ("attenuation",), numbers, spacing), mirrored=False)
+    found = place(views, image, lung, Question(AXES, ("attenuation",), numbers), mirrored=False)
     for view, one, true in zip(views, found.maps, maps):
         assert np.median(error_um(view, one, true)) < 0.35 * VOXEL_UM
     assert abs(found.answer.matched.parameters[9]) == pytest.approx(0.9e-3, rel=0.08)

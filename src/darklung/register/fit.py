@@ -20,7 +20,6 @@ HUBER = 2.5
 LEAST_SD = 0.05
 """Of a feature's residual, relative to the feature: nothing fits better than this."""
 _MOST_TRIES = 6
-_CLOSE = 1e-4
 Normal = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -192,8 +191,18 @@ def _inner(target: Target, look: Seen, sd: Vector) -> tuple[NDArray[np.float64],
     return second, own
 
 
-def solve(problem: Problem, start: Vector, *, steps: int) -> Matched:
-    """The nearest best pose, by damped Gauss–Newton steps from a start."""
+def solve(problem: Problem, start: Vector, *, steps: int, close: float) -> Matched:
+    """The nearest best pose, by damped Gauss–Newton steps from a start.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : (parameter,) float64
+    steps : int
+        At most.
+    close : float
+        It ends where a step gains less than this, in log-likelihood.
+    """
     at, looks = problem.judged(start)
     damping = 1e-2
     for _ in range(steps):
@@ -210,6 +219,6 @@ def solve(problem: Problem, start: Vector, *, steps: int) -> Matched:
             break
         gained = at.cost - better.cost
         at, looks, damping = better, found, max(damping / 8, 1e-8)
-        if gained < _CLOSE * max(1.0, abs(at.cost)) * 0.1:
+        if gained < close:
             break
     return at

@@ -134,11 +134,11 @@ def _narrowed(problems: Sequence[Problem], starts: Sequence[Vector], progress: P
     """From all starts to the best few, finely fitted, the best first."""
     stiff = replace(problems[0], prior=_stiffened(problems[0].prior))
     first = _best([stiff.judged(s)[0] for s in starts], KEPT[0])
-    sized = _distinct(stiff, [solve(stiff, one.parameters, steps=12) for one in first], KEPT[1])
+    sized = _distinct(stiff, [solve(stiff, one.parameters, steps=8, close=1.0) for one in first], KEPT[1])
     progress(0.5, "size fitted")
-    middle = [solve(problems[1], one.parameters, steps=15) for one in sized]
+    middle = [solve(problems[1], one.parameters, steps=12, close=0.2) for one in sized]
     progress(0.75, "stretch fitted")
-    fine = [solve(problems[2], one.parameters, steps=15) for one in _distinct(problems[1], middle, KEPT[2])]
+    fine = [solve(problems[2], one.parameters, steps=15, close=0.01) for one in _distinct(problems[1], middle, KEPT[2])]
     progress(0.95, "fine features fitted")
     return _best(fine, len(fine))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from darklung.core.channel import values_of
 from darklung.core.checks import check_one_of, require
 from darklung.core.resample import reorient
 from darklung.core.types import Image
@@ -97,12 +98,12 @@ def register(context: Context) -> None:
     image = reorient(read_volume(Path(p.volume), options=p.reading))
     lung = _lung(p, image)
     marks = read_landmarks(Path(p.landmarks), p.names) if p.landmarks else {"fit": {}, "check": {}}
+    ask = _question(p, image, marks["fit"])
     sections = []
     for number, (name, part) in enumerate(zip(p.names, p.sections)):
         context.progress(0.3 * number / len(p.names), name)
         sections.append(read_placeable(name, part, carried=p.register_.carry, coarse_m=COARSE_M))
     views = [s.view for s in sections]
-    ask = _question(p, image, marks["fit"])
     placed = place(views, image, lung, ask, progress=lambda share, word: context.progress(0.3 + 0.5 * share, word))
     save_maps(context.out / MAPS, placed.maps)
     carried = carry(image, placed.maps, [s.drawn for s in sections], reach_m=p.register_.reach)
@@ -161,7 +162,8 @@ def _lung(p: Parameters, image: Image) -> NDArray[np.bool_]:
 
 def _question(p: Parameters, image: Image, fit: dict[str, Landmarks]) -> Question:
     part = p.register_
-    channels = part.channels or tuple(n for n in MATCHES if n in image.names)
+    known = ((s,) if s in image.names else values_of(image.names, s) for s in MATCHES)
+    channels = part.channels or tuple(n for names in known for n in names)
     require(bool(channels), f"{p.volume}: wanted a channel {' or '.join(MATCHES)}, got {', '.join(image.names)}")
     for name in channels:
         check_one_of(f"{p.volume}: channel", name, image.names)
