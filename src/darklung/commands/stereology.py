@@ -40,8 +40,8 @@ def measure_sections(
         One line for what is wrong.
     """
     part: StereologyPart = validate(dict(measure), StereologyPart, "stereology")
-    stack = _stack(source, section)
-    names = _names(stack)
+    stack = stack_of(source, section)
+    names = section_names(stack)
     tasks = [task(name, one, part) for name, one in zip(names, stack.sections)]
     about = {"source": str(source), "stereology": part.model_dump(mode="json")}
     run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
@@ -53,7 +53,7 @@ def measure_sections(
     return _told(rows, names, stack, out)
 
 
-def _stack(source: Path, section: Mapping[str, Any]) -> StackPart:
+def stack_of(source: Path, section: Mapping[str, Any]) -> StackPart:
     if source.suffix in (".yaml", ".yml"):
         extra = [name for name, value in section.items() if value]
         require(not extra, f"{source}: {', '.join(extra)}: say it in the description of the stack")
@@ -63,7 +63,7 @@ def _stack(source: Path, section: Mapping[str, Any]) -> StackPart:
     return StackPart(sections=(one,))
 
 
-def _names(stack: StackPart) -> list[str]:
+def section_names(stack: StackPart) -> list[str]:
     names = [item_name(stem(s.file)) for s in stack.sections]
     twice = len(set(names)) < len(names)
     return [f"{number:03d}_{name}" for number, name in zip(stack.numbers(), names)] if twice else names

@@ -103,8 +103,8 @@ def _pictures(view: Overview) -> Row:
     rows, cols = _bounded(view.labels > 0)
     step = max(1, -(-max(rows.stop - rows.start, cols.stop - cols.start) // _WIDTH))
     plain, tinted = (averaged(one[rows, cols], step) for one in (view.rgb, overlaid(view)))
-    left = Figure(_img(plain, "section"), "as it is", f"section {view.name}")
-    return Row((left, Figure(_img(tinted, "regions"), "what was counted", f"regions of {view.name}")))
+    left = Figure(rgb_image(plain, "section"), "as it is", f"section {view.name}")
+    return Row((left, Figure(rgb_image(tinted, "regions"), "what was counted", f"regions of {view.name}")))
 
 
 def _bounded(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -112,7 +112,8 @@ def _bounded(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
 
 
-def _img(rgb: NDArray[np.uint8], alt: str) -> str:
+def rgb_image(rgb: NDArray[np.uint8], alt: str) -> str:
+    """``<img>`` of colours, (row, col, 3)."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -155,13 +155,13 @@ def measure(slide: Slide, section: SectionPart, part: StereologyPart, progress: 
     return Found(tuple(t for t in tiles if t.fine.points > 0), regions, overview, threshold, factor * pixel_m)
 
 
-def overview_factor(slide: Slide) -> int:
-    """Pixels of the finest level along one of the overview: about `OVERVIEW_M`, coarser where the picture is huge.
+def overview_factor(slide: Slide, wanted_m: float = OVERVIEW_M) -> int:
+    """Pixels of the finest level along one of the overview: about `wanted_m`, coarser where the picture is huge.
 
     A multiple of a level of the pyramid, so that this one is read and not the finest.
     """
     rows, cols = slide.shape
-    wanted = max(OVERVIEW_M / slide.pixel(), float(np.sqrt(rows * cols / MOST_OVERVIEW)))
+    wanted = max(wanted_m / slide.pixel(), float(np.sqrt(rows * cols / MOST_OVERVIEW)))
     level = max(one.factor for one in slide.levels if one.factor <= 1.5 * wanted or one.factor == 1)
     return level * max(1, round(wanted / level))
 

@@ -115,3 +115,26 @@ def read_stack(path: Path) -> StackPart:
         return section.model_copy(update={**own, **shared, "outlines": outlines})
 
     return found.model_copy(update={"sections": tuple(placed(s) for s in found.sections)})
+
+
+class RegisterPart(Document):
+    """How sections are placed in a volume, and what is carried there."""
+
+    plane: Literal["axial", "coronal", "sagittal"] = Field("coronal", description="nearest to the sections' own")
+    channels: tuple[str, ...] = Field(
+        (), description="of the volume that sections are compared with; else attenuation and dark_field where it has them"
+    )
+    turn: Literal["upright", "any"] = Field(
+        "upright", description="upright: pictures lie as the plane does, to 20 degrees; any: in every quarter turn"
+    )
+    shrinkage: float | None = Field(None, ge=0, le=0.5, description="of all lengths; else found, 0.15 ± 0.08")
+    spacing: Literal["before", "after"] = Field(
+        "before", description="whether distances in the stack are of before shrinking"
+    )
+    carry: Literal["tumour", "dense"] = Field("tumour", description="mask of the sections that becomes lesions")
+    band: float = Field(0.9, ge=0, le=0.999, description="share of borders in the band of probability that is unknown")
+    reach: Length | None = Field(None, gt=0, description="how far from its plane a section speaks; else half a voxel")
+    landmark_error: Length = Field(0.1e-3, gt=0, description="standard deviation of a landmark")
+    tile: Length = Field(0.5e-3, ge=0.1e-3, le=5e-3, description="edge of the tiles that are compared with maps")
+    fraction_map: str = Field("tissue_fraction", description="channel of the tissue fraction, where the volume has it")
+    surface_map: str = Field("interface_density", description="channel of the interface density [1/m], likewise")

@@ -1,0 +1,1 @@
+"""Sections placed in volumes: pose, shrinkage and bending, with their error; what is carried there. Pure functions."""
