@@ -49,7 +49,17 @@ DOMAIN = {
 }
 MOST = 10**15  # of whole numbers and reals alike, the seed and counts of photons excepted
 # Numbers that may be negative, or have no bound: places, exponents, seeds.
-SIGNED = {"axis_col", "missing", "materials", "moire_fringes", "flux_drift", "first", "view_times", "flat_times"}
+SIGNED = {
+    "axis_col",
+    "missing",
+    "materials",
+    "moire_fringes",
+    "flux_drift",
+    "stripe_drift",
+    "first",
+    "view_times",
+    "flat_times",
+}
 ENDLESS = {"seed", "counts", "fluence", "most_misfit", "least_strength", "saturation", "view_doses", "flat_doses"}
 Place = tuple[str | int, ...]
 
@@ -252,12 +262,12 @@ def fuzz_studies(count: int, seed: int, folder: Path) -> tuple[Counter[str], lis
         if mutant is None:
             continue
         path.write_text(mutant.text, encoding="utf-8")
-        start = time.monotonic()
+        start = time.process_time()
         found = outcome(lambda read=read: read(path))  # type: ignore[misc]
         if found == "accepted":
             found = outcome(lambda check=check: check(path))  # type: ignore[misc]
-        if time.monotonic() - start > 60:
-            found = "took more than a minute"
+        if time.process_time() - start > 60:
+            found = "took more than a minute of processor time"
         counts[found.partition(":")[0]] += 1
         if found != "refused":
             faults.append(f"{name}: {mutant.told[:160]}: {found}")
@@ -272,7 +282,7 @@ BAD_VALUES = [
     "inf",
     "-1",
     "1,5 mm",
-    "5",
+    "5 5",
     "5 kg",
     "",
     "x" * 500,

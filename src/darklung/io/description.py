@@ -242,7 +242,7 @@ class RawScan(Document):
         Column of the rotation axis, counted on the whole detector.
     """
 
-    name: str = Field(pattern=r"\w", max_length=200)
+    name: str = Field(pattern=r"^[^/\\\x00-\x1f]*\w[^/\\\x00-\x1f]*$", max_length=200)
     description: str = ""
     sample: Source
     flat: Source
