@@ -93,6 +93,42 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "volumes", {"learning.arms": {"a": ["dark_field"]}},
         "'dark_field' will not be among .*m1.nii .attenuation, noise. and",
     ),
+    "no such map": (
+        "mice", {"learning.arms": {"a": ["contast(dark_field, 1 mm)"]}},
+        "learning.arms.a: 'contast' is no stored channel and no map; maps: ratio, .* .sources.mice",
+    ),
+    "a map's length": (
+        "mice", {"learning.arms": {"a": ["contrast(dark_field, 5)"]}},
+        "learning.arms.a: contrast.dark_field, 5.: size: wanted a length such as 0.8 mm, got 5 .sources.mice",
+    ),
+    "a map's direction": (
+        "mice", {"learning.arms": {"a": ["difference(dark_field@0deg, dark_field@45deg)"]}},
+        "learning.arms.a: 'dark_field_45' is no stored channel",
+    ),
+    "a map's unit": (
+        "mice", {"learning.arms": {"a": ["ratio", "contrast(attenuation, 1 lightyear)"]}},
+        "wanted a length, angle or energy",
+    ),
+    "parentheses": ("mice", {"learning.arms": {"a": ["contrast(dark_field, 1 mm))"]}}, "parentheses do not match"),
+    "no error": (
+        "cases", {"learning.arms": {"a": ["noise(dark_field)"]}},
+        "learning.arms.a: dark_field_noise: nothing tells the standard error of dark_field .*m1",
+    ),
+    "no correlation length": (
+        "cases", {"learning.arms": {"a": ["interface_density"]}},
+        "interface_density: the correlation length that the values refer to is not known",
+    ),
+    "a map twice": (
+        "mice", {"learning.arms": {"a": ["contrast(dark_field, 1 mm)", "contrast(dark_field,1000um)"]}},
+        "'a' has a channel twice",
+    ),
+    "a map of one's own": (
+        "mice", {"learning.arms": {"a": ["own:depth(dark_field)"]}},
+        "'own:depth' cannot be imported .* no attribute 'depth'",
+    ),
+    "bank's map": (
+        "mice", {"learning.bank": {}, "learning.arms": {"a": ["ratio"]}}, "bank: lesions change attenuation .* not 'ratio'",
+    ),
     "no attenuation": (
         "volumes", {"sources.ct.reading": {"channel": "grey"}}, "m1.nii: wanted a channel attenuation, got grey",
     ),

@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 # A mean of less than this share of a whole neighbourhood is none.
 LEAST_WEIGHT = 1e-3
-_REACH_SD = 4.0
+REACH_SD = 4.0  # of a Gaussian
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Place:
 
 def weights(sigma_voxels: float) -> Values:
     """A Gaussian's weights on whole voxels, their sum 1."""
-    reach = int(_REACH_SD * sigma_voxels + 0.5)
+    reach = int(REACH_SD * sigma_voxels + 0.5)
     at = np.arange(-reach, reach + 1)
     found = np.exp(-0.5 * (at / sigma_voxels) ** 2) if reach else np.ones(1)
     return np.asarray(found / found.sum())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.checks import check_positive, require
-from darklung.features.layers import Layer, Place, Values, continued
+from darklung.features.layers import REACH_SD, Layer, Place, Values, continued
 
 # Sizes between the smallest and the largest grow by this factor at most.
 STEP = 2**0.5
@@ -57,11 +57,14 @@ def _sizes(name: str, size_m: float, largest_m: float | None) -> list[float]:
 def _strongest(layer: Layer, sizes_m: list[float], place: Place, response: Response, root: float) -> Layer:
     """The answer of the largest amount over the sizes, inside lung and search region."""
     inside = place.inside & layer.known
-    smooth = continued(layer.values, place.inside, place.spacing_m)
     best = np.zeros(int(inside.sum()))
-    for size in sizes_m:
-        sigma = size / 2 / root
-        found = sigma**2 * _signed(_eigenvalues(smooth, sigma, place.spacing_m, inside), response)
+    # The grid's border is no border of the lung: what is continued goes on beyond it, so that no crop changes the answer.
+    reach = [int(np.ceil(REACH_SD * max(sizes_m) / 2 / root / d)) + 1 for d in place.spacing_m]
+    around = [(r, r) for r in reach]
+    wide = np.pad(inside, around)
+    smooth = continued(np.pad(layer.values, around), wide, place.spacing_m)
+    for sigma in (size / 2 / root for size in sizes_m):
+        found = sigma**2 * _signed(_eigenvalues(smooth, sigma, place.spacing_m, wide), response)
         best = np.where(np.abs(found) > np.abs(best), found, best)
     out = np.full(layer.values.shape, np.nan)
     out[inside] = best
@@ -85,7 +88,7 @@ def _derivatives(values: Values, sigma_m: float, spacing_m: tuple[float, ...]) -
     for first in range(values.ndim):
         for second in range(first, values.ndim):
             order = [(axis == first) + (axis == second) for axis in range(values.ndim)]
-            found = ndimage.gaussian_filter(values, sigma, order=order, mode="nearest")
+            found = ndimage.gaussian_filter(values, sigma, order=order, mode="nearest", truncate=REACH_SD)
             yield first, second, found / (spacing_m[first] * spacing_m[second])
 
 
