@@ -70,7 +70,7 @@ def told(name, worst, before, after, share, dices):
     print(f"  {name:<42}{numbers}", flush=True)
 
 
-def test_arm(run, arm, folders, other):
+def measure(run, arm, folders, other):
     """The lines of one arm."""
     models = sorted((run / "train").glob(f"{arm}.fold*"))
     about = read_description(models[0])
@@ -118,8 +118,10 @@ def main():
     options = parser.parse_args()
     other = other_spectrum(options.spectrum, options.work) if options.spectrum else None
     folders = sorted((options.run / "cases").glob("test-*"))[: options.animals]
+    if not folders:
+        raise SystemExit(f"{options.run}: wanted a finished run with cases/test-*")
     for arm in options.arms:
-        test_arm(options.run, arm, folders, other)
+        measure(options.run, arm, folders, other)
 
 
 if __name__ == "__main__":
