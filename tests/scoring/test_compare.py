@@ -33,7 +33,7 @@ def test_same_animals_have_paired_differences_of_the_runs_own_values(run, worse,
     own = [json.loads((f / "evaluate/all/comparison.json").read_text())["results"]["test"] for f in (run, worse)]
     hybrid = result["results"]["test"]["hybrid"]
     assert hybrid["animals"] == {"first": 5, "second": 5, "both": 5}
-    for name in ("auroc", "sensitivity", "specificity", "dice"):
+    for name in ("auroc", "sensitivity", "specificity", "equal_sensitivity", "froc", "dice"):
         values = [o["hybrid"]["metrics"][name]["value"] for o in own]
         row = hybrid["paired"][name]
         assert [row["first"], row["second"]] == values

@@ -197,14 +197,14 @@ def _of_run(folder: Path) -> list[Chosen]:
     comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
     if comparison.is_file():
         require_as_written(comparison)
-    rules = _rules(comparison, tile_m) if comparison.is_file() else {}
+    rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
     return [
         Chosen(name, tuple(own), rules.get(name, Rule()), processing, tuple(read_description(f) for f in own))
         for name, own in arms.items()
     ]
 
 
-def _rules(comparison: Path, tile_m: float) -> dict[str, Rule]:
+def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
     """How each arm's tiles were called in a run's comparison; nothing where the mean of its models was not judged."""
     content = read_object(comparison)
     with reading(comparison, "a comparison"):

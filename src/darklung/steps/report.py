@@ -34,7 +34,7 @@ from darklung.report.sites import sites_section
 from darklung.report.story import methods_section, story_section
 from darklung.report.training import training_section
 from darklung.steps.evaluate import Prediction
-from darklung.steps.report_errors import Judged, arm_errors, test_maps, training_logs
+from darklung.steps.report_errors import Judged, arm_errors, maps_by_case, training_logs
 from darklung.steps.seen import STAGE as CHANNELS
 from darklung.steps.seen import load_seen
 from darklung.study.learning import EvaluationPart, LearningPart
@@ -163,7 +163,7 @@ def _results(context: Context, p: Parameters, comparison: Mapping[str, Any]) -> 
 def _pictures(context: Context, p: Parameters, comparison: Mapping[str, Any]) -> Iterator[Section | None]:
     """Single errors, examples, and one view as it was measured."""
     cases = {path.name: path for path in context.inputs["cases"]}
-    maps = test_maps([what.arm for what in p.predictions], context.inputs["test"])
+    maps = maps_by_case([what.arm for what in p.predictions], context.inputs["test"])
     units = pd.read_parquet(context.input("evaluate") / "units.parquet")
     found = comparison["results"]["test"]
     thresholds = {arm: r["threshold"] for arm, r in found.items() if r.get("threshold") is not None}

@@ -24,7 +24,7 @@ SHOWN = 3  # of each kind and arm
 Maps = Mapping[str, Mapping[str, Path]]
 
 
-def test_maps(arms: Sequence[str], folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
+def maps_by_case(arms: Sequence[str], folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
     """Case -> arm -> file of its logits, of the arms' folders in the same order."""
     found: dict[str, dict[str, Path]] = {}
     for arm, folder in zip(arms, folders):

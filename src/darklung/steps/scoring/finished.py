@@ -23,6 +23,7 @@ from darklung.steps import cohort
 from darklung.steps.evaluate import ITEM, STAGE
 
 DIGITS = 9  # of the places and sizes [m] by which animals are recognised
+KEPT = ("units", "overlap", "candidates", "lesions")  # tables of the evaluation
 NOT_COMPARED = ("name",)  # of the study, which says nothing of what was done
 
 
@@ -53,16 +54,18 @@ class FinishedRun:
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame | None]:
         place = self.folder / STAGE / ITEM
-        files = {name: place / f"{name}.parquet" for name in ("units", "overlap")}
+        files = {name: place / f"{name}.parquet" for name in KEPT}
         return {name: pd.read_parquet(file) if file.is_file() else None for name, file in files.items()}
 
     def tables(self, split: str, arm: str) -> ArmTables:
-        """Units and overlap of an arm; no Dice where the overlap of single animals was not kept."""
-        units, overlap = self._of(self._tables["units"], split, arm), self._of(self._tables["overlap"], split, arm)
+        """Tables of an arm; no Dice where the overlap of single animals was not kept, no FROC without candidates."""
+        units, overlap, candidates, lesions = (self._of(self._tables[name], split, arm) for name in KEPT)
+        if candidates is None or lesions is None or not len(lesions):
+            candidates = lesions = None
         if overlap is not None and len(overlap):
-            return ArmTables(units, overlap)
+            return ArmTables(units, overlap, candidates, lesions)
         subjects = pd.DataFrame({"subject": sorted(set(units["subject"]))})
-        return ArmTables(units, subjects.assign(predicted=0, true=0, overlap=0), outlined=False)
+        return ArmTables(units, subjects.assign(predicted=0, true=0, overlap=0), candidates, lesions, outlined=False)
 
     @staticmethod
     def _of(table: pd.DataFrame | None, split: str, arm: str) -> Any:
@@ -105,7 +108,7 @@ def open_run(folder: Path) -> FinishedRun:
     require(isinstance(about, dict), f"{folder}: no finished run (no {RUN_RECORD})")
     check_folder(folder)
     place = folder / STAGE / ITEM
-    require_as_written(*(place / name for name in (COMPARISON, "units.parquet", "overlap.parquet")))
+    require_as_written(place / COMPARISON, *(place / f"{name}.parquet" for name in KEPT))
     comparison = read_json(place / COMPARISON)
     done = isinstance(comparison, dict) and "study" in about and (place / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")

@@ -1,0 +1,129 @@
+"""Predictions of an arm become tables on one scale; single errors and learning curves are found for the report."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from darklung.core.types import LESION, Image, Insertion
+from darklung.features.labels import hard_negatives
+from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.io.images import save_image
+from darklung.io.names import LOGITS, MEMBER
+from darklung.steps.arm_reading import ArmReading, voxels_of
+from darklung.steps.evaluate import asked_of
+from darklung.steps.report_errors import Judged, arm_errors, maps_by_case, training_logs
+from darklung.study.learning import EvaluationPart
+
+SHAPE, SPACING, TILE = (16, 20, 16), (4e-4,) * 3, 2e-3
+
+
+def labelled(name):
+    rng = np.random.default_rng([5, *name.encode()])
+    image = Image(rng.normal(20, 2, (1, *SHAPE)).astype(np.float32), ("attenuation",), ("1/m",), SPACING)
+    centre = rng.uniform(4, 11, 3)
+    grid = np.indices(SHAPE).reshape(3, -1).T
+    instances = (np.linalg.norm(grid - centre, axis=1) < 1.9).reshape(SHAPE).astype(np.uint16)
+    things = (Insertion(1, "lesion", "solid", image.position_m(centre), 1.2e-3),)
+    region = np.zeros(SHAPE, bool)
+    region[1:-1, 1:-1, 1:-1] = True
+    labels = np.where(instances > 0, LESION, 0).astype(np.uint8)
+    hard = hard_negatives(things, instances, image)
+    facts = CaseFacts(subject=name, animal=name, source="made up")
+    return LabelledCase(image, labels, region, region, instances, hard, things, facts)
+
+
+def logits(case, model, scale):
+    """What a model of its own noise and scale says."""
+    rng = np.random.default_rng([model, *case.about.subject.encode()])
+    return scale * (rng.normal(0, 1, SHAPE) + 2 * (case.instances > 0))
+
+
+def read_arm(members):
+    reading, scales = ArmReading(), (1.0, 3.0)
+    for fold, scale in enumerate(scales):
+        for k in range(4):
+            case = labelled(f"v{fold}{k}")
+            image = case.channels.with_data(logits(case, fold, scale)[None].astype(np.float32), ("logit",), ("1",))
+            reading.add("validation", fold, case.about.subject, image, case, TILE)
+    for k in range(6):
+        case = labelled(f"t{k}")
+        own = [logits(case, fold, scale) for fold, scale in enumerate(scales)]
+        data, names = [np.mean(own, axis=0)], ["logit"]
+        if members:
+            data, names = [*data, *own], [*names, f"{MEMBER}0", f"{MEMBER}1"]
+        image = case.channels.with_data(np.stack(data).astype(np.float32), tuple(names), ("1",) * len(names))
+        reading.add("test", None, case.about.subject, image, case, TILE)
+    return reading
+
+
+ANIMALS = {n: n for n in [*(f"v{f}{k}" for f in (0, 1) for k in range(4)), *(f"t{k}" for k in range(6))]}
+
+
+def test_with_the_models_own_logits_validation_is_on_the_scale_of_their_mean():
+    reading = read_arm(members=True)
+    assert reading.scale() == "mean"
+    validation, test = reading.pooled(ANIMALS, 0.9)
+    assert set(validation.tiles["fold"]) == {0, 1}
+    assert set(test.tiles["fold"]) == {-1}
+    negative = validation.tiles[validation.tiles["label"] == 0]
+    limit = np.quantile(negative["score"], 0.9)
+    tested = test.tiles[test.tiles["label"] == 0]
+    assert (tested["score"] < limit).mean() == pytest.approx(0.9, abs=0.06)
+    plain, same = read_arm(members=False), read_arm(members=False).pooled(ANIMALS, 0.9)
+    assert plain.scale() == "none"
+    pd.testing.assert_frame_equal(same[1].tiles, test.tiles)  # test scores are the mean's own in any case
+    raw = same[0].tiles
+    assert abs((tested["score"] < np.quantile(raw["score"][raw["label"] == 0], 0.9)).mean() - 0.9) > 0.04
+
+
+def test_voxels_are_counted_once_and_within_the_region():
+    reading = read_arm(members=True)
+    found = reading.voxels["test"]
+    cases = [labelled(f"t{k}") for k in range(6)]
+    assert found.positive.sum() == sum((c.lesion & c.region).sum() for c in cases)
+    assert found.positive.sum() + found.negative.sum() == sum(c.region.sum() for c in cases)
+    one = voxels_of(logits(cases[0], 0, 1.0), cases[0])
+    assert one.positive.sum() == (cases[0].lesion & cases[0].region).sum()
+
+
+def test_questions_are_the_studys_or_the_planned_ones():
+    arms = ("hybrid", "transmission", "dark_field", "noise")
+    assert asked_of(EvaluationPart(), arms) == [("dark_field", "transmission"), ("hybrid", "transmission")]
+    assert asked_of(EvaluationPart(questions=(("noise", "hybrid"),)), arms) == [("noise", "hybrid")]
+    assert asked_of(EvaluationPart(), ("x+cnn", "x+trees", "y")) == [("x+trees", "x+cnn"), ("y", "x+cnn")]
+
+
+def test_missed_lesions_and_false_positives_are_found_where_they_are(tmp_path):
+    reading = read_arm(members=True)
+    _, test = reading.pooled(ANIMALS, 0.9)
+    folder = tmp_path / "predict" / "a.test"
+    for k in range(6):
+        case = labelled(f"t{k}")
+        save_case(tmp_path / "cases" / f"t{k}", case)
+        mean = np.mean([logits(case, f, s) for f, s in enumerate((1.0, 3.0))], axis=0)
+        image = case.channels.with_data(mean[None].astype(np.float32), ("logit",), ("1",))
+        save_image(folder / f"t{k}{LOGITS}", image)
+    cases = {f"t{k}": tmp_path / "cases" / f"t{k}" for k in range(6)}
+    limit = float(np.median(test.tiles["score"][test.tiles["label"] == 1]))
+    judged = Judged(cases, maps_by_case(["a"], [folder]), test.tiles.assign(arm="a"), {"a": limit}, TILE)
+    (found,) = arm_errors(judged, {"a": ("attenuation",)})
+    assert found.missed_count == (test.tiles["score"][test.tiles["label"] == 1] < limit).sum() == 3
+    assert found.false_count == (test.tiles["score"][test.tiles["label"] == 0] >= limit).sum()
+    for sight in found.missed:
+        assert sight.lesion[sight.at]
+        assert "lesion solid of 1.20 mm" in sight.title
+    for sight in found.false:
+        assert sight.region[sight.at]
+        assert "plain lung" in sight.title
+
+
+def test_learning_curves_are_read_from_the_tasks_that_kept_one(tmp_path):
+    place = tmp_path / "train" / "hybrid.fold1"
+    place.mkdir(parents=True)
+    rows = [{"step": 10, "loss": 2.0, "score": 0.6, "error": 0.1}, {"step": 20, "loss": 1.0, "score": 0.7, "error": 0.1}]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (place / "model.json").write_text(json.dumps({"selected": {"by": "tile_auroc", "step": 20, "score": 0.7}}))
+    (log,) = training_logs(tmp_path, ("train/hybrid.fold1", "train/gone.fold0", "cases/a"))
+    assert (log["arm"], log["fold"], log["rows"], log["selected"]["step"]) == ("hybrid", "1", rows, 20)
