@@ -20,6 +20,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
+from darklung.io.images import load_image
 
 SHAPE = (10, 14, 16)
 LEARNING = {
@@ -228,3 +229,26 @@ def test_python_goes_on_in_the_same_way(animals, tmp_path):
     one, two, once = (load_file(tmp_path / p / "model.safetensors") for p in ("one", "two", "once"))
     assert same(one, two)
     assert not same(one, once)
+
+
+def test_where_candidates_come_from_costs_predictions_and_no_training(write, tmp_path, monkeypatch):
+    heads = {"arms": {"ct": ["attenuation"]}, "network_options": {"detection": True}}
+    folder = tmp_path / "run"
+    run_study(write(**heads), out=folder, workers=1)
+    kept, seen = weights(folder), load_images(folder)
+    assert all(image.names == ("logit", "logit_spread", "centre", "diameter") for image in seen.values())
+    monkeypatch.setattr("darklung.learn.train._step", None)  # not a step more is trained
+    run_study(write(**heads, candidates="logits"), out=folder, workers=1)
+    assert all(np.array_equal(a, kept[n]) for n, a in weights(folder).items())
+    again = load_images(folder)
+    assert all(image.names == ("logit", "logit_spread") for image in again.values())
+    for name, image in again.items():
+        np.testing.assert_array_equal(image.channel("logit"), seen[name].channel("logit"))
+    with pytest.raises(DarklungError, match=r"learning: training.terms: centre need a network with detection heads"):
+        list_tasks(write(training={"terms": {"centre": 2}}), out=folder)
+    with pytest.raises(DarklungError, match=r"learning.training.terms.hausdorff.*input should be"):
+        list_tasks(write(training={"terms": {"hausdorff": 1}}), out=folder)
+
+
+def load_images(folder):
+    return {str(p.relative_to(folder)): load_image(p) for p in sorted(folder.glob("predict/*/*.logits.ome.zarr"))}
