@@ -2,13 +2,14 @@
 
     python benchmarks/register.py --out cases --cases 30 [--pictures]
 
-Each case is a mouse of family B or C (features and thresholds were set on other mice) of 100 um voxels, whose attenuation and
-dark field are brought to 120 um with the blur of a voxel and white noise; no projections are simulated. Of four to six coronal
-or axial sections, cut with tilts up to 15 degrees about two axes, 5 to 25 % of shrinkage, up to 4 % of compression, tears and
-folds, one or two are lost. They are seen as 60 um pixels of tissue and interface with the noise that pictures of 4 um have
-there; with --pictures they are drawn, stained and segmented. The stack and its middle section alone are placed on attenuation,
-dark field and both; a section with the volume of the mouse before, mirrored or with a wrong pixel is what must be flagged. One
-JSON file a case: what is there is not made again. A failure is a median error beyond 4 voxels with a stack, 8 with one section.
+Each case is a mouse of family B or C (features and thresholds were set on other mice) of 100 um voxels, whose
+attenuation and dark field are brought to 120 um with the blur of a voxel and white noise; no projections are simulated.
+Of four to six coronal or axial sections, cut with tilts up to 15 degrees about two axes, 5 to 25 % of shrinkage, up to
+4 % of compression, tears and folds, one or two are lost. They are seen as 60 um pixels of tissue and interface with the
+noise that pictures of 4 um have there; with --pictures they are drawn, stained and segmented. The stack and its middle
+section alone are placed on attenuation, dark field and both; a section with the volume of the mouse before, mirrored or
+with a wrong pixel is what must be flagged. One JSON file a case: what is there is not made again. A failure is a median
+error beyond 4 voxels with a stack, 8 with one section.
 """
 
 from __future__ import annotations

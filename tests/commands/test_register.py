@@ -24,6 +24,7 @@ from darklung.phantom.subject import make_phantom
 from darklung.physics.materials import linear_attenuation
 from darklung.pipeline.record import read_json
 from darklung.register.files import load_maps
+from darklung.steps.register import FACTS, MAPS, PAGE
 
 VOXEL = 250e-6
 
@@ -106,7 +107,7 @@ def registered(folder, out, *more):
 def test_the_section_lies_where_it_was_cut(done):
     folder, _, told = done
     assert told.exit_code == 0, told.output
-    plane = load_maps(folder / "register/mouse/transforms.json")["one"]
+    plane = load_maps(folder / f"register/mouse/{MAPS}")["one"]
     points, places, _ = truth_points(folder)
     off = np.linalg.norm(plane.position_m(points) - places, axis=1)
     assert np.median(off) < VOXEL
@@ -117,7 +118,7 @@ def test_the_section_lies_where_it_was_cut(done):
     assert row["landmarks"] >= 8
     assert row["landmark_error_um"] == pytest.approx(1e6 * np.median(off), rel=0.6)
     assert row["outline_dice"] > 0.9
-    facts = read_json(folder / "register/mouse/quality.json")
+    facts = read_json(folder / f"register/mouse/{FACTS}")
     assert facts["shrinkage"] == pytest.approx(0.15, abs=0.03)
     assert "lengths shrank by" in told.output
 
@@ -136,7 +137,7 @@ def test_labels_are_a_case_of_what_was_seen(done):
     mine = np.nan_to_num(carried.channel("probability")) >= 0.5
     dice = 2 * (mine & true & seen).sum() / ((mine & seen).sum() + (true & seen).sum())
     assert dice > 0.7
-    facts = read_json(folder / "register/mouse/quality.json")
+    facts = read_json(folder / f"register/mouse/{FACTS}")
     assert facts["labels"]["dice"] == pytest.approx(dice, abs=1e-6)
     assert facts["labels"]["seen_mm3"] == pytest.approx(1e9 * seen.sum() * VOXEL**3)
 
@@ -155,7 +156,7 @@ def test_training_takes_the_case(done, tmp_path):
 
 def test_maps_agree_with_stereology(done):
     folder, *_ = done
-    maps = read_json(folder / "register/mouse/quality.json")["maps"]
+    maps = read_json(folder / f"register/mouse/{FACTS}")["maps"]
     assert set(maps) == {"tissue_fraction", "interface_density_per_m"}
     fraction = maps["tissue_fraction"]
     assert fraction["count"] >= 15
@@ -171,7 +172,7 @@ def test_maps_agree_with_stereology(done):
 
 def test_the_page_shows_overlays_errors_and_labels(done):
     folder, *_ = done
-    page = (folder / "register/mouse/registration.html").read_text()
+    page = (folder / f"register/mouse/{PAGE}").read_text()
     for text in ("SYNTHETIC sections", "75 % section", "checkerboard", "outline Dice", "axial, slice", "sagittal, slice",
                  "Bland–Altman", "correlation"):  # fmt: skip
         assert text in page
@@ -202,6 +203,6 @@ def test_mistakes_are_told_in_a_line(done, tmp_path):
 
 def test_the_record_is_json_that_others_read(done):
     folder, *_ = done
-    content = json.loads((folder / "register/mouse/transforms.json").read_text())
+    content = json.loads((folder / f"register/mouse/{MAPS}").read_text())
     assert content["darklung_registration"] == 1
     assert content["sections"][0]["frame"] == "scanner"

@@ -15,6 +15,10 @@ from darklung.register.judge import Quality, flags, qualities
 from darklung.register.search import Answer, Progress, Question, search
 from darklung.register.transform import PlaneMap
 
+FLOOR_VOXELS = 0.3
+"""Of the error along each axis: what all parts of a picture share does not show in how they differ, such as a border of the
+lung that is found too far out."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -68,13 +72,14 @@ def place(
         turned = [v.mirrored() for v in views]
         found = search(turned, image, lung, question, lambda d, word: progress(0.5 + 0.45 * d, f"mirrored: {word}"))
         other = found.matched.explained
-    maps = [_map(answer, number, view.name, image.frame) for number, view in enumerate(views)]
+    maps = [_map(answer, number, view.name, image) for number, view in enumerate(views)]
     judged = qualities(answer, maps)
     told = flags(answer, judged, voxel_m=max(image.spacing_m), mirrored=other)
     return Placed(tuple(maps), tuple(judged), tuple(told), answer)
 
 
-def _map(answer: Answer, number: int, name: str, frame: str) -> PlaneMap:
-    nine = answer.place(number)
-    plane = PlaneMap(name, frame, nine[:3], nine[3:].reshape(2, 3).T, None, answer.place_covariance(number))
+def _map(answer: Answer, number: int, name: str, image: Image) -> PlaneMap:
+    nine, covariance = answer.place(number), answer.place_covariance(number)
+    covariance[:3, :3] += (FLOOR_VOXELS * max(image.spacing_m)) ** 2 * np.eye(3)
+    plane = PlaneMap(name, image.frame, nine[:3], nine[3:].reshape(2, 3).T, None, covariance)
     return bent(plane, answer.problem.targets[number], answer.problem.grid, answer.matched.sd)

@@ -127,7 +127,7 @@ def _blocks(overlays: Sequence[Overlay]) -> list[Block]:
         )
         board = rgb_image(_checkered(one, grey), "checkerboard")
         turns = Figure(board, "section and volume in turn", f"checkerboard, {one.name}")
-        blocks += [slider, turns]
+        blocks.append(Row((slider, turns)))
     return blocks
 
 
