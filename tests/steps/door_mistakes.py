@@ -217,7 +217,8 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     # measured sources
     "another unit": (
-        "mice", {"sources.ct": {**CT, "use": "test", "reading": {"unit": "HU"}}, "learning.normalisation": "cohort", **TESTED},
+        "mice",
+        {"sources.ct": {**CT, "use": "test", "reading": {"unit": "HU"}}, "learning.normalisation": "cohort", **TESTED},
         "m1.nii: attenuation is in HU, the model was trained in 1/m",
     ),
     "no energy": (
