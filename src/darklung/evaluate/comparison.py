@@ -15,7 +15,7 @@ from darklung.evaluate.metrics import METRICS
 from darklung.evaluate.replicates import threshold_replicates
 from darklung.evaluate.results import arm_results, plain
 from darklung.evaluate.roc import threshold_at_specificity
-from darklung.evaluate.scored import ORDER, Metric, Scored, scored
+from darklung.evaluate.scored import ORDER, Metric, Scored, Spread, scored
 from darklung.evaluate.statistics import (
     LEVEL,
     PERMUTATIONS,
@@ -89,13 +89,15 @@ def compare(
         fixed = {arm: (given.get(arm), None) for arm in arms}
     asked = questions_of(arms, questions)
     views = {s: _views(tables, s, fixed, seed, replicates, specificity) for s in splits}
+    # Once an arm: intervals and differences rest on the same replicates.
+    spreads = {s: {arm: _spreads(view, metrics) for arm, view in own.items()} for s, own in views.items()}
     result = {
         "arms": arms,
         "splits": splits,
         "metrics": {name: metric.title for name, metric in metrics.items()},
-        "results": {s: {arm: arm_results(views[s][arm], metrics) for arm in arms} for s in splits},
+        "results": {s: {arm: arm_results(views[s][arm], spreads[s][arm]) for arm in arms} for s in splits},
         "questions": [list(q) for q in asked],
-        "differences": {s: _differences(views[s], asked, metrics, seed, permutations) for s in splits},
+        "differences": {s: _differences(views[s], asked, spreads[s], seed, permutations) for s in splits},
         "least_p": {s: _least(views[s], asked, permutations) for s in splits},
         "settings": {
             "seed": seed,
@@ -204,16 +206,22 @@ def _other_thresholds(
     return threshold_replicates(scores=scores, labels=labels, clusters=who, weights=weights, specificity=specificity)
 
 
+def _spreads(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Spread]:
+    return {name: metric.function(view) for name, metric in metrics.items()}
+
+
 def _differences(
-    views: Mapping[str, Scored], asked: Sequence[Question], metrics: Mapping[str, Metric], seed: int, permutations: int
+    views: Mapping[str, Scored],
+    asked: Sequence[Question],
+    spreads: Mapping[str, Mapping[str, Spread]],
+    seed: int,
+    permutations: int,
 ) -> list[dict[str, Any]]:
     """A row for each question and metric; p for AUROC, which the questions are decided by."""
-    wanted = dict.fromkeys(arm for pair in asked for arm in pair)
-    spreads = {arm: {name: metric.function(views[arm]) for name, metric in metrics.items()} for arm in wanted}
     rows: list[dict[str, Any]] = []
     for a, b in asked:
         count = len(views[a].subjects)
-        for name in metrics:
+        for name in spreads[a]:
             estimate = spreads[a][name].minus(spreads[b][name], count)
             rows.append({"a": a, "b": b, "metric": name, **plain(estimate), "p": None, "p_holm": None})
     decided = [row for row in rows if row["metric"] == "auroc"]

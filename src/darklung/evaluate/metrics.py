@@ -100,7 +100,7 @@ def froc(view: Scored) -> Spread:
         return _undefined(view)
     one = np.ones((1, len(view.subjects)))
     value = sums.sensitivities(one, MEAN_POINTS).mean(axis=1)
-    found = sums.sensitivities(view.weights, MEAN_POINTS).mean(axis=1)
+    found = view.found[True].mean(axis=1)
     share = share_of(value * sums.lesion_count, sums.lesion_count)
     return Spread(float(value[0]), found, share)
 

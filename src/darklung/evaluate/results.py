@@ -18,7 +18,7 @@ from darklung.evaluate.metrics import called_share
 from darklung.evaluate.outlines import outline_results
 from darklung.evaluate.proportions import share_interval, share_of
 from darklung.evaluate.roc import Curve, confusion, precision_recall_curve, roc_curve, thin
-from darklung.evaluate.scored import Metric, Scored
+from darklung.evaluate.scored import Scored, Spread
 from darklung.evaluate.statistics import Estimate
 
 SIZE_EDGES_MM = (0.0, 0.75, 1.0, 1.5, 2.0, 3.0, 10.0)
@@ -26,12 +26,12 @@ KINDS = ("tile", "sham", "mimic")
 CURVE_POINTS = 200
 
 
-def arm_results(view: Scored, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """Everything of an arm; see docs/decisions/073-comparison-file.md."""
+def arm_results(view: Scored, spreads: Mapping[str, Spread]) -> dict[str, Any]:
+    """Everything of an arm, with its metrics' values and replicates; see docs/decisions/073-comparison-file.md."""
     threshold = view.threshold
     return {
         "n": _counts(view),
-        "metrics": {name: metric.function(view).estimate(len(view.subjects)) for name, metric in metrics.items()},
+        "metrics": {name: spread.estimate(len(view.subjects)) for name, spread in spreads.items()},
         "threshold": threshold,
         **_curves(view),
         "confusion": None if threshold is None else confusion(scores=view.scores, labels=view.labels, threshold=threshold),
@@ -91,17 +91,16 @@ def _probability(view: Scored) -> dict[str, float] | None:
 def _froc(view: Scored) -> dict[str, Any] | None:
     if not view.searches:
         return None
-    parts = {mimics: _froc_part(view, sums) for mimics, sums in view.searches.items()}
+    parts = {mimics: _froc_part(view, sums, view.found[mimics]) for mimics, sums in view.searches.items()}
     return parts[True] | {"mimics_not_counted": parts[False]}
 
 
-def _froc_part(view: Scored, sums: FrocSums) -> dict[str, Any]:
+def _froc_part(view: Scored, sums: FrocSums, replicates: NDArray[np.float64]) -> dict[str, Any]:
     require(list(sums.subjects) == view.subjects, "lesions: subjects differ from those of the voxel table")
     one = np.ones((1, len(view.subjects)))
     fp, found = (np.append(0.0, row[0]) for row in sums.rates(one))
     thinned = thin(Curve(fp, found, np.append(np.inf, sums.levels)), points=CURVE_POINTS)
     values = sums.sensitivities(one, MEAN_POINTS)[0]
-    replicates = sums.sensitivities(view.weights, MEAN_POINTS)
     points = {}
     for k, x in enumerate(MEAN_POINTS):
         share = share_of(values[k] * sums.lesion_count, sums.lesion_count)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.evaluate.calibration import Logistic
-from darklung.evaluate.froc import FrocSums
+from darklung.evaluate.froc import MEAN_POINTS, FrocSums
 from darklung.evaluate.proportions import Share, correlation_of, difference_interval, share_interval
 from darklung.evaluate.statistics import Estimate, interval
 from darklung.evaluate.tables import ArmTables
@@ -79,6 +79,11 @@ class Scored:
         if candidates is None or lesions is None or not (lesions["number"] > 0).any():
             return {}
         return {m: FrocSums.of(candidates=candidates, lesions=lesions, mimics=m) for m in (True, False)}
+
+    @cached_property
+    def found(self) -> dict[bool, NDArray[np.float64]]:
+        """Share of lesions found at `MEAN_POINTS` in each replicate of `searches`, (replicate, point)."""
+        return {mimics: sums.sensitivities(self.weights, MEAN_POINTS) for mimics, sums in self.searches.items()}
 
     def sums(self, values: NDArray) -> NDArray[np.float64]:
         """Sum of a value of the tile rows over each subject."""
