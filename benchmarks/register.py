@@ -1,6 +1,7 @@
 """Sections of mice of unseen families placed in their volumes: target registration error, flags, labels, time and memory.
 
     python benchmarks/register.py --out cases --cases 30 [--pictures]
+    python benchmarks/register.py --truth cut/section --placed placed/register/test-0002
 
 Each case is a mouse of family B or C (features and thresholds were set on other mice) of 100 um voxels, whose
 attenuation and dark field are brought to 120 um with the blur of a voxel and white noise; no projections are simulated.
@@ -34,12 +35,14 @@ from darklung.histology.plane import PLANES
 from darklung.histology.regions import NAMES, find_regions
 from darklung.histology.synthetic import lesions_at, lung_at, truth_at
 from darklung.io.documents import validate
+from darklung.io.images import load_image
 from darklung.phantom.describe import scattering_map
 from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import make_phantom
 from darklung.physics.materials import linear_attenuation
 from darklung.register.carry import Carried, Drawn, carry
 from darklung.register.features import SectionView
+from darklung.register.files import load_maps
 from darklung.register.place import Placed, place
 from darklung.register.search import Question
 from darklung.slides.slide import averaged, origin_m
@@ -294,15 +297,33 @@ def _labels(cases: list[dict[str, Any]]) -> list[str]:
     return [*lines, f"band of nominal 90 %: {100 * inside / max(borders, 1):.0f} % of {borders} borders"]
 
 
+def against(cut: Path, placed: Path) -> None:
+    """Errors of what ``darklung register`` placed, by the places that ``darklung section`` wrote down."""
+    for name, plane in load_maps(placed / "transforms.json").items():
+        truth = load_image(cut / name / "truth.ome.zarr")
+        axes = [o + d * np.arange(n) for o, d, n in zip(truth.origin_m, truth.spacing_m, truth.shape)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        true = np.stack([truth.channel(n) for n in ("z_m", "y_m", "x_m")], axis=-1)
+        known = np.isfinite(true).all(axis=-1)
+        off = 1e6 * np.linalg.norm(plane.position_m(points[known]) - true[known], axis=1)
+        told = 1e6 * np.sqrt((plane.error_m(points[known]) ** 2).sum(axis=1).mean())
+        print(f"{name}: median {np.median(off):.0f} um, 95 % {np.percentile(off, 95):.0f}, predicted {told:.0f} (rms)")
+
+
 def main() -> None:
     """Run what is lacking and print the tables."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--out", type=Path, required=True)
+    words.add_argument("--out", type=Path, default=Path("cases"))
+    words.add_argument("--truth", type=Path)
+    words.add_argument("--placed", type=Path)
     words.add_argument("--cases", type=int, default=30)
     words.add_argument("--first", type=int, default=1)
     words.add_argument("--family", choices=("A", "B", "C"))
     words.add_argument("--pictures", action="store_true", help="draw and segment each section, which takes most of the time")
     given = words.parse_args()
+    if given.truth:
+        against(given.truth, given.placed)
+        return
     given.out.mkdir(parents=True, exist_ok=True)
     cases, before = [], None
     for number in range(given.first, given.first + given.cases):

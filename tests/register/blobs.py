@@ -7,7 +7,7 @@ from darklung.core.types import Image
 from darklung.register.features import SectionView
 
 VOXEL, SIDE = 0.2e-3, 56
-PIXEL = 0.08e-3
+PIXEL = 0.11e-3
 AXES = np.eye(3)[:, [0, 2, 1]]
 
 
