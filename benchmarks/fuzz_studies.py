@@ -56,6 +56,7 @@ SIGNED = {
     "moire_fringes",
     "flux_drift",
     "stripe_drift",
+    "visibility_drift",
     "first",
     "view_times",
     "flat_times",
