@@ -144,6 +144,7 @@ def test_a_setting_makes_its_own_observer_due_alone(folder):
     assert changed(observers=["network"]) == trees  # they are gone, and nothing else is another
     assert changed(boosting={"trees": 11, "voxels": 300, "scales": ["0.4 mm", "0.8 mm"]}) == trees
     assert changed(steps=3) == changed(learning_rate=1e-3) == changed(widths=[32]) == networks
+    assert changed(overlap=0.5) == changed(candidates="logits") == set()  # of predictions alone
     assert changed(normalisation="cohort") == changed(metric="dice") == trees | networks
 
 

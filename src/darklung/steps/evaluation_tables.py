@@ -2,7 +2,7 @@
 
 _WHOSE = {
     "split": "validation or test",
-    "arm": "which channels the network saw",
+    "arm": "which channels were seen, and by whom where it was not the network",
     "subject": "animal",
 }
 _INSERTION = {

@@ -44,6 +44,7 @@ def _rejoined(channels: Any) -> Any:
 
 # Keys of a learning part that trees read too; all others are a network's.
 OF_TREES = ("arms", "observers", "boosting", "metric", "normalisation", "folds", "bank")
+OF_PREDICTION = ("overlap", "candidates")  # what no training reads
 
 
 class LearningPart(Document):
@@ -86,11 +87,11 @@ class LearningPart(Document):
         return tuple(Row(arm, observer) for observer in self.observers for arm in self.arms)
 
     def of_row(self, row: Row) -> LearningPart:
-        """The part as it is for one row: what belongs to other arms and observers has no say in its training."""
+        """The part as one row is trained by it: other arms, other observers and prediction have no say."""
         own = {"arms": {row.arm: self.arms[row.arm]}, "observers": (row.observer,)}
         fields = type(self).model_fields
         others = ["boosting"] if row.observer == NETWORK else [name for name in fields if name not in OF_TREES]
-        return self.model_copy(update=own | {name: fields[name].default for name in others})
+        return self.model_copy(update=own | {name: fields[name].default for name in (*others, *OF_PREDICTION)})
 
     @model_validator(mode="after")
     def _check(self) -> LearningPart:
