@@ -24,6 +24,7 @@ from darklung.steps import correct, evaluate, report
 from darklung.study.study import Study, read_study
 
 SETTINGS = "study.yaml"
+ACROSS = 5  # metrics beside each other, in a terminal
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def write_resolved(study: Study, path: Path) -> None:
 
 def comparison_table(comparison: dict) -> str:
     """The arms' metrics with their intervals, as text."""
-    names = comparison["metrics"]
+    names = list(comparison["metrics"])
+    groups = [names[start : start + ACROSS] for start in range(0, len(names), ACROSS)]
     lines = []
     for split in comparison["splits"]:
         results = comparison["results"].get(split)
@@ -125,10 +127,11 @@ def comparison_table(comparison: dict) -> str:
         n = next(iter(results.values()))["n"]
         lines += ["", f"{split}: {n['subjects']} animals, {n['positives']} positive and {n['negatives']} negative tiles"]
         width = max(16, *(len(arm) + 1 for arm in comparison["arms"]))
-        lines.append(f"{'arm':<{width}}" + "".join(f"{name:>24}" for name in names))
-        for arm in comparison["arms"]:
-            metrics = results[arm]["metrics"]
-            lines.append(f"{arm:<{width}}" + "".join(f"{_interval(metrics[name]):>24}" for name in names))
+        for group in groups:
+            lines.append(f"{'arm':<{width}}" + "".join(f"{name:>24}" for name in group))
+            for arm in comparison["arms"]:
+                metrics = results[arm]["metrics"]
+                lines.append(f"{arm:<{width}}" + "".join(f"{_interval(metrics[name]):>24}" for name in group))
     return "\n".join([*lines, *site_lines(comparison)]).strip()
 
 
