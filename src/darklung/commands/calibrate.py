@@ -28,9 +28,7 @@ def spheres(
     out: Out,
     diameter: Annotated[str, typer.Option(help="Diameter; {column} is a column of the series.")] = "{diameter_um} um",
     thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
-    model: Annotated[
-        str, typer.Option(help="dilute, packed, hard, or best: dilute unless the powders strongly say otherwise.")
-    ] = "best",
+    model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc, or evidence).")] = "best",
     offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
     fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
     filters: Annotated[str, typer.Option("--filter", help="Filter of each row, such as '{filter}' with 'cu 1 mm'.")] = "",

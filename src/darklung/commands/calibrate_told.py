@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from darklung.calibrate.beam_fits import Belief, PowderRows
 from darklung.calibrate.file import CALIBRATION, FIGURE
 from darklung.calibrate.measurements import Measurements
-from darklung.calibrate.powders import STRONG
 from darklung.calibrate.recommend import CANDIDATES, Judged, WedgeSeries
 from darklung.calibrate.sizes import BRANCHES, SizeMaps
 from darklung.calibrate.sphere_fits import ModelRow, leave_one_out
@@ -157,7 +156,7 @@ def _compared(rows: Sequence[ModelRow]) -> list[str]:
         )
     score = "-2 ln of the evidence" if rows[0].fit.beam else "AICc"
     told = "residual: standard deviation about the fit; left out: RMS of inner diameters predicted by the others; score: "
-    return [*lines, f"{told}{score} above the best; dilute is taken unless another is better by {STRONG:g}"]
+    return [*lines, f"{told}{score} above the best"]
 
 
 def _judged(judged: tuple[Judged, ...], series: WedgeSeries) -> list[str]:
