@@ -72,7 +72,7 @@ def calibrate_spheres(
         Quantity with its unit, where ``{column}`` stands for a column of the series: ``"{diameter_um} um"``. Rows of a
         series may differ in both, and in the filter.
     model : str
-        "dilute", "packed", "hard", or "best": that of the lowest AICc, with a beam of the largest evidence (of the first setting).
+        "dilute", "packed", "hard", or "best": of the lowest AICc, with a beam of the largest evidence (first setting).
     offset : bool, optional
         Whether to fit an offset; decided by AICc if not given. With an instrument or wedges there is none: what the beam
         does takes its place.
