@@ -10,7 +10,7 @@ from darklung.evaluate.froc import candidate_table
 from darklung.flow.costs import _padding
 from darklung.flow.expected import Expected
 from darklung.flow.plan import plan
-from darklung.steps.evaluate import image_tables, map_tables
+from darklung.steps.arm_reading import image_tables, map_tables
 from darklung.steps.findings import candidates_of
 from darklung.steps.predict import logits_of
 from darklung.study.study import read_study
