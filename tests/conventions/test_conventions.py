@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from darklung.core import types
-from darklung.core.channel import Channel, dark_field, dark_field_at, noise_of
+from darklung.core.channel import Channel, asked_for, dark_field, dark_field_at, noise_of
 from darklung.core.geometry import ConeGeometry, ParallelGeometry, centred_axis
 from darklung.core.random import stream
 from darklung.core.types import LESION, UNKNOWN, Image, Phantom, Projections, Scan
@@ -278,6 +278,13 @@ def test_c23_components_of_the_tensor_and_what_is_known_of_them():
         component = Channel.parse(f"tensor_{part}")
         assert (component.signal, component.part) == ("tensor", part)
         assert component.known().name == f"known_{part}"
+
+
+def test_c25_calls_are_written_one_way():
+    assert asked_for("contrast( dark_field@0deg,800um)") == "contrast(dark_field_0, 0.8 mm)"
+    assert asked_for("dark_field@0deg") == "dark_field_0"
+    assert asked_for("noise(dark_field@0.7853981633974483 rad)") == "dark_field_45_noise"
+    assert asked_for("lab:f(attenuation, -45°)") == "lab:f(attenuation, -45 deg)"
 
 
 def test_c24_what_is_unknown_counts_nowhere():

@@ -298,6 +298,20 @@ def test_no_plane_where_several_are_as_good_or_none_is():
     assert not made.known.any()
 
 
+@pytest.mark.parametrize("flips", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_the_other_side_moves_with_the_animal(flips):
+    lung, _ = lungs(lean=0.1, turn=0.3)
+    values = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=lung.shape), 2)
+    axes = (0, 2, 1) if flips == (0, 0, 0) else (0, 1, 2)
+    one = mirror(Layer(values), place=Place(lung, lung, (VOXEL,) * 3)).values
+    other = turned(lung, axes, flips)
+    two = mirror(Layer(turned(values, axes, flips)), place=Place(other, other, (VOXEL,) * 3)).values
+    back = np.flip(two, [a for a, f in enumerate(flips) if f]).transpose(axes)
+    both = lung & np.isfinite(one) & np.isfinite(back)
+    assert both.sum() > 0.85 * lung.sum()
+    assert np.abs(one - back)[both].max() < 0.05 * one[both].std()
+
+
 def test_symmetric_lungs_differ_from_their_mirror_image_by_the_lesion_alone():
     lung, u = lungs(turn=0.3)
     values = 5 + 0.05 * np.abs(u)

@@ -1,6 +1,8 @@
 """What a channel's name stands for, told before anything is computed; the user's own maps."""
 
+import re
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +154,22 @@ def test_a_map_of_ones_own():
     np.testing.assert_allclose(made.values, image().channel("attenuation") ** 2 + 2e-3)
     np.testing.assert_allclose(doubled.values, 2 * image().channel("dark_field"))
     assert doubled.noise is not None
+
+
+def test_the_map_on_the_page(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "channels.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)
+    (tmp_path / "my_lab.py").write_text(code)
+    with importable(tmp_path):
+        (name,) = re.findall(r"`(my_lab:.*?)`", page.read_text())
+        assert planned(name, FULL) == Planned("1/m", True)
+        (made,) = make_channels(image(), (name,), PLACE)
+        assert (made.values <= image().channel("dark_field")).all()
+
+
+def test_every_map_is_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "channels.md").read_text()
+    assert [name for name in MAPS if f"`{name}" not in page] == []
 
 
 def test_controls_are_the_subjects_own():

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from darklung.commands.run import list_tasks, run_study
 from darklung.commands.train import train_study
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
+from darklung.flow.chain import own_beam
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
-from darklung.io.images import load_image
+from darklung.io.images import export_nifti, load_image
+from darklung.io.volumes import read_volume
 from darklung.learn.patches import flip_groups
 from darklung.steps.derive import MADE, names, tasks, with_channels
 from darklung.steps.seen import item_of, load_seen
@@ -172,3 +175,22 @@ def test_a_list_as_yaml_reads_it(study, tmp_path):
     text = path.read_text().replace("- attenuation", "[attenuation, contrast(dark_field, 800 um), ratio]")
     path.write_text(text.replace("a:\n    [", "a: ["))
     assert "contrast-dark_field-0.8mm" in list_tasks(path, out=tmp_path / "run")
+
+
+def test_files_have_names_that_any_folder_takes(tmp_path):
+    given = ("contrast(dark_field, 0.8 mm)", "mu(1/m)", "dark_field_0")
+    image = Image(np.ones((3, 4, 4, 4), np.float32), given, ("1/m",) * 3, (3e-4,) * 3)
+    paths = export_nifti(image, tmp_path, "m1")
+    assert all(path.parent == tmp_path and path.is_file() for path in paths)
+    assert paths[2].name == "m1_dark_field_0.nii.gz"
+    assert [read_volume(path).names for path in paths] == [(name,) for name in given]
+
+
+def test_the_beam_of_a_measured_volume_is_what_its_source_says():
+    def source(energy, xi):
+        return SimpleNamespace(energy=energy, calibrations=SimpleNamespace(correlation_length_m=lambda: xi))
+
+    assert own_beam(source(70.0, 2e-6)) == {"energy_kev": 70.0, "correlation_length_m": 2e-6}
+    assert own_beam(source(70.0, None)) == {"energy_kev": 70.0}
+    assert own_beam(source(None, 2e-6)) == {}
+    assert own_beam(SimpleNamespace(energy=None)) == {}

@@ -19,6 +19,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder, reading, whole
+from darklung.core.recipe import file_name
 from darklung.core.types import Image
 from darklung.io.foreign_zarr import check_codecs
 from darklung.io.nifti import write_nifti
@@ -143,7 +144,7 @@ def _files_of_chunks(path: Path, stored: Any) -> tuple[int, int]:
 def export_nifti(image: Image, folder: Path, stem: str = "image") -> list[Path]:
     """Write each channel as ``stem_CHANNEL.nii.gz`` (see `darklung.io.nifti.write_nifti`) and return the paths."""
     make_folder(folder)
-    paths = [folder / f"{stem}_{name}.nii.gz" for name in image.names]
+    paths = [folder / f"{stem}_{file_name(name)}.nii.gz" for name in image.names]
     for path, name in zip(paths, image.names):
         write_nifti(path, image, name)
     return paths

@@ -32,7 +32,7 @@ _METRES = {0: 1e-3, 1: 1.0, 2: 1e-3, 3: 1e-6}
 _UNIT_NOTE = {0: "no unit of length: taken as mm"}
 _HEADER_BYTES = 540
 # How this package tells frame, unit and channel in the 80 bytes of `descrip`.
-_WRITTEN = re.compile(r"darklung frame=(\S+) unit=(\S+) channel=(\S+)")
+_WRITTEN = re.compile(r"darklung frame=(\S+) unit=(\S+) channel=(\S(?:.*\S)?)")
 
 
 def is_nifti(start: bytes) -> bool:
