@@ -220,3 +220,12 @@ def test_intervals_cover_and_what_is_told_is_right():
     assert 0.8 < np.mean(covered) <= 1.0
     assert np.sum(valid) / 4 > 0.1
     assert np.quantile(told, 0.9) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [((("cu 1 mm", 0.05),), "best fit has x"), ((("cu 1000 mm", 1.4),), "lets nothing through")],
+)
+def test_gains_that_no_beam_has_are_refused(gains, told):
+    with pytest.raises(DarklungError, match=told):
+        fit_beam(ONE, replace(BELIEF, gains=gains))

@@ -261,7 +261,7 @@ def test_contrast_of_a_ball_against_lung():
     assert spot[15, 15, 15] == pytest.approx(4 * (share_in_ball(6e-4 / 3e-4) - share_in_ball(6e-4 / 9e-4)), rel=0.08)
     assert spot[15, 15, 15] > narrow[15, 15, 15]
     assert abs(spot[2, 2, 2]) < 0.02
-    with pytest.raises(DarklungError, match=r"wanted surroundings wider than 0\.8 mm, got 0\.5 mm"):
+    with pytest.raises(DarklungError, match=r"wanted the smaller size first, got 0\.8 mm and 0\.5 mm"):
         make_channels(data, ("contrast(attenuation, 0.8 mm, 0.5 mm)",), place)
 
 

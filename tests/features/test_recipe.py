@@ -181,3 +181,19 @@ def test_controls_are_the_subjects_own():
     assert one.values.mean() == pytest.approx(bare.channel("dark_field").mean(), abs=0.1)
     (copy,) = make_channels(bare, ("attenuation_copy",), PLACE)
     np.testing.assert_array_equal(copy.values, bare.channel("attenuation"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("contrast(dark_field, 0 mm)", "wanted a size of 0.3 mm"),
+        ("contrast(dark_field, 1 nm)", "wanted a size of 0.3 mm"),
+        ("blobness(dark_field, 1 mm, 100 mm)", "to 6 mm .the image., got 100 mm"),
+        ("mirror(dark_field, -1 mm)", "wanted a size of"),
+        ("contrast(dark_field, 2 mm, 1 mm)", "wanted the smaller size first"),
+    ],
+)
+def test_sizes_that_an_image_cannot_have_are_refused_before_it_is_there(name, told):
+    known = Known({"dark_field": "1/m"}, 3, spacing_m=(3e-4,) * 3, extent_m=6e-3)
+    with pytest.raises(DarklungError, match=told):
+        planned(name, known)

@@ -25,6 +25,10 @@ SCALE_SD, XI_SD, HARD_SD, SOFT_SD = 2.0, 0.2, 0.3, 4.0
 SOFT_BELOW, SOFT_STEP, LENGTH, MODES = 0.35, 0.12, 0.4, 7
 # V(E) of an ideal grating has zeros; this share of a constant visibility stands for imperfect ones.
 CONSTANT_SHARE = 0.1
+# Share of the beam that a filter must let through for its flats to tell anything.
+LEAST_LEFT = 1e-4
+# A gain that the fit misses by more than this many of its errors cannot be one of this beam.
+GAIN_MISS = 5.0
 # Errors of a flat's ln V and of a wedge's −ln D; scatter of powders before any was seen, which counts as one row.
 GAIN_ERROR, WEDGE_ERROR, SCATTER = 0.02, 0.003, 0.01
 _ROUNDS, _MOST = 4, 200
@@ -102,6 +106,8 @@ class Belief:
         for text, gain in self.gains:
             require(bool(parse_filter(text)), f"gain: wanted a filter such as 'cu 1 mm', got {text!r}")
             check_range(f"gain of visibility behind {text}", gain, 0.01, 100.0)
+            left = self._beam(np.zeros_like(self.response.weights)).behind(text)[0].sum()
+            require(left > LEAST_LEFT, f"gain: {text} lets nothing through ({left:.1g} of the beam)")
 
     def densities(self, rows: PowderRows) -> NDArray[np.float64] | None:
         """(row,) mean density of the filled cell [g/cm³] from −ln T; None where material or −ln T are not known."""
@@ -183,6 +189,7 @@ def fit_with_evidence(
     evidence = -0.5 * float(solved.fun @ solved.fun) - len(rows.signal) * np.log(residual)
     evidence -= 0.5 * float(np.linalg.slogdet(hessian)[1])
     scale, xi, beam = fit.physical(found)
+    _check_gains(beam, belief)
     # From logarithms in units of their priors to 1/m² and m; the offset has no part here.
     to = np.diag([SCALE_SD * scale, XI_SD * xi, *np.ones(MODES)])
     full = np.zeros((3 + MODES, 3 + MODES))
@@ -204,6 +211,13 @@ def fit_with_evidence(
         free=max(free, 1.0),
     )
     return made, evidence
+
+
+def _check_gains(beam: Beam, belief: Belief) -> None:
+    for text, gain in belief.gains:
+        fitted = beam.gain(text) / beam.gain("")
+        told = f"gain: no beam near the believed one has V0 x {gain:g} behind {text}; the best fit has x {fitted:.3g}"
+        require(abs(np.log(fitted / gain)) <= GAIN_MISS * GAIN_ERROR, told)
 
 
 class _Fit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
 from darklung.core.units import parse_number
 from darklung.io.documents import read_yaml_text
 
@@ -26,5 +26,9 @@ def numbers(option: str, given: Sequence[str] | None, example: str) -> dict[str,
     for text in given or ():
         name, equals, value = text.rpartition("=")
         require(bool(name.strip() and equals), f"--{option}: wanted name=number, such as {example}, got {text!r}")
-        found[name.strip()] = parse_number(value)
+        require(name.strip() not in found, f"--{option}: wanted {name.strip()!r} once")
+        try:
+            found[name.strip()] = parse_number(value)
+        except DarklungError as error:
+            raise DarklungError(f"--{option} {text!r}: {error}") from error
     return found

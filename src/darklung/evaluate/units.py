@@ -58,6 +58,8 @@ def tile_numbers(*, shape: Sequence[int], spacing_m: Sequence[float], tile_m: fl
     The grid starts at the image's first voxel and knows nothing of the lesions; tile_m is rounded to whole voxels.
     """
     check_positive("tile_m", tile_m)
+    voxel = max(spacing_m)
+    require(tile_m >= voxel * (1 - 1e-6), f"tile: wanted a voxel at least ({1e3 * voxel:g} mm), got {1e3 * tile_m:g} mm")
     number = np.zeros(tuple(shape), dtype=np.int64)
     volume = 1
     for axis, (length, spacing) in enumerate(zip(shape, spacing_m)):

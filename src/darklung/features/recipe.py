@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,17 @@ class Known:
         Spatial axes.
     energy_kev, correlation_length_m : float, optional
         That its values refer to.
+    spacing_m : (axis,), optional
+    extent_m : float, optional
+        Of its longest axis.
     """
 
     units: Mapping[str, str]
     dims: int
     energy_kev: float | None = None
     correlation_length_m: float | None = None
+    spacing_m: tuple[float, ...] = ()
+    extent_m: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,8 @@ def make_channels(image: Image, names: Sequence[str], place: Place) -> tuple[Lay
         What `planned` raises, or what a map's function finds wrong.
     """
     units = dict(zip(image.names, image.units))
-    known = Known(units, len(image.shape), place.energy_kev, place.correlation_length_m)
+    extent = max(n * d for n, d in zip(image.shape, image.spacing_m))
+    known = Known(units, len(image.shape), place.energy_kev, place.correlation_length_m, image.spacing_m, extent)
     made: dict[str, Layer] = {}
     for name in names:
         planned(name, known)
@@ -170,7 +177,21 @@ def _fitting(name: str, bound: _Bound, known: Known) -> tuple[str, ...]:
     require(count >= entry.directions, told)
     for what in entry.beam:
         require(getattr(known, what) is not None, f"{name}: {_BEAM[what]} that the values refer to is not known")
+    if not is_plugin(bound.function):
+        _check_lengths(name, [v for option, v in bound.options.items() if option.endswith("_m")], known)
     return units
+
+
+def _check_lengths(name: str, lengths_m: Sequence[float], known: Known) -> None:
+    """Raise unless lengths rise from a voxel at least to the image's extent at most."""
+    for first, second in pairwise(lengths_m):
+        require(first < second, f"{name}: wanted the smaller size first, got {1e3 * first:g} mm and {1e3 * second:g} mm")
+    for length in lengths_m:
+        voxel, most = max(known.spacing_m, default=0.0), np.inf if known.extent_m is None else known.extent_m
+        fits = length > 0 and voxel * (1 - 1e-6) <= length <= most * (1 + 1e-6)
+        told = f"{1e3 * voxel:g} mm (a voxel)" if voxel else "more than 0"
+        told += f" to {1e3 * most:g} mm (the image)" if np.isfinite(most) else " at least"
+        require(fits, f"{name}: wanted a size of {told}, got {1e3 * length:g} mm")
 
 
 def _unit(bound: _Bound, units: tuple[str, ...]) -> str:

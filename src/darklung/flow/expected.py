@@ -83,7 +83,9 @@ class Expected:
 
     def known(self) -> Known:
         """The same, as what is made of its channels asks for it."""
-        return Known(self.channels or {}, len(self.spacing_m), self.energy_kev, self.correlation_length_m)
+        beam = (self.energy_kev, self.correlation_length_m)
+        extent = None if self.side is None else self.side * max(self.spacing_m)
+        return Known(self.channels or {}, len(self.spacing_m), *beam, self.spacing_m, extent)
 
 
 def made_units(image: Expected, channels: Sequence[str]) -> dict[str, str]:

@@ -82,8 +82,19 @@ def validate(content: Any, model: Any, origin: str) -> Any:
         try:
             return TypeAdapter(model).validate_python(content)
         except ValidationError as error:
-            lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in error.errors()]
+            lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in _own(error.errors())]
             raise DarklungError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _own(errors: list[Any]) -> list[Any]:
+    """Without what follows from another: a list is too short since its items are wrong."""
+    places = [e["loc"] for e in errors]
+
+    def follows(error: Any) -> bool:
+        depth = len(error["loc"])
+        return error["type"] == "too_short" and any(len(p) > depth and p[:depth] == error["loc"] for p in places)
+
+    return [e for e in errors if not follows(e)]
 
 
 def _place(error: Any, content: Any) -> str:

@@ -97,6 +97,9 @@ class LearningPart(Document):
     def _check(self) -> LearningPart:
         if not self.arms:
             raise ValueError("arms: wanted at least one arm, got none")
+        long = {term: part.ramp for term, part in self.training.terms.items() if part.ramp > self.steps}
+        for term, ramp in long.items():
+            raise ValueError(f"training.terms.{term}.ramp: wanted at most the {self.steps} steps, got {ramp}")
         if len(set(self.observers)) < len(self.observers):
             raise ValueError(f"observers: wanted each once, got {', '.join(self.observers)}")
         for name, channels in self.arms.items():

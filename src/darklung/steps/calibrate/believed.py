@@ -35,6 +35,7 @@ def read_belief(
         check_one_of("material", material, MATERIALS)
     known = read_instrument(instrument) if instrument else None
     told = tuple((filter_name(text), gain) for text, gain in gains.items())
+    require(len({text for text, _ in told}) == len(told), f"--gain: wanted each filter once, got {', '.join(gains)}")
     xi = known.reference_correlation_length_m if known else 0.0
     if wedges is None:
         return Belief(SpectralResponse.of(known), xi, material, gains=told) if known else None
