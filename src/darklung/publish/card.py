@@ -32,7 +32,6 @@ class TreesArchitecture(Document):
 
     kind: Literal["boosting"] = "boosting"
     dims: int = Field(description="spatial axes")
-    trees: int = Field(description="trees that are kept")
     leaves: int | None = Field(description="leaves of a tree, at most")
     scales_um: tuple[float, ...] = Field(description="scales of the filters [um]")
     features: int = Field(description="features of a voxel")
@@ -85,7 +84,7 @@ class Member(Document):
     name: str = Field(description="model")
     seed: int | None = Field(description="seed")
     steps_done: int | None = Field(description="steps or trees done")
-    kept_step: int | None = Field(description="kept")
+    kept_step: int | None = Field(description="step or trees kept")
     kept_score: float | None = Field(description="its score in validation")
     training: Names = Field(description="training scans")
     validation: Names = Field(description="validation scans")

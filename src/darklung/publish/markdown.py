@@ -39,9 +39,9 @@ def markdown(card: Card) -> str:
 def escaped(text: Any) -> str:
     """Text in one line that no reader of Markdown or HTML takes for markup, a link or the end of a table's cell."""
     line = " ".join(printable(str(text)).split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
-    line = re.sub(r"(?i)www\.", lambda m: m[0][:3] + "&#46;", line.replace("://", "&#58;//"))
-    return _MARKUP.sub(r"\\\1", line)
+    line = _MARKUP.sub(r"\\\1", line.replace("&", "&amp;"))  # before the entities, which have a # themselves
+    line = line.replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;").replace("://", "&#58;//")
+    return re.sub(r"(?i)www\.", lambda m: m[0][:3] + "&#46;", line)
 
 
 def told(value: Any) -> str:

@@ -10,7 +10,6 @@ from darklung import __version__
 from darklung.core.checks import require
 from darklung.core.files import make_folder, reading, write_text
 from darklung.io.names import COMPARISON
-from darklung.learn.boosted import BOOSTING
 from darklung.learn.files import DESCRIPTION_FILE
 from darklung.learn.fits import SAME_ENERGY, SAME_SPACING
 from darklung.pipeline.artefacts import RUN_RECORD
@@ -152,13 +151,11 @@ def _rows(run: Path) -> dict[str, list[Path]]:
 
 
 def _same(folders: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Architecture and hyper-parameters, which all models of a row must have in common; trees may keep other numbers."""
+    """Architecture and hyper-parameters, which all models of a row must have in common."""
     found = [(architecture_of(f, d), training_of(f, d)) for f, d in zip(folders, descriptions)]
-    for folder, (architecture, training), description in zip(folders, found, descriptions):
-        kept = {"trees": found[0][0].trees} if description.get("observer") == BOOSTING else {}
-        same = architecture.model_copy(update=kept) == found[0][0] and training == found[0][1]
+    for folder, own in zip(folders, found):
         told = f"{folder}: its architecture or hyper-parameters are not those of {folders[0]}"
-        require(same, f"{told}; make a card of each model alone")
+        require(own == found[0], f"{told}; make a card of each model alone")
     return found[0]
 
 

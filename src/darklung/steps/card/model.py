@@ -63,7 +63,6 @@ def _trees(d: Description) -> TreesArchitecture:
 
     return TreesArchitecture(
         dims=d["dims"],
-        trees=d["selected"]["step"],
         leaves=d.get("leaves"),
         scales_um=_rounded(d["scales_m"]),
         features=len(features_of(d["channels"], tuple(d["scales_m"]))),

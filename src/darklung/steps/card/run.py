@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def evaluation_of(content: Mapping[str, Any], arm: str, origin: str, *, alone: b
 
 def _split(name: str, result: Mapping[str, Any], titles: Mapping[str, str]) -> Split:
     curve = result.get("reliability") or {}
-    columns = [curve.get(k) or () for k in Bin.model_fields]
+    columns = [curve.get(k) or () for k in Bin.model_fields]  # comparisons of before have no intervals here
     probability = result.get("probability") or {}
     return Split(
         split=name,
@@ -78,7 +79,7 @@ def _split(name: str, result: Mapping[str, Any], titles: Mapping[str, str]) -> S
         folds=tuple(_fold(f) for f in result.get("by_fold") or ()),
         slope=probability.get("slope"),
         intercept=probability.get("intercept"),
-        reliability=tuple(Bin(**dict(zip(Bin.model_fields, row))) for row in zip(*columns, strict=True)),
+        reliability=tuple(Bin(**dict(zip(Bin.model_fields, row))) for row in zip_longest(*columns)),
     )
 
 
