@@ -1,7 +1,9 @@
 """One document, three faces: JSON, Markdown and the hub's YAML cannot disagree, and no name becomes markup."""
 
 import json
+import re
 import string
+from pathlib import Path
 
 import pytest
 import yaml
@@ -220,3 +222,12 @@ def test_limits_follow_from_what_the_model_has_seen():
     assert "Every lesion that it has seen is simulated or was put in" in inserted
     assert "Every lesion" not in limits(source(animals="measured", synthetic=False))
     assert "6 in test" in inserted
+
+
+def test_the_file_on_the_page_is_an_ethics_file():
+    page = Path(__file__).parents[2] / "docs" / "cards.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.S)
+    found = validate(yaml.safe_load(text), EthicsFile, "docs/cards.md")
+    assert set(EthicsFile.model_fields) == set(yaml.safe_load(text))
+    assert set(found.arrive) == {"randomisation", "blinding"}
+    assert f"the {len(ARRIVE)} items of ARRIVE 2.0" in page.read_text()
