@@ -283,3 +283,9 @@ def test_hostile_names_and_numbers_do_no_harm(model, tmp_path):
     assert "<script>" not in text
     assert "x \\| &lt;script&gt;\\` \\# y?" in text
     assert "| highest learning rate | not known |" in text
+
+
+def test_half_a_character_in_the_name_of_an_animal_is_written_as_a_question(run, tmp_path):
+    rewrite(run / "cases" / "m1" / "case.json", lambda d: d.update(animal="m\ud8001", site="a|\ud800"))
+    text = write_card(make_card(run, arm="a|b"), tmp_path / "card.md")[0].read_text()
+    assert "a\\|?" in text

@@ -78,6 +78,6 @@ def writable(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [writable(v) for v in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(writable(v) for v in value)
     return {writable(k): writable(v) for k, v in value.items()} if isinstance(value, dict) else value

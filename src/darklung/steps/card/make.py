@@ -19,7 +19,7 @@ from darklung.publish.ethics import EthicsFile, ethics_of, read_ethics
 from darklung.publish.markdown import markdown
 from darklung.publish.words import limits_of, use_of
 from darklung.steps import evaluate
-from darklung.steps.card.files import read_model
+from darklung.steps.card.files import read_model, writable
 from darklung.steps.card.model import architecture_of, channels_of, images_of, member_of, training_of
 from darklung.steps.card.run import about_run, atlases_of, comparison_of, evaluation_of, run_of, sources_of
 
@@ -48,7 +48,8 @@ def make_card(model: Path, *, arm: str = "", ethics: Path | None = None, license
         trainings, or measured animals without a reference of their approval in `ethics`.
     """
     with reading(model, "a model", named=True):
-        return _made(*_chosen(model, arm), ethics, license)
+        made = _made(*_chosen(model, arm), ethics, license)
+        return Card.model_validate(writable(made.model_dump()))  # names of cases and folders may hold halves of characters
 
 
 def _made(run: Path | None, folders: list[Path], row: str, ethics: Path | None, license: str) -> Card:
