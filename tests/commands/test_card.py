@@ -61,6 +61,7 @@ def run(model, tmp_path):
     for fold, seconds in ((0, 3.0), (1, 4.5)):
         place = folder / "train" / f"a|b.fold{fold}"
         shutil.copytree(model, place)
+        rewrite(place / "model.json", lambda d, side=3 + 4 * fold: d["cost"].update(field_of_view=side))
         recorded(place, processor_s=seconds, wall_s=9.0, environment={"versions": {"torch": "2"}})
     trees(folder / "train" / "a|b.boosting.fold0")
     for name, source in (("m1", "mice"), ("t1", "mice"), ("t2", "lobes"), ("unused", "mice")):
@@ -140,6 +141,7 @@ def test_the_card_of_a_row_has_the_figures_of_its_run(run, tmp_path):
     card = make_card(run, arm="a|b", license="mit")
     assert [m.name for m in card.members] == ["a|b.fold0", "a|b.fold1"]
     assert [m.processor_s for m in card.members] == [3.0, 4.5]
+    assert card.architecture.field_of_view == (3, 7)
     mice, lobes = sorted(card.data.sources, key=lambda s: s.name != "mice")
     assert (mice.learned, mice.tested, mice.names) == (1, 1, ("T1", "m1"))
     assert (lobes.learned, lobes.tested) == (0, 1)
@@ -289,3 +291,11 @@ def test_half_a_character_in_the_name_of_an_animal_is_written_as_a_question(run,
     rewrite(run / "cases" / "m1" / "case.json", lambda d: d.update(animal="m\ud8001", site="a|\ud800"))
     text = write_card(make_card(run, arm="a|b"), tmp_path / "card.md")[0].read_text()
     assert "a\\|?" in text
+
+
+def test_a_card_in_the_folder_of_its_run_is_noted_there(run):
+    call = ["card", str(run), "--arm", "a|b", "--out", str(run / "card.md")]
+    for _ in range(2):
+        assert CliRunner().invoke(app, call).exit_code == 0
+    assert {"card.md", "card.json"} <= set(json.loads((run / "run.json").read_text())["files"])
+    assert make_card(run, arm="a|b").name == "study: a|b"

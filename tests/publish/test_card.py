@@ -231,3 +231,11 @@ def test_the_file_on_the_page_is_an_ethics_file():
     assert set(EthicsFile.model_fields) == set(yaml.safe_load(text))
     assert set(found.arrive) == {"randomisation", "blinding"}
     assert f"the {len(ARRIVE)} items of ARRIVE 2.0" in page.read_text()
+
+
+def test_the_hubs_own_reader_finds_the_metrics(tmp_path):
+    hub = pytest.importorskip("huggingface_hub", reason="the hub's reader is no dependency of darklung")
+    (tmp_path / "card.md").write_text(markdown(card(license="our own")), encoding="utf-8")
+    read = hub.ModelCard.load(str(tmp_path / "card.md")).data
+    assert (read.library_name, read.license, read.model_name) == ("darklung", "other", "study: arm")
+    assert [(r.metric_type, r.metric_value, r.dataset_split) for r in read.eval_results] == [("roc_auc", 0.8123, "test")]

@@ -23,8 +23,10 @@ class NetworkArchitecture(Document):
     activations: Names | None = Field(description="activations that are layers")
     parameters: int | None = Field(description="parameters")
     patch: tuple[int, ...] = Field(description="patch that it is trained on [voxels]")
-    field_of_view: int | None = Field(description="side of the cube that holds 95 % of the squared gradient [voxels]")
-    reach: int | None = Field(description="side of the cube beyond which nothing counts [voxels]")
+    field_of_view: tuple[int, ...] | None = Field(
+        description="receptive field: side of the cube that holds 95 % of the squared gradient, of each model [voxels]"
+    )
+    reach: tuple[int, ...] | None = Field(description="side of the cube beyond which nothing counts, of each model [voxels]")
 
 
 class TreesArchitecture(Document):

@@ -20,7 +20,7 @@ from darklung.publish.markdown import markdown
 from darklung.publish.words import limits_of, use_of
 from darklung.steps import evaluate
 from darklung.steps.card.files import read_model, writable
-from darklung.steps.card.model import architecture_of, channels_of, images_of, member_of, training_of
+from darklung.steps.card.model import MEASURED, architecture_of, channels_of, images_of, member_of, training_of
 from darklung.steps.card.run import about_run, atlases_of, comparison_of, evaluation_of, run_of, sources_of
 
 TRAIN = "train"
@@ -154,10 +154,19 @@ def _rows(run: Path) -> dict[str, list[Path]]:
 def _same(folders: Sequence[Path], descriptions: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
     """Architecture and hyper-parameters, which all models of a row must have in common."""
     found = [(architecture_of(f, d), training_of(f, d)) for f, d in zip(folders, descriptions)]
-    for folder, own in zip(folders, found):
+    first, training = found[0]
+    for folder, (own, how) in zip(folders, found):
+        alike = own.model_copy(update={name: getattr(first, name) for name in MEASURED if hasattr(own, name)})
         told = f"{folder}: its architecture or hyper-parameters are not those of {folders[0]}"
-        require(own == found[0], f"{told}; make a card of each model alone")
-    return found[0]
+        require((alike, how) == (first, training), f"{told}; make a card of each model alone")
+    built = [architecture for architecture, _ in found]
+    return first.model_copy(update={name: _joined(built, name) for name in MEASURED if hasattr(first, name)}), training
+
+
+def _joined(own: Sequence[Any], name: str) -> tuple[int, ...] | None:
+    """What was measured of each model, where it was of all."""
+    values = [getattr(one, name) for one in own]
+    return None if None in values else tuple(v for value in values for v in value)
 
 
 def _data(

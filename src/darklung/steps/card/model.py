@@ -24,6 +24,7 @@ from darklung.steps.card.files import read_own_record, read_scores
 OPTIMIZER = "AdamW"
 TREES = "boosted trees on histograms of features (scikit-learn's HistGradientBoostingClassifier)"
 MICRO = 1e6
+MEASURED = ("field_of_view", "reach")  # of a network with the weights that it began with: of each fold its own
 
 Description = Mapping[str, Any]
 
@@ -53,8 +54,7 @@ def _network(d: Description) -> NetworkArchitecture:
         activations=activations_in(built[0]) if built else None,
         parameters=built[1] if built else cost.get("parameters"),
         patch=d["patch"],
-        field_of_view=cost.get("field_of_view"),
-        reach=cost.get("reach"),
+        **{name: (cost[name],) if cost.get(name) is not None else None for name in MEASURED},
     )
 
 
