@@ -293,6 +293,18 @@ def test_half_a_character_in_the_name_of_an_animal_is_written_as_a_question(run,
     assert "a\\|?" in text
 
 
+def test_lesions_in_a_measured_scan_leave_its_animal_a_measured_one(run):
+    case(run / "cases" / "scan7-000", "scan7-000", "scan7", animal="T1")
+    (run / "cohort" / "all").mkdir(parents=True)
+    rows = [{"subject": "scan7-000", "source": "scans"}]
+    about_run(run, {"mice": {"from": "simulation"}, "lobes": {"from": "simulation"}, "scans": {"from": "frames"}})
+    before = {s.name: s.animals for s in make_card(run, arm="a|b").data.sources}
+    recorded(run / "cohort" / "all", parameters={"rows": rows})
+    found = {s.name: (s.animals, s.synthetic) for s in make_card(run, arm="a|b").data.sources}
+    assert before["scan7"] == "not known"
+    assert found["scans"] == ("measured", True)
+
+
 def test_a_card_in_the_folder_of_its_run_is_noted_there(run):
     call = ["card", str(run), "--arm", "a|b", "--out", str(run / "card.md")]
     for _ in range(2):

@@ -15,6 +15,7 @@ from darklung.pipeline.artefacts import RUN_RECORD
 from darklung.pipeline.folder import check_folder
 from darklung.pipeline.record import seal_holds
 from darklung.publish.card import Animals, Bin, Evaluation, Group, Measure, Run, Source, Split
+from darklung.steps import cohort
 from darklung.steps.card.files import read_own_record, read_written
 from darklung.steps.evaluate import ITEM, STAGE
 
@@ -117,10 +118,11 @@ def sources_of(
     facts = {f.parent.name: case_facts(f.parent) for f in sorted((folder / "cases").glob(f"*/{CASE}"))}
     in_learning = {n for n, f in facts.items() if {n, f.animal} & learned}
     in_test = {n for n, f in facts.items() if f.animal in _tested(content, arm)}
+    belongs = _belongs(folder)
     origins = {name: str(part.get("from")) for name, part in (about.get("study") or {}).get("sources", {}).items()}
     groups: dict[tuple[str, Animals, bool], list[str]] = {}
     for name in sorted(in_learning | in_test):
-        source = _source_of(facts[name], origins)
+        source = _source_of(belongs.get(name, facts[name].source), origins)
         kind = _animals(origins.get(source, NOT_KNOWN), facts[name])
         groups.setdefault((source, kind, facts[name].synthetic), []).append(name)
     found = []
@@ -147,8 +149,14 @@ def _counts(own: Mapping[str, CaseFacts], in_learning: set[str], in_test: set[st
     }
 
 
-def _source_of(facts: CaseFacts, origins: Mapping[str, str]) -> str:
-    return facts.source if facts.source in origins or len(origins) != 1 else next(iter(origins))
+def _belongs(folder: Path) -> dict[str, str]:
+    """Scan -> source of the study, as the cohort's record tells; a case with insertions names the scan that they are in."""
+    rows = ((read_own_record(folder / cohort.NAME) or {}).get("parameters") or {}).get("rows") or ()
+    return {str(row["subject"]): str(row["source"]) for row in rows}
+
+
+def _source_of(name: str, origins: Mapping[str, str]) -> str:
+    return name if name in origins or len(origins) != 1 else next(iter(origins))
 
 
 def _animals(origin: str, facts: CaseFacts) -> Animals:
