@@ -7,10 +7,11 @@ import yaml
 
 import darklung
 from darklung.evaluate.froc import candidate_table
+from darklung.evaluate.units import tile_numbers
 from darklung.flow.costs import _padding
 from darklung.flow.expected import Expected
 from darklung.flow.plan import plan
-from darklung.steps.evaluate import image_tables, map_tables
+from darklung.steps.arm_reading import image_tables, map_tables
 from darklung.steps.findings import candidates_of
 from darklung.steps.predict import logits_of
 from darklung.study.study import read_study
@@ -59,7 +60,7 @@ def test_evaluation_takes_candidates_from_the_head_and_all_else_from_the_logits(
     assert image_tables("m1", without, case, TILE_M).candidates.equals(plain.candidates)
 
 
-def test_findings_tell_the_diameter_of_the_head_and_call_by_the_voxel(judged):
+def test_findings_tell_the_diameter_of_the_head_and_call_the_best_of_each_tile(judged):
     model, case = judged
     found = logits_of([model], case, 0.25)
     threshold = float(np.median(found.channel("logit")[case.region]))
@@ -68,7 +69,12 @@ def test_findings_tell_the_diameter_of_the_head_and_call_by_the_voxel(judged):
     at = tuple(want[[f"axis{a}" for a in range(3)]].to_numpy().T)
     np.testing.assert_array_equal(rows["score"], want["score"])
     np.testing.assert_allclose(rows["diameter_mm"], 1e3 * found.channel("diameter")[at], rtol=1e-6)
-    np.testing.assert_array_equal(rows["called"].astype(bool), found.channel("logit")[at] >= threshold)
+    numbers, _ = tile_numbers(shape=case.region.shape, spacing_m=case.channels.spacing_m, tile_m=TILE_M)
+    high = rows["tile_score"] >= threshold
+    called = rows["called"].astype(bool)
+    assert not (called & ~high).any()
+    assert sorted(numbers[at][called]) == sorted(set(numbers[at][high]))
+    assert len(set(numbers[at])) > called.sum() > 0
 
 
 @pytest.mark.parametrize(("said", "wanted"), [({}, "head"), ({"candidates": "logits"}, "logits")])

@@ -274,6 +274,7 @@ def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
     made = chain.build(study)
     tasks, found = list(made.tasks), []
     for member in made.members:
+        made = derive.names(chosen.channels, (member.task,))
         tasks += [*derive.tasks(chosen.channels, (member.task,)), _prediction(chosen, member)]
         about = findings.Parameters(
             arm=chosen.arm,
@@ -283,7 +284,7 @@ def _tasks(study: Study, chosen: Chosen) -> tuple[list[Task], list[Task]]:
             normalised_by=chosen.descriptions[0]["normalisation"]["per"],
             **vars(chosen.rule),
         )
-        found.append(findings.task(member.item, about, tasks[-1].name, member.task))
+        found.append(findings.task(member.item, about, tasks[-1].name, member.task, made))
     return [*tasks, *found], found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from darklung.pipeline import Context, Task
 from darklung.report.findings import Findings, findings_sections
 from darklung.report.html import write_report
 from darklung.steps.network_case import constant_channels
+from darklung.steps.seen import load_seen
 
 STAGE = "findings"
 PAGE, MAPS, TABLE = "findings.html", "probability.ome.zarr", "candidates"
@@ -63,9 +65,9 @@ class Parameters(Document):
     normalised_by: str = "cohort"
 
 
-def task(item: str, parameters: Parameters, prediction: str, case: str) -> Task:
+def task(item: str, parameters: Parameters, prediction: str, case: str, made: tuple[str, ...] = ()) -> Task:
     """The findings of one case in another task's predictions."""
-    inputs = {"prediction": (prediction,), "case": (case,)}
+    inputs = {"prediction": (prediction,), "case": (case,), **({"channels": made} if made else {})}
     return Task(STAGE, item, "darklung.steps.findings:find", parameters.model_dump(mode="json"), inputs)
 
 
@@ -83,12 +85,13 @@ def find(context: Context) -> None:
     if len(candidates):
         rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
         save_table(context.out / TABLE, rows, COLUMNS)
-    _page(context.out / PAGE, p, case, maps, candidates)
+    seen = load_seen(folder, p.channels, context.inputs.get("channels", ())) if p.channels else case
+    _page(context.out / PAGE, p, case, maps, candidates, _constant(p, seen))
 
 
-def _constant(p: Parameters, case: LabelledCase) -> list[str]:
+def _constant(p: Parameters, seen: LabelledCase) -> list[str]:
     """A note where a channel says nothing of this image."""
-    names = constant_channels(p.channels, p.normalised_by, case) if p.channels else ()
+    names = constant_channels(p.channels, p.normalised_by, seen) if p.channels else ()
     return [f"{', '.join(names)}: constant inside the lung of this image, so the models saw zeros."] if names else []
 
 
@@ -173,7 +176,9 @@ def _diameter_m(
     return float(np.cbrt(6 * size / np.pi) if logit.ndim == 3 else np.sqrt(4 * size / np.pi))
 
 
-def _page(path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates: pd.DataFrame) -> None:
+def _page(
+    path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates: pd.DataFrame, notes: Sequence[str]
+) -> None:
     require(bool(case.region.any()), f"{case.about.subject}: nothing was searched")
     voxel = float(np.prod(case.channels.spacing_m))
     volume = float(case.lung.sum()) * voxel
@@ -188,7 +193,7 @@ def _page(path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates
             facts["Called per ml"] = f"{called / (1e6 * volume):.1f}"
     sections = findings_sections(
         Findings(case.about.subject, case.channels, maps, case.lung, case.region, case.lesion, candidates, p.threshold),
-        notes=(*p.notes, *_constant(p, case)),
+        notes=(*p.notes, *notes),
     )
     write_report(
         path,
