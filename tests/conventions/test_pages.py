@@ -70,3 +70,10 @@ def test_the_example_on_the_studies_page_is_a_study():
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "studies.md").read_text(), flags=re.S)
     found = validate(yaml.safe_load(text), Study, "docs/studies.md")
     assert list(found.sources) == ["mice", "scans"]
+
+
+def test_what_is_checked_before_a_commit_is_make_lint_and_nothing_from_elsewhere():
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repo["repo"] == "local"
+    assert [(h["entry"], h["pass_filenames"]) for h in repo["hooks"]] == [("make lint", False)]
+    assert re.search(r"^lint:", (ROOT / "Makefile").read_text(), flags=re.M)

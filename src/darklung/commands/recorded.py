@@ -16,7 +16,7 @@ from darklung.pipeline.record import SEAL, environment, read_json, write_record
 P = ParamSpec("P")
 T = TypeVar("T")
 # What `--out` of some commands names instead of a folder.
-FILES = (".h5", ".hdf5", ".nx", ".nxs")
+FILES = (".h5", ".hdf5", ".nx", ".nxs", ".md")
 
 
 def recorded(command: Callable[P, T]) -> Callable[P, T]:

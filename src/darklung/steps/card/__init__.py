@@ -1,0 +1,1 @@
+"""Cards of models: what the files of a model and of its run tell."""
