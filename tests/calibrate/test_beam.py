@@ -224,7 +224,11 @@ def test_intervals_cover_and_what_is_told_is_right():
 
 @pytest.mark.parametrize(
     ("gains", "told"),
-    [((("cu 1 mm", 0.05),), "best fit has x"), ((("cu 1000 mm", 1.4),), "lets nothing through")],
+    [
+        ((("cu 1 mm", 30.0),), "best fit has x"),
+        ((("al 1 mm", 0.02),), "best fit has x"),
+        ((("cu 1000 mm", 1.4),), "lets nothing through"),
+    ],
 )
 def test_gains_that_no_beam_has_are_refused(gains, told):
     with pytest.raises(DarklungError, match=told):

@@ -543,3 +543,14 @@ def test_the_commands_as_a_user_calls_them(tmp_path):
     done = run.invoke(app, ["spheres", str(EXAMPLES / "spheres_far.csv"), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "effective xi 2.4" in done.output
+
+
+def test_a_gain_that_the_powders_contradict_is_refused(tmp_path):
+    from darklung.commands.measurements import read_settings
+    from darklung.steps.calibrate.spheres import calibrate_spheres
+
+    folder = Path(__file__).parents[2] / "examples" / "calibration"
+    series = read_settings([folder / "spheres_near.csv"], tmp_path, workers=1)
+    options = {"diameter": "{diameter_um} um", "thickness": "{thickness_mm} mm", "instrument": folder / "instrument.yaml"}
+    with pytest.raises(DarklungError, match="powders contradict it"):
+        calibrate_spheres(series, tmp_path, **options, material="sio2", gains={"cu 1 mm": 0.02})

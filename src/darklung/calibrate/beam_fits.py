@@ -189,7 +189,7 @@ def fit_with_evidence(
     evidence = -0.5 * float(solved.fun @ solved.fun) - len(rows.signal) * np.log(residual)
     evidence -= 0.5 * float(np.linalg.slogdet(hessian)[1])
     scale, xi, beam = fit.physical(found)
-    _check_gains(beam, belief)
+    _check_gains(beam, belief, float(residual / np.ptp(rows.signal)))
     # From logarithms in units of their priors to 1/m² and m; the offset has no part here.
     to = np.diag([SCALE_SD * scale, XI_SD * xi, *np.ones(MODES)])
     full = np.zeros((3 + MODES, 3 + MODES))
@@ -213,7 +213,10 @@ def fit_with_evidence(
     return made, evidence
 
 
-def _check_gains(beam: Beam, belief: Belief) -> None:
+def _check_gains(beam: Beam, belief: Belief, left: float) -> None:
+    """Raise where a gain cannot be had, or leaves more of the signals' range unexplained than there is."""
+    named = ", ".join(f"x {gain:g} behind {text}" for text, gain in belief.gains)
+    require(not named or left < 1, f"gain: the powders contradict it (V0 {named}): the fit explains nothing of them")
     for text, gain in belief.gains:
         fitted = beam.gain(text) / beam.gain("")
         told = f"gain: no beam near the believed one has V0 x {gain:g} behind {text}; the best fit has x {fitted:.3g}"

@@ -27,7 +27,13 @@ def spheres_told(made: SpheresMade) -> str:
     """Each scan beside what the others predict, the fit, and all models."""
     pairs = zip(made.series, made.curves)
     lines = [line for m, c in pairs for line in (*_left_out(m, c, made.belief), *_curve(c))]
-    return "\n".join([*lines, *_compared(made.rows), _saved(made.out, CALIBRATION, FIGURE)])
+    return "\n".join([*lines, *_gains(made), *_compared(made.rows), _saved(made.out, CALIBRATION, FIGURE)])
+
+
+def _gains(made: SpheresMade) -> list[str]:
+    """Each gain of V0 as it was given and as it is fitted."""
+    beam, given = made.curves[0].beam, made.belief.gains if made.belief else ()
+    return [f"V0 behind {t}: x {beam.gain(t) / beam.gain(''):.3f} fitted, x {g:g} given" for t, g in given if beam]
 
 
 def fibres_told(made: FibresMade) -> str:
