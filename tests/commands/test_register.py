@@ -192,7 +192,7 @@ def test_mistakes_are_told_in_a_line(done, tmp_path):
         ((section, volume, "--with", "colour=red"), "--with: 'colour' is not known"),
         ((section, volume, "--with", "landmarks=none.csv"), "none.csv: no such file"),
         ((section, tmp_path / "none.nii"), "none.nii: no such file or folder"),
-        ((tmp_path / "white.png", volume, "--with", "pixel=4 um"), "no stain in it"),
+        ((tmp_path / "white.png", volume, "--with", "pixel=4 um"), "white: section: no stain in it"),
         ((tmp_path / "white.png", volume), "the file does not tell it"),
     ):
         told = run("register", *words, "--with", f"lung={folder / 'lung.ome.zarr'}", "--out", tmp_path / "out")

@@ -49,6 +49,8 @@ def test_the_first_paragraph_says_what_was_compared_on_how_many_and_what_came():
     ):
         assert wanted in text
     assert text.count("Cannot tell: up to 0.08 either way is possible.") == 4
+    trees = {**STUDY, "learning": {**STUDY["learning"], "observers": ["network", "boosting"]}}
+    assert "boosted decision trees" in whole(story_section(c, trees, {"mice": "simulation"}, [{}], tile_m=2e-3))
     measured = story_section(c, STUDY, {"a": "volumes"}, [{}], tile_m=2e-3)
     assert "simulated" not in " ".join(html.read(whole(measured)).text)
 

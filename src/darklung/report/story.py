@@ -13,6 +13,7 @@ CHANNELS = {
     "attenuation": "how much X-ray light is absorbed",
     "dark_field": "how much is scattered by structures too small to see",
 }
+BOOSTING = "boosting"
 BIBTEX = """@software{darklung,
   title = {darklung: directional dark-field X-ray imaging of mouse lungs},
   version = {VERSION},
@@ -94,7 +95,10 @@ def _arms(study: Mapping[str, Any]) -> str:
     seen = {c for channels in arms.values() for c in channels}
     meant = [f"{name(c)} is {text}" for c, text in CHANNELS.items() if any(s.startswith(c) for s in seen)]
     told = f" ({'; '.join(meant)}; a number behind it is the direction in degrees)" if meant else ""
-    return f"An arm is the same animals seen through some of the image's channels only ({listed}){told}."
+    trees = ""
+    if BOOSTING in ((study.get("learning") or {}).get("observers") or ()):
+        trees = f" An arm with .{BOOSTING} behind its name was looked at by boosted decision trees, not by a neural network."
+    return f"An arm is the same animals seen through some of the image's channels only ({listed}){told}.{trees}"
 
 
 def _tile(tile_m: float) -> str:

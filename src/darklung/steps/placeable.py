@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.checks import DarklungError
 from darklung.histology.regions import EXCLUDED, GAP, NAMES, OUTSIDE, Regions, find_regions
 from darklung.histology.stain import grey_density, optical_density
 from darklung.register.carry import Drawn
@@ -58,7 +59,10 @@ def read_placeable(name: str, part: SectionPart, *, carried: str, coarse_m: floa
     slide = open_section(part)
     factor = overview_factor(slide, OVERVIEW_M)
     rgb = slide.overview(factor)
-    regions = find_regions(rgb, pixel_m=factor * slide.pixel())
+    try:
+        regions = find_regions(rgb, pixel_m=factor * slide.pixel())
+    except DarklungError as error:  # which of the stack
+        raise DarklungError(f"{name}: {error}") from error
     regions = with_masks(regions, drawn_masks(part, slide, factor=factor))
     origin = origin_m(slide.shape, factor, slide.pixel())
     found = placeable(name, rgb, regions, origin, carried=carried, coarse_m=coarse_m)
