@@ -11,6 +11,7 @@ import numpy as np
 from darklung.api.cases import make_case
 from darklung.api.images import NOTHING, Settings
 from darklung.core.checks import require
+from darklung.core.extras import require_extra
 from darklung.core.types import Image
 from darklung.io.case import LabelledCase
 from darklung.io.documents import validate
@@ -73,6 +74,7 @@ def train(
     >>> sorted(darklung.evaluate([found], [case])["metrics"])[:3]
     ['animal_auroc', 'auroc', 'average_precision']
     """
+    require_extra("train", "torch", "sklearn")
     from darklung.learn.checkpoint import Earlier
     from darklung.steps import boosting
     from darklung.steps.derive import with_channels
@@ -115,6 +117,7 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
     DarklungError
         Another voxel, unit, energy or channel than the model's, in one line.
     """
+    require_extra("predict", "torch", "sklearn")
     from darklung.learn.predict import read_description
     from darklung.steps.derive import with_channels
     from darklung.steps.predict import logits_of

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from darklung.commands.recorded import recorded
+from darklung.core.extras import require_extra
 
 
 @recorded
@@ -23,6 +24,7 @@ def card(
     license: Annotated[str, typer.Option(help="Of the model, such as cc-by-4.0.")] = "",
 ) -> None:
     """Write a model's card: what it is, how it was trained, how well it does, on what data, its limits, animals and cost."""
+    require_extra("card", "torch", "sklearn")
     from darklung.publish.ethics import unfilled
     from darklung.steps.card.make import check_out, make_card, write_card
 

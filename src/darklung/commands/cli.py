@@ -15,6 +15,7 @@ from darklung.commands.card import card
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
 from darklung.core.checks import DarklungError, printable
+from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
 
 INTERRUPTED = 130
@@ -22,7 +23,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.add_typer(calibrate_app, name="calibrate")
@@ -357,6 +358,12 @@ for _command in (card, register, files.describe, files.examples, files.show, fil
     app.command()(_command)
 
 
+def _left_out(error: Exception) -> str:
+    """The line of a package that a small install leaves out, should no door have told it; else empty."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    return f"this {wanting(name)}" if name in EXTRAS else ""
+
+
 def main() -> None:
     """Entry point: one clear line and a non-zero exit code for whatever the user can mend, never a traceback."""
     try:
@@ -368,7 +375,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:
-        line = machine_line(error)
+        line = machine_line(error) or _left_out(error)
         if not line:
             raise
         typer.secho(f"darklung: {line}", err=True, fg="red")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.extras import require_extra
 from darklung.core.files import read_object, reading
 from darklung.core.seams import importable, is_plugin
 from darklung.evaluate.tiles import TILE_M
@@ -20,7 +21,6 @@ from darklung.io.documents import read_yaml, validate
 from darklung.io.names import CASE, COMPARISON
 from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
-from darklung.learn.predict import read_description
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import derive, evaluate, findings, predict, training
@@ -134,6 +134,7 @@ def predict_files(
         No model there, or a source that no model fits: one line that says what differs, before anything is computed.
     """
     require(source.exists(), f"{source}: no such file or folder")
+    require_extra("predict", "torch", "sklearn")
     known = given or Given()
     candidates = _candidates(models, arm)
     code = {place: name for one in candidates for place, name in one.code().items()}
@@ -153,6 +154,8 @@ def predict_files(
 
 def _candidates(models: Path, arm: str) -> list[Chosen]:
     """The models of all arms, or of the one that is named."""
+    from darklung.learn.predict import read_description
+
     if (models / predict.MODEL_FILES[0]).is_file():
         description = read_description(models)
         found = [
@@ -186,6 +189,8 @@ def _chosen(found: Sequence[Chosen], source: Path, given: Given) -> Chosen:
 
 
 def _of_run(folder: Path) -> list[Chosen]:
+    from darklung.learn.predict import read_description
+
     trained = sorted((folder / training.STAGE).glob(f"*.fold*/{predict.MODEL_FILES[0]}"))
     require(bool(trained), f"{folder}: wanted a folder with model.json, or a finished run with {training.STAGE}/ARM.foldN")
     arms: dict[str, list[Path]] = {}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.extras import require_extra
 from darklung.features.recipe import is_made
 from darklung.flow.expected import Expected, expected_images, made_units, noise_hint
 from darklung.flow.plan import Plan, rounds_of
@@ -47,7 +48,8 @@ def check(study: Study, made: Plan) -> None:
         lines += _told(lambda name=name, source=source: _check_bodies(name, source, made.members))  # type: ignore[misc]
     if study.learning is not None:
         # What a wrong source would have given is no measure for what is learned.
-        lines += _learning(study, study.learning, made.members, [] if lines else images)
+        wanted = _told(lambda: require_extra("learning", "torch", "sklearn"))
+        lines += wanted or _learning(study, study.learning, made.members, [] if lines else images)
     if lines:
         raise DarklungError("\n".join(dict.fromkeys(lines)))
 

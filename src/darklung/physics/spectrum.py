@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.core.extras import require_extra
 from darklung.core.files import read_text, reading
 from darklung.physics.materials import ENERGY_RANGE_KEV, MATERIALS, linear_attenuation, mass_attenuation
 
@@ -114,6 +115,7 @@ def _tube_photons(
     kvp: float, filters_m: Mapping[str, float], anode_angle_deg: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Energies [keV] and photons per cm², keV and mA s one metre away."""
+    require_extra("spectrum tube", "spekpy")
     import spekpy  # slow to load, and only tubes need it
 
     require(20 <= kvp <= 300, f"kvp: wanted 20 to 300 kV, got {kvp!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from darklung.core.checks import check_one_of, require
+from darklung.core.extras import installed, require_extra
 
 DEVICES = ("auto", "cpu", "cuda", "torch-cpu")
 
@@ -20,7 +21,8 @@ def find_device(wanted: str, *, analytic_cone: bool = False) -> tuple[str, str]:
     Raises
     ------
     DarklungError
-        Another word, or "cuda" where torch finds no device or where there is no GPU path.
+        Another word, a device that wants torch where it is not installed, or "cuda" where torch finds no device or where
+        there is no GPU path.
     """
     check_one_of("device", wanted, DEVICES)
     if wanted == "cpu":
@@ -29,6 +31,9 @@ def find_device(wanted: str, *, analytic_cone: bool = False) -> tuple[str, str]:
         told = f"device: filtered back-projection in a cone beam is computed on the cpu, got {wanted!r}; wanted cpu or auto"
         require(wanted == "auto", told)
         return "cpu", "cpu: filtered back-projection in a cone beam has no GPU path"
+    if wanted == "auto" and not installed("torch"):
+        return "cpu", "cpu: torch, which would find a GPU, is not installed"
+    require_extra(f"device {wanted}", "torch")
     if wanted == "torch-cpu":
         return wanted, "torch on the cpu"
     from darklung.tomo.torch_operator import cuda_name

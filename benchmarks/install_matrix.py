@@ -1,0 +1,112 @@
+"""Builds the wheel, installs it into empty environments, and tells what each costs and what works in it.
+
+    python benchmarks/install_matrix.py [--python python3.11 ...] [--extras "" learn ...] [--work FOLDER]
+
+A row is a Python and a set of extras; size is that of the environment without pip's own, time that of the processor for
+making and filling it.
+A check passes where a command ends well, or, for what is left out, where it is refused in one line that names the extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROAD = """
+import darklung
+mouse = darklung.make_mouse(voxel_m=600e-6)
+scan = darklung.simulate(mouse, scan={"views": 40, "supersampling": 1})
+print(darklung.reconstruct(darklung.correct(darklung.retrieve(scan, normalise="air"), instrument={})).names)
+"""
+# What is tried, the words of it, and the extra without which it must be refused.
+CHECKS = {
+    "help": (["darklung", "-h"], ""),
+    "examples": (["darklung", "examples", "--out", "examples"], ""),
+    "retrieve": (["darklung", "retrieve", "examples/raw_scan/scan.yaml", "--out", "maps"], ""),
+    "mouse to volume": (["python", "-c", ROAD], ""),
+    "simulate": (["darklung", "simulate", "mission_ct", "cylinder", "--field", "1 mm,27 mm", "--out", "sim"], ""),
+    "reconstruct": (["darklung", "reconstruct", "sim/scan.yaml", "--out", "volume"], ""),
+    "check tube": (["darklung", "check", "tube_ct"], "tubes"),
+    "dry run": (["darklung", "run", "examples/quick.yaml", "--dry-run", "--out", "run"], "learn"),
+}
+
+
+def main() -> None:
+    """Print the table, a row as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", nargs="+", default=["python3.11", "python3.12", "python3.13"])
+    parser.add_argument("--extras", nargs="+", default=["", "tubes", "learn,tubes"])
+    parser.add_argument("--work", type=Path, help="Folder for the environments; removed afterwards if not given.")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = (given.work or Path(scratch)).resolve()
+        wheel = build(work / "wheel")
+        print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB")
+        print("| python | extras | MiB | install, s of processor | " + " | ".join(CHECKS) + " |")
+        print("|" + "---|" * (4 + len(CHECKS)), flush=True)
+        for python in given.python:
+            for extras in given.extras:
+                print(row(python, extras, wheel, work), flush=True)
+
+
+def build(folder: Path) -> Path:
+    """The wheel of this checkout."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True, stderr=subprocess.DEVNULL
+    )
+    return next(folder.glob("darklung-*.whl"))
+
+
+def row(python: str, extras: str, wheel: Path, work: Path) -> str:
+    """One environment."""
+    if shutil.which(python) is None:
+        return f"| {python} | {extras or '-'} | not on this machine |"
+    place = work / f"{python}-{extras or 'core'}".replace(",", "-")
+    shutil.rmtree(place, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", place / "venv"], check=True)
+    before, empty = processor(), size(place / "venv")
+    wanted = f"darklung[{extras}] @ {wheel.as_uri()}" if extras else f"darklung @ {wheel.as_uri()}"
+    lock = ["-c", str(ROOT / "constraints.txt")]
+    done = subprocess.run([place / "venv/bin/pip", "install", "-q", *lock, wanted], capture_output=True, text=True)
+    if done.returncode:
+        return f"| {python} | {extras or '-'} | not installed: {done.stderr.strip().splitlines()[-1]} |"
+    cost = f"{size(place / 'venv') - empty:.0f} | {processor() - before:.0f}"
+    told = [judge(place, words, needs, extras.split(",")) for words, needs in CHECKS.values()]
+    return f"| {python} | {extras or '-'} | {cost} | " + " | ".join(told) + " |"
+
+
+def judge(place: Path, words: list[str], needs: str, have: list[str]) -> str:
+    """``yes``; ``told`` where it is refused for the extra that is missing; else the last line of what it said."""
+    bin_folder = place / "venv/bin"
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [bin_folder / words[0], *words[1:]], cwd=place, env=environment, capture_output=True, text=True, timeout=600
+    )
+    lines = [line for line in done.stderr.strip().splitlines() if line]
+    if needs and needs not in have:
+        said = done.returncode == 2 and len(lines) == 1 and f"darklung[{needs}]" in lines[0]
+        return "told" if said else f"NOT TOLD: {lines[-1:]}"
+    return "yes" if done.returncode == 0 else f"NO: {lines[-1:]}"
+
+
+def size(folder: Path) -> float:
+    """Of all files [MiB], as the disk holds them."""
+    return sum(f.lstat().st_blocks * 512 for f in folder.rglob("*")) / 2**20
+
+
+def processor() -> float:
+    """Seconds that finished child processes took."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+if __name__ == "__main__":
+    main()
