@@ -9,6 +9,7 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.extras import EXTRAS, require_extra, wanting
+from darklung.physics import spectrum
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT = """
@@ -64,7 +65,6 @@ print(*find_device("auto"))
         (["run", "examples/quick.yaml", "--dry-run"], "learn"),
         (["predict", "examples", "examples/raw_scan/scan.yaml", "--out", "out"], "learn"),
         (["card", "examples", "--out", "card.md"], "learn"),
-        (["check", "tube_ct"], "tubes"),
     ],
 )
 def test_what_needs_them_is_refused_in_one_line(words, extra):
@@ -73,6 +73,12 @@ def test_what_needs_them_is_refused_in_one_line(words, extra):
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert f"pip install 'darklung[{extra}]'" in lines[0]
+
+
+def test_a_tube_without_spekpy_is_refused(monkeypatch):
+    monkeypatch.setattr("darklung.core.extras.installed", lambda package: package != "spekpy")
+    with pytest.raises(DarklungError, match=r"^spectrum tube: wants spekpy, .* 'darklung\[tubes\]'$"):
+        spectrum.tube(kvp=90, bins=4)
 
 
 def test_the_line_names_all_that_is_missing_and_nothing_that_is_there(monkeypatch):
