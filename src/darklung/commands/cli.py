@@ -14,8 +14,8 @@ from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
-from darklung.core.checks import DarklungError, printable
 from darklung.core.extras import EXTRAS, wanting
+from darklung.core.checks import DarklungError, printable, shortened
 from darklung.core.files import machine_line
 
 INTERRUPTED = 130
@@ -370,7 +370,7 @@ def main() -> None:
         app()
     except DarklungError as error:
         for line in str(error).splitlines():
-            typer.secho(f"darklung: {printable(line)}", err=True, fg="red")
+            typer.secho(f"darklung: {shortened(printable(line))}", err=True, fg="red")
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)

@@ -16,6 +16,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder
 from darklung.io import nxtomo
 from darklung.io.folders import FileGroup, file_groups
+from darklung.io.heaps import check_heaps
 from darklung.io.show import file_kind, open_array
 
 TODO = "TODO"
@@ -103,6 +104,7 @@ def _of_hdf5(group: FileGroup, prefix: str) -> Iterator[_Found]:
     first = group.files[0]
     file: dict[str, Any] = {"file": f"{prefix}{group.pattern}"}
     try:
+        check_heaps(first)
         with h5py.File(first, "r") as handle:
             keys = list(_nxtomo_kinds(handle)) if len(group.files) == 1 else []
             arrays = list(_arrays(handle))

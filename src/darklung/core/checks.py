@@ -21,10 +21,18 @@ class DarklungError(ValueError):
 # Control characters, and those that turn the direction of writing: a terminal obeys them.
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+# Longer than any path part or option; a line may well hold more words than that.
+_ENDLESS = re.compile(r"[^\s/]{301,}")
+
 
 def printable(text: str) -> str:
     """Text of somebody else's file as it may be written to a terminal: what a terminal would obey becomes ``?``."""
     return _OBEYED.sub("?", text)
+
+
+def shortened(line: str) -> str:
+    """A line in which words of more than 300 letters, which nobody reads, keep their ends alone."""
+    return _ENDLESS.sub(lambda word: f"{word[0][:100]}...{word[0][-20:]}", line)
 
 
 def require(condition: bool, message: str) -> None:

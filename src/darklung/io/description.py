@@ -185,10 +185,10 @@ class EvenAngles(Document):
 
 
 class EvenTimes(Document):
-    """first, first + step, ..."""
+    """first, first + step, ...: the clock does not run backwards; views that were taken in another order need a list."""
 
     first: Time
-    step: Time
+    step: Annotated[Time, Field(ge=0)]
 
 
 class LeaveOut(Document):

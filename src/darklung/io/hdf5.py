@@ -20,6 +20,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading, whole
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
+from darklung.io.heaps import check_heaps
 from darklung.io.references import check_alone
 from darklung.io.volume_file import check_fits, check_memory
 
@@ -172,6 +173,7 @@ def load(path: Path, wanted: type[T]) -> T:
 def opened_hdf5(path: Path, what: str = "HDF5") -> Iterator[h5py.File]:
     """An HDF5 file to read; whatever goes wrong in the block is one line that names it."""
     require(path.exists(), f"{path}: no such file")
+    check_heaps(path)
     with reading(path, what), h5py.File(path, "r") as file:
         yield file
 

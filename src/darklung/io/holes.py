@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError
+from darklung.io.heaps import check_heaps
 
 # Chunks listed one by one; of more it is only told that some are missing.
 _MOST_CHUNKS = 200_000
@@ -97,6 +98,7 @@ def _source(dataset: h5py.Dataset, folder: Path, name: str, path: str) -> str:
     if not file.is_file():
         return f"{file} is missing"
     try:
+        check_heaps(file)
         with h5py.File(file, "r") as opened:
             return _source_dataset(opened, path)
     except OSError as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
 from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
+from darklung.io.heaps import check_heaps
 
 # https://manual.nexusformat.org/classes/applications/NXtomo.html
 IMAGE_KEYS = {"sample": 0, "flat": 1, "dark": 2}
@@ -29,6 +30,7 @@ _FACTORS = {
 
 def objects(file: Path, entry: str | None) -> list[str]:
     """What is read of a file: of its entries, if none is named, all that might be one."""
+    check_heaps(file)
     with h5py.File(file, "r") as handle:
         entries = [entry] if entry else list(handle)
     return [f"{e}/{place}" for e in entries for place in (*_PLACES, *_KEYS, *_ANGLES)]
@@ -43,6 +45,7 @@ def find_entry(handle: h5py.File, name: str) -> str:
 
 def select(file: Path, entry: str | None, frames: str, name: str) -> tuple[str, NDArray[np.intp], tuple[int, ...], Any]:
     """Dataset path, numbers of the frames of one kind, shape of a frame and dtype."""
+    check_heaps(file)
     with h5py.File(file, "r") as handle:
         entry = entry or find_entry(handle, name)
         if entry not in handle:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError, check_finite, require
 from darklung.io.documents import Document, validate
+from darklung.io.heaps import check_heaps
 from darklung.io.tables import read_rows
 
 # Field of a description -> unit of the values where the file tells none, and those it may have, each with its factor.
@@ -125,6 +126,7 @@ def _dataset(asked: Reading, resolve: Callable[[str], Path], name: str) -> tuple
     path = resolve(asked.file)
     require(path.is_file(), f"{name}: {path}: no such file")
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             item = file.get(asked.dataset)
             require(isinstance(item, h5py.Dataset), f"{name}: {path}: no dataset {asked.dataset!r}")

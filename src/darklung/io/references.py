@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 
 from darklung.core.checks import require
+from darklung.io.heaps import check_heaps
 from darklung.io.patterns import matching
 
 _MOST_FILES, _MOST_STEPS = 100_000, 1_000_000
@@ -90,6 +91,7 @@ def _next(at: tuple[Path, str], *, first: Path) -> list[tuple[Path, str]]:
 
 def _references(file: Path, name: str) -> Iterator[tuple[Path, str]]:
     """The next (file, name) on the way to an object, or those that its values lie in."""
+    check_heaps(file)
     with h5py.File(file, "r") as handle:
         at: Any = handle
         parts = [p for p in name.split("/") if p]

@@ -16,6 +16,7 @@ from darklung.io.edf import read_edf
 from darklung.io.fabio_frames import read_fabio
 from darklung.io.folders import folder_lines
 from darklung.io.foreign_zarr import is_zarr
+from darklung.io.heaps import check_heaps
 from darklung.io.images import image_grid, is_own_image
 from darklung.io.npy import npz_members, read_npy
 from darklung.io.tiff_frames import read_tiff
@@ -112,6 +113,7 @@ def _array(name: str, shape: Any, dtype: Any) -> str:
 
 
 def _hdf5(path: Path) -> list[str]:
+    check_heaps(path)
     with h5py.File(path, "r") as file:
         return list(_group(file, "", set())) or ["  no dataset"]
 

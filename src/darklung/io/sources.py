@@ -22,6 +22,7 @@ from darklung.io.description import Hdf5Source, NxtomoSource, RawSource, Source,
 from darklung.io.edf import read_edf
 from darklung.io.fabio_frames import read_fabio
 from darklung.io.hdf5 import check_dataset
+from darklung.io.heaps import check_heaps
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
 from darklung.io.patterns import is_pattern, natural
@@ -130,6 +131,8 @@ class Hdf5Array:
 
 @contextmanager
 def _hdf5(member: Member) -> Iterator[h5py.File]:
+    with reading(member.name, "HDF5"):
+        check_heaps(member.path)
     with reading(member.name, "HDF5"), h5py.File(member.path, "r") as handle:
         yield handle
 

@@ -19,6 +19,7 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading
 from darklung.core.units import parse_quantity
 from darklung.io.skyscan import SkyscanLog, find_log, read_log
+from darklung.io.tiff_pages import check_pages
 from darklung.io.volume_file import Place, VolumeFile, check_fits
 
 ENDINGS = (".tif", ".tiff")
@@ -281,5 +282,7 @@ def opened_tiff(path: Path, name: str = "") -> Iterator[Any]:
     """A TIFF file without what its text may refer to elsewhere; mistakes in it are told in one line."""
     import tifffile
 
+    with reading(name or path, "TIFF"):
+        check_pages(path)
     with reading(name or path, "TIFF"), tifffile.TiffFile(path, is_ome=False) as file:
         yield file

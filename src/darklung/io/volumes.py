@@ -158,7 +158,8 @@ def read_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Ima
     place = known_place(found)
     data = _scaled(found.name, found.stored(), slope, intercept, options.missing)
     channel = found.channel if found.channel and options.channel == NOTHING_DECLARED.channel else options.channel
-    return Image(data[None], (channel,), (unit,), place.spacing_m, place.origin_m, place.frame, place.direction)
+    with reading(path, "a volume"):
+        return Image(data[None], (channel,), (unit,), place.spacing_m, place.origin_m, place.frame, place.direction)
 
 
 def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> VolumeFile:

@@ -16,6 +16,7 @@ from darklung.features.labels import numbered_as_insertions, parts_as_insertions
 from darklung.io.case import CaseFacts, LabelledCase, case_facts, load_case
 from darklung.io.labels import read_labels, read_region
 from darklung.io.names import CASE
+from darklung.io.tiff_stack import opened_tiff
 from darklung.io.volumes import read_volume, volume_kind
 from darklung.pipeline.artefacts import RUN_RECORD, require_as_written
 from darklung.steps.scoring.names import bare_name, case_of_file, volumes_in
@@ -79,12 +80,10 @@ def _cases(path: Path) -> list[Path]:
 
 def _several(folder: Path) -> bool:
     """Whether a folder of TIFF files holds one volume a file; slices of one volume are single pages."""
-    import tifffile
-
     files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff")]
     if not files:
         return False
-    with tifffile.TiffFile(files[0]) as first:
+    with opened_tiff(files[0]) as first:
         return len(first.pages) > 1
 
 
