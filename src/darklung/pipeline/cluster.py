@@ -74,7 +74,7 @@ def _client(address: str | None, workers: int) -> Iterator[Any]:
     if address is None:
         with uninterrupted():  # processes started here never see Ctrl-C; this one ends them
             cluster = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.ERROR
             )
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
