@@ -14,8 +14,8 @@ from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
-from darklung.core.extras import EXTRAS, wanting
 from darklung.core.checks import DarklungError, printable, shortened
+from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
 
 INTERRUPTED = 130
@@ -47,15 +47,18 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file (YAML), such as examples/quick.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    executor: Annotated[str, typer.Option(help="Where tasks are computed: local, or dask (darklung[cluster]).")] = "local",
+    scheduler: Annotated[str | None, typer.Option(help="Dask's scheduler, tcp://HOST:PORT or FILE.json.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
 ) -> None:
     """Run a study to its report. What is done already is not computed again, also after a crash."""
-    from darklung.commands.run import list_tasks, run_study
+    from darklung.commands.run import list_tasks, place_of, run_study
 
+    place = place_of(executor, scheduler)
     if dry_run:
         typer.echo(list_tasks(study, out=out))
         return
-    result = run_study(study, out=out, workers=workers)
+    result = run_study(study, out=out, workers=workers, place=place)
     typer.echo(result.table)
     typer.echo(f"\n{result.computed} task(s) computed. Report: {result.report}")
 

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 import yaml
 
+from darklung.core.checks import require
 from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
@@ -20,10 +21,13 @@ from darklung.flow.plan import Plan, plan
 from darklung.io.documents import validate
 from darklung.io.names import COMPARISON, REPORT
 from darklung.pipeline import Owner, check_folder, note_files, run_tasks, stale
+from darklung.pipeline.cluster import on_dask
+from darklung.pipeline.executors import Place, executor
 from darklung.steps import correct, evaluate, report
 from darklung.study.study import Study, read_study
 
 SETTINGS = "study.yaml"
+EXECUTORS = ("local", "dask")
 ACROSS = 5  # metrics beside each other, in a terminal
 
 
@@ -36,8 +40,10 @@ class Result:
     computed: int
 
 
-def run_study(path: Path, *, out: Path | None = None, workers: int | None = None) -> Result:
+def run_study(path: Path, *, out: Path | None = None, workers: int | None = None, place: Place = executor) -> Result:
     """Run the study in `path` in the folder `out` (``runs/NAME`` by default); what is done already is kept.
+
+    `place` is where tasks are computed: `place_of`.
 
     Raises
     ------
@@ -46,13 +52,26 @@ def run_study(path: Path, *, out: Path | None = None, workers: int | None = None
     """
     with opened(path) as (study, made):
         folder = out or Path("runs") / study.name
-        computed = run_plan(made, study, folder=folder, owner=Owner("run", path), workers=workers)
+        computed = run_plan(made, study, folder=folder, owner=Owner("run", path), workers=workers, place=place)
     if study.learning is None:
         return Result(folder / "cases", f"{len(made.members)} cases", computed)
     write_bytes(folder / REPORT, (folder / report.STAGE / report.ITEM / REPORT).read_bytes())
     note_files(folder, [REPORT])
     comparison = read_object(folder / evaluate.STAGE / evaluate.ITEM / COMPARISON)
     return Result(folder / REPORT, comparison_table(comparison), computed)
+
+
+def place_of(name: str, scheduler: str | None) -> Place:
+    """Where tasks are computed, of the words of the command line.
+
+    Raises
+    ------
+    DarklungError
+        An unknown name, a scheduler that nothing would ask, or Dask is not installed.
+    """
+    require(name in EXECUTORS, f"executor: wanted {' or '.join(EXECUTORS)}, got {name!r}")
+    require(scheduler is None or name == "dask", f"scheduler {scheduler}: wanted --executor dask with it, got {name}")
+    return on_dask(scheduler) if name == "dask" else executor
 
 
 def list_tasks(path: Path, *, out: Path | None = None) -> str:
@@ -80,10 +99,11 @@ def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator
         yield study, made
 
 
-def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: int | None) -> int:
+def run_plan(made: Plan, study: Study, *, folder: Path, owner: Owner, workers: int | None, place: Place = executor) -> int:
     """Bring a plan's targets up to date in `folder`; returns how many tasks were computed."""
     about = {"name": study.name, "seed": study.seed, "study": resolved(study)}
-    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, about=about, owner=owner)
+    told: dict[str, Any] = {"about": about, "owner": owner}
+    computed = run_tasks(made.tasks, folder=folder, targets=made.targets, workers=workers, place=place, **told)
     write_resolved(study, folder / SETTINGS)
     note_files(folder, [SETTINGS])
     return computed

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process or in several on this machine. A cluster would be one more `Executor`."""
+"""Where tasks run: in this process or in several on this machine; on a cluster, `darklung.pipeline.cluster`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
@@ -23,13 +23,18 @@ from darklung.pipeline.worker import Job, Outcome, attempt, limit_threads, poole
 class Executor(Protocol):
     """Takes up to `slots` jobs at once; all see the same run folder, in which a job leaves its whole output or none."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """Jobs at once, now."""
 
     def submit(self, job: Job) -> None:
         """Begin a job; returns at once."""
 
     def wait(self) -> list[tuple[Job, Outcome]]:
         """Jobs that have ended, at least one, each with ("done" | "refused" | "failed", text)."""
+
+
+Place = Callable[[int, Path, Progress], AbstractContextManager[Executor]]
 
 
 def executor(workers: int, folder: Path, progress: Progress) -> AbstractContextManager[Executor]:

@@ -44,6 +44,10 @@ class Pace:
         self._started: dict[str, float] = {}
         self._promised: dict[str, float] = {}
 
+    def share(self, workers: int) -> None:
+        """So many tasks at once, once that is known."""
+        self._workers = workers
+
     def start(self, name: str) -> None:
         """A task is begun."""
         self._started[name] = self._clock()

@@ -10,7 +10,7 @@ from typing import Any
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import write_text
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
-from darklung.pipeline.executors import Executor, executor
+from darklung.pipeline.executors import Executor, Place, executor
 from darklung.pipeline.folder import (
     LOG,
     SUPERSEDED,
@@ -44,6 +44,7 @@ def run_tasks(
     about: Mapping[str, Any],
     owner: Owner | None = None,
     settings: Sequence[Path] = (),
+    place: Place = executor,
 ) -> int:
     """Bring the outputs of `targets` up to date and return how many tasks were computed.
 
@@ -66,6 +67,8 @@ def run_tasks(
         leave.
     settings : sequence of Path
         Files in which the user said what to do, beside the owner's; ``darklung verify`` tells if they were changed.
+    place : callable
+        ``place(workers, folder, progress)``: where tasks are computed; on this machine, or `darklung.pipeline.cluster`.
 
     Raises
     ------
@@ -98,8 +101,10 @@ def run_tasks(
             for name in sorted(needed & set(damage)):
                 progress.line(f"{name}: {damage[name]}; it is computed again")
             if needed:
-                progress.line(f"{len(wanted) - len(needed)} of {len(wanted)} tasks are done already; {workers} worker(s)")
-                with executor(workers, folder, progress) as here:
+                with place(workers, folder, progress) as here:
+                    pace.share(here.slots)
+                    done = len(wanted) - len(needed)
+                    progress.line(f"{done} of {len(wanted)} tasks are done already; {here.slots} worker(s)")
                     compute(Schedule(by_name, needed), by_name, identities, folder, here, progress)
         records |= read_records(folder, {n: keys[n] for n in needed})[0]
         whole = {n: r for n, r in records.items() if r["key"] == keys[n]}

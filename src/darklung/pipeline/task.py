@@ -36,6 +36,8 @@ class Task:
     data : tuple of Path
         Files or folders from outside that are too large to be read before a run: place, size and time of change are part of
         the key. The content is hashed while the task reads it, and of a file with another time before it counts as another.
+    gpu : bool
+        It is given a GPU by a cluster whose workers offer one; no part of the key.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class Task:
     plugins: tuple[str, ...] = ()
     transient: bool = False
     data: tuple[Path, ...] = ()
+    gpu: bool = False
 
     def __post_init__(self) -> None:
         # Names come from files of others too; none may lead out of the run folder.

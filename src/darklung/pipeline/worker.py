@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import threading
 import time
@@ -112,7 +113,7 @@ def attempt(job: Job, progress: Tell) -> Outcome:
 def perform(job: Job, progress: Tell) -> None:
     """Call the task's function on a fresh folder, then put the folder in its place in one step."""
     task = job.task
-    partial = job.folder / PARTIAL / f"{task.stage}__{task.item}.{os.getpid()}"
+    partial = job.folder / PARTIAL / f"{task.stage}__{task.item}.{platform.node()[:20]}.{os.getpid()}"
     scratch = job.folder / SCRATCH / scratch_name(task.name, job.identity.key)
     # Left by nobody: the run cleared the folder when it claimed it, and this process runs a task once.
     partial.mkdir(parents=True)

@@ -47,7 +47,7 @@ def task(
     p = parameters.model_copy(update={"learning": parameters.learning.of_row(row)})
     inputs = {"training": training, "validation": validation, **({"channels": made} if made else {})}
     plugins = (p.learning.network, p.learning.loss, p.learning.metric)
-    return Task(STAGE, f"{row.name}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins)
+    return Task(STAGE, f"{row.name}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins, gpu=True)
 
 
 def cases_of(context: Context, channels: tuple[str, ...]) -> tuple[list[LabelledCase], list[LabelledCase]]:
