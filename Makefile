@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint viewer clean
 
 demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
@@ -16,6 +16,10 @@ test: $(READY)
 	@echo "Least covered modules (statements, missed, covered), and all:"
 	@$(BIN)/coverage report --sort=cover | awk '/^src\// && ++shown <= 10'
 	@$(BIN)/coverage report | grep TOTAL
+
+# Optional, needs npm: reports then have a volume viewer that works without the net.
+viewer:
+	$(PYTHON) hatch_build.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

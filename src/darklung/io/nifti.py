@@ -31,6 +31,7 @@ GZIP = b"\x1f\x8b"
 _METRES = {0: 1e-3, 1: 1.0, 2: 1e-3, 3: 1e-6}
 _UNIT_NOTE = {0: "no unit of length: taken as mm"}
 _HEADER_BYTES = 540
+_COARSE_LEVELS = 255
 # How this package tells frame, unit and channel in the 80 bytes of `descrip`.
 _WRITTEN = re.compile(r"darklung frame=(\S+) unit=(\S+) channel=(\S(?:.*\S)?)")
 
@@ -92,15 +93,7 @@ def write_nifti(path: Path, image: Image, channel: str) -> None:
     frame x, y and z as they are, which says nothing of the animal's left and right. Frame, unit and channel are written
     into the description, from which `open_nifti` reads them. A two-dimensional image gets z = 1.
     """
-    import nibabel
-
-    values = _writable(image.channel(channel).reshape((1, *image.shape)[-3:]).transpose(2, 1, 0))
-    affine = affine_of_place(_solid(image))
-    affine[:3] *= 1e3
-    exported = nibabel.Nifti1Image(np.ascontiguousarray(values), affine, dtype=values.dtype)
-    exported.header.set_xyzt_units("mm")
-    exported.set_sform(affine, code=1)
-    exported.set_qform(affine, code=1)
+    exported = _exported(_writable(image.channel(channel)), image)
     told = f"darklung frame={image.frame} unit={image.unit(channel)} channel={channel}"
     exported.header["descrip"] = told.encode(errors="replace") if len(told.encode()) < 80 else b""
     with whole(path) as partial, partial.open("wb") as file:
@@ -109,6 +102,33 @@ def write_nifti(path: Path, image: Image, channel: str) -> None:
                 exported.to_stream(packed)
         else:
             exported.to_stream(file)
+
+
+def coarse_nifti(image: Image, channel: str, window: tuple[float, float]) -> bytes:
+    """One channel as a packed NIfTI file of 8 bits, to look at: scaled so that values are kept to 1/254 of the window.
+
+    Values beyond the window and NaN become its ends and its lower end.
+    """
+    low, high = window
+    slope = (high - low) / (_COARSE_LEVELS - 1)
+    values = np.nan_to_num(image.channel(channel).astype(np.float64), nan=low)
+    levels = np.rint((np.clip(values, low, high) - low) / slope).astype(np.uint8)
+    exported = _exported(levels, image)
+    exported.header.set_slope_inter(slope, low)
+    return gzip.compress(exported.to_bytes(), compresslevel=6, mtime=0)
+
+
+def _exported(values: NDArray[Any], image: Image) -> Any:
+    import nibabel
+
+    affine = affine_of_place(_solid(image))
+    affine[:3] *= 1e3
+    turned = values.reshape((1, *image.shape)[-3:]).transpose(2, 1, 0)
+    exported = nibabel.Nifti1Image(np.ascontiguousarray(turned), affine, dtype=values.dtype)
+    exported.header.set_xyzt_units("mm")
+    exported.set_sform(affine, code=1)
+    exported.set_qform(affine, code=1)
+    return exported
 
 
 def _header(name: str, start: bytes) -> Any:

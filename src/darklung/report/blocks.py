@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from io import StringIO
 
@@ -124,6 +125,51 @@ class Slider:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A volume of a `Viewer`.
+
+    Parameters
+    ----------
+    title, unit : str
+    nifti : bytes
+        A packed NIfTI file.
+    palette : str
+        A colour map of NiiVue.
+    window : (float, float)
+        Shown from and to.
+    opacity : float
+        Where it is shown.
+    base : bool
+        Of these one is shown at a time, below the others.
+    shown : bool
+        From the start.
+    """
+
+    title: str
+    unit: str
+    nifti: bytes
+    palette: str
+    window: tuple[float, float]
+    opacity: float
+    base: bool = False
+    shown: bool = False
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Volumes on one grid in three planes and in space, started by a button; reads `at_mm` first (x, y, z of NIfTI)."""
+
+    identity: str
+    layers: tuple[Layer, ...]
+    at_mm: tuple[float, float, float]
+    anatomical: bool
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        require(any(layer.base for layer in self.layers), "viewer: wanted a layer to look at")
+
+
+@dataclass(frozen=True)
 class Download:
     """A link that saves a text as a file."""
 
@@ -141,7 +187,7 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Text | Bullets | Table | Figure | Row | Slider | Details | Download
+Block = Text | Bullets | Table | Figure | Row | Slider | Viewer | Details | Download
 
 
 @dataclass(frozen=True)
@@ -204,6 +250,8 @@ def render(block: Block) -> str:
             return f'<div class="row">{"".join(render(b) for b in block.blocks)}</div>'
         case Slider():
             return _slider(block)
+        case Viewer():
+            return _viewer(block)
         case Download():
             return f'<p class="download">{_link(block)}</p>'
         case Details():
@@ -288,6 +336,26 @@ def _slider(slider: Slider) -> str:
     )
     caption = f'<p class="caption">{escape(slider.caption)}</p>' if slider.caption else ""
     return f'<div class="slider" id="{slider.identity}">{control if last else ""}{_joined(frames)}{caption}</div>'
+
+
+def _viewer(viewer: Viewer) -> str:
+    """The layers stand in the page as text that no browser runs."""
+    layers = [{**asdict(layer), "nifti": base64.b64encode(layer.nifti).decode("ascii")} for layer in viewer.layers]
+    facts = {"at_mm": viewer.at_mm, "anatomical": viewer.anatomical}
+    chosen = _joined([f'<option value="{k}">{escape(o.title)}</option>' for k, o in enumerate(viewer.layers) if o.base])
+    boxes = _joined([_layer_box(k, o) for k, o in enumerate(viewer.layers) if not o.base])
+    return (
+        f'<div class="viewer" id="{viewer.identity}" data-facts="{escape(json.dumps(facts))}">'
+        f'<button type="button">Open in three planes and in space</button><div class="stage" hidden>'
+        f'<p class="choices"><label>channel <select>{chosen}</select></label>{boxes}</p>'
+        f'<canvas></canvas></div><p class="told" aria-live="polite"></p><p class="caption">{escape(viewer.caption)}</p>'
+        f'<script type="application/json">{json.dumps(layers).replace("<", chr(92) + "u003c")}</script></div>'
+    )
+
+
+def _layer_box(index: int, layer: Layer) -> str:
+    checked = " checked" if layer.shown else ""
+    return f'<label><input type="checkbox" data-layer="{index}"{checked}>{escape(layer.title)}</label>'
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from darklung.core.types import Image
 from darklung.report.blocks import Block, Bullets, Cell, Figure, Row, Section, Slider, Table, Text, number
-from darklung.report.pictures import picture, window_of
+from darklung.report.pictures import Example, picture, window_of
 from darklung.report.planes import PLANES, planes
+from darklung.report.viewer import viewer_of
 
 SHOWN, LISTED, SLICES = 8, 40, 40
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
@@ -103,7 +104,7 @@ def _whole(found: Findings) -> Section:
         at = _voxel(image, row)
         marks[tuple(slice(max(i - 3, 0), i + 4) for i in at)] = True
     if len(image.shape) == 2:
-        shown = [
+        flat = [
             Figure(picture(first, window=window, outline=marks, zoom=4, alt=found.name), image.names[0], found.name),
             Figure(
                 picture(probability, window=(0, 1), outline=marks, heat=True, zoom=4, alt="probability"),
@@ -111,8 +112,11 @@ def _whole(found: Findings) -> Section:
                 "map",
             ),
         ]
-        return Section("The whole image", (Row(tuple(shown)),), "Candidates are framed.")
-    blocks = [_slider(found, axis, first, probability, marks, window) for axis in range(3)]
+        return Section("The whole image", (Row(tuple(flat)),), "Candidates are framed.")
+    blocks: list[Block] = [_slider(found, axis, first, probability, marks, window) for axis in range(3)]
+    shown = Example(found.name, image, found.lesion, {"mean of the models": np.nan_to_num(probability)}, found.region)
+    if (viewer := viewer_of(shown)) is not None:
+        blocks.append(viewer)
     told = "called candidates are framed" if found.threshold is not None else f"the first {SHOWN} candidates are framed"
     return Section("The whole image", tuple(blocks), f"Three planes, evenly spread; {told}, the lung is outlined beside.")
 

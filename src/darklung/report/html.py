@@ -11,7 +11,9 @@ from pathlib import Path
 
 from darklung.core.checks import require
 from darklung.core.files import write_text
-from darklung.report.blocks import Section, anchor, number, render_section
+from darklung.report.blocks import Block, Details, Row, Section, Viewer, anchor, number, render_section
+
+ASSET = "niivue.js"  # fetched by `make viewer` and by the wheel's build, never in the repository
 
 
 def _asset(name: str) -> str:
@@ -70,10 +72,16 @@ def page(
     facts = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(_fact(v))}</dd></div>" for k, v in summary.items())
     links = "".join(f'<a href="#{a}">{escape(s.title)}</a>' for a, s in zip(anchors, sections))
     body = "\n".join(render_section(s) for s in sections)
-    style, script = _asset("style.css"), _asset("slider.js")
-    # The one script may run by its hash, everything else that would load or run is refused.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    style, names = _asset("style.css"), ["slider.js"]
+    licence = ""
+    if any(_holds_viewer(s.blocks) for s in sections):
+        names += [ASSET, "viewer.js"]
+        licence = f"<!--\n{_asset('niivue_licence.txt')}-->"
+    scripts = [_asset(name) for name in names]
+    # These scripts may run by their hashes, everything else that would load or run is refused.
+    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
+    loaded = "\n".join(f"<script>{script}</script>" for script in scripts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -91,10 +99,15 @@ def page(
 {body}
 </main>
 <footer>{escape(footer)}</footer>
-<script>{script}</script>
+{licence}
+{loaded}
 </body>
 </html>
 """
+
+
+def _holds_viewer(blocks: Sequence[Block]) -> bool:
+    return any(isinstance(b, Viewer) or (isinstance(b, (Row, Details)) and _holds_viewer(b.blocks)) for b in blocks)
 
 
 def _fact(value: str | int | float | None) -> str:

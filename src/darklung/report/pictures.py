@@ -124,6 +124,7 @@ def slices_section(
     channels: Sequence[str] | None = None,
     most_slices: int = 24,
     lead: str = "Every channel and, where it is judged, every arm's probability; the true lesions are outlined.",
+    viewers: Sequence[Block | None] = (),
 ) -> Section:
     """Pictures of each example: a slider through z, or one picture of a radiograph.
 
@@ -134,11 +135,14 @@ def slices_section(
         Which to show; all by default.
     most_slices : int
         At most so many slices a subject, spread evenly over the region, the one with most lesion always among them.
+    viewers : sequence of Block, optional
+        Put under the first examples, one each.
     """
     blocks: list[Block] = []
     for index, example in enumerate(examples):
         blocks.append(Text(f"{example.name}. {example.note}".strip()))
         blocks.append(_slider(example, f"{anchor(title)}-{index + 1}", channels or example.image.names, most_slices))
+        blocks += [viewer for viewer in viewers[index : index + 1] if viewer is not None]
     return Section(title, tuple(blocks), lead if examples else "No examples were kept.")
 
 

@@ -26,6 +26,7 @@ from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
 from darklung.report.findings import Findings, findings_sections
 from darklung.report.html import write_report
+from darklung.report.viewer import viewer_version
 from darklung.steps.network_case import constant_channels
 from darklung.steps.seen import load_seen
 
@@ -63,6 +64,7 @@ class Parameters(Document):
     notes: tuple[str, ...] = Field(())
     channels: tuple[str, ...] = Field(())
     normalised_by: str = "cohort"
+    viewer: str | None = Field(default_factory=viewer_version)
 
 
 def task(item: str, parameters: Parameters, prediction: str, case: str, made: tuple[str, ...] = ()) -> Task:

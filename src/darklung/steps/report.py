@@ -33,6 +33,7 @@ from darklung.report.records import cohort_section, parameters_section, records_
 from darklung.report.sites import sites_section
 from darklung.report.story import methods_section, story_section
 from darklung.report.training import training_section
+from darklung.report.viewer import viewer_of, viewer_version
 from darklung.steps.evaluate import Prediction
 from darklung.steps.report_errors import Judged, arm_errors, maps_by_case, training_logs
 from darklung.steps.seen import STAGE as CHANNELS
@@ -47,16 +48,18 @@ if TYPE_CHECKING:  # what plans the step must not decide its key
 
 STAGE, ITEM = "report", "all"
 EXAMPLES = 3
+VIEWERS = 1  # of the examples: each adds its volumes to the page
 
 
 class Parameters(Document):
-    """The study, with what of it was trained, and what the inputs hold."""
+    """The study, with what of it was trained, what the inputs hold, and the volume viewer that was there, if one was."""
 
     study: dict[str, Any]
     kinds: dict[str, str]
     predictions: tuple[Prediction, ...]
     tasks: tuple[str, ...]
     sources: tuple[dict[str, Any], ...] = ()
+    viewer: str | None = None
 
 
 def task(
@@ -76,6 +79,7 @@ def task(
         predictions=tuple(what for what, _ in tests),
         tasks=tuple(tasks),
         sources=tuple(_sources(study)),
+        viewer=viewer_version(),
     )
     cases = tuple(m.task for m in members)
     inputs = {"cohort": ("cohort/all",), "evaluate": (evaluation,), "cases": cases, "test": tuple(n for _, n in tests)}
@@ -173,7 +177,8 @@ def _pictures(context: Context, p: Parameters, comparison: Mapping[str, Any]) ->
     learning = LearningPart.model_validate(p.study["learning"])
     channels = {row.name: learning.arms[row.arm] for row in learning.rows}
     yield gallery_section(arm_errors(judged, channels))
-    yield slices_section(_examples(p, cases, maps, made), channels=_channels(p.study))
+    examples, shown = _examples(p, cases, maps, made), _channels(p.study)
+    yield slices_section(examples, channels=shown, viewers=[viewer_of(e, shown) for e in examples[:VIEWERS]])
     if "preview" in context.inputs:
         yield _projections(context)
 
