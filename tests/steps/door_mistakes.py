@@ -37,6 +37,9 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "no module": ("mice", {"learning.network": "not_there:f"}, r"'not_there:f' cannot be imported \(No module named"),
     "no function": ("mice", {"learning.loss": "own:f"}, "loss: 'own:f' cannot be imported .* no attribute 'f'"),
     "no callable": ("mice", {"learning.metric": "own:NUMBER"}, "metric: 'own:NUMBER' is no function but of type int"),
+    "value of a network option": (
+        "mice", {"learning.network_options": {"norm": "layer"}}, "learning.network_options: norm: 'layer' is not known",
+    ),
     "network options": ("mice", {"learning.network_options": {"depth": 3}}, "'depth' is not known; known: deep_s"),
     "own network's options": (
         "mice", {"learning.network": "own:good", "learning.network_options": {"deep": 3}},

@@ -197,7 +197,7 @@ def train(
     arm: Annotated[list[str] | None, typer.Option(help="Of learning.arms, once for each; all by default.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; more than before goes on from there.")] = None,
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value of learning: learning_rate, widths, keep_state, ...")
+        list[str] | None, typer.Option("--set", help="name=value of learning: widths, training.clip, ...")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,

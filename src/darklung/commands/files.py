@@ -49,11 +49,13 @@ def verify(
         raise typer.Exit(1)
 
 
-def keys() -> None:
+def keys(
+    section: Annotated[str, typer.Argument(help="Such as learning, learning.training or scan; all by default.")] = "",
+) -> None:
     """Print every key that a study file may have, with its default and meaning."""
     from darklung.study.reference import as_page
 
-    typer.echo(as_page(), nl=False)
+    typer.echo(as_page(section), nl=False)
 
 
 @recorded

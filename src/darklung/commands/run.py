@@ -12,6 +12,7 @@ from typing import Any
 import typer
 import yaml
 
+from darklung.commands.words import changed
 from darklung.core.checks import require
 from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
@@ -85,12 +86,12 @@ def list_tasks(path: Path, *, out: Path | None = None) -> str:
 def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator[tuple[Study, Plan]]:
     """A study and its tasks, checked; modules beside the file can be imported meanwhile, if it names plug-ins.
 
-    `learning` are keys of that part in place of the file's.
+    `learning` are keys of that part in place of the file's; with points those of parts in it, ``training.learning_rate``.
     """
     study = read_study(path)
     if learning and study.learning is not None:
         content = resolved(study)
-        study = validate({**content, "learning": {**content["learning"], **learning}}, Study, str(path))
+        study = validate({**content, "learning": changed(content["learning"], learning)}, Study, str(path))
     with importable(path.parent) if plugins.named(study) else nullcontext():
         made = plan(study)
         door.check(study, made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from darklung.core.checks import DarklungError, require
@@ -18,6 +18,17 @@ def pairs(given: Sequence[str] | None) -> dict[str, Any]:
         require(bool(name and equals and value), f"--set: wanted name=value, such as cutoff=0.8, got {text!r}")
         found[name.strip()] = read_yaml_text(value)
     return found
+
+
+def changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a file with others in their place; ``training.steps`` is the key ``steps`` of its part ``training``."""
+    made = dict(content)
+    for name, value in changes.items():
+        first, _, rest = name.partition(".")
+        inner = made.get(first)
+        require(not rest or inner is None or isinstance(inner, Mapping), f"--set {name}: {first} has no keys in it")
+        made[first] = changed(inner or {}, {rest: value}) if rest else value
+    return made
 
 
 def numbers(option: str, given: Sequence[str] | None, example: str) -> dict[str, float]:

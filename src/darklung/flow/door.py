@@ -268,14 +268,18 @@ def _check_network(learning: LearningPart, images: Sequence[Expected]) -> None:
 
     dims = len(images[0].spacing_m) if images else 3
     for channels in sorted({len(c) for c in learning.arms.values()}):
-        detects = try_network(
-            learning.network,
-            channels=channels,
-            dims=dims,
-            widths=learning.widths,
-            patch=learning.patch,
-            options=learning.network_options,
-        )
+        try:
+            detects = try_network(
+                learning.network,
+                channels=channels,
+                dims=dims,
+                widths=learning.widths,
+                patch=learning.patch,
+                options=learning.network_options,
+            )
+        except DarklungError as error:  # an option's own check knows its name alone
+            line = str(error)
+            raise DarklungError(line if line.startswith(_OPEN) else f"learning.network_options: {line}") from error
         weighted_terms(learning.loss, learning.training, detects=detects)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from darklung.core.checks import require
 from darklung.io.documents import Document
 from darklung.io.sections import Section, described
 from darklung.study.study import Study
@@ -76,17 +78,39 @@ def _row(model: type[BaseModel], name: str, field: FieldInfo, defaults: dict[str
     return key, "-" if value is None else (json.dumps(value, ensure_ascii=False).strip('"') or '""'), told
 
 
-def as_page() -> str:
-    """The same as a page of tables."""
+def as_page(section: str = "") -> str:
+    """The same as a page of tables, of one section with those in it or of all.
+
+    Raises
+    ------
+    DarklungError
+        No section has this name.
+    """
+    parts = study_parts()
+    if section:
+        parts = [p for p in parts if _is_in(p.place, section)]
+        names = dict.fromkeys(_names(p.place)[0] for p in study_parts() if p.place)
+        require(bool(parts), f"section {section!r} is not known; known: {', '.join(names)}, and those in them by their path")
     head = (
         "# Keys of a study\n\nWritten by `darklung keys`. Where no default stands the key must be given; "
         "`-`: nothing is the default.\n"
     )
     out = [head]
-    for part in study_parts():
+    for part in parts:
         lines = [f"| `{key}` | {f'`{default}`' if default else ''} | {told} |" for key, default, told in part.keys]
         title = f"`{part.place}`" if part.place else "A study"
         out.append(
             "\n".join([f"## {title}\n", f"{part.told}\n", "| key | default | meaning |", "|---|---|---|", *lines, ""])
         )
     return "\n".join(out)
+
+
+def _names(place: str) -> list[str]:
+    """Names along a path, without what a source is from."""
+    return re.sub(r" \(from: \w+\)", "", place).split(".")
+
+
+def _is_in(place: str, section: str) -> bool:
+    """Whether the names of `section` stand one after another in a path: ``scan`` is in ``sources.NAME.scan``."""
+    wanted, held = _names(section), _names(place)
+    return any(held[k : k + len(wanted)] == wanted for k in range(len(held)))
