@@ -424,7 +424,8 @@ def test_a_broken_volume_ends_in_one_line(tmp_path, case):
 def test_a_ring_of_pages_ends(tmp_path):
     path = tiff(tmp_path)
     ring_of_pages(tmp_path)
-    np.testing.assert_array_equal(read_volume(path, options=OPTIONS["tiff"]).data[0], values())
+    with pytest.raises(DarklungError, match=r"a\.tif: cannot be read as TIFF \(page 4 is named twice"):
+        read_volume(path, options=OPTIONS["tiff"])
 
 
 @pytest.mark.parametrize("kind", ["nifti", "nifti.gz", "nrrd", "nrrd.gz", "mha", "mha.gz", "tiff", "slices", "dicom"])

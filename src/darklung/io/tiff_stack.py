@@ -283,6 +283,6 @@ def opened_tiff(path: Path, name: str = "") -> Iterator[Any]:
     import tifffile
 
     with reading(name or path, "TIFF"):
-        check_pages(path)
+        check_pages(path, name)
     with reading(name or path, "TIFF"), tifffile.TiffFile(path, is_ome=False) as file:
         yield file
