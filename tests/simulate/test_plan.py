@@ -51,7 +51,7 @@ def test_plan_agrees_with_a_full_simulation(default: ScanPlan) -> None:
         flat_fringe = np.abs(np.einsum("krc,k->rc", flats, basis)) / flats.sum(axis=0)
         pair = (-np.log(frames.sum(axis=1) / flats.sum(axis=0)), -np.log(fringe / flat_fringe))
         images.append([fbp(p.astype(np.float32), scan.geometry) for p in pair])
-    lung = planning._lung_core(replace(scan.geometry, rows=1))
+    lung = planning.lung_core(replace(scan.geometry, rows=1))
     axis = (np.arange(scan.geometry.cols) - (scan.geometry.cols - 1) / 2) * pixel_m
     inside = np.hypot(axis[None, :] - 4.2e-3, axis[:, None]) < 0.35e-3
     solid = default.lesions[0]

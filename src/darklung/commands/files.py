@@ -67,3 +67,6 @@ def export(
     from darklung.commands.export import export_image
 
     typer.echo(export_image(image, out))
+
+
+COMMANDS = (describe, examples, show, verify, keys, export)

@@ -22,7 +22,7 @@ from darklung.simulate.scan import view_signals
 from darklung.tomo.fbp import fbp, fbp_variance
 
 LESION_M = 1e-3
-_BODY_M, _LUNG_SEMI_M, _LUNG_AT_M = 10.5e-3, (3.6e-3, 5.0e-3), 4.2e-3
+_BODY_M, _LUNG_SEMI_M, LUNG_AT_M = 10.5e-3, (3.6e-3, 5.0e-3), 4.2e-3
 _FLAT_DRAWS = 48
 COARSEST_M = 6e-4  # a lesion of 1 mm must hold a voxel
 
@@ -113,7 +113,7 @@ class ScanPlan:
 
 
 @dataclass(frozen=True)
-class _Sinograms:
+class Sinograms:
     """Noise-free −ln T (view, row, col), −ln D (direction, ...) and their photon variances."""
 
     attenuation: NDArray[np.float64]
@@ -156,14 +156,14 @@ def plan_scan(
     require(seen > 0, f"visibility: wanted above 0, since without fringes there is no dark field to plan, got {seen:g}")
     protocol = replace(protocol, supersampling=1)
     field = gratings or Gratings()
-    healthy = _sinograms(mouse_slice(pixel_m, lung, lung), instrument, protocol, field)
-    geometry = _geometry(healthy, protocol, pixel_m)
+    healthy = sinograms(mouse_slice(pixel_m, lung, lung), instrument, protocol, field)
+    geometry = slice_geometry(healthy, protocol, pixel_m)
     noise = _voxel_noise(healthy, instrument, protocol, geometry)
-    images = _images(healthy, geometry)
+    images = slices(healthy, geometry)
     lesions = []
     for name, lesion in LESIONS.items():
-        other = _sinograms(mouse_slice(pixel_m, lung, lesion.medium(lung)), instrument, protocol, field)
-        lesions.append(_contrast(name, healthy, other, images, _images(other, geometry), noise, pixel_m))
+        other = sinograms(mouse_slice(pixel_m, lung, lesion.medium(lung)), instrument, protocol, field)
+        lesions.append(_contrast(name, healthy, other, images, slices(other, geometry), noise, pixel_m))
     body = healthy.attenuation > 1e-3
     worst = np.unravel_index(np.argmin(healthy.strength), healthy.strength.shape)
     share = protocol.flat_count / (protocol.views + protocol.flat_count)
@@ -204,16 +204,16 @@ def _visibility_range(instrument: Instrument, protocol: Protocol, gratings: Grat
     return _ends(instrument.flat_visibility * maps.visibility)
 
 
-def mouse_slice(pixel_m: float, around: Medium, nodule: Medium) -> Phantom:
-    """One slice of the plan's mouse: 21 mm across, two lungs of the medium `around`, and a 1 mm `nodule` in one.
+def mouse_slice(pixel_m: float, around: Medium, nodule: Medium, diameter_m: float = LESION_M) -> Phantom:
+    """One slice of the plan's mouse: 21 mm across, two lungs of the medium `around`, and a `nodule` in one.
 
     Drawn four times finer than the pixels.
     """
     size, fine = int(np.ceil(1.1 * 2 * _BODY_M / pixel_m)), 4
     axis = (np.arange(size * fine) - (size * fine - 1) / 2) * pixel_m / fine
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    lung = (((np.abs(x) - _LUNG_AT_M) / _LUNG_SEMI_M[0]) ** 2 + (y / _LUNG_SEMI_M[1]) ** 2) < 1
-    inside = np.hypot(x - _LUNG_AT_M, y) < LESION_M / 2
+    lung = (((np.abs(x) - LUNG_AT_M) / _LUNG_SEMI_M[0]) ** 2 + (y / _LUNG_SEMI_M[1]) ** 2) < 1
+    inside = np.hypot(x - LUNG_AT_M, y) < diameter_m / 2
     phi = np.where(inside, nodule.tissue_fraction, around.tissue_fraction)
     surface = np.where(inside, nodule.interface_density_per_m, around.interface_density_per_m)
     tissue = np.where(lung, phi, 1.0) * HEALTHY.tissue_density * (np.hypot(x, y) < _BODY_M)
@@ -238,14 +238,14 @@ def mouse_slice(pixel_m: float, around: Medium, nodule: Medium) -> Phantom:
     )
 
 
-def _sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol, gratings: Gratings) -> _Sinograms:
+def sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol, gratings: Gratings) -> Sinograms:
     signals = list(view_signals(phantom, instrument=instrument, protocol=protocol))
     mean = np.stack([signal.mean for signal in signals])
     fringe = np.stack([np.abs(signal.fringe) for signal in signals], axis=1)
     maps = flat_maps(gratings, directions_rad=protocol.directions_rad, rows=1, cols=mean.shape[-1])
     counts = protocol.frame_counts * protocol.steps * mean * maps.flux[:, None]
     visibility = fringe / mean * maps.visibility[:, None]
-    return _Sinograms(
+    return Sinograms(
         attenuation=-np.log(mean),
         dark_field=-np.log(fringe / mean / instrument.flat_visibility),
         attenuation_variance=log_transmission_variance(counts).mean(axis=0),
@@ -254,11 +254,11 @@ def _sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol, gra
     )
 
 
-def _geometry(sinograms: _Sinograms, protocol: Protocol, pixel_m: float) -> ParallelGeometry:
+def slice_geometry(sinograms: Sinograms, protocol: Protocol, pixel_m: float) -> ParallelGeometry:
     return ParallelGeometry(protocol.angles_rad, rows=1, cols=sinograms.attenuation.shape[-1], pixel_m=pixel_m)
 
 
-def _images(sinograms: _Sinograms, geometry: ParallelGeometry) -> tuple[NDArray, NDArray]:
+def slices(sinograms: Sinograms, geometry: ParallelGeometry) -> tuple[NDArray, NDArray]:
     """Slices of attenuation and of dark field, the mean over directions [1/m]."""
     if geometry.views == 1:
         empty = np.zeros((geometry.cols, geometry.cols))
@@ -268,13 +268,13 @@ def _images(sinograms: _Sinograms, geometry: ParallelGeometry) -> tuple[NDArray,
 
 
 def _voxel_noise(
-    sinograms: _Sinograms, instrument: Instrument, protocol: Protocol, geometry: ParallelGeometry
+    sinograms: Sinograms, instrument: Instrument, protocol: Protocol, geometry: ParallelGeometry
 ) -> tuple[float, float]:
     """Standard deviation of a lung voxel in attenuation and dark field, mean of all directions [1/m]."""
     if geometry.views == 1:
         return np.nan, np.nan
     directions = len(protocol.directions_rad)
-    lung = _lung_core(geometry)
+    lung = lung_core(geometry)
     flat_counts = protocol.frame_counts * protocol.steps * protocol.flat_count
     results = []
     for variance, flat in (
@@ -295,17 +295,17 @@ def _ring_variance(geometry: ParallelGeometry) -> NDArray[np.float64]:
     return np.asarray((rings.astype(np.float64) ** 2).mean(axis=0))
 
 
-def _lung_core(geometry: ParallelGeometry) -> NDArray[np.bool_]:
+def lung_core(geometry: ParallelGeometry) -> NDArray[np.bool_]:
     axis = (np.arange(geometry.cols) - (geometry.cols - 1) / 2) * geometry.pixel_m
     y, x = np.meshgrid(axis, axis, indexing="ij")
     semi_x, semi_y = (0.8 * value for value in _LUNG_SEMI_M)
-    return np.asarray(((np.abs(x) - _LUNG_AT_M) / semi_x) ** 2 + (y / semi_y) ** 2 < 1)
+    return np.asarray(((np.abs(x) - LUNG_AT_M) / semi_x) ** 2 + (y / semi_y) ** 2 < 1)
 
 
 def _contrast(
     name: str,
-    healthy: _Sinograms,
-    other: _Sinograms,
+    healthy: Sinograms,
+    other: Sinograms,
     images: tuple[NDArray, NDArray],
     other_images: tuple[NDArray, NDArray],
     noise: tuple[float, float],
@@ -314,9 +314,9 @@ def _contrast(
     size = images[0].shape[0]
     axis = (np.arange(size) - (size - 1) / 2) * pixel_m
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    inside = np.hypot(x - _LUNG_AT_M, y) < 0.7 * LESION_M / 2
+    inside = np.hypot(x - LUNG_AT_M, y) < 0.7 * LESION_M / 2
     ct = [float(np.abs((o - h)[inside].mean()) / sd) for h, o, sd in zip(images, other_images, noise)]
-    column = int(np.argmin(np.abs(axis - _LUNG_AT_M)))  # in the first view columns are x
+    column = int(np.argmin(np.abs(axis - LUNG_AT_M)))  # in the first view columns are x
     directions = len(healthy.dark_field)
     change = other.attenuation[0, 0, column] - healthy.attenuation[0, 0, column]
     change_dark = (other.dark_field - healthy.dark_field)[:, 0, 0, column].mean()

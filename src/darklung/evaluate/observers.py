@@ -1,0 +1,248 @@
+"""Model observers: how well a known lesion can be told from its absence, d′ and AUC, by the best use of an image's noise.
+
+The signal is known exactly. An image is (channel, *spatial); several channels (attenuation and dark field) are seen jointly.
+Barrett & Myers, Foundations of Image Science (2004), ch. 13.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from darklung.core.checks import check_positive, check_range, check_shape, require
+
+Array = NDArray[np.float64]
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Detectability:
+    """d′ of an observer with an interval; `low` = `high` = `value` where nothing was estimated.
+
+    Parameters
+    ----------
+    value, low, high : float
+        d′ = (difference of the mean outputs)/(their standard deviation).
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def auc(self) -> tuple[float, float, float]:
+        """Area under the ROC curve with its interval: Φ(d′/√2), right where outputs are normal."""
+        value, low, high = (float(special.ndtr(d / np.sqrt(2))) for d in (self.value, self.low, self.high))
+        return value, low, high
+
+
+def cross_spectrum(noise: NDArray, spacing_m: tuple[float, ...]) -> NDArray[np.complex128]:
+    """Noise-power spectra and cross spectra of regions, (channel, channel, *spatial) [product of units · m^spatial].
+
+    The mean over realisations is taken away, and n/(n − 1) makes up for it: the integral over frequency is the variance.
+    Frequencies are those of ``numpy.fft.fftfreq``.
+
+    Parameters
+    ----------
+    noise : (realisation, channel, *spatial) array
+    spacing_m : tuple of float
+        One a spatial axis.
+
+    Raises
+    ------
+    DarklungError
+        Fewer than two realisations, or another number of spacings than of axes.
+    """
+    require(len(noise) > 1, f"noise: wanted at least two realisations, got {len(noise)}")
+    axes = tuple(range(2, noise.ndim))
+    require(len(spacing_m) == len(axes) > 0, f"spacing_m: wanted {len(axes)} numbers, got {spacing_m}")
+    waves = np.fft.fftn(noise - noise.mean(axis=0), axes=axes)
+    cell = float(np.prod(spacing_m)) / np.prod(noise.shape[2:])
+    return np.asarray(np.einsum("ni...,nj...->ij...", waves, waves.conj()) * cell / (len(noise) - 1))
+
+
+def ideal_linear(signal: NDArray, spectrum: NDArray, spacing_m: tuple[float, ...]) -> float:
+    """d′ of the ideal linear (prewhitening) observer in stationary noise: d′² = ∫ S* W⁻¹ S df, W the spectra of the noise.
+
+    Parameters
+    ----------
+    signal : (channel, *spatial) array
+        Mean with the lesion less the mean without.
+    spectrum : (channel, channel, *spatial) array
+        See `cross_spectrum`; of one channel, or smoothed, it must be well estimated: with few realisations d′ is too high.
+    """
+    wave, step = _wave(signal, spectrum, spacing_m)
+    matrix, vector = np.moveaxis(spectrum, (0, 1), (-2, -1)), np.moveaxis(wave, 0, -1)[..., None]
+    return float(np.sqrt(np.real(vector.conj() * np.linalg.solve(matrix, vector)).sum() * step))
+
+
+def non_prewhitening(signal: NDArray, spectrum: NDArray, spacing_m: tuple[float, ...], eye_per_m: float = 0.0) -> float:
+    """d′ of the matched filter that does not know the noise's correlations, with an eye filter E(f) = f exp(−c f).
+
+    d′² = [∫ |S|² E² df]² / ∫ E⁴ S* W S df (Burgess 1994, 10.1364/JOSAA.11.001237). Channels are weighed by their own
+    variance, not by their correlation.
+
+    Parameters
+    ----------
+    signal, spectrum, spacing_m
+        As `ideal_linear`.
+    eye_per_m : float
+        Frequency f0 [1/m] at which the eye sees best, c = 1/f0; 0: no eye filter.
+    """
+    wave, step = _wave(signal, spectrum, spacing_m)
+    power = np.real(np.stack([spectrum[k, k] for k in range(len(signal))])) * step
+    weight = np.reciprocal(power.reshape(len(signal), -1).sum(axis=1))
+    template = np.einsum("c,c...->c...", weight, wave) * _eye(signal.shape[1:], spacing_m, eye_per_m) ** 2
+    gain = np.real(template.conj() * wave).sum() * step
+    spread = np.real(np.einsum("i...,ij...,j...->...", template.conj(), spectrum, template)).sum() * step
+    return float(gain / np.sqrt(spread))
+
+
+def _wave(signal: NDArray, spectrum: NDArray, spacing_m: tuple[float, ...]) -> tuple[NDArray[np.complex128], float]:
+    """The signal's Fourier integral, and the cell of frequency."""
+    check_shape("spectrum", spectrum, "channel, channel, *spatial", (len(signal), len(signal), *signal.shape[1:]))
+    volume = float(np.prod(spacing_m))
+    wave = np.fft.fftn(signal, axes=tuple(range(1, signal.ndim))) * volume
+    return wave, 1 / (volume * float(np.prod(signal.shape[1:])))
+
+
+def _eye(shape: tuple[int, ...], spacing_m: tuple[float, ...], eye_per_m: float) -> Array:
+    if eye_per_m == 0:
+        return np.ones(shape)
+    check_positive("eye_per_m", eye_per_m)
+    grids = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(shape, spacing_m)), indexing="ij")
+    ratio = np.sqrt(sum(g**2 for g in grids)) / eye_per_m
+    return np.asarray(ratio * np.exp(1 - ratio))
+
+
+def _offsets(shape: tuple[int, ...], spacing_m: tuple[float, ...]) -> list[Array]:
+    axes = [(np.arange(n) - n // 2) * d for n, d in zip(shape, spacing_m)]
+    return list(np.meshgrid(*axes, indexing="ij"))
+
+
+def laguerre_gauss(shape: tuple[int, ...], spacing_m: tuple[float, ...], *, width_m: float, count: int = 6) -> Array:
+    """Laguerre–Gauss channels, (channel, *shape): exp(−πr²/a²) L_j(2πr²/a²), of unit norm, about pixel n // 2.
+
+    For round lesions; a is about 2.5 radii of the lesion. Gallas & Barrett 2003, 10.1364/JOSAA.20.001725.
+    """
+    check_positive("width_m", width_m)
+    require(count >= 1, f"count: wanted at least one channel, got {count}")
+    radius = sum(x**2 for x in _offsets(shape, spacing_m)) / width_m**2
+    found = np.stack([np.exp(-np.pi * radius) * special.eval_laguerre(j, 2 * np.pi * radius) for j in range(count)])
+    return _unit(found)
+
+
+def difference_of_gaussians(
+    shape: tuple[int, ...], spacing_m: tuple[float, ...], *, first_per_m: float, count: int = 5, ratio: float = 1.67
+) -> Array:
+    """Radial bands exp(−½(f/Qσ)²) − exp(−½(f/σ)²), σ = f1·1.4^j, in 2 or 3 dimensions, (channel, *shape), of unit norm.
+
+    The dense set of Abbey & Barrett 2001, 10.1364/JOSAA.18.000473.
+    """
+    check_positive("first_per_m", first_per_m)
+    check_range("ratio", ratio, 1.01, 10)
+    grids = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(shape, spacing_m)), indexing="ij")
+    square = sum(g**2 for g in grids)
+    widths = first_per_m * 1.4 ** np.arange(count)
+    bands = [np.exp(-0.5 * square / (ratio * s) ** 2) - np.exp(-0.5 * square / s**2) for s in widths]
+    return _unit(np.stack([np.fft.fftshift(np.real(np.fft.ifftn(band))) for band in bands]))
+
+
+def gabor(
+    shape: tuple[int, ...], spacing_m: tuple[float, ...], *, centres_per_m: tuple[float, ...], angles: int = 5
+) -> Array:
+    """Gabor channels of one octave, cosine and sine, in the plane, (centre · angle · 2, *shape), of unit norm.
+
+    The envelope has the standard deviation 0.56/f, which makes the band one octave wide.
+    """
+    require(len(shape) == 2, f"shape: wanted two axes for Gabor channels, got {shape}")
+    y, x = _offsets(shape, spacing_m)
+    found = []
+    for f, k in product(centres_per_m, range(angles)):
+        along = x * np.cos(np.pi * k / angles) + y * np.sin(np.pi * k / angles)
+        envelope = np.exp(-0.5 * (x**2 + y**2) * (f / 0.56) ** 2)
+        found += [envelope * np.cos(2 * np.pi * f * along), envelope * np.sin(2 * np.pi * f * along)]
+    return _unit(np.stack(found))
+
+
+def _unit(channels: Array) -> Array:
+    norm = np.sqrt((channels**2).sum(axis=tuple(range(1, channels.ndim)), keepdims=True))
+    return np.asarray(channels / norm)
+
+
+def outputs(images: NDArray, channels: Array) -> Array:
+    """What channels give of images (n, signal, *spatial): (n, signal · channel); signals are seen jointly."""
+    flat = np.einsum("nsp,cp->nsc", images.reshape(*images.shape[:2], -1), channels.reshape(len(channels), -1))
+    return np.asarray(flat.reshape(len(images), -1))
+
+
+def hotelling(signal: Array, noise: Array) -> Detectability:
+    """d′ of the channelised Hotelling observer of a signal known exactly, without the bias of a finite sample.
+
+    δᵀ S⁻¹ δ is too high by ν/(ν − p − 1) of p outputs and ν = n − 1, and δᵀS⁻¹δ/δᵀK⁻¹δ is ν/χ² with ν − p + 1 degrees of
+    freedom in normal noise: the estimate has no bias in d′², and the 95 % interval is exact (Wunderlich & Noo 2009,
+    10.1109/TMI.2009.2012705: known difference of means). Realisations must be independent; else see `clustered`.
+
+    Parameters
+    ----------
+    signal : (output,) array
+        Difference of the means.
+    noise : (realisation, output) array
+
+    Raises
+    ------
+    DarklungError
+        Too few realisations for so many outputs.
+    """
+    raw, freedom, count = _raw(signal, noise)
+    low, high = stats.chi2.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], freedom - count + 1) / freedom
+    factor = (freedom - count - 1) / freedom
+    return Detectability(*(float(np.sqrt(raw * share)) for share in (factor, low, high)))
+
+
+def _raw(signal: Array, noise: Array) -> tuple[float, int, int]:
+    freedom, count = len(noise) - 1, len(signal)
+    check_shape("noise", noise, "realisation, output", (None, count))
+    require(freedom > count + 1, f"noise: wanted more than {count + 2} realisations for {count} outputs, got {len(noise)}")
+    covariance = np.atleast_2d(np.cov(noise, rowvar=False))
+    return float(signal @ np.linalg.solve(covariance, signal)), freedom, count
+
+
+def clustered(
+    signal: Array, noise: Array, animals: NDArray[np.int64], generator: np.random.Generator, replicates: int = 1000
+) -> Detectability:
+    """`hotelling` with a 95 % percentile interval over animals drawn with replacement, for backgrounds that share animals.
+
+    With few animals it is too narrow: ten or more are wanted for it to be believed.
+
+    Parameters
+    ----------
+    animals : (realisation,) int array
+    """
+    check_shape("animals", animals, "realisation", (len(noise),))
+    names = np.unique(animals)
+    require(len(names) > 1, f"animals: wanted at least two for an interval over animals, got {len(names)}")
+    value = hotelling(signal, noise).value
+    members = [noise[animals == name] for name in names]
+    drawn = generator.integers(len(names), size=(replicates, len(names)))
+    found = [hotelling(signal, np.concatenate([members[k] for k in row])).value for row in drawn]
+    low, high = np.percentile(found, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Detectability(value, float(min(low, value)), float(max(high, value)))
+
+
+def two_samples(absent: Array, present: Array) -> float:
+    """d′ of the Hotelling observer whose signal is the difference of two samples' means, bias taken away.
+
+    E[δ̂ᵀ S⁻¹ δ̂] = ν/(ν − p − 1) (d′² + p (1/n₀ + 1/n₁)), ν = n₀ + n₁ − 2; below zero it is 0.
+    """
+    sizes, count = (len(absent), len(present)), absent.shape[1]
+    freedom = sum(sizes) - 2
+    require(freedom > count + 1, f"samples: wanted more than {count + 3} realisations for {count} outputs, got {sum(sizes)}")
+    pooled = sum((n - 1) * np.atleast_2d(np.cov(s, rowvar=False)) for n, s in zip(sizes, (absent, present))) / freedom
+    delta = present.mean(axis=0) - absent.mean(axis=0)
+    raw = float(delta @ np.linalg.solve(pooled, delta)) * (freedom - count - 1) / freedom
+    return float(np.sqrt(max(raw - count * (1 / sizes[0] + 1 / sizes[1]), 0.0)))

@@ -1,0 +1,102 @@
+"""The page of ``darklung detectability``: curves of d′ with intervals, the best place of each lesion, the whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from darklung.report.blocks import Block, Bullets, Figure, Interval, Row, Section, Table, Text
+from darklung.report.figures import arm_colours, curves
+from darklung.report.html import write_report
+
+Rows = Sequence[Mapping[str, Any]]
+TASK = (
+    "The lesion is known exactly: its class, size and place; the background is the plan's mouse, known but for photon noise "
+    "of views and flats, in its central slice.",
+    "There is no clutter: no vessels, airways, texture, mimics, motion or hardening. In CT this is the wrong end point to "
+    "judge an arm by: attenuation at a known place is near perfect, and search among vessels and mimics is what is hard.",
+    "So these curves are an upper bound by photons: what they miss no reader can find, what they find a search may miss.",
+    "d′ is that of a channelised Hotelling observer (6 Laguerre–Gauss channels a signal), without bias of finite samples; "
+    "intervals are those of 95 % over realisations of the noise. One set of draws serves all lesions: they err together.",
+)
+
+
+def write_detectability(path: Path, rows: Rows, keys: Sequence[str], *, title: str) -> Path:
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mappings
+        See `darklung.steps.detectability.see_places`.
+    keys : sequence of str
+        The swept keys, columns of `rows`.
+    """
+    sections = [
+        Section("What is asked", (Bullets(TASK, "note"),)),
+        Section("Best place of each lesion", (_best(rows, keys),)),
+    ]
+    if len(keys) == 1:
+        sections.append(Section("Curves", _figures(rows, keys[0]), "Bars: 95 % intervals over realisations of the noise."))
+    head = (*keys, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter")
+    cells = tuple((*(_short(row[k]) for k in keys), *_cells(row)) for row in rows)
+    sections.append(Section("All places", (Table(head, cells, "d′ and AUC, 95 % intervals"),)))
+    places = len({tuple(row[k] for k in keys) for row in rows})
+    facts: dict[str, str | int | float | None] = {
+        "Places": places,
+        "Swept": ", ".join(keys),
+        "Lesions": len({(r["lesion"], r["size_mm"]) for r in rows}),
+    }
+    return write_report(path, title=f"Detectability: {title}", summary=facts, sections=sections)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    found = Interval(row["d_prime"], row["d_low"], row["d_high"], 2)
+    area = Interval(row["auc"], row["auc_low"], row["auc_high"], 4)
+    return f"{row['dose_mgy']:.3g}", row["lesion"], f"{row['size_mm']:g}", row["arm"], found, area, f"{row['d_eye']:.2f}"
+
+
+def best_places(rows: Rows) -> list[Mapping[str, Any]]:
+    """Of each lesion, size and arm the row of the highest d′."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in rows:
+        kind = (row["lesion"], row["size_mm"], row["arm"])
+        if kind not in found or row["d_prime"] > found[kind]["d_prime"]:
+            found[kind] = row
+    return list(found.values())
+
+
+def _best(rows: Rows, keys: Sequence[str]) -> Block:
+    head = ("lesion", "size [mm]", "arm", *keys, "dose [mGy]", "time [s]", "d′")
+    cells = []
+    for row in best_places(rows):
+        cost = (*(_short(row[k]) for k in keys), f"{row['dose_mgy']:.3g}", f"{row['time_s']:.0f}")
+        d = Interval(row["d_prime"], row["d_low"], row["d_high"], 2)
+        cells.append((row["lesion"], f"{row['size_mm']:g}", row["arm"], *cost, d))
+    return Table(head, tuple(cells), "Highest d′ over the places; look at dose and time before you call one better")
+
+
+def _figures(rows: Rows, key: str) -> tuple[Block, ...]:
+    kinds = list(dict.fromkeys((row["lesion"], row["size_mm"]) for row in rows))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    drawn = [_figure([r for r in rows if (r["lesion"], r["size_mm"]) == kind], key, kind, arms) for kind in kinds]
+    return tuple(Row(tuple(drawn[k : k + 2])) for k in range(0, len(drawn), 2)) or (Text("none"),)
+
+
+def _figure(rows: Rows, key: str, kind: tuple[str, float], arms: Sequence[str]) -> Figure:
+    series, bands = {}, {}
+    for arm in arms:
+        own = [row for row in rows if row["arm"] == arm]
+        series[arm] = ([row[key] for row in own], [row["d_prime"] for row in own])
+        bands[arm] = ([row["d_low"] for row in own], [row["d_high"] for row in own])
+    name = f"detect-{kind[0]}-{kind[1]:g}"
+    drawing = curves(
+        series, name=name, colours=arm_colours(arms), labels=(key, "d′"), markers=True, limits=None, bands=bands
+    )
+    told = f"{kind[0]}, {kind[1]:g} mm"
+    return Figure(drawing, told, f"d′ of {told} against {key}, a line for each arm")
