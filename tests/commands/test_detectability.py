@@ -56,7 +56,7 @@ def test_what_is_there_is_not_computed_again(seen, monkeypatch):
     out, before = seen
     monkeypatch.setattr("darklung.steps.detectability.lesion_task", lambda **_: pytest.fail("computed again"))
     assert rows(out, *SWEEP) == before
-    assert "upper bound by photons" in (out / "detectability.html").read_text()
+    assert "they are neither a bound nor what a reader finds" in (out / "detectability.html").read_text()
 
 
 @pytest.mark.parametrize(

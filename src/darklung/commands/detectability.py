@@ -68,5 +68,5 @@ def _told(rows: list[dict[str, object]], keys: list[str], title: str, out: Path)
             f"{row['lesion']:<11}{row['size_mm']:5g}  {row['arm']:<13}{row['d_prime']:9.2f}  {ends:<19}{where}, "
             f"{row['dose_mgy']:.3g} mGy"
         )
-    told = "place and lesion known, photon noise alone, no clutter: a bound, not what a search finds"
+    told = "place and lesion known, photon noise alone, one slice, no clutter: compares protocols, not what a search finds"
     return "\n".join([*lines, told, f"page: {page}; table: {out / 'detectability.csv'}"])

@@ -17,7 +17,7 @@ from darklung.evaluate.observers import (
 ARMS = ("attenuation", "dark_field", "hybrid", "directional")
 CHANNELS = 6
 LEAST_REALISATIONS = 60
-EYE_PER_M = 1e3  # where the eye sees best: 1 per mm of the animal, that is 4 cycles a degree at 50 cm and 4.4 times enlarged
+EYE_PER_M = 1e3  # where the eye sees best: 1 per mm of the animal, that is 4 cycles a degree at 50 cm and 2.2 times enlarged
 
 
 def arms_of(directions: int) -> tuple[str, ...]:
