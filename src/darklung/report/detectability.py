@@ -16,7 +16,7 @@ TASK = (
     "of views and flats, in its central slice.",
     "There is no clutter: no vessels, airways, texture, mimics, motion or hardening. In CT this is the wrong end point to "
     "judge an arm by: attenuation at a known place is near perfect, and search among vessels and mimics is what is hard.",
-    "One slice is seen, of all that a lesion spans, by a few channels: an observer of the volume can do better, and a search "
+    "One slice is seen, of all that a lesion spans, by few channels: an observer of the volume can do better, and a search "
     "among clutter does worse. So these curves compare protocols; they are neither a bound nor what a reader finds.",
     "d′ is that of a channelised Hotelling observer (6 Laguerre–Gauss channels a signal), without bias of finite samples; "
     "intervals are those of 95 % over realisations of the noise. One set of draws serves all lesions: they err together.",
