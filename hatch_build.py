@@ -53,7 +53,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _hook():  # hatchling is there in a build alone
+def get_build_hook():  # hatchling is there in a build alone
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
     class ViewerHook(BuildHookInterface):
@@ -75,5 +75,3 @@ if __name__ == "__main__":
         print(fetch())  # noqa: T201
     except RuntimeError as error:
         sys.exit(str(error))
-else:
-    get_build_hook = _hook

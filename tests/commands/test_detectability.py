@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from darklung.commands.cli import app
+from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
 from darklung.simulate.plan import plan_scan
 from darklung.study.protocols import changed, read_protocol
@@ -25,7 +26,7 @@ def rows(out, *words):
         app, ["detectability", "mission_ct", "--out", str(out), *CLASSES, *words], catch_exceptions=False
     )
     assert done.exit_code == 0
-    with (out / "detectability.csv").open() as file:
+    with (out / "detections.csv").open() as file:
         return [{k: v if k in ("lesion", "arm") else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
@@ -52,11 +53,14 @@ def test_four_times_the_counts_are_twice_the_detectability_and_no_arm_loses_by_m
     assert low["hybrid"]["d_high"] > low["attenuation"]["d_prime"] > low["dark_field"]["d_prime"]
 
 
-def test_what_is_there_is_not_computed_again(seen, monkeypatch):
+def test_what_is_there_is_not_computed_again(seen):
     out, before = seen
-    monkeypatch.setattr("darklung.steps.detectability.lesion_task", lambda **_: pytest.fail("computed again"))
+    times = {f: f.stat().st_mtime_ns for f in out.glob("detectability/*/rows.json")}
+    assert len(times) == 2
     assert rows(out, *SWEEP) == before
-    assert "they are neither a bound nor what a reader finds" in (out / "detectability.html").read_text()
+    assert times == {f: f.stat().st_mtime_ns for f in out.glob("detectability/*/rows.json")}
+    assert verify_files(out)[1]
+    assert "they are neither a bound nor what a reader finds" in (out / "detections.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -72,4 +76,4 @@ def test_what_makes_no_sense_is_refused(tmp_path, words, told):
         CliRunner().invoke(
             app, ["detectability", "mission_ct", "--out", str(tmp_path / "o"), *words], catch_exceptions=False
         )
-    assert not (tmp_path / "o" / "detectability.csv").exists()
+    assert not (tmp_path / "o" / "detections.csv").exists()

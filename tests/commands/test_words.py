@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from darklung.commands.words import changed
+from darklung.commands.words import with_changes
 from darklung.core.checks import DarklungError
 from darklung.study.reference import as_page
 
 
 def test_a_name_with_points_reaches_into_parts_and_leaves_the_rest():
     before = {"steps": 5, "training": {"warmup": 3, "clip": 1.0}, "arms": {"a": ["x"]}}
-    made = changed(before, {"training.warmup": 7, "arms": {"b": ["y"]}, "options.deep": True})
+    made = with_changes(before, {"training.warmup": 7, "arms": {"b": ["y"]}, "options.deep": True})
     assert made == {"steps": 5, "training": {"warmup": 7, "clip": 1.0}, "arms": {"b": ["y"]}, "options": {"deep": True}}
     assert before["training"]["warmup"] == 3
 
 
 def test_a_key_of_a_number_is_refused():
     with pytest.raises(DarklungError, match=r"--set steps\.more: steps has no keys in it"):
-        changed({"steps": 5}, {"steps.more": 1})
+        with_changes({"steps": 5}, {"steps.more": 1})
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from darklung.commands.recorded import recorded
-
+TABLE = "detections"
 SIZES = ("0.5 mm", "1 mm", "2 mm", "3 mm")
 
 
-@recorded
 def detectability(
     protocol: Annotated[str, typer.Argument(help="A protocol or study file, or a ready protocol, as darklung check.")],
-    out: Annotated[Path, typer.Option(help="Folder for the table, the page and the places.")],
+    out: Annotated[Path, typer.Option(help="Folder for the table, the page and the places, which are not computed twice.")],
     sweep: Annotated[
         list[str] | None, typer.Option(help="key=first:last:count, one or two; counts × 0.1 to 5 without.")
     ] = None,
@@ -25,41 +24,46 @@ def detectability(
     lesion: Annotated[list[str] | None, typer.Option(help="Class, such as solid; again for more. All.")] = None,
     realisations: Annotated[int, typer.Option(max=10_000, help="Draws of the noise.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and list the places.")] = False,
 ) -> None:
     """Tell how well model observers see known lesions in a CT against dose or any number of a protocol: d′ and AUC."""
     from darklung.commands.sweep import parse_sweeps
     from darklung.core.units import parse_quantity
     from darklung.physics.lung import LESIONS
-    from darklung.pipeline.bar import Bar
-    from darklung.steps.detectability import check_places, planned_places, see_places
+    from darklung.pipeline import run_tasks
+    from darklung.steps.detectability import Parameters, check_places, planned_places, task
     from darklung.study.protocols import read_protocol
 
     found = read_protocol(protocol)
     places = planned_places(found, parse_sweeps(sweep or (), found))
-    keys = list(places[0][0])
     sizes = tuple(dict.fromkeys(parse_quantity(text, "length") for text in size or SIZES))
     classes = tuple(dict.fromkeys(lesion or LESIONS))
     check_places(places, classes, sizes, realisations)
     if dry_run:
         typer.echo("\n".join(", ".join(f"{key} = {value:.6g}" for key, value in values.items()) for values, _ in places))
         return
-    with Bar("detectability") as bar:
-        rows = see_places(
-            places, out, classes=classes, diameters_m=sizes, realisations=realisations, seed=seed, progress=bar
-        )
-    typer.echo(_told(rows, keys, found.title, out))
+    asked: dict[str, Any] = {"classes": classes, "diameters_m": sizes, "realisations": realisations, "seed": seed}
+    tasks = [task(number, Parameters(protocol=one, **asked)) for number, (_, one) in enumerate(places)]
+    about = {"protocol": protocol, "title": found.title}
+    run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
+    typer.echo(_told(out, [values for values, _ in places], [t.name for t in tasks], found.title))
 
 
-def _told(rows: list[dict[str, object]], keys: list[str], title: str, out: Path) -> str:
+def _told(out: Path, places: Sequence[Mapping[str, float]], tasks: Sequence[str], title: str) -> str:
     """Write the table and the page; the best place of each lesion as text."""
     from darklung.io.tables import save_json, save_table
+    from darklung.pipeline import note_files
+    from darklung.pipeline.record import read_json
     from darklung.report.detectability import best_places, write_detectability
-    from darklung.steps.detectability import MEANINGS
+    from darklung.steps.detectability import MEANINGS, ROWS
 
-    save_table(out / "detectability", rows, {**dict.fromkeys(keys, "swept number, in inner units"), **MEANINGS})
-    save_json(out / "detectability.json", rows)
-    page = write_detectability(out / "detectability.html", rows, keys, title=title)
+    keys = list(places[0])
+    rows = [{**values, **row} for values, name in zip(places, tasks) for row in read_json(out / name / ROWS)]
+    save_table(out / TABLE, rows, {**dict.fromkeys(keys, "swept number, in inner units"), **MEANINGS})
+    save_json(out / f"{TABLE}.json", rows)
+    page = write_detectability(out / f"{TABLE}.html", rows, keys, title=title)
+    note_files(out, sorted(p.name for p in out.glob(f"{TABLE}.*")))
     lines = [f"{'lesion':<11}{'mm':>5}  {'arm':<13}{'best d′':>9}  95 %               at"]
     for row in best_places(rows):
         where = ", ".join(f"{key} = {row[key]:.4g}" for key in keys)
@@ -69,4 +73,4 @@ def _told(rows: list[dict[str, object]], keys: list[str], title: str, out: Path)
             f"{row['dose_mgy']:.3g} mGy"
         )
     told = "place and lesion known, photon noise alone, one slice, no clutter: compares protocols, not what a search finds"
-    return "\n".join([*lines, told, f"page: {page}; table: {out / 'detectability.csv'}"])
+    return "\n".join([*lines, told, f"page: {page}; table: {out / f'{TABLE}.csv'}"])

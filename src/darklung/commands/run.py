@@ -12,7 +12,7 @@ from typing import Any
 import typer
 import yaml
 
-from darklung.commands.words import changed
+from darklung.commands.words import with_changes
 from darklung.core.checks import require
 from darklung.core.files import read_object, write_bytes, write_text
 from darklung.core.seams import importable
@@ -91,7 +91,7 @@ def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator
     study = read_study(path)
     if learning and study.learning is not None:
         content = resolved(study)
-        study = validate({**content, "learning": changed(content["learning"], learning)}, Study, str(path))
+        study = validate({**content, "learning": with_changes(content["learning"], learning)}, Study, str(path))
     with importable(path.parent) if plugins.named(study) else nullcontext():
         made = plan(study)
         door.check(study, made)

@@ -20,14 +20,14 @@ def pairs(given: Sequence[str] | None) -> dict[str, Any]:
     return found
 
 
-def changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_changes(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a file with others in their place; ``training.steps`` is the key ``steps`` of its part ``training``."""
     made = dict(content)
     for name, value in changes.items():
         first, _, rest = name.partition(".")
         inner = made.get(first)
         require(not rest or inner is None or isinstance(inner, Mapping), f"--set {name}: {first} has no keys in it")
-        made[first] = changed(inner or {}, {rest: value}) if rest else value
+        made[first] = with_changes(inner or {}, {rest: value}) if rest else value
     return made
 
 

@@ -22,10 +22,10 @@ _SIGN, _HEAD, _OBJECT, _LENGTH_AT = b"GCOL", 16, 16, 8
 _MOST_DEPTH, _MOST_TEXTS = 64, 2**20
 
 
-def check_heaps(path: Path) -> None:
+def check_heaps(path: Path, name: str = "") -> None:
     """Raise where the texts in the attributes of an HDF5 file lie in a damaged heap; a file is looked at once a process.
 
-    What else is wrong with a file is left to those who read it.
+    What else is wrong with a file is left to those who read it. The error begins with `name`, or with the path.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_heaps(path: Path) -> None:
     except OSError:
         return
     told = _told(path, about.st_size, about.st_mtime_ns)
-    require(not told, f"{path}: {told}")
+    require(not told, f"{name or path}: cannot be read as HDF5 ({told})")
 
 
 @lru_cache(maxsize=4096)
@@ -157,5 +157,5 @@ class _Guard(io.RawIOBase):
         return int.from_bytes(heap[place + _LENGTH_AT : place + _LENGTH_AT + self.width], "little")
 
     def _note(self, at: int, told: str) -> bool:
-        self.told = self.told or f"damaged: {told}"
+        self.told = self.told or told
         return True

@@ -132,7 +132,7 @@ class Hdf5Array:
 @contextmanager
 def _hdf5(member: Member) -> Iterator[h5py.File]:
     with reading(member.name, "HDF5"):
-        check_heaps(member.path)
+        check_heaps(member.path, member.name)
     with reading(member.name, "HDF5"), h5py.File(member.path, "r") as handle:
         yield handle
 

@@ -30,7 +30,7 @@ def write_detectability(path: Path, rows: Rows, keys: Sequence[str], *, title: s
     ----------
     path : Path
     rows : sequence of mappings
-        See `darklung.steps.detectability.see_places`.
+        The swept keys, and the columns of `darklung.steps.detectability.MEANINGS`.
     keys : sequence of str
         The swept keys, columns of `rows`.
     """

@@ -1,27 +1,39 @@
-"""Places of a protocol's sweep seen by model observers, one file each, so that a stopped command goes on where it was."""
+"""What model observers see of lesions at one place of a protocol's sweep; the places are tasks of one run folder."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from time import perf_counter as clock
 from typing import Any
 
-from darklung import __version__
 from darklung.core.checks import require
-from darklung.core.files import make_folder, write_text
-from darklung.core.random import derive_seed, stream
+from darklung.core.random import stream
 from darklung.evaluate.lesion_observers import LEAST_REALISATIONS, arms_of, contrast_to_noise, observe
+from darklung.io.documents import Document
+from darklung.io.tables import save_json
 from darklung.physics.dose import mean_dose_gy
-from darklung.pipeline.record import read_json
+from darklung.pipeline import Context, Task
+from darklung.pipeline.bar import time_left
 from darklung.simulate.effects import Gratings
 from darklung.simulate.lesion_task import check_task, lesion_task
 from darklung.study.protocols import ProtocolFile, changed
 
+STAGE, ROWS = "detectability", "rows.json"
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # of the counts, where no sweep is asked for
 Progress = Callable[[int, int], None]
 Place = tuple[dict[str, float], ProtocolFile]
+
+
+class Parameters(Document):
+    """One place: a protocol, which lesions (diameters [m]), how many draws of the noise and their seed."""
+
+    protocol: ProtocolFile
+    classes: tuple[str, ...]
+    diameters_m: tuple[float, ...]
+    realisations: int
+    seed: int
+
 
 MEANINGS = {
     "dose_mgy": "mean dose of the views [mGy], +- 40 %",
@@ -60,7 +72,7 @@ def planned_places(protocol: ProtocolFile, wanted: Mapping[str, Sequence[float]]
 
 
 def check_places(places: Sequence[Place], classes: tuple[str, ...], diameters_m: tuple[float, ...], count: int) -> None:
-    """Refuse before anything is computed what `see_places` would refuse."""
+    """Refuse before anything is computed what `see` would refuse."""
     require(count >= LEAST_REALISATIONS, f"realisations: wanted at least {LEAST_REALISATIONS}, got {count}")
     require(bool(classes and diameters_m), "wanted at least one class and one size, got none")
     for _, one in places:
@@ -68,34 +80,22 @@ def check_places(places: Sequence[Place], classes: tuple[str, ...], diameters_m:
         require(one.instrument.instrument().flat_visibility > 0, "visibility: wanted above 0: there is no dark field else")
 
 
-def see_places(
-    places: Sequence[Place],
-    out: Path,
-    *,
-    classes: tuple[str, ...],
-    diameters_m: tuple[float, ...],
-    realisations: int,
-    seed: int,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of all places (columns: the keys, then `MEANINGS`); what `out` has of the same question is not computed again."""
-    make_folder(out / "places")
-    rows: list[dict[str, Any]] = []
-    for number, (values, one) in enumerate(places):
-        asked = {"protocol": one.model_dump(mode="json"), "classes": classes, "diameters_m": diameters_m, "seed": seed}
-        asked |= {"realisations": realisations, "version": __version__}
-        path = out / "places" / f"{derive_seed(0, json.dumps(asked, sort_keys=True)):016x}.json"
-        known = read_json(path)
-        if known is None:
+def task(number: int, parameters: Parameters) -> Task:
+    """One place of a sweep."""
+    files = parameters.protocol.instrument.files()
+    return Task(
+        STAGE, f"place-{number:04d}", "darklung.steps.detectability:see", parameters.model_dump(mode="json"), files=files
+    )
 
-            def told(done: int, total: int, before: int = number) -> None:
-                if progress is not None:
-                    progress(before * total + done, len(places) * total)
 
-            known = {"asked": asked, "rows": _rows(one, classes, diameters_m, realisations, seed, told)}
-            write_text(path, json.dumps(known, indent=1))
-        rows += [{**values, **row} for row in known["rows"]]
-    return rows
+def see(context: Context) -> None:
+    """Write the place's rows (columns: `MEANINGS`)."""
+    p, started = Parameters.model_validate(context.parameters), clock()
+
+    def told(done: int, total: int) -> None:
+        context.progress(done / total, time_left(clock() - started, done, total))
+
+    save_json(context.out / ROWS, _rows(p.protocol, p.classes, p.diameters_m, p.realisations, p.seed, told))
 
 
 def _rows(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import Field
 
 from darklung import __version__
 from darklung.core.files import read_object
@@ -59,7 +60,7 @@ class Parameters(Document):
     predictions: tuple[Prediction, ...]
     tasks: tuple[str, ...]
     sources: tuple[dict[str, Any], ...] = ()
-    viewer: str | None = None
+    viewer: str | None = Field(default_factory=viewer_version)
 
 
 def task(
@@ -79,7 +80,6 @@ def task(
         predictions=tuple(what for what, _ in tests),
         tasks=tuple(tasks),
         sources=tuple(_sources(study)),
-        viewer=viewer_version(),
     )
     cases = tuple(m.task for m in members)
     inputs = {"cohort": ("cohort/all",), "evaluate": (evaluation,), "cases": cases, "test": tuple(n for _, n in tests)}
