@@ -6,7 +6,7 @@
     var look = new niivue.Niivue({
       logLevel: 'silent', dragAndDropEnabled: false, isResizeCanvas: true, isColorbar: false, loadingText: '',
       isOrientationTextVisible: facts.anatomical, backColor: [0, 0, 0, 1], crosshairColor: [0.25, 0.88, 0.82, 0.7],
-      crosshairWidth: 0.6, show3Dcrosshair: true
+      crosshairWidth: 0.4, show3Dcrosshair: true, multiplanarShowRender: 1, multiplanarLayout: 2
     });
     if (!document.createElement('canvas').getContext('webgl2')) {
       told.textContent = 'This browser shows no WebGL 2: the slices of this page are the same data.';
