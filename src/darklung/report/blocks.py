@@ -348,7 +348,8 @@ def _viewer(viewer: Viewer) -> str:
         f'<div class="viewer" id="{viewer.identity}" data-facts="{escape(json.dumps(facts))}">'
         f'<button type="button">Open in three planes and in space</button><div class="stage" hidden>'
         f'<p class="choices"><label>channel <select>{chosen}</select></label>{boxes}</p>'
-        f'<div class="screen"><canvas></canvas></div></div><p class="told" aria-live="polite"></p><p class="caption">{escape(viewer.caption)}</p>'
+        f'<div class="screen"><canvas></canvas></div></div><p class="told" aria-live="polite"></p>'
+        f'<p class="caption">{escape(viewer.caption)}</p>'
         f'<script type="application/json">{json.dumps(layers).replace("<", chr(92) + "u003c")}</script></div>'
     )
 
