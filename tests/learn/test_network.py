@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
 from darklung.core.checks import DarklungError
-from darklung.learn.blocks import OUTPUT_PRIOR
+from darklung.learn.blocks import OUTPUT_PRIOR, InstanceNorm, PointConvolution2d, PointConvolution3d
 from darklung.learn.losses import boundary, dice_focal_boundary, focal, make_loss, signed_distance, soft_dice
 from darklung.learn.network import make_network
 from darklung.learn.seams import halving
@@ -29,6 +29,39 @@ def test_shapes_prior_and_gradients(dims, widths):
     y.square().mean().backward()
     untouched = [n for n, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert untouched == []
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 3, 4, 5), (3, 16, 4, 6), (1, 16, 2, 2)])
+@pytest.mark.parametrize("layout", ["channels first", "channels last"])
+def test_instance_norm_equals_torchs_and_keeps_channels_last_in_its_gradient(shape, layout):
+    torch.manual_seed(0)
+    norm = InstanceNorm(16, 16).double()
+    x, given = (torch.randn(shape, dtype=torch.float64) * 3 + 100 for _ in range(2))
+    if layout == "channels last":
+        x, given = (a.movedim(1, -1).contiguous().movedim(-1, 1) for a in (x, given))
+    with torch.no_grad():
+        norm.weight.normal_()
+        norm.bias.normal_()
+    learned = (x.requires_grad_(), norm.weight, norm.bias)
+    found, true = norm(x), torch.nn.functional.instance_norm(x, weight=norm.weight, bias=norm.bias)
+    torch.testing.assert_close(found, true)
+    back = torch.autograd.grad(found, learned, given)
+    for own, other in zip(back, torch.autograd.grad(true, learned, given.contiguous())):
+        torch.testing.assert_close(own, other)
+    assert back[0].movedim(1, -1).is_contiguous()
+    with torch.no_grad():
+        torch.testing.assert_close(norm(x), true)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(PointConvolution2d, (2, 3, 4, 5)), (PointConvolution3d, (2, 3, 4, 5, 6))])
+def test_a_convolution_of_points_equals_torchs(kind, shape):
+    torch.manual_seed(0)
+    layer, x = kind(3, 7, 1), torch.randn(shape, requires_grad=True)
+    true = super(kind.__mro__[1], layer).forward(x)
+    torch.testing.assert_close(layer(x), true)
+    own, other = (torch.autograd.grad(y.square().sum(), (x, layer.weight, layer.bias)) for y in (layer(x), true))
+    for a, b in zip(own, other):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_absolute_contrast_reaches_the_output_although_samples_are_normalised():

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from darklung.learn.seams import WIDTH_MULTIPLE
 
@@ -14,16 +15,88 @@ OUTPUT_PRIOR = -5.0  # logit of the expected lesion share; starting at 0.5 inste
 
 def convolution(dims: int, inputs: int, outputs: int, size: int, *, bias: bool = True, stride: int = 1) -> Any:
     """Convolution of an odd `size` that keeps lengths at stride 1."""
-    return (nn.Conv2d, nn.Conv3d)[dims - 2](inputs, outputs, size, padding=size // 2, bias=bias, stride=stride)
+    kinds = (PointConvolution2d, PointConvolution3d) if size == 1 and stride == 1 else (nn.Conv2d, nn.Conv3d)
+    return kinds[dims - 2](inputs, outputs, size, padding=size // 2, bias=bias, stride=stride)
+
+
+class _Point:
+    """A convolution of single voxels as a matrix product: torch's own one forgets on a CPU that channels are last."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs, *spatial) -> (batch, outputs, *spatial)."""
+        return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+
+
+class PointConvolution2d(_Point, nn.Conv2d):
+    """`_Point` in 2-D."""
+
+
+class PointConvolution3d(_Point, nn.Conv3d):
+    """`_Point` in 3-D."""
 
 
 def norm_layer(kind: str, dims: int, width: int) -> nn.Module:
     """Normalisation of `width` channels: ``"instance"`` or ``"batch"``."""
     if kind == "batch":
         return (nn.BatchNorm2d, nn.BatchNorm3d)[dims - 2](width)
-    # Instance norm, written as a group norm of single channels: that one keeps channels last and takes 10 % off a training
-    # step and 30 % off prediction (measured).
-    return nn.GroupNorm(width, width)
+    return InstanceNorm(width, width)
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Normalisation of each channel of each sample.
+
+    A group norm of single channels, which keeps channels last and predicts in a third less time than torch's instance norm.
+    Its gradient on a CPU does not keep them, and everything behind it then goes through memory out of order: there value and
+    derivative are written out here.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, *spatial) -> the same shape."""
+        own = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and torch.is_grad_enabled()
+        if not own:
+            return super().forward(x)
+        normalised: Tensor = _Normalise.apply(x, self.weight, self.bias, self.eps)
+        return normalised
+
+
+class _Normalise(torch.autograd.Function):
+    """(x − mean) / SD · weight + bias over the voxels of each channel of each sample, channels last in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        flat = _channels_last(x)
+        centred = flat - flat.mean(dim=1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + eps)
+        ctx.save_for_backward(centred, scale, weight)
+        out, inside = _channels_last_like(x)
+        torch.addcmul(bias, centred, scale * weight, out=inside)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+        centred, scale, weight = ctx.saved_tensors
+        given = _channels_last(gradient)
+        total = given.sum(dim=1, keepdim=True)
+        along = (given * centred).sum(dim=1, keepdim=True) * scale
+        gain = scale * weight / given.shape[1]
+        out, inside = _channels_last_like(gradient)
+        torch.addcmul(-gain * total, given, scale * weight, out=inside).addcmul_(centred, -gain * scale * along)
+        return out, along.sum(dim=(0, 1)), total.sum(dim=(0, 1)), None
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """(batch, channel, *spatial) -> (batch, voxel, channel), a view where channels are last in memory already."""
+    return x.movedim(1, -1).flatten(1, -2).contiguous()
+
+
+def _channels_last_like(x: Tensor) -> tuple[Tensor, Tensor]:
+    """An empty tensor of the shape of `x` with channels last in memory, and a view of it as (batch, voxel, channel)."""
+    empty = x.new_empty(x.shape[0], *x.shape[2:], x.shape[1])
+    flat = empty.flatten(1, -2)
+    return empty.movedim(-1, 1).detach(), flat
 
 
 def activation() -> nn.Module:

@@ -6,9 +6,10 @@ import numpy as np
 
 from darklung.learn.settings import TrainingPart
 
-# How often the validation cases are scored (each costs as much as about 20 steps): every so many steps, within these bounds.
-STEPS_A_VALIDATION = 100
-VALIDATIONS = (4, 20)
+# How often the validation cases are scored: every so many steps, within these bounds. Each costs as much as about 20 steps,
+# so that a tenth of a training goes into it.
+STEPS_A_VALIDATION = 200
+VALIDATIONS = (2, 20)
 FIRST_VALIDATION = 0.4  # share of the steps before the first
 LEAST_PATIENCE = 2
 

@@ -63,7 +63,7 @@ class TrainingPart(Document):
         "auto", description="auto: bfloat16 on a GPU that has it, float32 on a CPU"
     )
     validations: int | None = Field(
-        None, ge=1, le=1000, description="how often scored; one each 100 steps, 4 to 20, by default"
+        None, ge=1, le=1000, description="how often scored; one each 200 steps, 2 to 20, by default"
     )
     patience: int | None = Field(
         None, ge=1, le=1000, description="worse scores in a row that end it; half of the validations, at least 2, by default"
