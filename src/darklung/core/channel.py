@@ -41,6 +41,11 @@ DIRECTED = (
     "scatter_units",
     "scatter_units_error",
 )
+MIXED = "mixed"
+_MODALITIES = {
+    **dict.fromkeys((*DIRECTED, "tensor", "anisotropy"), "dark_field"),
+    **{name: name for name in ("attenuation", "refraction")},
+}
 FULL_TURN = 360.0
 DECIMALS = 4  # of a direction in degrees: finer than any mount, coarser than what single precision loses
 _NOISE = "_noise"
@@ -166,6 +171,28 @@ def directions_in(name: str) -> tuple[float, ...]:
     call = call_of(channel.signal)
     inner = [str(a) for a in call.arguments if isinstance(a, str | Call)] if call else []
     return tuple(d for one in inner for d in directions_in(one))
+
+
+def modality(name: str) -> str:
+    """What was measured to make a channel: ``attenuation``, ``refraction``, ``dark_field``, or ``mixed``.
+
+    Mixed is what is made of several, and what does not tell in its name, such as ``ratio``.
+
+    Examples
+    --------
+    >>> [modality(n) for n in ("dark_field_90_noise", "contrast(attenuation, 0.8 mm)", "ratio")]
+    ['dark_field', 'attenuation', 'mixed']
+    """
+    channel = Channel.parse(name)
+    call = call_of(channel.signal)
+    if call is None:
+        return _MODALITIES.get(channel.signal, MIXED)
+    inner = {modality(str(a)) for a in call.arguments if isinstance(a, Call) or a in _MODALITIES or _directed(a)}
+    return inner.pop() if len(inner) == 1 else MIXED
+
+
+def _directed(argument: object) -> bool:
+    return isinstance(argument, str) and _WITH_DIRECTION.fullmatch(argument) is not None
 
 
 def attenuation(unit: str = "") -> Channel:

@@ -57,6 +57,14 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {text}"
 
 
+def named_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters of a function that can be given by name; none of one that does not tell."""
+    try:
+        return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in _PASSED_BY_NAME)
+    except (ValueError, TypeError):  # compiled functions may not tell
+        return ()
+
+
 def check_options(
     seam: str,
     function: Callable[..., Any],

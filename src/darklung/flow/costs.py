@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from darklung.core.channel import modality
 from darklung.flow.expected import Expected, expected_images
 from darklung.study.learning import LearningPart
 from darklung.study.study import Study
 
 
 def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list[str]:
-    """A line for each number of channels that the arms have: parameters, field of view, memory and time of a step.
+    """A line for arms of as many channels of as many modalities: parameters, field of view, memory and time of a step.
 
     A step is tried twice on patches of noise. Where a network takes no patch as small as the images, the line says how much
     of each patch is padding.
@@ -20,18 +22,19 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
     images = [image for name in study.sources for image in expected_images(study, name)]
     dims = len(images[0].spacing_m) if images else 3
     lines = []
-    for channels in sorted({len(part.arms[arm]) for arm in arms}):
+    seen = {arm: tuple(sorted(Counter(map(modality, part.arms[arm])).values())) for arm in arms}
+    for counts in sorted(set(seen.values()), key=sum):
+        alike = [arm for arm in arms if seen[arm] == counts]
         facts, seconds = measure_named(
             part.network,
             part.network_options,
-            channels=channels,
+            channels=part.arms[alike[0]],
             dims=dims,
             widths=part.widths,
             patch=part.patch,
             batch=part.batch,
         )
-        named = ", ".join(arm for arm in arms if len(part.arms[arm]) == channels)
-        lines.append(f"{named}: {facts.told(seconds)}{_padding(facts.patch[0], images)}")
+        lines.append(f"{', '.join(alike)}: {facts.told(seconds)}{_padding(facts.patch[0], images)}")
     return lines
 
 

@@ -187,7 +187,7 @@ def _sizes(learning: LearningPart, images: Sequence[Expected]) -> Sizes | None:
         return known
     from darklung.learn.network import sizes_when_built
 
-    channels = max(len(c) for c in learning.arms.values())
+    channels = max(learning.arms.values(), key=len)
     dims = len(images[0].spacing_m) if images else 3
     with suppress(DarklungError):
         return sizes_when_built(
@@ -267,7 +267,7 @@ def _check_network(learning: LearningPart, images: Sequence[Expected]) -> None:
     from darklung.learn.network import try_network
 
     dims = len(images[0].spacing_m) if images else 3
-    for channels in sorted({len(c) for c in learning.arms.values()}):
+    for channels in sorted({tuple(c) for c in learning.arms.values()}, key=len):
         try:
             detects = try_network(
                 learning.network,

@@ -111,7 +111,14 @@ def measure_network(
 
 
 def measure_named(
-    name: str, options: Mapping[str, Any], *, channels: int, dims: int, widths: Sequence[int], patch: int, batch: int
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    channels: Sequence[str],
+    dims: int,
+    widths: Sequence[int],
+    patch: int,
+    batch: int,
 ) -> tuple[NetworkFacts, float]:
     """`measure_network` of a network by its name, on one thread of this machine's device and in float32.
 
@@ -124,7 +131,7 @@ def measure_named(
     with torch.random.fork_rng(devices=[]), one_thread():
         network = place(make_network(name, channels=channels, dims=dims, widths=widths, options=options), device)
         sides = (sizes_of(network, widths).fit(patch),) * dims
-        return measure_network(network, lambda x: heads_of(network(x)), channels=channels, patch=sides, batch=batch)
+        return measure_network(network, lambda x: heads_of(network(x)), channels=len(channels), patch=sides, batch=batch)
 
 
 def _sides(squares: NDArray[np.float64]) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def layers_of(description: Mapping[str, Any]) -> tuple[dict[str, int], int] | No
         with reading("model", "a network"), torch.random.fork_rng(devices=[]), torch.device("meta"):
             network = make_network(
                 description["network"],
-                channels=len(description["channels"]),
+                channels=description["channels"],
                 dims=description["dims"],
                 widths=description["widths"],
                 options=description.get("network_options") or {},

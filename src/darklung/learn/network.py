@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from darklung.core.channel import modality
 from darklung.core.checks import DarklungError, require
-from darklung.learn.seams import NETWORKS, Sizes, find
+from darklung.core.seams import named_parameters
+from darklung.learn.seams import MODALITIES, NETWORKS, Sizes, find
 
 # Voxels of a patch that a network is tried on before anything is computed; a larger one takes too long.
 TRIED_VOXELS = 32**3
@@ -17,9 +19,11 @@ LOGITS, CENTRE, DIAMETER, PRESENCE = "logits", "centre", "diameter", "presence" 
 
 
 def make_network(
-    name: str, *, channels: int, dims: int, widths: Sequence[int], options: Mapping[str, Any] | None = None
+    name: str, *, channels: int | Sequence[str], dims: int, widths: Sequence[int], options: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """The network called `name` (a key of `NETWORKS` or ``package.module:function``); what it returns is checked.
+
+    `channels` are names, or how many there are; of names, a network that takes ``modalities`` is told what each measured.
 
     Raises
     ------
@@ -28,12 +32,19 @@ def make_network(
         that is not the logits of one channel (`logits_of`).
     """
     function = find("network", name, options)
-    network = function(channels=channels, dims=dims, widths=tuple(widths), **(options or {}))
+    count = channels if isinstance(channels, int) else len(channels)
+    told = {} if isinstance(channels, int) else _told_modalities(function, channels)
+    network = function(channels=count, dims=dims, widths=tuple(widths), **(options or {}), **told)
     require(isinstance(network, nn.Module), f"network: {name!r} returned {type(network).__name__}, wanted a torch module")
     if name not in NETWORKS:
         # A hook changes neither the module's type nor the names of its weights.
         network.register_forward_hook(lambda module, given, found: _checked(name, module, found, given[0]))
     return network
+
+
+def _told_modalities(function: Callable[..., Any], channels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    takes = named_parameters(function)
+    return {MODALITIES: tuple(modality(c) for c in channels)} if MODALITIES in takes else {}
 
 
 def _checked(name: str, module: nn.Module, found: Any, data: Tensor) -> Tensor | dict[str, Tensor]:
@@ -104,7 +115,7 @@ def logits_of(name: str, found: Any, data: Tensor) -> Tensor:
 
 
 def try_network(
-    name: str, *, channels: int, dims: int, widths: Sequence[int], patch: int, options: Mapping[str, Any]
+    name: str, *, channels: Sequence[str], dims: int, widths: Sequence[int], patch: int, options: Mapping[str, Any]
 ) -> bool:
     """Build a network and apply it to one patch of zeros, where that is fast; whether it detects.
 
@@ -120,7 +131,7 @@ def try_network(
             network = make_network(name, channels=channels, dims=dims, widths=widths, options=options).eval()
             side = sizes_of(network, widths).fit(patch)
             if side**dims <= TRIED_VOXELS:
-                network(torch.zeros(2, channels, *(side,) * dims))
+                network(torch.zeros(2, len(channels), *(side,) * dims))
             return detects(network)
     except DarklungError:
         raise
@@ -129,7 +140,9 @@ def try_network(
         raise DarklungError(f"network {name}: {type(error).__name__} on a patch of {patch}: {told}") from error
 
 
-def sizes_when_built(name: str, *, channels: int, dims: int, widths: Sequence[int], options: Mapping[str, Any]) -> Sizes:
+def sizes_when_built(
+    name: str, *, channels: Sequence[str], dims: int, widths: Sequence[int], options: Mapping[str, Any]
+) -> Sizes:
     """The lengths that a network says it takes once it is built.
 
     Raises

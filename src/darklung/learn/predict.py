@@ -66,7 +66,7 @@ def load_model(model_dir: Path) -> Model:
     make = partial(
         make_network,
         description["network"],
-        channels=len(normalisation.channels),
+        channels=normalisation.channels,
         dims=dims,
         widths=widths,
         options=description.get("network_options", {}),

@@ -5,7 +5,8 @@ A name is a key of a table here or ``package.module:function``; the function's f
 
 - A network: ``function(*, channels, dims, widths, options...)`` -> torch module from (batch, channel, *spatial) to logits
   (batch, 1, *spatial), or to a mapping that has them under ``logits``; further named heads are left alone unless the module
-  says by ``detects = True`` that they are those of detection. ``sizes`` of the module (`Sizes`) are the lengths that fit.
+  says by ``detects = True`` that they are those of detection. ``sizes`` of the module (`Sizes`) are the lengths that fit. A
+  parameter ``modalities`` is given what each channel measured (`darklung.core.channel.modality`).
 - A loss: ``function(logits, target, distance, region, *, options...)`` -> tensor of one number; all (batch, 1, *spatial). It
   counts the voxels of ``region`` alone: lung of which something is known. Elsewhere target and distance mean nothing.
 - A metric that chooses among a training's states: ``function(*, logits, targets, regions, spacing_m)`` -> number, larger is
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from darklung.core.checks import require
-from darklung.core.seams import check_options, resolve
+from darklung.core.seams import check_options, named_parameters, resolve
 
 NETWORKS = {
     "residual_attention_unet": "darklung.learn.unet:residual_attention_unet",
@@ -31,6 +32,8 @@ LOSSES = {
     "dice_focal": "darklung.learn.losses:dice_focal",
 }
 METRICS = {"tile_auroc": "darklung.learn.selection:tile_auroc", "dice": "darklung.learn.selection:dice"}
+
+MODALITIES = "modalities"  # a network that has this parameter is given what each channel measured
 
 # Table, what the seam gives by name, and how many arguments it gives by position.
 _SEAMS: dict[str, tuple[Mapping[str, str], tuple[str, ...], int]] = {
@@ -52,6 +55,8 @@ def find(seam: str, name: str, options: Mapping[str, Any] | None = None) -> Call
     """
     known, passed, positional = _SEAMS[seam]
     function = resolve(seam, name, known)
+    if seam == "network" and MODALITIES in named_parameters(function):
+        passed = (*passed, MODALITIES)
     check_options(f"{seam} {name}", function, options or {}, passed=passed, positional=positional)
     return function
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from darklung.core.checks import check_range
 from darklung.learn.seams import WIDTH_MULTIPLE
-from darklung.learn.unet import UNet, check_common
+from darklung.learn.unet import EARLY, UNet, check_common, groups_of
 
 HEAD_WIDTH = WIDTH_MULTIPLE  # channels of an attention head
 WIDENING = 2  # of the two layers after an attention
@@ -29,6 +29,8 @@ def swin_unet(
     depth: int = 2,
     deep_supervision: bool = False,
     detection: bool = False,
+    fusion: str = EARLY,
+    modalities: Sequence[str] = (),
 ) -> nn.Module:
     """U-Net whose encoder is a Swin transformer.
 
@@ -40,7 +42,7 @@ def swin_unet(
 
     Parameters
     ----------
-    channels, dims, widths, deep_supervision, detection
+    channels, dims, widths, deep_supervision, detection, fusion, modalities
         As of `darklung.learn.unet.residual_attention_unet`.
     window : int
         Voxels of a level along each side of a window, 2 to 16; memory goes with its length to the power of 2 · dims.
@@ -66,11 +68,12 @@ def swin_unet(
     check_range("window", window, 2, 16)
     check_range("depth", depth, 1, 24)
 
-    def encoder(fine: int, coarse: int) -> nn.Module:
+    def halve(fine: int, coarse: int) -> nn.Module:
         return SwinStage(dims, fine, coarse, window, depth)
 
     heads = {"deep": deep_supervision, "detection": detection}
-    return UNet(channels, dims, tuple(widths), encoder, norm="instance", float32_on_cpu=True, **heads)
+    groups = groups_of(fusion, channels, modalities)
+    return UNet(groups, dims, tuple(widths), halve, norm="instance", float32_on_cpu=True, **heads)
 
 
 class SwinStage(nn.Module):

@@ -182,7 +182,7 @@ def train(
     check_cases(cases_train, cases_validation)
     device = choose_device()
     dims = len(cases_train[0].image.shape)
-    built = _built(network, device, channels=len(channels), dims=dims, widths=widths, options=network_options, seed=seed)
+    built = _built(network, device, channels=channels, dims=dims, widths=widths, options=network_options, seed=seed)
     sizes = sizes_of(built, widths)
     held = bool(getattr(built, "float32_on_cpu", False))
     plan = Plan(
@@ -265,7 +265,7 @@ def _built(
     name: str,
     device: torch.device,
     *,
-    channels: int,
+    channels: Sequence[str],
     dims: int,
     widths: Sequence[int],
     options: Mapping[str, Any] | None,
