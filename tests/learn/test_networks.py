@@ -58,7 +58,7 @@ def test_shapes_prior_and_a_gradient_for_every_weight(name, options, dims, chann
 
 def test_the_least_size_is_the_smallest_that_trains():
     """Of a single voxel at the coarsest level, normalised by itself, nothing is left."""
-    deepest = built(U, {}).down[-1].body[3]
+    deepest = built(U, {}).encoder.down[-1].body[3]
     assert not deepest(torch.randn(2, 32, 1, 1)).abs().gt(1e-3).any()
     assert halving((16,)) == Sizes(1, 1)
     assert [halving(WIDTHS).fit(n) for n in (1, 8, 9, 12)] == [8, 8, 12, 12]

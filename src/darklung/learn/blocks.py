@@ -76,7 +76,7 @@ class _Normalise(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         centred, scale, weight = ctx.saved_tensors
         given = _channels_last(gradient)
         total = given.sum(dim=1, keepdim=True)
