@@ -12,6 +12,7 @@ from darklung import __version__
 from darklung.commands import files
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
+from darklung.commands.deposit import deposit
 from darklung.commands.detectability import detectability
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
@@ -358,7 +359,7 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-for _command in (card, detectability, register, *files.COMMANDS):
+for _command in (card, deposit, detectability, register, *files.COMMANDS):
     app.command()(_command)
 
 

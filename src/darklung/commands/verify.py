@@ -6,10 +6,13 @@ from pathlib import Path
 
 from darklung.pipeline.bar import Bar
 from darklung.pipeline.verify import told, verify
+from darklung.steps.deposit.check import is_deposit, verify_deposit
 
 
 def verify_files(path: Path) -> tuple[str, bool]:
-    """Compare a run, a folder or a file with its records; returns the text to print, and whether all is as written.
+    """Compare a run, a folder or a file with its records, a deposit with its checksums, dictionary and documents.
+
+    Returns the text to print, and whether all is as written.
 
     Raises
     ------
@@ -17,5 +20,5 @@ def verify_files(path: Path) -> tuple[str, bool]:
         Nothing there, or no record that tells what it should hold.
     """
     with Bar("verify") as bar:
-        found = verify(path, progress=bar)
+        found = (verify_deposit if is_deposit(path) else verify)(path, progress=bar)
     return "\n".join(told(found)), not found.wrong

@@ -1,0 +1,101 @@
+"""Look at a deposit as a stranger would: checksums, tables and images against the dictionary, documents against each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from darklung.core.checks import DarklungError, require
+from darklung.core.files import read_text
+from darklung.io.images import image_grid, load_image
+from darklung.io.names import CHANNELS, LABELS
+from darklung.pipeline.artefacts import ADDED
+from darklung.pipeline.contents import files_of
+from darklung.pipeline.verify import Found, Tell, verify_listed
+from darklung.publish.about import About, read_about
+from darklung.publish.agree import disagreements
+from darklung.publish.dataset import ABOUT, DATACITE, SUMS
+from darklung.publish.fields import Field
+from darklung.publish.tables import CSV, DICTIONARY, PARQUET, SHOWN, check_table, read_dictionary
+from darklung.steps.deposit.tables import TABLES
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def is_deposit(folder: Path) -> bool:
+    """Whether a folder is a deposit."""
+    return (folder / SUMS).is_file() and ((folder / DICTIONARY).is_file() or (folder / DATACITE).is_file())
+
+
+def read_sums(folder: Path) -> dict[Path, str]:
+    """File -> SHA-256, of ``checksums.sha256``.
+
+    Raises
+    ------
+    DarklungError
+        A line that is none, or a file that lies outside.
+    """
+    found = {}
+    for number, line in enumerate(read_text(folder / SUMS).splitlines(), start=1):
+        told = _LINE.fullmatch(line)
+        name = PurePosixPath(told[2]) if told else PurePosixPath("..")
+        inside = not name.is_absolute() and ".." not in name.parts
+        require(told is not None and inside, f"{folder / SUMS}: line {number}: wanted a SHA-256 and a file of the deposit")
+        found[folder / name] = told[1] if told else ""
+    return found
+
+
+def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
+    """All that is wrong with a deposit; its own words are not believed where its data say otherwise."""
+    folder = folder.absolute()
+    sums = read_sums(folder)
+    found = verify_listed(sums, progress=progress)
+    found.wrong += [(f, ADDED) for f in files_of(folder) if f not in sums and f != folder / SUMS]
+    for look in (_tables, _documents):
+        try:
+            found.wrong += list(look(folder))
+        except DarklungError as error:
+            found.wrong += [_placed(folder, line) for line in str(error).splitlines()]
+    found.wrong = sorted(dict.fromkeys(found.wrong))
+    return found
+
+
+def _placed(folder: Path, line: str) -> tuple[Path, str]:
+    """A line of an error as the file that it begins with, and what it says of it."""
+    place, _, told = line.partition(": ")
+    return folder / place, told
+
+
+def _tables(folder: Path) -> Iterator[tuple[Path, str]]:
+    fields = read_dictionary(folder)
+    known = {f.table for f in fields if f.kind == "column"}
+    there = {f"{TABLES}/{p.stem}" for end in (CSV, PARQUET) for p in (folder / TABLES).glob(f"*{end}")}
+    yield from ((folder / name, f"is not in {DICTIONARY}") for name in sorted(there - known))
+    for name in sorted(known):
+        yield from (_placed(folder, fault) for fault in check_table(folder, name, fields)[:SHOWN])
+    for file in (CHANNELS, LABELS):
+        own = [f for f in fields if f.kind == "channel" and f.table == f"images/{file}"]
+        for place in sorted(folder.glob(f"images/*/{file}")):
+            yield from ((place, fault) for fault in _image_faults(place, own, values=file == LABELS))
+
+
+def _image_faults(place: Path, fields: Sequence[Field], *, values: bool) -> Iterator[str]:
+    """Channels, units and, of labels, values that are not what the dictionary says."""
+    grid, known = image_grid(place), {f.name: f for f in fields}
+    for name, unit in zip(grid.names, grid.units):
+        field = known.get(name)
+        if field is None:
+            yield f"channel {name} is not in {DICTIONARY}"
+        elif field.unit != (unit or "1"):
+            yield f"channel {name}: wanted {field.unit}, got {unit}"
+        elif values:
+            present = np.unique(load_image(place, (name,)).data).tolist()
+            yield from (f"channel {name}: {fault}" for value in present if (fault := field.fault(int(value))))
+
+
+def _documents(folder: Path) -> Iterator[tuple[Path, str]]:
+    about: About = read_about(folder / ABOUT)
+    yield from disagreements(folder, about, read_dictionary(folder))

@@ -1,0 +1,203 @@
+"""Tables of a deposit: those of the run with a flag in every row, metrics, and measurements of every subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darklung.core.checks import require
+from darklung.core.types import Image
+from darklung.io.case import case_insertions
+from darklung.io.images import image_grid, load_image
+from darklung.io.names import CHANNELS, LABELS
+from darklung.io.tables import load_table, read_rows
+from darklung.publish.columns import FLAG, FLAG_MEANING, channel_meaning, columns_of
+from darklung.publish.fields import Field, Row, Type, words
+from darklung.publish.tables import plain_rows
+from darklung.steps.card.files import read_written
+from darklung.steps.deposit.contents import CASES, DICTIONARY_END, Contents
+
+TABLES = "tables"
+METRICS, MEASUREMENTS = f"{TABLES}/metrics", f"{TABLES}/measurements"
+MM3_PER_ML, MM = 1e3, 1e-3
+PARTS = {
+    "subject_id": "name of the scan; of results of an arm that of the animal",
+    "animal": "animal; several scans may be of one",
+    FLAG: FLAG_MEANING,
+    "quantity": "what was measured; the dictionary has a line for each",
+    "value": "its value, in the unit of the same row",
+    "unit": "its unit; that of the quantity in the dictionary",
+    "split": "validation or test, of results of an arm",
+    "arm": "arm of the study, of results of an arm",
+    "source": "file of the deposit that it was measured in",
+}
+METRIC_PARTS = {
+    "split": "validation or test",
+    "arm": "arm of the study",
+    "metric": "metric; comparison.json has its title",
+    "value": "value, mean of the folds' models; empty where it cannot be computed",
+    "low": "lower end of the 95 % interval",
+    "high": "upper end of the 95 % interval",
+    "subjects": "animals",
+    FLAG: FLAG_MEANING,
+}
+# Quantity -> type, unit, allowed, description.
+QUANTITIES: Mapping[str, tuple[Type, str, str, str]] = {
+    "lung_volume": ("number", "mL", "0..", "volume of the voxels of the lung"),
+    "lung_area": ("number", "mm2", "0..", "area of the pixels of the lung, of radiographs"),
+    "lesions": ("integer", "1", "0..", "known lesions"),
+    "lesion_volume": ("number", "mL", "0..", "volume of the voxels labelled as lesion"),
+    "lesion_area": ("number", "mm2", "0..", "area of the pixels labelled as lesion, of radiographs"),
+    "lesion_diameter": ("number", "mm", "0..", "diameter of the sphere of the same volume, a row a lesion"),
+    "dice": ("number", "1", "0..1", "overlap of the arm's map (logit above 0) with the labels"),
+}
+LAYERS: Mapping[str, tuple[str, str]] = {
+    "labels": (words(0, 1, 255), "0 background, 1 lesion, 255 not known"),
+    "lung": (words(0, 1), "parenchyma and all that lies in it"),
+    "region": (words(0, 1), "where lesions are searched, learned and scored; found in the image"),
+    "instances": ("0..65535", "number of the lesion or mimic in the voxel, else 0"),
+    "hard": (words(0, 1), "known hard negatives: mimics and shams"),
+}
+Made = tuple[list[dict[str, Any]], tuple[Field, ...]]
+
+
+def make_tables(found: Contents, images: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], tuple[Field, ...]]:
+    """Rows of every table by its name, and all fields: of columns, of quantities, and of the channels of images.
+
+    Raises
+    ------
+    DarklungError
+        A channel that has several units, or a column that its own dictionary does not have.
+    """
+    made = {}
+    if rows := list(_measurements(found, set(images))):
+        made[MEASUREMENTS] = _measured(rows)
+    if found.comparison is not None:
+        made[METRICS] = _metrics(found, found.comparison)
+    for place in found.tables:
+        made[f"{TABLES}/{place.name}"] = _table(found, place)
+    fields = [f for _, own in made.values() for f in own] + list(_channels(found, images))
+    return {name: rows for name, (rows, _) in made.items()}, tuple(fields)
+
+
+def _table(found: Contents, place: Path) -> Made:
+    """A table of the run; its flag of yes or no becomes one of three."""
+    lines = read_rows(place.with_name(place.name + DICTIONARY_END))
+    said = {**{row["column"]: row["meaning"] for row in lines}, FLAG: FLAG_MEANING}
+    rows = plain_rows(load_table(place))
+    rows = [{**row, FLAG: found.flag_of(row.get("subject"))} for row in rows]
+    missing = [n for n in rows[0] if n not in said]
+    require(not missing, f"{place}: its dictionary does not have {', '.join(missing)}")
+    name, origin = f"{TABLES}/{place.name}", f"darklung {place.relative_to(found.run).as_posix()}"
+    return rows, columns_of(name, rows, said, origin, {row["column"]: row["type"] for row in lines})
+
+
+def _metrics(found: Contents, file: Path) -> Made:
+    """A row a split, arm and metric."""
+    content = read_written(file)
+    flag = found.flag_of(None)
+    rows = [
+        {"split": split, "arm": arm, "metric": name, **{k: m.get(k) for k in ("value", "low", "high")}}
+        | {"subjects": (result.get("n") or {}).get("subjects"), FLAG: flag}
+        for split, arms in content["results"].items()
+        for arm, result in arms.items()
+        for name, m in result["metrics"].items()
+    ]
+    rows = plain_rows(rows)
+    return rows, columns_of(METRICS, rows, METRIC_PARTS, "run/evaluate/all/comparison.json")
+
+
+def _measured(rows: Sequence[Row]) -> Made:
+    plain = plain_rows(rows)
+    columns = columns_of(MEASUREMENTS, plain, PARTS, "darklung deposit")
+    # Values are of many quantities, each with its own unit.
+    columns = tuple(f.model_copy(update={"unit": "see unit", "type": "number"}) if f.name == "value" else f for f in columns)
+    for row in plain:
+        row["value"] = float(row["value"])
+    return plain, (*columns, *_quantities(plain))
+
+
+def _quantities(rows: Sequence[Row]) -> Iterator[Field]:
+    """A line for each quantity that is there."""
+    first = {row["quantity"]: row for row in reversed(rows)}
+    for name, row in sorted(first.items()):
+        kind, unit, allowed, told = QUANTITIES.get(name, ("number", row["unit"], "", ""))
+        signal, _, what = name.rpartition("_lung_")
+        told = told or f"{'mean' if what == 'mean' else 'standard deviation'} of the channel {signal} over the lung"
+        # In the column all values are floating-point numbers.
+        own: dict[str, Any] = {"type": "number", "unit": unit, "allowed_values": allowed, "example": str(row["value"])}
+        yield Field(table=MEASUREMENTS, kind="quantity", name=name, description=told, provenance="darklung deposit", **own)
+
+
+def _measurements(found: Contents, images: set[str]) -> Iterator[Row]:
+    for subject in found.subjects:
+        own = {"subject_id": subject.name, "animal": subject.animal, FLAG: subject.flag}
+        folder = found.run / CASES / subject.name
+        none = {"split": None, "arm": None}
+        for name, value, unit, file in _of_case(folder) if folder.is_dir() else ():
+            yield {**own, "quantity": name, "value": value, "unit": unit, **none, "source": f"images/{subject.name}/{file}"}
+    yield from _results(found) if found.comparison is not None else ()
+
+
+def _of_case(folder: Path) -> Iterator[tuple[str, float, str, str]]:
+    """Quantity, value, unit and file, of one case; channels are read one by one."""
+    truth = load_image(folder / LABELS, ("labels", "lung"))
+    lung = truth.channel("lung") > 0
+    solid = len(truth.shape) == 3
+    size = float(np.prod(truth.spacing_m)) / (MM**3 * MM3_PER_ML if solid else MM**2)
+    what, unit = ("volume", "mL") if solid else ("area", "mm2")
+    lesions = [i for i in case_insertions(folder) if i.kind == "lesion"]
+    yield f"lung_{what}", float(lung.sum()) * size, unit, LABELS
+    yield "lesions", len(lesions), "1", "case.json"
+    yield f"lesion_{what}", float((truth.channel("labels") == 1).sum()) * size, unit, LABELS
+    yield from (("lesion_diameter", i.diameter_m / MM, "mm", "case.json") for i in lesions)
+    for name in image_grid(folder / CHANNELS).names if (folder / CHANNELS).exists() else ():
+        image = load_image(folder / CHANNELS, (name,))
+        inside = image.data[0][lung & np.isfinite(image.data[0])].astype(np.float64)
+        if inside.size:
+            yield f"{name}_lung_mean", float(inside.mean()), image.units[0] or "1", CHANNELS
+            yield f"{name}_lung_sd", float(inside.std()), image.units[0] or "1", CHANNELS
+
+
+def _results(found: Contents) -> Iterator[Row]:
+    """Dice of every animal by every arm."""
+    content = read_written(found.comparison or found.run)
+    for split, arms in content["results"].items():
+        for arm, result in arms.items():
+            for row in (r for r in result.get("by_animal") or () if r.get("dice") is not None):
+                name = str(row["animal"])
+                where = {"split": split, "arm": arm, "source": "run/evaluate/all/comparison.json"}
+                own = {"subject_id": name, "animal": name, FLAG: found.flag_of(name)}
+                yield {**own, "quantity": "dice", "value": row["dice"], "unit": "1", **where}
+
+
+def _channels(found: Contents, images: Sequence[str]) -> Iterator[Field]:
+    """A line for each channel of the images that are deposited, the same for all subjects."""
+    units: dict[tuple[str, str], str] = {}
+    for file in (f for n, f in (("channels", CHANNELS), ("labels", LABELS)) if n in images):
+        for subject in found.subjects:
+            place = found.run / CASES / subject.name / file
+            grid: Image | None = image_grid(place) if place.exists() else None
+            for name, unit in zip(grid.names, grid.units) if grid is not None else ():
+                known = units.setdefault((f"images/{file}", name), unit)
+                require(known == unit, f"{place}: channel {name} is in {unit}, in others in {known}; wanted one unit")
+    yield from (channel_field(table, name, unit) for (table, name), unit in units.items())
+
+
+def channel_field(table: str, name: str, unit: str) -> Field:
+    """The dictionary's line of a channel."""
+    layer = table.endswith(LABELS)
+    allowed, told = LAYERS.get(name, ("", name)) if layer else ("", channel_meaning(name))
+    return Field(
+        table=table,
+        kind="channel",
+        name=name,
+        description=told,
+        type="integer" if layer else "number",
+        unit=unit or "1",
+        allowed_values=allowed,
+        provenance="darklung cases; record in run/cases",
+    )
