@@ -35,4 +35,6 @@ def deposit(
     if dry_run:
         return
     made = write_deposit(planned, out)
-    typer.echo(f"{len(made.files)} files, {made.size / 1e6:.1f} MB, {len(made.rows)} tables, {len(made.fields)} fields: {out}")
+    typer.echo(
+        f"{len(made.files)} files, {made.size / 1e6:.1f} MB, {len(made.rows)} tables, {len(made.fields)} fields: {out}"
+    )

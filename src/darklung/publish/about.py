@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from darklung.core.checks import require
 from darklung.io.documents import Document, read_document
@@ -39,11 +39,13 @@ def check_orcid(text: str) -> str:
     for digit in text.replace("-", "")[:-1]:
         total = (total + int(digit)) * 2
     wanted = (12 - total % 11) % 11
-    require(text[-1] == ("X" if wanted == 10 else str(wanted)), f"{text}: is no ORCID: its last digit does not fit the others")
+    require(
+        text[-1] == ("X" if wanted == 10 else str(wanted)), f"{text}: is no ORCID: its last digit does not fit the others"
+    )
     return text
 
 
-Orcid = Annotated[str, AfterValidator(check_orcid)]
+Orcid = Annotated[str, AfterValidator(check_orcid), PlainSerializer(lambda text: text or _NONE)]  # empty inside
 License = Annotated[str, AfterValidator(lambda text: licence_of(text).spdx)]
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 

@@ -39,7 +39,9 @@ def disagreements(folder: Path, about: About, fields: Sequence[Field]) -> Iterat
         except DarklungError as error:
             yield path, str(error).removeprefix(f"{path}: ")
             continue
-        yield from ((path, f"{key}: wanted {value!r}, got {said[key]!r}") for key, value in facts.items() if said[key] != value)
+        yield from (
+            (path, f"{key}: wanted {value!r}, got {said[key]!r}") for key, value in facts.items() if said[key] != value
+        )
 
 
 def _columns(fields: Sequence[Field]) -> list[str]:
@@ -52,8 +54,15 @@ def _bare(orcid: str) -> str:
 
 def _of_datacite(path: Path) -> Facts:
     content = read_object(path)
-    people = [(c["name"], next((_bare(i["nameIdentifier"]) for i in c.get("nameIdentifiers", ())), "")) for c in content["creators"]]
-    return {"title": content["titles"][0]["title"], "creators": people, "license": content["rightsList"][0]["rightsIdentifier"]}
+    people = [
+        (c["name"], next((_bare(i["nameIdentifier"]) for i in c.get("nameIdentifiers", ())), ""))
+        for c in content["creators"]
+    ]
+    return {
+        "title": content["titles"][0]["title"],
+        "creators": people,
+        "license": content["rightsList"][0]["rightsIdentifier"],
+    }
 
 
 def _of_zenodo(path: Path) -> Facts:

@@ -19,7 +19,18 @@ FLAGS: Mapping[str, str] = {
 MIXED = "mixed"
 FLAG_MEANING = "; ".join(f"{name}: {told}" for name, told in FLAGS.items()) + f"; {MIXED}: a row over several of these"
 _UNIT = re.compile(r"\[([^\[\]]+)\]")
-_ENDS = {"mm": "mm", "um": "um", "m": "m", "ml": "mL", "g": "g", "g/cm3": "g/cm3", "/cm": "1/cm", "%": "%", "kev": "keV", "s": "s"}
+_ENDS = {
+    "mm": "mm",
+    "um": "um",
+    "m": "m",
+    "ml": "mL",
+    "g": "g",
+    "g/cm3": "g/cm3",
+    "/cm": "1/cm",
+    "%": "%",
+    "kev": "keV",
+    "s": "s",
+}
 _KINDS = words("lesion", "mimic", "sham")
 # What is allowed in columns of that name; of one table alone under TABLE.NAME.
 ALLOWED: Mapping[str, str] = {

@@ -100,7 +100,9 @@ def datacite(data: DataSet) -> dict[str, Any]:
     about, licence = data.about, data.licence
     rights = {"rights": licence.title, "rightsUri": licence.url, "rightsIdentifier": licence.spdx}
     grants = [present(funderName=f.funder, awardNumber=f.award, awardTitle=f.title) for f in about.funding]
-    related = [{"relatedIdentifier": d, "relatedIdentifierType": "DOI", "relationType": "IsSupplementTo"} for d in about.related]
+    related = [
+        {"relatedIdentifier": d, "relatedIdentifierType": "DOI", "relationType": "IsSupplementTo"} for d in about.related
+    ]
     return {
         "schemaVersion": "http://datacite.org/schema/kernel-4",
         **present(doi=about.doi),

@@ -23,17 +23,18 @@ FOLDERS = {
     "tables": "tables, each as CSV and as Parquet",
     "images": "a folder a subject: OME-Zarr (and NIfTI where it was asked for), and what is known of the case",
     "models": "trained networks (safetensors) with their cards",
-    "run": "the study, the run's record, a record a task with versions, machine and SHA-256, and the comparison",
+    "run": "the study, its record and one of each task (versions, machine, SHA-256), and the comparison",
 }
 
 
 def dataset_card(data: DataSet) -> str:
     """The card; text of other people's files cannot become markup."""
     about = data.about
+    people = ((c.name, c.orcid or None, c.affiliation) for c in about.creators)
     parts = [
         f"# {escaped(about.title)}",
         "\n\n".join(escaped(part) for part in about.description.split("\n\n")),
-        f"## Who\n\n{table(('name', 'ORCID', 'affiliation'), ((c.name, c.orcid or None, c.affiliation) for c in about.creators))}",
+        f"## Who\n\n{table(('name', 'ORCID', 'affiliation'), people)}",
         f"Cite as: {escaped(cited(data))}",
         f"Licence: {escaped(data.licence.title)} ({escaped(data.licence.spdx)}), {escaped(data.licence.url)}.",
         *_funding(data),

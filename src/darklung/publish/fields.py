@@ -120,7 +120,7 @@ def check_rows(origin: str, rows: Sequence[Row], fields: Sequence[Field]) -> lis
 
 def _tidy(row: Row, quantities: Mapping[str, Field]) -> list[str]:
     """Faults of a row whose value is of the quantity that it names."""
-    name = row.get("quantity")
+    name = str(row.get("quantity"))
     if name not in quantities:
         return [f"quantity: {name!r} is not in the data dictionary"]
     known = quantities[name]

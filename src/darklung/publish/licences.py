@@ -37,13 +37,14 @@ class Licence:
 
 
 _CC, _ODC = "https://creativecommons.org", "https://opendatacommons.org/licenses"
+_NAME = "Creative Commons Attribution"
 LICENCES: Mapping[str, Licence] = {
     one.spdx: one
     for one in (
         Licence("CC0-1.0", "Creative Commons Zero v1.0 Universal", f"{_CC}/publicdomain/zero/1.0/legalcode"),
-        Licence("CC-BY-4.0", "Creative Commons Attribution 4.0 International", f"{_CC}/licenses/by/4.0/legalcode"),
-        Licence("CC-BY-SA-4.0", "Creative Commons Attribution Share Alike 4.0 International", f"{_CC}/licenses/by-sa/4.0/legalcode"),
-        Licence("CC-BY-NC-4.0", "Creative Commons Attribution Non Commercial 4.0 International", f"{_CC}/licenses/by-nc/4.0/legalcode"),
+        Licence("CC-BY-4.0", f"{_NAME} 4.0 International", f"{_CC}/licenses/by/4.0/legalcode"),
+        Licence("CC-BY-SA-4.0", f"{_NAME} Share Alike 4.0 International", f"{_CC}/licenses/by-sa/4.0/legalcode"),
+        Licence("CC-BY-NC-4.0", f"{_NAME} Non Commercial 4.0 International", f"{_CC}/licenses/by-nc/4.0/legalcode"),
         Licence("ODbL-1.0", "Open Data Commons Open Database License v1.0", f"{_ODC}/odbl/1-0/"),
         Licence("ODC-By-1.0", "Open Data Commons Attribution License v1.0", f"{_ODC}/by/1-0/"),
         Licence("PDDL-1.0", "Open Data Commons Public Domain Dedication & License 1.0", f"{_ODC}/pddl/1-0/"),

@@ -102,7 +102,10 @@ def read_dictionary(folder: Path) -> tuple[Field, ...]:
     """
     path = folder / DICTIONARY
     head, rows = _read_csv(path)
-    require(head == list(Field.model_fields), f"{path}: wanted the columns {', '.join(Field.model_fields)}, got {', '.join(head)}")
+    require(
+        head == list(Field.model_fields),
+        f"{path}: wanted the columns {', '.join(Field.model_fields)}, got {', '.join(head)}",
+    )
     fields: list[Field] = []
     for number, row in enumerate(rows, start=1):
         content: dict[str, Any] = {**row, "empty": {"True": True, "False": False}.get(row["empty"], row["empty"])}

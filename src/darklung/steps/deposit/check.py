@@ -1,4 +1,4 @@
-"""Look at a deposit as a stranger would: checksums, tables and images against the dictionary, documents against each other."""
+"""A deposit as a stranger looks at it: checksums, tables and images against the dictionary, documents against each other."""
 
 from __future__ import annotations
 

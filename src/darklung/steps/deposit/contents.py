@@ -19,7 +19,7 @@ from darklung.publish.columns import ANNOTATED, MIXED, REAL, SYNTHETIC
 from darklung.publish.ethics import EthicsFile, ethics_of
 from darklung.steps import cohort
 from darklung.steps.card.files import read_own_record, writable
-from darklung.steps.card.run import about_run, animals_of, atlases_of, belongs_to, source_of
+from darklung.steps.card.run import NOT_KNOWN, about_run, animals_of, atlases_of, belongs_to, source_of
 from darklung.steps.evaluate import ITEM, STAGE
 
 CASES, NIFTI = "cases", "nifti"
@@ -153,9 +153,9 @@ def _named(run: Path, told: Mapping[str, Any], about: About) -> Iterator[tuple[s
     facts = {f.parent.name: case_facts(f.parent) for f in sorted((run / CASES).glob(f"*/{CASE}"))}
     for name, own in facts.items():
         source = source_of(belongs.get(name, own.source), origins)
-        kind = animals_of(origins.get(source, "not known"), own)
+        kind = animals_of(origins.get(source, NOT_KNOWN), own)
         said = about.sources[source].animals if source in about.sources else None
-        yield name, (own.animal, source, said or kind if kind == "not known" else kind, own.synthetic)
+        yield name, (own.animal, source, said or kind if kind == NOT_KNOWN else kind, own.synthetic)
     for row in ((read_own_record(run / cohort.NAME) or {}).get("parameters") or {}).get("rows") or ():
         if row["subject"] not in facts and origins.get(row["source"]) == "simulation":
             yield str(row["subject"]), (str(row["animal"]), str(row["source"]), "simulated", True)
@@ -165,7 +165,9 @@ def _subject(name: str, animal: str, source: str, kind: Animals, synthetic: bool
     return Subject(name, animal, SYNTHETIC if kind == "simulated" else ANNOTATED if synthetic else REAL)
 
 
-def _sources(run: Path, told: Mapping[str, Any], about: About, origin: str) -> Iterator[tuple[str, str, Animals, frozenset[str]]]:
+def _sources(
+    run: Path, told: Mapping[str, Any], about: About, origin: str
+) -> Iterator[tuple[str, str, Animals, frozenset[str]]]:
     """Name, what it is from, kind and animals of each source that scans are of; each is told enough of."""
     origins = {str(n): str(part.get("from")) for n, part in (told["study"].get("sources") or {}).items()}
     for name in about.sources:
@@ -175,11 +177,11 @@ def _sources(run: Path, told: Mapping[str, Any], about: About, origin: str) -> I
         groups.setdefault((source, kind), set()).add(animal)
     for (source, kind), animals in groups.items():
         place = f"{origin}: sources.{source}"
-        require(kind != "not known", f"{place}.animals: its cases are synthetic and do not tell; wanted simulated or measured")
+        require(kind != NOT_KNOWN, f"{place}.animals: its cases are synthetic and do not tell; wanted simulated or measured")
         own = about.sources.get(source)
         licensed = kind == "simulated" or (own is not None and own.license is not None)
         require(licensed, f"{place}.license: is missing; wanted the licence of measured data, which must be {about.license}")
-        yield source, origins.get(source, "not known"), kind, frozenset(animals)
+        yield source, origins.get(source, NOT_KNOWN), kind, frozenset(animals)
 
 
 def sources_told(groups: Sequence[tuple[str, str, Animals, frozenset[str]]]) -> tuple[Source, ...]:

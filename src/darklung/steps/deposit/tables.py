@@ -14,13 +14,13 @@ from darklung.io.case import case_insertions
 from darklung.io.images import image_grid, load_image
 from darklung.io.names import CHANNELS, LABELS
 from darklung.io.tables import load_table, read_rows
-from darklung.publish.columns import FLAG, FLAG_MEANING, channel_meaning, columns_of
-from darklung.publish.fields import Field, Row, Type, words
+from darklung.publish.columns import ALLOWED, FLAG, FLAG_MEANING, channel_meaning, columns_of, unit_of
+from darklung.publish.fields import Field, Row, words
 from darklung.publish.tables import plain_rows
 from darklung.steps.card.files import read_written
 from darklung.steps.deposit.contents import CASES, DICTIONARY_END, Contents
 
-TABLES = "tables"
+TABLES, MICE = "tables", "mice"
 METRICS, MEASUREMENTS = f"{TABLES}/metrics", f"{TABLES}/measurements"
 MM3_PER_ML, MM = 1e3, 1e-3
 PARTS = {
@@ -44,15 +44,15 @@ METRIC_PARTS = {
     "subjects": "animals",
     FLAG: FLAG_MEANING,
 }
-# Quantity -> type, unit, allowed, description.
-QUANTITIES: Mapping[str, tuple[Type, str, str, str]] = {
-    "lung_volume": ("number", "mL", "0..", "volume of the voxels of the lung"),
-    "lung_area": ("number", "mm2", "0..", "area of the pixels of the lung, of radiographs"),
-    "lesions": ("integer", "1", "0..", "known lesions"),
-    "lesion_volume": ("number", "mL", "0..", "volume of the voxels labelled as lesion"),
-    "lesion_area": ("number", "mm2", "0..", "area of the pixels labelled as lesion, of radiographs"),
-    "lesion_diameter": ("number", "mm", "0..", "diameter of the sphere of the same volume, a row a lesion"),
-    "dice": ("number", "1", "0..1", "overlap of the arm's map (logit above 0) with the labels"),
+# Quantity -> unit, allowed, description.
+QUANTITIES: Mapping[str, tuple[str, str, str]] = {
+    "lung_volume": ("mL", "0..", "volume of the voxels of the lung"),
+    "lung_area": ("mm2", "0..", "area of the pixels of the lung, of radiographs"),
+    "lesions": ("1", "0..", "known lesions"),
+    "lesion_volume": ("mL", "0..", "volume of the voxels labelled as lesion"),
+    "lesion_area": ("mm2", "0..", "area of the pixels labelled as lesion, of radiographs"),
+    "lesion_diameter": ("mm", "0..", "diameter of the sphere of the same volume, a row a lesion"),
+    "dice": ("1", "0..1", "overlap of the arm's map (logit above 0) with the labels"),
 }
 LAYERS: Mapping[str, tuple[str, str]] = {
     "labels": (words(0, 1, 255), "0 background, 1 lesion, 255 not known"),
@@ -73,8 +73,8 @@ def make_tables(found: Contents, images: Sequence[str]) -> tuple[dict[str, list[
         A channel that has several units, or a column that its own dictionary does not have.
     """
     made = {}
-    if rows := list(_measurements(found, set(images))):
-        made[MEASUREMENTS] = _measured(rows)
+    if rows := list(_measurements(found)):
+        made[MEASUREMENTS] = _measured(rows, _of_mice(found)[1])
     if found.comparison is not None:
         made[METRICS] = _metrics(found, found.comparison)
     for place in found.tables:
@@ -85,14 +85,14 @@ def make_tables(found: Contents, images: Sequence[str]) -> tuple[dict[str, list[
 
 def _table(found: Contents, place: Path) -> Made:
     """A table of the run; its flag of yes or no becomes one of three."""
-    lines = read_rows(place.with_name(place.name + DICTIONARY_END))
-    said = {**{row["column"]: row["meaning"] for row in lines}, FLAG: FLAG_MEANING}
+    meanings, dtypes = _lines(place)
+    said = {**meanings, FLAG: FLAG_MEANING}
     rows = plain_rows(load_table(place))
     rows = [{**row, FLAG: found.flag_of(row.get("subject"))} for row in rows]
     missing = [n for n in rows[0] if n not in said]
     require(not missing, f"{place}: its dictionary does not have {', '.join(missing)}")
     name, origin = f"{TABLES}/{place.name}", f"darklung {place.relative_to(found.run).as_posix()}"
-    return rows, columns_of(name, rows, said, origin, {row["column"]: row["type"] for row in lines})
+    return rows, columns_of(name, rows, said, origin, dtypes)
 
 
 def _metrics(found: Contents, file: Path) -> Made:
@@ -110,35 +110,54 @@ def _metrics(found: Contents, file: Path) -> Made:
     return rows, columns_of(METRICS, rows, METRIC_PARTS, "run/evaluate/all/comparison.json")
 
 
-def _measured(rows: Sequence[Row]) -> Made:
-    plain = plain_rows(rows)
+def _measured(rows: Sequence[Row], meanings: Mapping[str, str]) -> Made:
+    plain = plain_rows({name: row[name] for name in PARTS} for row in rows)
     columns = columns_of(MEASUREMENTS, plain, PARTS, "darklung deposit")
     # Values are of many quantities, each with its own unit.
     columns = tuple(f.model_copy(update={"unit": "see unit", "type": "number"}) if f.name == "value" else f for f in columns)
     for row in plain:
         row["value"] = float(row["value"])
-    return plain, (*columns, *_quantities(plain))
+    return plain, (*columns, *_quantities(plain, meanings))
 
 
-def _quantities(rows: Sequence[Row]) -> Iterator[Field]:
+def _quantities(rows: Sequence[Row], meanings: Mapping[str, str]) -> Iterator[Field]:
     """A line for each quantity that is there."""
     first = {row["quantity"]: row for row in reversed(rows)}
     for name, row in sorted(first.items()):
-        kind, unit, allowed, told = QUANTITIES.get(name, ("number", row["unit"], "", ""))
         signal, _, what = name.rpartition("_lung_")
-        told = told or f"{'mean' if what == 'mean' else 'standard deviation'} of the channel {signal} over the lung"
-        # In the column all values are floating-point numbers.
+        over = f"{'mean' if what == 'mean' else 'standard deviation'} of the channel {signal} over the lung"
+        unit, allowed, told = QUANTITIES.get(name, (row["unit"], ALLOWED.get(name, ""), meanings.get(name, over)))
         own: dict[str, Any] = {"type": "number", "unit": unit, "allowed_values": allowed, "example": str(row["value"])}
         yield Field(table=MEASUREMENTS, kind="quantity", name=name, description=told, provenance="darklung deposit", **own)
 
 
-def _measurements(found: Contents, images: set[str]) -> Iterator[Row]:
+def _of_mice(found: Contents) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of the table of simulated mice, and what its columns mean; none where there is none."""
+    place = next((p for p in found.tables if p.name == MICE), None)
+    return (plain_rows(load_table(place)), _lines(place)[0]) if place is not None else ([], {})
+
+
+def _lines(place: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Meaning and type of the columns of a table, as its own dictionary tells them."""
+    lines = read_rows(place.with_name(place.name + DICTIONARY_END))
+    return {row["column"]: row["meaning"] for row in lines}, {row["column"]: row["type"] for row in lines}
+
+
+def _measurements(found: Contents) -> Iterator[Row]:
     for subject in found.subjects:
         own = {"subject_id": subject.name, "animal": subject.animal, FLAG: subject.flag}
         folder = found.run / CASES / subject.name
         none = {"split": None, "arm": None}
         for name, value, unit, file in _of_case(folder) if folder.is_dir() else ():
             yield {**own, "quantity": name, "value": value, "unit": unit, **none, "source": f"images/{subject.name}/{file}"}
+    rows, meanings = _of_mice(found)
+    for row in rows:
+        name = str(row["subject"])
+        own = {"subject_id": name, "animal": name, FLAG: found.flag_of(name), "split": None, "arm": None}
+        for column, value in row.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                unit = unit_of(column, meanings[column])
+                yield {**own, "quantity": column, "value": value, "unit": unit, "source": f"{TABLES}/{MICE}.csv"}
     yield from _results(found) if found.comparison is not None else ()
 
 

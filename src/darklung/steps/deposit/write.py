@@ -1,4 +1,4 @@
-"""Write a deposit: data, tables, models and records first, then the documents that tell of them; the same run, the same bytes."""
+"""Write a deposit: data, tables, models and records, then the documents that tell of them; the same run, the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from darklung.core.checks import require
-from darklung.core.files import make_folder, write_text, whole
+from darklung.core.files import make_folder, whole, write_text
 from darklung.io.images import export_nifti, load_image
 from darklung.io.names import CHANNELS, LABELS
 from darklung.pipeline.artefacts import RUN_RECORD
@@ -56,7 +56,9 @@ class Planned:
         more = "; NIfTI comes to it" if NIFTI in self.images else ""
         size = sum(f.stat().st_size for f in files) / 1e6
         models = len(self.contents.models)
-        return f"{len(self.contents.subjects)} subjects ({subjects}), {models} models; {len(files)} files, {size:.1f} MB{more}"
+        return (
+            f"{len(self.contents.subjects)} subjects ({subjects}), {models} models; {len(files)} files, {size:.1f} MB{more}"
+        )
 
 
 def check_out(out: Path, run: Path) -> None:
@@ -164,15 +166,11 @@ def _write_clean(source: Path, place: Path) -> None:
 
 def _write_cards(planned: Planned, out: Path) -> None:
     """A card of each model, whose figures are its arm's."""
+    about = planned.about
+    animals = {name: source.animals for name, source in about.sources.items() if source.animals is not None}
     for model in planned.contents.models:
-        made = make_card(model, license=planned.about.license)
-        ethics = made.ethics.model_copy(update=_said(planned.about)) if made.ethics.measured else made.ethics
-        write_card(made.model_copy(update={"ethics": ethics}), out / model.name / CARD)
-
-
-def _said(about: About) -> dict[str, Any]:
-    told = about.ethics
-    return {n: getattr(told, n) or None for n in ("approval", "authority", "justification", "welfare")} if told else {}
+        card = make_card(model, license=about.license, ethics=about.ethics, animals=animals)
+        write_card(card, out / model.name / CARD)
 
 
 def _yaml(content: Any) -> str:
@@ -180,7 +178,9 @@ def _yaml(content: Any) -> str:
 
 
 def _files(folder: Path) -> Iterator[Listed]:
-    yield from (_listed(folder, file) for file in files_of(folder) if file.name not in (*DOCUMENTS, SUMS) or file.parent != folder)
+    yield from (
+        _listed(folder, file) for file in files_of(folder) if file.name not in (*DOCUMENTS, SUMS) or file.parent != folder
+    )
 
 
 def _data_set(planned: Planned, folder: Path, fields: Sequence[Any], rows: dict[str, int]) -> DataSet:
