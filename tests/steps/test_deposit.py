@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import warnings
 
@@ -13,15 +15,20 @@ import yaml
 from typer.testing import CliRunner
 
 from darklung.commands.cli import app
+from darklung.commands.compare import compare_folders
+from darklung.commands.reproduce import lines_of
 from darklung.commands.run import run_study
 from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Insertion
 from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.pipeline.record import environment
 from darklung.publish.about import About, read_about
 from darklung.publish.tables import read_dictionary
 from darklung.steps.deposit.contents import look_through
+from darklung.steps.deposit.reproduce import compare_results, study_of
 from darklung.steps.deposit.write import Planned, check_out, write_deposit
+from darklung.steps.scoring.finished import open_run
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
 ABOUT = {
@@ -84,8 +91,6 @@ def first(run, tmp_path_factory):
 @pytest.fixture
 def deposit(first, tmp_path):
     """A copy to spoil."""
-    import shutil
-
     return shutil.copytree(first, tmp_path / "d")
 
 
@@ -259,6 +264,72 @@ def test_the_command_tells_the_size_first_and_a_dry_run_writes_nothing(run, tmp_
     assert told.output.startswith("3 subjects (3 synthetic), 3 models; ")
     assert not (tmp_path / "d").exists()
     assert isinstance(CliRunner().invoke(app, [*call, "--images", "pictures"]).exception, DarklungError)
+
+
+def test_a_deposit_compares_with_its_run_as_the_run_with_itself(run, first, tmp_path):
+    compare_folders(first, run, out=tmp_path)
+    found = json.loads((tmp_path / "compare.json").read_text())
+    assert all(not t["other_key"] and not t["first_only"] and not t["second_only"] for t in found["tasks"].values())
+    arm = found["results"]["test"]["a"]
+    assert arm["animals"] == {"first": 3, "second": 3, "both": 3}
+    assert arm["paired"]["auroc"]["value"] == 0.0
+    assert open_run(first).animals == open_run(run).animals
+    tables = [open_run(folder).tables("test", "a") for folder in (first, run)]
+    for name in ("tiles", "voxels"):
+        pd.testing.assert_frame_equal(*(getattr(t, name) for t in tables), check_dtype=False)
+
+
+def test_a_deposit_with_a_changed_table_is_not_compared(run, deposit):
+    path = deposit / "tables/units.parquet"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DarklungError, match=r"units.parquet: is not what checksums.sha256 tells"):
+        open_run(deposit)
+
+
+def test_a_study_run_again_gives_the_deposit_and_a_difference_is_told(run, first, tmp_path):
+    """The run that is there already, as if the command had come to its end before."""
+    call = ["reproduce", str(first), "--out", str(tmp_path), "--study", str(run.parent / "study.yaml"), "--workers", "1"]
+    shutil.copytree(run, tmp_path / "run")
+    told = CliRunner().invoke(app, call)
+    assert told.exit_code == 0, told.output
+    assert "bit for bit" in told.output
+    assert "3 of 3 models have the same weights" in told.output
+    assert re.search(r"(\d+) of \1 results agree$", told.output.strip())
+    edit(tmp_path / "run/evaluate/all/comparison.json", '"value": 0.', '"value": 0.0')
+    found = compare_results(first, tmp_path / "run")
+    assert [d.name[3] for d in found.apart] == ["value"]
+    assert found.apart[0].size > 0
+    assert "  DIFFERS" in "\n".join(lines_of(found))
+
+
+def test_on_another_machine_results_agree_within_the_tolerance(first, run, tmp_path):
+    other = shutil.copytree(first, tmp_path / "d")
+    about = json.loads((other / "run/run.json").read_text())
+    about["environment"]["hardware"]["processor"] = "another"
+    (other / "run/run.json").write_text(json.dumps(about))
+    content = json.loads((other / "run/evaluate/all/comparison.json").read_text())
+    metrics = content["results"]["test"]["a"]["metrics"]
+    metrics["auroc"]["value"] += 0.04
+    metrics["dice"]["value"] += 0.06
+    metrics["brier"]["value"] = None
+    (other / "run/evaluate/all/comparison.json").write_text(json.dumps(content))
+    found = compare_results(other, run)
+    assert found.other == (f"processor: another, now {environment()['hardware']['processor']}",)
+    assert [d.name[2] for d in found.apart] == ["dice", "brier"]
+    assert "results must agree to 0.05" in "\n".join(lines_of(found))
+
+
+def test_another_study_and_a_deposit_without_results_are_not_repeated(run, first, deposit, tmp_path):
+    study = yaml.safe_load((run.parent / "study.yaml").read_text())
+    study["learning"]["steps"] = 3
+    (run.parent / "other.yaml").write_text(yaml.safe_dump(study))
+    call = ["reproduce", str(first), "--out", str(tmp_path / "r"), "--study", str(run.parent / "other.yaml")]
+    assert "learning.steps: is not as in the deposit" in str(CliRunner().invoke(app, call).exception)
+    (deposit / "run/evaluate/all/comparison.json").unlink()
+    with pytest.raises(DarklungError, match="has no results to compare"):
+        study_of(deposit)
+    with pytest.raises(DarklungError, match="is no deposit"):
+        study_of(run)
 
 
 def test_datacite_is_valid_by_its_schema(first):

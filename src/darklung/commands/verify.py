@@ -6,7 +6,8 @@ from pathlib import Path
 
 from darklung.pipeline.bar import Bar
 from darklung.pipeline.verify import told, verify
-from darklung.steps.deposit.check import is_deposit, verify_deposit
+from darklung.steps.deposit.check import verify_deposit
+from darklung.steps.deposit.sums import is_deposit
 
 
 def verify_files(path: Path) -> tuple[str, bool]:

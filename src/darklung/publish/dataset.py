@@ -12,6 +12,7 @@ from darklung.publish.fields import Field
 from darklung.publish.licences import Licence, licence_of
 
 README, LICENSE, SUMS, ABOUT = "README.md", "LICENSE", "checksums.sha256", "about.yaml"
+TABLES, IMAGES, MODELS, RUN = "tables", "images", "models", "run"
 DATACITE, ZENODO, CRATE, CROISSANT = "datacite.json", "zenodo.json", "ro-crate-metadata.json", "croissant.json"
 DOCUMENTS = (README, LICENSE, DATACITE, ZENODO, CRATE, CROISSANT)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from darklung.core.checks import DarklungError, require
-from darklung.core.files import read_text
+from darklung.core.checks import DarklungError
 from darklung.io.images import image_grid, load_image
 from darklung.io.names import CHANNELS, LABELS
 from darklung.pipeline.artefacts import ADDED
@@ -17,35 +15,10 @@ from darklung.pipeline.contents import files_of
 from darklung.pipeline.verify import Found, Tell, verify_listed
 from darklung.publish.about import About, read_about
 from darklung.publish.agree import disagreements
-from darklung.publish.dataset import ABOUT, DATACITE, SUMS
+from darklung.publish.dataset import ABOUT, IMAGES, SUMS, TABLES
 from darklung.publish.fields import Field
 from darklung.publish.tables import CSV, DICTIONARY, PARQUET, SHOWN, check_table, read_dictionary
-from darklung.steps.deposit.tables import TABLES
-
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-
-
-def is_deposit(folder: Path) -> bool:
-    """Whether a folder is a deposit."""
-    return (folder / SUMS).is_file() and ((folder / DICTIONARY).is_file() or (folder / DATACITE).is_file())
-
-
-def read_sums(folder: Path) -> dict[Path, str]:
-    """File -> SHA-256, of ``checksums.sha256``.
-
-    Raises
-    ------
-    DarklungError
-        A line that is none, or a file that lies outside.
-    """
-    found = {}
-    for number, line in enumerate(read_text(folder / SUMS).splitlines(), start=1):
-        told = _LINE.fullmatch(line)
-        name = PurePosixPath(told[2]) if told else PurePosixPath("..")
-        inside = not name.is_absolute() and ".." not in name.parts
-        require(told is not None and inside, f"{folder / SUMS}: line {number}: wanted a SHA-256 and a file of the deposit")
-        found[folder / name] = told[1] if told else ""
-    return found
+from darklung.steps.deposit.sums import read_sums
 
 
 def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
@@ -77,8 +50,8 @@ def _tables(folder: Path) -> Iterator[tuple[Path, str]]:
     for name in sorted(known):
         yield from (_placed(folder, fault) for fault in check_table(folder, name, fields)[:SHOWN])
     for file in (CHANNELS, LABELS):
-        own = [f for f in fields if f.kind == "channel" and f.table == f"images/{file}"]
-        for place in sorted(folder.glob(f"images/*/{file}")):
+        own = [f for f in fields if f.kind == "channel" and f.table == f"{IMAGES}/{file}"]
+        for place in sorted(folder.glob(f"{IMAGES}/*/{file}")):
             yield from ((place, fault) for fault in _image_faults(place, own, values=file == LABELS))
 
 

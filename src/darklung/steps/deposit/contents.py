@@ -16,6 +16,7 @@ from darklung.pipeline.verify import verify
 from darklung.publish.about import About
 from darklung.publish.card import Animals, Source
 from darklung.publish.columns import ANNOTATED, MIXED, REAL, SYNTHETIC
+from darklung.publish.dataset import IMAGES
 from darklung.publish.ethics import EthicsFile, ethics_of
 from darklung.steps import cohort
 from darklung.steps.card.files import read_own_record, writable
@@ -24,13 +25,12 @@ from darklung.steps.evaluate import ITEM, STAGE
 
 CASES, NIFTI = "cases", "nifti"
 # What `--images` chooses -> the files of one subject.
-IMAGES: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "channels": (f"{CASES}/{{}}/{CHANNELS}",),
     "labels": (f"{CASES}/{{}}/{LABELS}",),
     "phantoms": (f"phantom/{{}}/{PHANTOM}",),
     NIFTI: (),
 }
-DEFAULT_IMAGES = ("channels", "labels")
 MODEL_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE, METRICS_FILE)
 DICTIONARY_END = ".dictionary.csv"
 
@@ -89,13 +89,13 @@ class Contents:
             A choice that is not known.
         """
         for name in wanted:
-            check_one_of("--images", name, IMAGES)
+            check_one_of("--images", name, CHOICES)
         found = {}
         for subject in self.subjects:
-            patterns = (f"{CASES}/{{}}/{CASE}", *(p for name in wanted for p in IMAGES[name]))
+            patterns = (f"{CASES}/{{}}/{CASE}", *(p for name in wanted for p in CHOICES[name]))
             for place in (self.run / p.format(subject.name) for p in patterns):
                 if place.exists():
-                    found[place] = f"images/{subject.name}/{place.name}"
+                    found[place] = f"{IMAGES}/{subject.name}/{place.name}"
         return found
 
     def flag_of(self, name: Any) -> str:

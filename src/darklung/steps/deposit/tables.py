@@ -12,16 +12,19 @@ from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.io.case import case_insertions
 from darklung.io.images import image_grid, load_image
-from darklung.io.names import CHANNELS, LABELS
+from darklung.io.names import CHANNELS, COMPARISON, LABELS
 from darklung.io.tables import load_table, read_rows
 from darklung.publish.columns import ALLOWED, FLAG, FLAG_MEANING, channel_meaning, columns_of, unit_of
+from darklung.publish.dataset import IMAGES, RUN, TABLES
 from darklung.publish.fields import Field, Row, words
 from darklung.publish.tables import plain_rows
+from darklung.steps import evaluate
 from darklung.steps.card.files import read_written
 from darklung.steps.deposit.contents import CASES, DICTIONARY_END, Contents
 
-TABLES, MICE = "tables", "mice"
+MICE = "mice"
 METRICS, MEASUREMENTS = f"{TABLES}/metrics", f"{TABLES}/measurements"
+RESULTS = f"{RUN}/{evaluate.STAGE}/{evaluate.ITEM}/{COMPARISON}"
 MM3_PER_ML, MM = 1e3, 1e-3
 PARTS = {
     "subject_id": "name of the scan; of results of an arm that of the animal",
@@ -107,7 +110,7 @@ def _metrics(found: Contents, file: Path) -> Made:
         for name, m in result["metrics"].items()
     ]
     rows = plain_rows(rows)
-    return rows, columns_of(METRICS, rows, METRIC_PARTS, "run/evaluate/all/comparison.json")
+    return rows, columns_of(METRICS, rows, METRIC_PARTS, RESULTS)
 
 
 def _measured(rows: Sequence[Row], meanings: Mapping[str, str]) -> Made:
@@ -145,20 +148,24 @@ def _lines(place: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _measurements(found: Contents) -> Iterator[Row]:
     for subject in found.subjects:
-        own = {"subject_id": subject.name, "animal": subject.animal, FLAG: subject.flag}
         folder = found.run / CASES / subject.name
-        none = {"split": None, "arm": None}
         for name, value, unit, file in _of_case(folder) if folder.is_dir() else ():
-            yield {**own, "quantity": name, "value": value, "unit": unit, **none, "source": f"images/{subject.name}/{file}"}
+            source = f"{IMAGES}/{subject.name}/{file}"
+            yield _measurement(found, subject.name, name, value, unit=unit, source=source)
     rows, meanings = _of_mice(found)
     for row in rows:
-        name = str(row["subject"])
-        own = {"subject_id": name, "animal": name, FLAG: found.flag_of(name), "split": None, "arm": None}
-        for column, value in row.items():
+        for name, value in row.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                unit = unit_of(column, meanings[column])
-                yield {**own, "quantity": column, "value": value, "unit": unit, "source": f"{TABLES}/{MICE}.csv"}
+                unit, source = unit_of(name, meanings[name]), f"{TABLES}/{MICE}.csv"
+                yield _measurement(found, row["subject"], name, value, unit=unit, source=source)
     yield from _results(found) if found.comparison is not None else ()
+
+
+def _measurement(found: Contents, who: str, quantity: str, value: float, **more: Any) -> dict[str, Any]:
+    """A row; of an animal where `who` is no scan."""
+    animal = next((s.animal for s in found.subjects if s.name == who), who)
+    own = {"subject_id": who, "animal": animal, FLAG: found.flag_of(who), "quantity": quantity, "value": value}
+    return {**dict.fromkeys(PARTS), **own, **more}
 
 
 def _of_case(folder: Path) -> Iterator[tuple[str, float, str, str]]:
@@ -187,10 +194,8 @@ def _results(found: Contents) -> Iterator[Row]:
     for split, arms in content["results"].items():
         for arm, result in arms.items():
             for row in (r for r in result.get("by_animal") or () if r.get("dice") is not None):
-                name = str(row["animal"])
-                where = {"split": split, "arm": arm, "source": "run/evaluate/all/comparison.json"}
-                own = {"subject_id": name, "animal": name, FLAG: found.flag_of(name)}
-                yield {**own, "quantity": "dice", "value": row["dice"], "unit": "1", **where}
+                where = {"split": split, "arm": arm, "source": RESULTS, "unit": "1"}
+                yield _measurement(found, str(row["animal"]), "dice", row["dice"], **where)
 
 
 def _channels(found: Contents, images: Sequence[str]) -> Iterator[Field]:
@@ -201,7 +206,7 @@ def _channels(found: Contents, images: Sequence[str]) -> Iterator[Field]:
             place = found.run / CASES / subject.name / file
             grid: Image | None = image_grid(place) if place.exists() else None
             for name, unit in zip(grid.names, grid.units) if grid is not None else ():
-                known = units.setdefault((f"images/{file}", name), unit)
+                known = units.setdefault((f"{IMAGES}/{file}", name), unit)
                 require(known == unit, f"{place}: channel {name} is in {unit}, in others in {known}; wanted one unit")
     yield from (channel_field(table, name, unit) for (table, name), unit in units.items())
 

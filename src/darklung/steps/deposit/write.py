@@ -22,7 +22,7 @@ from darklung.publish import dataset
 from darklung.publish.about import About
 from darklung.publish.crate import crate
 from darklung.publish.croissant import croissant
-from darklung.publish.dataset import DOCUMENTS, SUMS, DataSet, Listed
+from darklung.publish.dataset import DOCUMENTS, IMAGES, MODELS, RUN, SUMS, DataSet, Listed
 from darklung.publish.dataset_card import dataset_card
 from darklung.publish.licences import notice
 from darklung.publish.tables import write_dictionary, write_table
@@ -31,7 +31,7 @@ from darklung.steps.deposit.contents import CASES, MODEL_FILES, NIFTI, Contents
 from darklung.steps.deposit.places import without_places
 from darklung.steps.deposit.tables import make_tables
 
-RUN, MODELS, STUDY, CARD = "run", "models", "study.yaml", "card.md"
+STUDY, CARD = "study.yaml", "card.md"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _export(found: Contents, out: Path) -> None:
         for name in (CHANNELS, LABELS):
             image = found.run / CASES / subject.name / name
             if image.exists():
-                export_nifti(load_image(image), out / "images" / subject.name / NIFTI, stem=name.split(".")[0])
+                export_nifti(load_image(image), out / IMAGES / subject.name / NIFTI, stem=name.split(".")[0])
 
 
 def _write_records(found: Contents, out: Path) -> None:
