@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from darklung.core.checks import require
 from darklung.core.files import make_folder
-from darklung.steps.deposit.reproduce import TOLERANCE, Repeated, check_same_study, compare_results, study_of
+
+if TYPE_CHECKING:
+    from darklung.steps.deposit.reproduce import Repeated
+
+TOLERANCE = 0.05
 
 
 def reproduce(
@@ -28,6 +32,7 @@ def reproduce(
     """Run a deposit's study again and compare each result: bit for bit on the same machine, else within the tolerance."""
     from darklung.commands.run import resolved, run_study
     from darklung.commands.verify import verify_files
+    from darklung.steps.deposit.reproduce import check_same_study, compare_results, study_of
     from darklung.study.study import read_study
 
     own = study_of(deposit)

@@ -19,7 +19,6 @@ from darklung.steps.deposit.sums import is_deposit
 from darklung.steps.evaluate import ITEM, STAGE
 
 PARTS = ("value", "low", "high")
-TOLERANCE = 0.05
 Name = tuple[str, str, str, str]
 
 
@@ -116,7 +115,7 @@ def _differing(first: Any, second: Any, place: str) -> Iterator[str]:
         yield place
 
 
-def compare_results(deposit: Path, run: Path, *, tolerance: float = TOLERANCE) -> Repeated:
+def compare_results(deposit: Path, run: Path, *, tolerance: float) -> Repeated:
     """Results of a run against those of a deposit."""
     place = Path(STAGE) / ITEM / COMPARISON
     then, now = (_values(read_object(folder / place)) for folder in (deposit / RUN, run))
