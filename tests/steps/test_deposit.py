@@ -22,11 +22,14 @@ from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Insertion
 from darklung.io.case import CaseFacts, LabelledCase, save_case
-from darklung.pipeline.record import environment
+from darklung.io.tables import save_table
+from darklung.pipeline.artefacts import note, outputs_of
+from darklung.pipeline.record import environment, write_record
 from darklung.publish.about import About, read_about
 from darklung.publish.tables import read_dictionary
 from darklung.steps.deposit.contents import look_through
 from darklung.steps.deposit.reproduce import compare_results, study_of
+from darklung.steps.deposit.tables import case_measurements
 from darklung.steps.deposit.write import Planned, check_out, write_deposit
 from darklung.steps.scoring.finished import open_run
 
@@ -330,6 +333,58 @@ def test_another_study_and_a_deposit_without_results_are_not_repeated(run, first
         study_of(deposit)
     with pytest.raises(DarklungError, match="is no deposit"):
         study_of(run)
+
+
+def test_a_cohort_has_measurements_of_its_table_in_its_units(tmp_path):
+    folder = tmp_path / "cohort"
+    rows = [{"subject": "t1", "lung_volume_ml": 0.5, "lung_density_g/cm3": 0.25, "synthetic_flag": True}]
+    for place, name, own in (("cohort/all", "cohort", [{"subject": "t1", "note": None}]), ("tables/all", "mice", rows)):
+        (folder / place).mkdir(parents=True)
+        save_table(folder / place / name, own, dict.fromkeys(own[0], "what is said of it"))
+        member = {"subject": "t1", "animal": "t1", "source": "mice"}
+        record = {"key": "k", "parameters": {"rows": [member]}, "outputs": note(outputs_of(folder / place))}
+        write_record(folder / place / "record.json", record)
+    tasks = [{"task": "cohort/all", "key": "k", "started": "2026-11-28T10:00:00Z"}]
+    study = {"sources": {"mice": {"from": "simulation"}}}
+    write_record(folder / "run.json", {"format": 2, "name": "c", "seed": 1, "study": study, "tasks": tasks})
+    data = made(folder, tmp_path, tmp_path / "d", sources={}, title="Mice alone")
+    assert verify_files(tmp_path / "d")[1]
+    table = pd.read_csv(tmp_path / "d/tables/measurements.csv")
+    found = [tuple(r) for r in table[["quantity", "value", "unit"]].itertuples(index=False)]
+    assert found == [("lung_volume_ml", 0.5, "mL"), ("lung_density_g/cm3", 0.25, "g/cm3")]
+    assert (data.date, data.flags) == ("2026-11-28", {"synthetic": 1})
+
+
+def test_a_radiograph_has_areas(tmp_path):
+    data = np.full((1, 20, 10), 0.5, np.float32)
+    data[0, 0, 0] = np.nan
+    image = Image(data, ("attenuation",), ("1",), (2e-4, 3e-4))
+    instances = np.zeros((20, 10), np.uint16)
+    instances[5:7, 5] = 1
+    every = np.ones((20, 10), bool)
+    put = (Insertion(1, "lesion", "solid", (0.0, 0.0, 0.0), 1e-3),)
+    labels = (instances > 0).astype(np.uint8)
+    save_case(tmp_path / "r", LabelledCase(image, labels, every, every, instances, ~every, put, CaseFacts("r", "r")))
+    found = {name: (value, unit) for name, value, unit, _ in case_measurements(tmp_path / "r")}
+    assert found["lung_area"] == (pytest.approx(200 * 0.06), "mm2")
+    assert found["lesion_area"] == (pytest.approx(2 * 0.06), "mm2")
+    assert found["attenuation_lung_mean"] == (0.5, "1")
+    assert found["lesion_diameter"] == (1.0, "mm")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("tables/units,column,split", "../../units,column,split", "table: string should match pattern"),
+        ("0 | 1 | 255", "1e1e1..2", "could not convert string to float"),
+        ("tables/units,column,score", "tables/units,column,split", "tables/units column split: is there twice"),
+    ],
+)
+def test_a_dictionary_of_somebody_else_is_told_in_lines(deposit, old, new, wanted):
+    edit(deposit / "data_dictionary.csv", old, new)
+    text, whole = verify_files(deposit)
+    assert not whole
+    assert re.search(wanted, text), text
 
 
 def test_datacite_is_valid_by_its_schema(first):

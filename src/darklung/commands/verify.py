@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from darklung.core.checks import printable
 from darklung.pipeline.bar import Bar
 from darklung.pipeline.verify import told, verify
 from darklung.steps.deposit.check import verify_deposit
@@ -22,4 +23,4 @@ def verify_files(path: Path) -> tuple[str, bool]:
     """
     with Bar("verify") as bar:
         found = (verify_deposit if is_deposit(path) else verify)(path, progress=bar)
-    return "\n".join(told(found)), not found.wrong
+    return "\n".join(map(printable, told(found))), not found.wrong

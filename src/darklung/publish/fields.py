@@ -21,13 +21,15 @@ Kind = Literal["column", "quantity", "channel"]
 Type = Literal["integer", "number", "boolean", "text"]
 _BOUNDS = re.compile(r"(-?[0-9.e+-]*[0-9])?\.\.(-?[0-9.e+-]*[0-9])?")
 _BETWEEN, BOUND = " | ", ".."
+# A dictionary may be anybody's: what it names stays in its folder.
+TABLE = r"^(tables|images)/[A-Za-z0-9_][A-Za-z0-9._-]*$"
 PYTHON: Mapping[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,), "text": (str,)}
 
 
 class Field(Document):
     """One line of the data dictionary: a column, a quantity of a tidy table, or a channel of images."""
 
-    table: str = Told(min_length=1, description="table without ending, or images/NAME for the images of every subject")
+    table: str = Told(pattern=TABLE, description="table without ending, or images/NAME for the images of every subject")
     kind: Kind = Told(description="column; quantity: rows of a tidy table; channel: of images")
     name: str = Told(min_length=1, description="name in the header, in the column quantity, or of the channel")
     description: str = Told(min_length=1, description="what it is")
@@ -42,7 +44,7 @@ class Field(Document):
     def _of_one_mind(self) -> Field:
         numbers = self.type in ("integer", "number")
         require(bool(self.unit) or not numbers, f"unit: {self.name} is a number, wanted a unit, or 1 for none")
-        bounded = _BOUNDS.fullmatch(self.allowed_values) is not None
+        bounded = not isinstance(_rule(self.allowed_values), frozenset)
         require(numbers or not bounded, f"allowed_values: {self.name} is {self.type}, got bounds {self.allowed_values!r}")
         return self
 
@@ -51,7 +53,7 @@ class Field(Document):
 
         Examples
         --------
-        >>> Field(table="t", kind="column", name="n", description="d", type="integer", unit="1", allowed_values="0..",
+        >>> Field(table="tables/t", kind="column", name="n", description="d", type="integer", unit="1", allowed_values="0..",
         ...       provenance="p").fault(-1)
         'wanted 0.., got -1'
         """

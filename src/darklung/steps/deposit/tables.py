@@ -149,7 +149,7 @@ def _lines(place: Path) -> tuple[dict[str, str], dict[str, str]]:
 def _measurements(found: Contents) -> Iterator[Row]:
     for subject in found.subjects:
         folder = found.run / CASES / subject.name
-        for name, value, unit, file in _of_case(folder) if folder.is_dir() else ():
+        for name, value, unit, file in case_measurements(folder) if folder.is_dir() else ():
             source = f"{IMAGES}/{subject.name}/{file}"
             yield _measurement(found, subject.name, name, value, unit=unit, source=source)
     rows, meanings = _of_mice(found)
@@ -168,8 +168,8 @@ def _measurement(found: Contents, who: str, quantity: str, value: float, **more:
     return {**dict.fromkeys(PARTS), **own, **more}
 
 
-def _of_case(folder: Path) -> Iterator[tuple[str, float, str, str]]:
-    """Quantity, value, unit and file, of one case; channels are read one by one."""
+def case_measurements(folder: Path) -> Iterator[tuple[str, float, str, str]]:
+    """Quantity, value, unit and file, of one case, of a volume or of a radiograph; channels are read one by one."""
     truth = load_image(folder / LABELS, ("labels", "lung"))
     lung = truth.channel("lung") > 0
     solid = len(truth.shape) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from darklung.steps.deposit.contents import CASES, MODEL_FILES, NIFTI, Contents
 from darklung.steps.deposit.places import without_places
 from darklung.steps.deposit.tables import make_tables
 
-STUDY, CARD = "study.yaml", "card.md"
+STUDY, CARD, LOCK = "study.yaml", "card.md", "requirements.txt"
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,20 @@ def _write_records(found: Contents, out: Path) -> None:
     """The run's own words: its study, its record, that of each task, and its results."""
     make_folder(out)
     write_text(out / STUDY, _yaml(without_places(found.about["study"])))
+    write_text(out / LOCK, _lock(found.about.get("environment") or {}))
     files = [found.run / RUN_RECORD, *found.records, *([found.comparison] if found.comparison else [])]
     for file in files:
         place = out / file.relative_to(found.run)
         make_folder(place.parent)
         _write_clean(file, place)
+
+
+def _lock(environment: Mapping[str, Any]) -> str:
+    """Versions of the run as pip reads them; Python and the processor as a comment."""
+    versions = dict(environment.get("versions") or {})
+    head = f"# Python {versions.pop('python', None)}, {(environment.get('hardware') or {}).get('processor')}\n"
+    versions.pop("commit", None)
+    return head + "".join(f"{name}=={version}\n" for name, version in versions.items() if version)
 
 
 def _write_clean(source: Path, place: Path) -> None:
