@@ -135,6 +135,16 @@ def test_measurements_are_those_of_the_images(first):
     assert table[table["quantity"] == "lesion_diameter"]["value"].tolist() == [2.0] * 6
 
 
+def test_every_lesion_has_its_place_and_flag(first):
+    table = pd.read_csv(first / "tables/insertions.csv")
+    own = table[table["subject"] == "m2"]
+    assert own["number"].tolist() == [1, 2]
+    places = [[(a - 6.5) * 0.5 for a in at] for at in ([4, 4, 4], [10, 9, 8])]
+    np.testing.assert_allclose(own[["z_mm", "y_mm", "x_mm"]], places)
+    assert set(table["kind"]) == {"lesion"}
+    assert set(table["synthetic_flag"]) == {"synthetic"}
+
+
 def test_every_column_and_channel_is_in_the_dictionary_with_a_flag_in_every_table(first):
     fields = read_dictionary(first)
     for path in (first / "tables").glob("*.csv"):

@@ -30,7 +30,7 @@ FOLDERS = {
 def dataset_card(data: DataSet) -> str:
     """The card; text of other people's files cannot become markup."""
     about = data.about
-    people = ((c.name, c.orcid or None, c.affiliation) for c in about.creators)
+    people = ((c.name, c.orcid or "none", c.affiliation or "") for c in about.creators)
     parts = [
         f"# {escaped(about.title)}",
         "\n\n".join(escaped(part) for part in about.description.split("\n\n")),
@@ -72,7 +72,7 @@ def head(data: DataSet) -> str:
 
 def _funding(data: DataSet) -> Iterator[str]:
     if data.about.funding:
-        rows = ((f.funder, f.award, f.title) for f in data.about.funding)
+        rows = ((f.funder, f.award or "", f.title or "") for f in data.about.funding)
         yield f"## Funding\n\n{table(('funder', 'grant', 'title'), rows)}"
 
 

@@ -12,7 +12,7 @@ from darklung.core.checks import require
 from darklung.core.types import Image
 from darklung.io.case import case_insertions
 from darklung.io.images import image_grid, load_image
-from darklung.io.names import CHANNELS, COMPARISON, LABELS
+from darklung.io.names import CASE, CHANNELS, COMPARISON, LABELS
 from darklung.io.tables import load_table, read_rows
 from darklung.publish.columns import ALLOWED, FLAG, FLAG_MEANING, channel_meaning, columns_of, unit_of
 from darklung.publish.dataset import IMAGES, RUN, TABLES
@@ -23,6 +23,7 @@ from darklung.steps.card.files import read_written
 from darklung.steps.deposit.contents import CASES, DICTIONARY_END, Contents
 
 MICE = "mice"
+INSERTIONS = f"{TABLES}/insertions"
 METRICS, MEASUREMENTS = f"{TABLES}/metrics", f"{TABLES}/measurements"
 RESULTS = f"{RUN}/{evaluate.STAGE}/{evaluate.ITEM}/{COMPARISON}"
 MM3_PER_ML, MM = 1e3, 1e-3
@@ -45,6 +46,17 @@ METRIC_PARTS = {
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
     "subjects": "animals",
+    FLAG: FLAG_MEANING,
+}
+INSERTION_PARTS = {
+    "subject": "name of the scan",
+    "number": "its value in the channel instances; a sham has none there",
+    "kind": "lesion, mimic or sham",
+    "tissue": "class",
+    "diameter_mm": "diameter of the sphere of the same volume",
+    "z_mm": "centre along z, the rotation axis, in the coordinates of the image",
+    "y_mm": "centre along y; of a radiograph not known",
+    "x_mm": "centre along x",
     FLAG: FLAG_MEANING,
 }
 # Quantity -> unit, allowed, description.
@@ -80,6 +92,8 @@ def make_tables(found: Contents, images: Sequence[str]) -> tuple[dict[str, list[
         made[MEASUREMENTS] = _measured(rows, _of_mice(found)[1])
     if found.comparison is not None:
         made[METRICS] = _metrics(found, found.comparison)
+    if rows := list(_insertions(found)):
+        made[INSERTIONS] = plain_rows(rows), columns_of(INSERTIONS, plain_rows(rows), INSERTION_PARTS, f"{IMAGES}/*/{CASE}")
     for place in found.tables:
         made[f"{TABLES}/{place.name}"] = _table(found, place)
     fields = [f for _, own in made.values() for f in own] + list(_channels(found, images))
@@ -132,6 +146,17 @@ def _quantities(rows: Sequence[Row], meanings: Mapping[str, str]) -> Iterator[Fi
         unit, allowed, told = QUANTITIES.get(name, (row["unit"], ALLOWED.get(name, ""), meanings.get(name, over)))
         own: dict[str, Any] = {"type": "number", "unit": unit, "allowed_values": allowed, "example": str(row["value"])}
         yield Field(table=MEASUREMENTS, kind="quantity", name=name, description=told, provenance="darklung deposit", **own)
+
+
+def _insertions(found: Contents) -> Iterator[Row]:
+    """What is known to be in each case, a row a thing; none where the run has a table of that name."""
+    there = any(f"{TABLES}/{p.name}" == INSERTIONS for p in found.tables)
+    cases = () if there else found.subjects
+    for subject in (s for s in cases if (found.run / CASES / s.name).is_dir()):
+        for one in case_insertions(found.run / CASES / subject.name):
+            where = dict(zip(("z_mm", "y_mm", "x_mm"), (c / MM for c in one.center_m)))
+            told = {"number": one.number, "kind": one.kind, "tissue": one.tissue, "diameter_mm": one.diameter_m / MM}
+            yield {"subject": subject.name, **told, **where, FLAG: subject.flag}
 
 
 def _of_mice(found: Contents) -> tuple[list[dict[str, Any]], dict[str, str]]:
