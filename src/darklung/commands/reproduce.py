@@ -13,7 +13,7 @@ from darklung.core.checks import require
 from darklung.core.files import make_folder
 
 if TYPE_CHECKING:
-    from darklung.steps.deposit.reproduce import Repeated
+    from darklung.publish.repeated import Repeated
 
 TOLERANCE = 0.05
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from darklung.core.checks import printable
 from darklung.pipeline.bar import Bar
 from darklung.pipeline.verify import told, verify
+from darklung.publish.sums import is_deposit
 from darklung.steps.deposit.check import verify_deposit
-from darklung.steps.deposit.sums import is_deposit
 
 
 def verify_files(path: Path) -> tuple[str, bool]:

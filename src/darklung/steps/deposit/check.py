@@ -17,8 +17,8 @@ from darklung.publish.about import About, read_about
 from darklung.publish.agree import disagreements
 from darklung.publish.dataset import ABOUT, IMAGES, SUMS, TABLES
 from darklung.publish.fields import Field
+from darklung.publish.sums import read_sums
 from darklung.publish.tables import CSV, DICTIONARY, PARQUET, SHOWN, check_table, read_dictionary
-from darklung.steps.deposit.sums import read_sums
 
 
 def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:

@@ -25,10 +25,10 @@ from darklung.publish.croissant import croissant
 from darklung.publish.dataset import DOCUMENTS, IMAGES, MODELS, RUN, SUMS, DataSet, Listed
 from darklung.publish.dataset_card import dataset_card
 from darklung.publish.licences import notice
+from darklung.publish.places import without_places
 from darklung.publish.tables import write_dictionary, write_table
 from darklung.steps.card.make import make_card, write_card
 from darklung.steps.deposit.contents import CASES, MODEL_FILES, NIFTI, Contents
-from darklung.steps.deposit.places import without_places
 from darklung.steps.deposit.tables import make_tables
 
 STUDY, CARD, LOCK = "study.yaml", "card.md", "requirements.txt"

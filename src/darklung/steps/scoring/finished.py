@@ -21,9 +21,9 @@ from darklung.pipeline.folder import check_folder
 from darklung.pipeline.record import read_json
 from darklung.publish.columns import FLAG
 from darklung.publish.dataset import IMAGES, RUN, SUMS, TABLES
+from darklung.publish.sums import is_deposit, read_sums
 from darklung.report.records import flatten
 from darklung.steps import cohort
-from darklung.steps.deposit.sums import is_deposit, read_sums
 from darklung.steps.evaluate import ITEM, STAGE
 
 DIGITS = 9  # of the places and sizes [m] by which animals are recognised
