@@ -12,9 +12,11 @@ from darklung import __version__
 from darklung.commands import files
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
+from darklung.commands.deposit import deposit
 from darklung.commands.detectability import detectability
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
+from darklung.commands.reproduce import reproduce
 from darklung.core.checks import DarklungError, printable, shortened
 from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
@@ -358,7 +360,7 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-for _command in (card, detectability, register, *files.COMMANDS):
+for _command in (card, deposit, detectability, register, reproduce, *files.COMMANDS):
     app.command()(_command)
 
 

@@ -69,7 +69,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         require(all(printable(cell) == cell for cell in row), f"{path}: row {number}: a control character in a cell")
         told = f"{path}: row {number}: wanted {len(names)} cells as in the header, got {len(row)}"
         require(len(row) == len(names), told)
-    return [dict(zip(names, map(_bare_cell, row))) for row in rows]
+    return [dict(zip(names, map(bare_cell, row))) for row in rows]
 
 
 def plain_cell(value: Any) -> Any:
@@ -86,7 +86,7 @@ def plain_cell(value: Any) -> Any:
     return value
 
 
-def _bare_cell(text: str) -> str:
+def bare_cell(text: str) -> str:
     """The inverse of `plain_cell`."""
     return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(_FORMULA) else text
 

@@ -106,6 +106,15 @@ def verify(path: Path, *, progress: Tell | None = None) -> Found:
     return found
 
 
+def verify_listed(listed: Mapping[Path, str], *, progress: Tell | None = None) -> Found:
+    """Read files again whose SHA-256 a list tells, path -> SHA-256."""
+    found = Found()
+    there = {path: digest for path, digest in listed.items() if path.is_file()}
+    found.wrong = [(path, GONE) for path in listed if path not in there]
+    _compare(there, found, progress)
+    return found
+
+
 def _is_book(path: Path) -> bool:
     return path.name in (RECORD, RUN_RECORD) or path.name.endswith(f".{RECORD}")
 

@@ -98,9 +98,27 @@ def head_of(card: Card) -> Head:
 
 def head_text(head: Head) -> str:
     """As it stands at the top of the file, between its fences."""
-    content = head.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return yaml_head(head.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def yaml_head(content: dict[str, Any]) -> str:
+    """YAML between its fences, texts in quotes."""
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20, default_flow_style=False)
     return f"{FENCE}{text}{FENCE}"
+
+
+def head_of_text(markdown: str, origin: str = "card") -> str:
+    """The YAML at the top of a Markdown file.
+
+    Raises
+    ------
+    DarklungError
+        None there.
+    """
+    begin, fence, rest = markdown.partition(FENCE)
+    text, end, _ = rest.partition(f"\n{FENCE}")
+    require(begin == "" and bool(fence and end), f"{origin}: wanted YAML between two lines of --- at its top")
+    return text
 
 
 def read_head(markdown: str, origin: str = "card") -> Head:
@@ -111,9 +129,7 @@ def read_head(markdown: str, origin: str = "card") -> Head:
     DarklungError
         No head, no valid YAML, a key that is not known, or a value that does not fit.
     """
-    begin, fence, rest = markdown.partition(FENCE)
-    text, end, _ = rest.partition(f"\n{FENCE}")
-    require(begin == "" and bool(fence and end), f"{origin}: wanted YAML between two lines of --- at its top")
+    text = head_of_text(markdown, origin)
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:

@@ -14,20 +14,27 @@ from darklung.learn.files import DESCRIPTION_FILE
 from darklung.learn.fits import SAME_ENERGY, SAME_SPACING
 from darklung.pipeline.artefacts import RUN_RECORD
 from darklung.pipeline.record import read_json
-from darklung.publish.card import Card, Data
+from darklung.publish.card import Animals, Card, Data, Source
 from darklung.publish.ethics import EthicsFile, ethics_of, read_ethics
 from darklung.publish.markdown import markdown
 from darklung.publish.words import limits_of, use_of
 from darklung.steps import evaluate
 from darklung.steps.card.files import read_model, writable
 from darklung.steps.card.model import MEASURED, architecture_of, channels_of, images_of, member_of, training_of
-from darklung.steps.card.run import about_run, atlases_of, comparison_of, evaluation_of, run_of, sources_of
+from darklung.steps.card.run import NOT_KNOWN, about_run, atlases_of, comparison_of, evaluation_of, run_of, sources_of
 
 TRAIN = "train"
 MARKDOWN, JSON = ".md", ".json"
 
 
-def make_card(model: Path, *, arm: str = "", ethics: Path | None = None, license: str = "") -> Card:
+def make_card(
+    model: Path,
+    *,
+    arm: str = "",
+    ethics: Path | EthicsFile | None = None,
+    license: str = "",
+    animals: Mapping[str, Animals] | None = None,
+) -> Card:
     """The card of a folder with model.json, or of one arm of a run, whose folds' models are averaged.
 
     Parameters
@@ -36,10 +43,12 @@ def make_card(model: Path, *, arm: str = "", ethics: Path | None = None, license
         A model's folder, in a run or alone, or a run folder.
     arm : str
         Row of the comparison, such as ``hybrid`` or ``hybrid.boosting``; needed where the run has several.
-    ethics : Path, optional
-        What its maker says of measured animals (`darklung.publish.ethics.EthicsFile`).
+    ethics : Path or EthicsFile, optional
+        What its maker says of measured animals.
     license : str
         Of the model.
+    animals : mapping, optional
+        Source -> whether its animals were simulated or measured, where files do not tell.
 
     Raises
     ------
@@ -48,15 +57,23 @@ def make_card(model: Path, *, arm: str = "", ethics: Path | None = None, license
         trainings, or measured animals without a reference of their approval in `ethics`.
     """
     with reading(model, "a model", named=True):
-        made = _made(*_chosen(model, arm), ethics, license)
+        made = _made(*_chosen(model, arm), ethics, license, animals or {})
         return Card.model_validate(writable(made.model_dump()))  # names of cases and folders may hold halves of characters
 
 
-def _made(run: Path | None, folders: list[Path], row: str, ethics: Path | None, license: str) -> Card:
+def _made(
+    run: Path | None,
+    folders: list[Path],
+    row: str,
+    ethics: Path | EthicsFile | None,
+    license: str,
+    animals: Mapping[str, Animals],
+) -> Card:
     descriptions = [read_model(folder) for folder in folders]
-    given = read_ethics(ethics) if ethics is not None else None
+    given = read_ethics(ethics) if isinstance(ethics, Path) else ethics
     about = about_run(run) if run is not None else None
     data, evaluation = _data(run, about, folders, descriptions, row)
+    data = data.model_copy(update={"sources": _told(data.sources, animals)})
     architecture, training = _same(folders, descriptions)
     dims = int(descriptions[0]["dims"])
     return Card(
@@ -69,7 +86,7 @@ def _made(run: Path | None, folders: list[Path], row: str, ethics: Path | None, 
         evaluation=evaluation,
         data=data,
         run=run_of(run, about) if run is not None and about is not None else None,
-        ethics=_ethics(data, given, ethics),
+        ethics=_ethics(data, given, ethics if isinstance(ethics, Path) else None),
         use=use_of(data, dims),
         limits=limits_of(data, evaluation, refusals(descriptions[0])),
     )
@@ -188,6 +205,14 @@ def _data(
     data = Data(sources=sources, atlases=atlases_of(about), **own)
     alone = _alone(run, folders, row)
     return data, evaluation_of(content, row, origin, alone=alone) if content is not None else None
+
+
+def _told(sources: Sequence[Source] | None, animals: Mapping[str, Animals]) -> tuple[Source, ...] | None:
+    """Sources with what is said of those whose files do not tell."""
+    if sources is None:
+        return None
+    said = ((s, animals.get(s.name, NOT_KNOWN) if s.animals == NOT_KNOWN else s.animals) for s in sources)
+    return tuple(s.model_copy(update={"animals": kind}) for s, kind in said)
 
 
 def _ethics(data: Data, given: EthicsFile | None, path: Path | None) -> Any:

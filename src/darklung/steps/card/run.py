@@ -118,12 +118,12 @@ def sources_of(
     facts = {f.parent.name: case_facts(f.parent) for f in sorted((folder / "cases").glob(f"*/{CASE}"))}
     in_learning = {n for n, f in facts.items() if {n, f.animal} & learned}
     in_test = {n for n, f in facts.items() if f.animal in _tested(content, arm)}
-    belongs = _belongs(folder)
+    belongs = belongs_to(folder)
     origins = {name: str(part.get("from")) for name, part in (about.get("study") or {}).get("sources", {}).items()}
     groups: dict[tuple[str, Animals, bool], list[str]] = {}
     for name in sorted(in_learning | in_test):
-        source = _source_of(belongs.get(name, facts[name].source), origins)
-        kind = _animals(origins.get(source, NOT_KNOWN), facts[name])
+        source = source_of(belongs.get(name, facts[name].source), origins)
+        kind = animals_of(origins.get(source, NOT_KNOWN), facts[name])
         groups.setdefault((source, kind, facts[name].synthetic), []).append(name)
     found = []
     for (source, kind, synthetic), scans in groups.items():
@@ -149,17 +149,19 @@ def _counts(own: Mapping[str, CaseFacts], in_learning: set[str], in_test: set[st
     }
 
 
-def _belongs(folder: Path) -> dict[str, str]:
+def belongs_to(folder: Path) -> dict[str, str]:
     """Scan -> source of the study, as the cohort's record tells; a case with insertions names the scan that they are in."""
     rows = ((read_own_record(folder / cohort.NAME) or {}).get("parameters") or {}).get("rows") or ()
     return {str(row["subject"]): str(row["source"]) for row in rows}
 
 
-def _source_of(name: str, origins: Mapping[str, str]) -> str:
+def source_of(name: str, origins: Mapping[str, str]) -> str:
+    """The source of the study that a name stands for; the only one where it names none."""
     return name if name in origins or len(origins) != 1 else next(iter(origins))
 
 
-def _animals(origin: str, facts: CaseFacts) -> Animals:
+def animals_of(origin: str, facts: CaseFacts) -> Animals:
+    """Whether the animal of a case was simulated or measured, by what its source is from."""
     if origin == "simulation":
         return "simulated"
     return NOT_KNOWN if origin in ("cases", NOT_KNOWN) and facts.synthetic else "measured"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,12 @@ from darklung.evaluate.tables import ArmTables
 from darklung.io.case import case_facts, case_insertions
 from darklung.io.names import CASE, COMPARISON
 from darklung.pipeline.artefacts import RUN_RECORD, require_as_written
+from darklung.pipeline.contents import file_hash
 from darklung.pipeline.folder import check_folder
 from darklung.pipeline.record import read_json
+from darklung.publish.columns import FLAG
+from darklung.publish.dataset import IMAGES, RUN, SUMS, TABLES
+from darklung.publish.sums import is_deposit, read_sums
 from darklung.report.records import flatten
 from darklung.steps import cohort
 from darklung.steps.evaluate import ITEM, STAGE
@@ -34,6 +38,16 @@ class FinishedRun:
     folder: Path
     about: Mapping[str, Any]
     comparison: Mapping[str, Any]
+    deposited: bool = False
+
+    def _table(self, stage: str, name: str) -> pd.DataFrame | None:
+        """A table of the run; in a deposit all lie together, with a flag in every row and nothing where a text was empty."""
+        place = self.folder / (TABLES if self.deposited else stage) / f"{name}.parquet"
+        table = pd.read_parquet(place) if place.is_file() else None
+        if table is None or not self.deposited:
+            return table
+        texts = [c for c in table.columns if pd.api.types.is_string_dtype(table[c]) or table[c].dtype == object]
+        return table.drop(columns=[FLAG]).assign(**{c: table[c].fillna("") for c in texts if c != FLAG})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,9 +67,7 @@ class FinishedRun:
 
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame | None]:
-        place = self.folder / STAGE / ITEM
-        files = {name: place / f"{name}.parquet" for name in KEPT}
-        return {name: pd.read_parquet(file) if file.is_file() else None for name, file in files.items()}
+        return {name: self._table(f"{STAGE}/{ITEM}", name) for name in KEPT}
 
     def tables(self, split: str, arm: str) -> ArmTables:
         """Tables of an arm; no Dice where the overlap of single animals was not kept, no FROC without candidates."""
@@ -81,7 +93,8 @@ class FinishedRun:
         """
         seeds = self._seeds()
         found: dict[str, list[Any]] = {}
-        for folder in sorted(f.parent for f in (self.folder / "cases").glob(f"*/{CASE}")):
+        cases = self.folder / (IMAGES if self.deposited else "cases")
+        for folder in sorted(f.parent for f in cases.glob(f"*/{CASE}")):
             things = sorted(json.dumps(_rounded(asdict(i))) for i in case_insertions(folder))
             seed = seeds.get(folder.name, "")
             if things or seed:
@@ -89,30 +102,40 @@ class FinishedRun:
         return dict(found)
 
     def _seeds(self) -> dict[str, str]:
-        table = self.folder / cohort.NAME / f"{cohort.TABLE}.parquet"
-        if not table.is_file():
-            return {}
-        rows = pd.read_parquet(table)
-        return {str(r["subject"]): str(r["seed"]) for r in rows.to_dict("records") if {"subject", "seed"} <= set(r)}
+        table = self._table(cohort.NAME, cohort.TABLE)
+        rows: list[dict[Any, Any]] = [] if table is None else table.to_dict("records")
+        return {str(r["subject"]): str(r["seed"]) for r in rows if {"subject", "seed"} <= set(r)}
 
 
 def open_run(folder: Path) -> FinishedRun:
-    """A run that came to its comparison.
+    """A run that came to its comparison, or its deposit.
 
     Raises
     ------
     DarklungError
         One line: no run folder, one of an older format, one without results, or results that are not what was written.
     """
-    about = read_json(folder / RUN_RECORD)
+    deposited = is_deposit(folder)
+    run = folder / RUN if deposited else folder
+    about = read_json(run / RUN_RECORD)
     require(isinstance(about, dict), f"{folder}: no finished run (no {RUN_RECORD})")
-    check_folder(folder)
-    place = folder / STAGE / ITEM
-    require_as_written(place / COMPARISON, *(place / f"{name}.parquet" for name in KEPT))
+    check_folder(run)
+    place = run / STAGE / ITEM
+    tables = folder / TABLES if deposited else place
+    require_as_written(place / COMPARISON, *(tables / f"{name}.parquet" for name in KEPT))
+    if deposited:
+        _require_listed(folder, [place / COMPARISON, *(tables / f"{name}.parquet" for name in KEPT)])
     comparison = read_json(place / COMPARISON)
-    done = isinstance(comparison, dict) and "study" in about and (place / "units.parquet").is_file()
+    done = isinstance(comparison, dict) and "study" in about and (tables / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")
-    return FinishedRun(folder, about, comparison)
+    return FinishedRun(folder, about, comparison, deposited)
+
+
+def _require_listed(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse files of a deposit that are not what its checksums tell."""
+    sums = read_sums(folder)
+    for file in (f for f in files if f.is_file()):
+        require(sums.get(file) == file_hash(file), f"{file}: is not what {SUMS} tells; darklung verify tells more")
 
 
 def _rounded(value: Any) -> Any:

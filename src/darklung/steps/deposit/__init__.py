@@ -1,0 +1,1 @@
+"""Deposits: a finished run as a folder that others can cite, read, check and repeat."""
