@@ -139,6 +139,9 @@ class EvaluationPart(Document):
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
     replicates: int = Field(10_000, ge=100, le=100_000, description="bootstrap replicates over animals")
+    levels: tuple[Annotated[float, Field(ge=0.01, le=0.999)], ...] = Field(
+        (0.9,), max_length=10, description="shares of the lesions that lists of candidates are to promise"
+    )
     questions: tuple[tuple[str, str], ...] = Field(
         (),
         max_length=100,
