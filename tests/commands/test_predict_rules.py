@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from darklung.commands.predict import Rule, rules_of
+from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError
 from darklung.steps.arm_reading import SCALES
 

@@ -1,5 +1,7 @@
 """Conformal lists find what they promise, on simulated animals that are exchangeable, and no more than theory allows."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,7 +68,8 @@ def test_threshold_by_hand_its_ties_and_its_order_in_the_level():
     rng = np.random.default_rng(2)
     known = Calibration.of(*draw_animals(rng, 40))
     limits = [conformal_threshold(known, level) for level in np.linspace(0.5, 0.97, 30)]
-    assert all(a >= b for a, b in zip(limits, limits[1:])) and limits[0] > limits[-1]
+    assert all(a >= b for a, b in itertools.pairwise(limits))
+    assert limits[0] > limits[-1]
     for level, limit in zip(np.linspace(0.5, 0.97, 30), limits):
         at = np.linspace(-4, 4, 201)
         assert (looked_at(ranks([known], at[None]), level) == (at >= limit)).all()
@@ -79,7 +82,8 @@ def test_too_few_animals_and_lesions_without_a_score_are_told():
     assert why_not([few], 0.9) == "90 % cannot be promised of 8 animals with lesions: 9 are the fewest"
     assert why_not([few, few], 0.9) == ""
     none = Calibration.of([], [])
-    assert conformal_threshold(none, 0.9) is None and none.animals == 0
+    assert conformal_threshold(none, 0.9) is None
+    assert none.animals == 0
     lost = Calibration.of([np.nan, np.nan, *range(18)], range(20))
     assert "10.0 % of the lesions of 20 animals have no score" in why_not([lost], 0.9)
     assert conformal_threshold(lost, 0.8) == 1.0  # (L + 1) / 21 <= .2: three may be lost, two of them always are
@@ -130,14 +134,16 @@ def test_what_is_reached_and_paid_is_counted_on_the_test_animals():
     assert [t["unit"] for t in tiles] == ["tiles", "tiles"]
     assert promises_of(test, [judges], levels=(0.9,), lung_ml={}, seed=1, replicates=200)[0]["false_per_ml"] is None
     stored = known_lesions(judges)["candidates"][0]
-    assert stored["animals"] == 20 and len(stored["scores"]) == len(known.scores)
+    assert stored["animals"] == 20
+    assert len(stored["scores"]) == len(known.scores)
 
 
 def test_unreachable_lesions_are_missed_and_few_animals_promise_nothing():
     rng = np.random.default_rng(5)
     judges = Judges.of({0: arm([f"v{i}" for i in range(30)], rng)})
     third = judges.ranked(arm([f"t{i}" for i in range(9)], rng)).tiles
-    assert (third["rank"][~third["reachable"]] == 0).all() and (third["rank"][third["reachable"]] > 0).all()
+    assert (third["rank"][~third["reachable"]] == 0).all()
+    assert (third["rank"][third["reachable"]] > 0).all()
     few = Judges.of({0: arm([f"v{i}" for i in range(6)], rng)})
     test = few.ranked(arm([f"t{i}" for i in range(6)], rng))
     rows = promises_of(test, [few], levels=(0.9,), lung_ml={}, seed=1, replicates=200)

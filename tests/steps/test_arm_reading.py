@@ -84,7 +84,8 @@ def test_ranks_of_test_items_rest_on_each_models_own_scores():
     reading = read_arm(members=True)
     _, test = reading.pooled(ANIMALS, 0.9)
     (judges,) = reading.judges
-    assert judges.folds == (0, 1) and [c.animals for c in judges.known["candidates"]] == [4, 4]
+    assert judges.folds == (0, 1)
+    assert [c.animals for c in judges.known["candidates"]] == [4, 4]
     known = [[], []]
     for fold, scale in enumerate((1.0, 3.0)):
         for k in range(4):
@@ -99,7 +100,8 @@ def test_ranks_of_test_items_rest_on_each_models_own_scores():
     np.testing.assert_allclose(found["rank"], (1 + below) / 9)
     assert reading.lung_ml["t3"] == pytest.approx(14 * 18 * 14 * 0.4**3 * 1e-3)
     plain = read_arm(members=False)
-    assert plain.pooled(ANIMALS, 0.9)[1].candidates["rank"].isna().all() and not plain.judges
+    assert plain.pooled(ANIMALS, 0.9)[1].candidates["rank"].isna().all()
+    assert not plain.judges
 
 
 def test_candidates_of_a_mean_get_the_best_that_a_model_says_nearby():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
-from darklung.core.files import read_object, reading
 from darklung.core.seams import importable, is_plugin
+from darklung.evaluate.conformal import looked_at
 from darklung.evaluate.tiles import TILE_M
 from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
@@ -24,7 +25,7 @@ from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import derive, evaluate, findings, predict, training
-from darklung.steps.arm_reading import SCALES
+from darklung.steps.lists import percent
 from darklung.steps.members import Member
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
@@ -60,15 +61,6 @@ class Given:
     calibration: Path | None = None
     resample: bool = False
     code: bool = False
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a run fixed on its validation animals: threshold and (slope, intercept) of tile scores, and its tiles."""
-
-    threshold: float | None = None
-    curve: tuple[float, float] | None = None
-    tile_m: float = TILE_M
 
 
 @dataclass(frozen=True)
@@ -204,23 +196,14 @@ def _of_run(folder: Path) -> list[Chosen]:
         require_as_written(comparison)
     rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
     return [
-        Chosen(name, tuple(own), rules.get(name, Rule()), processing, tuple(read_description(f) for f in own))
+        Chosen(name, tuple(own), _of_folders(rules.get(name, Rule()), own), processing, tuple(map(read_description, own)))
         for name, own in arms.items()
     ]
 
 
-def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
-    """How each arm's tiles were called in a run's comparison; nothing where the mean of its models was not judged."""
-    content = read_object(comparison)
-    with reading(comparison, "a comparison"):
-        rules: dict[str, Rule] = {}
-        if content.get("settings", {}).get("scale") == SCALES["folds"]:
-            return rules
-        for name, found in content["results"].get("test", {}).items():
-            known = found.get("probability")
-            curve = (float(known["slope"]), float(known["intercept"])) if known else None
-            rules[name] = Rule(found.get("threshold"), curve, tile_m)
-        return rules
+def _of_folders(rule: Rule, folders: Sequence[Path]) -> Rule:
+    """The rule with its lists in the order of the models."""
+    return replace(rule, lists=None if rule.lists is None else rule.lists.of_folders(folders))
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
@@ -303,6 +286,7 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         animals=(member.animal,),
         overlap=0.25,
         folders=tuple(str(f.resolve()) for f in chosen.folders),
+        each=chosen.rule.lists is not None,
     )
     return predict.task(parameters, (), (member.task,), derive.names(chosen.channels, (member.task,)))
 
@@ -320,17 +304,20 @@ def _notes(chosen: Chosen) -> tuple[str, ...]:
     ]
     if chosen.rule.threshold is None:
         told.append("No threshold is known for these models: nothing is called.")
-    return tuple(told)
+    return (*told, *(chosen.rule.lists.told if chosen.rule.lists else ()))
 
 
 def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
-    lines = [f"{'image':<26}{'candidates':>11}{'called':>8}{'highest':>9}"]
+    levels = chosen.rule.lists.levels if chosen.rule.lists else ()
+    heads = "".join(f"{'promise ' + percent(level):>15}" for level in levels)
+    lines = [f"{'image':<26}{'candidates':>11}{'called':>8}{'highest':>9}{heads}"]
     for task in found:
         place = out / task.name / findings.TABLE
         rows = load_table(place) if place.with_suffix(".parquet").exists() else []
         called = "-" if chosen.rule.threshold is None else str(sum(bool(r["called"]) for r in rows))
         highest = f"{rows[0]['probability']:.3f}" if rows else "-"
-        lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}")
+        listed = "".join(f"{sum(bool(looked_at(r['rank'], level)) for r in rows):15d}" for level in levels)
+        lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
     note_files(out, [f"{task.item}.html" for task in found])
     return "\n".join([*lines, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

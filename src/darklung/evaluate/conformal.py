@@ -1,6 +1,6 @@
 """Conformal risk control over animals: which scores to look at so that at most a promised share of lesions is missed.
 
-The loss of an animal is the share of its lesions that score below what is looked at: monotone in the threshold and at most 1.
+The loss of an animal is the share of its lesions that score below what is looked at: monotone in the threshold, at most 1.
 Of n animals that a model did not learn from, the threshold is the largest λ with (Σ losses + 1) / (n + 1) ≤ α. A further
 animal, exchangeable with them, then misses at most α of its lesions in the mean, and, where scores have no ties, at least
 α − 2 / (n + 1). Angelopoulos, Bates, Fisch, Lei and Schuster 2022, arXiv:2208.02814.

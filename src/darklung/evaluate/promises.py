@@ -14,6 +14,7 @@ from darklung.core.checks import require
 from darklung.evaluate.conformal import Calibration, animals_of, conformal_threshold, looked_at, proven, ranks, why_not
 from darklung.evaluate.froc import SEPARATION_M
 from darklung.evaluate.proportions import Share, share_interval, share_of
+from darklung.evaluate.results import plain
 from darklung.evaluate.statistics import Estimate, bootstrap_weights, interval, ratio_replicates
 from darklung.evaluate.tables import ArmTables
 
@@ -110,10 +111,7 @@ def near_scores(
 def known_lesions(judges: Judges) -> dict[str, list[dict[str, Any]]]:
     """What the models know of lesions, ready for JSON: unit -> ``fold``, ``scores``, ``weights``, ``never``, ``animals``."""
     return {
-        unit: [
-            {"fold": fold, "scores": c.scores.tolist(), "weights": c.weights.tolist(), "never": c.never, "animals": c.animals}
-            for fold, c in zip(judges.folds, known)
-        ]
+        unit: [{"fold": fold, **plain(vars(own))} for fold, own in zip(judges.folds, known)]
         for unit, known in judges.known.items()
     }
 

@@ -208,6 +208,8 @@ class Prediction:
         Logits of each model.
     centre, diameter_m : (*spatial) float32, optional
         Where every model has detection heads: the mean logit of a lesion's middle, and the diameter of a lesion there [m].
+    own_centre : (model, *spatial) float32, optional
+        Of each model, where there is a mean.
     """
 
     logits: NDArray[np.float32]
@@ -215,6 +217,7 @@ class Prediction:
     own: NDArray[np.float32]
     centre: NDArray[np.float32] | None = None
     diameter_m: NDArray[np.float32] | None = None
+    own_centre: NDArray[np.float32] | None = None
 
 
 def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25) -> Prediction:
@@ -238,9 +241,11 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
             found.append(_maps(folder, case, overlap))
     own = np.stack([one[LOGITS] for one in found])
     mean, spread = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
-    centre, size = (_mean([one[n] for one in found if n in one], len(found)) for n in (CENTRE, DIAMETER))
+    centres = [one[CENTRE] for one in found if CENTRE in one]
+    centre, size = _mean(centres, len(found)), _mean([one[DIAMETER] for one in found if DIAMETER in one], len(found))
     diameter_m = None if size is None else (1e-3 * np.exp(np.clip(size, -7, 7))).astype(np.float32)
-    return Prediction(mean.astype(np.float32), spread.astype(np.float32), own, centre, diameter_m)
+    own_centre = None if centre is None else np.stack(centres)
+    return Prediction(mean.astype(np.float32), spread.astype(np.float32), own, centre, diameter_m, own_centre)
 
 
 def _mean(maps: list[NDArray[np.float32]], wanted: int) -> NDArray[np.float32] | None:

@@ -91,7 +91,6 @@ class ArmReading:
             validation = on_the_mean(validation, members, test[None].tiles, specificity=specificity)
         return join_tables(validation.values()), join_tables(test.values())
 
-
     def _rank(self, folds: dict[str, dict[Any, ArmTables]], scale: str) -> None:
         """Give test items their ``rank`` among the lesions of validation animals, before anything is put on one scale.
 
