@@ -11,7 +11,7 @@ from darklung.evaluate.conformal import Calibration, conformal_threshold, looked
 from darklung.evaluate.promises import Judges, known_lesions, promises_of
 from darklung.evaluate.tables import ArmTables
 
-STUDIES = 4000
+STUDIES = 2500
 
 
 def draw_animals(rng, count):

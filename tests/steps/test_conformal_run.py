@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from darklung.commands.predict import predict_files
+import darklung
+from darklung.commands.predict import Given, predict_files
 from darklung.commands.run import run_study
 from darklung.core.types import Image, Insertion
 from darklung.evaluate.conformal import looked_at
-from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
+from darklung.io.images import load_image
 from darklung.io.tables import load_table
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
@@ -88,8 +90,23 @@ def test_what_is_predicted_later_is_on_the_lists_that_the_run_judged(ran):
     assert "95 % cannot be promised of 9 animals" in page
 
 
-def test_a_single_model_of_a_run_promises_nothing(ran):
-    told = predict_files(ran / "run/train/one.fold0", ran / "held" / "t1", out=ran / "single", workers=1)
+def test_a_single_model_of_a_run_promises_nothing_and_averages_mirror_images_on_request(ran):
+    model, case = ran / "run/train/one.fold0", ran / "held" / "t1"
+    told = predict_files(model, case, out=ran / "single", given=Given(mirror=True), workers=1)
     assert "promise" not in told
+    assert "Each prediction is the mean of 8 mirror images, 8 times the time of one." in told
+    assert "mean of 8 mirror images" in (ran / "single/t1.html").read_text()
+    plain, mean = (darklung.predict(model, load_case(case), mirroring=m).channel("probability") for m in (False, True))
+    found = load_image(ran / "single/findings/t1/probability.ome.zarr").channel("probability")
+    np.testing.assert_allclose(found, mean, rtol=1e-5)
+    assert not np.allclose(mean, plain, rtol=1e-3)
     rows = load_table(ran / "single/findings/t1/candidates")
     assert all(r["rank"] is None or np.isnan(r["rank"]) for r in rows)
+
+
+def test_mirror_images_that_the_run_did_not_see_take_its_rules_away(ran):
+    told = predict_files(ran / "run", ran / "held" / "t1", out=ran / "mirrored", given=Given(mirror=True), workers=1)
+    assert "The run did not mirror: its threshold, probabilities and lists hold for other scores" in told
+    assert "promise" not in told
+    rows = load_table(ran / "mirrored/findings/t1/candidates")
+    assert {r["called"] for r in rows} == {None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError, require
@@ -27,6 +27,7 @@ from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import derive, evaluate, findings, predict, training
 from darklung.steps.lists import percent
 from darklung.steps.members import Member
+from darklung.study.learning import LearningPart
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
 
@@ -53,6 +54,8 @@ class Given:
         Bring the volume to the model's voxel instead of refusing another one.
     code : bool
         Run functions that the models, or their study, name: code beside them or on Python's path.
+    mirror : bool
+        Average over mirror images, also where the run did not.
     """
 
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +64,21 @@ class Given:
     calibration: Path | None = None
     resample: bool = False
     code: bool = False
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class How:
+    """How a run predicted, which its rules hold for; as the same keys of ``learning``."""
+
+    overlap: float = 0.25
+    candidates: Literal["head", "logits"] = "head"
+    mirroring: bool = False
+
+    @classmethod
+    def of(cls, part: LearningPart | None) -> How:
+        """Of a study, if it is known."""
+        return cls() if part is None else cls(part.overlap, part.candidates, part.mirroring)
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class Chosen:
     rule: Rule
     processing: ProcessingPart
     descriptions: tuple[Mapping[str, Any], ...]
+    how: How = How()
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -134,11 +154,13 @@ def predict_files(
         lines = plugins.told(code)
         told = f"{models}: names code; look at it, then give --code to run it"
         require(known.code or not code, "\n".join([told, *lines]))
-        chosen = _chosen(candidates, source, known)
+        chosen = _mirrored(_chosen(candidates, source, known), known.mirror)
         study = _study(source, chosen, known)
         tasks, found = _tasks(study, chosen)
         if dry_run:
-            return "\n".join([*lines, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
+            return "\n".join(
+                [*lines, *chosen.notes, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"]
+            )
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
         run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
     return _told(out, found, chosen)
@@ -195,10 +217,32 @@ def _of_run(folder: Path) -> list[Chosen]:
     if comparison.is_file():
         require_as_written(comparison)
     rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
+    how = How.of(known.learning if known else None)
     return [
-        Chosen(name, tuple(own), _of_folders(rules.get(name, Rule()), own), processing, tuple(map(read_description, own)))
+        Chosen(
+            name, tuple(own), _of_folders(rules.get(name, Rule()), own), processing, tuple(map(read_description, own)), how
+        )
         for name, own in arms.items()
     ]
+
+
+def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
+    """With mirror images, if the run or the user wants them, and what is told of them.
+
+    What the run fixed on its validation animals holds for scores that are made as it made them.
+    """
+    from darklung.learn.mirrors import told_mirrors
+
+    if not (wanted or chosen.how.mirroring):
+        return chosen
+    if not any(map(_network, chosen.descriptions)):
+        return replace(chosen, notes=("Trees see the same in every mirror image: nothing is averaged.",))
+    told = told_mirrors(chosen.channels, int(chosen.descriptions[0]["dims"]))
+    notes: tuple[str, ...] = (f"Each prediction is the {told}.",)
+    if not chosen.how.mirroring and chosen.rule != Rule(tile_m=chosen.rule.tile_m):
+        notes += ("The run did not mirror: its threshold, probabilities and lists hold for other scores and are left out.",)
+    rule = chosen.rule if chosen.how.mirroring else Rule(tile_m=chosen.rule.tile_m)
+    return replace(chosen, rule=rule, how=replace(chosen.how, mirroring=True), notes=notes)
 
 
 def _of_folders(rule: Rule, folders: Sequence[Path]) -> Rule:
@@ -284,7 +328,7 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         network=_network(chosen.descriptions[0]),
         channels=chosen.channels,
         animals=(member.animal,),
-        overlap=0.25,
+        **vars(chosen.how),
         folders=tuple(str(f.resolve()) for f in chosen.folders),
         each=chosen.rule.lists is not None,
     )
@@ -304,7 +348,7 @@ def _notes(chosen: Chosen) -> tuple[str, ...]:
     ]
     if chosen.rule.threshold is None:
         told.append("No threshold is known for these models: nothing is called.")
-    return (*told, *(chosen.rule.lists.told if chosen.rule.lists else ()))
+    return (*told, *chosen.notes, *(chosen.rule.lists.told if chosen.rule.lists else ()))
 
 
 def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
@@ -320,4 +364,4 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
     note_files(out, [f"{task.item}.html" for task in found])
-    return "\n".join([*lines, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])
+    return "\n".join([*lines, *chosen.notes, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

@@ -32,6 +32,10 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
         )
         named = ", ".join(arm for arm in arms if len(part.arms[arm]) == channels)
         lines.append(f"{named}: {facts.told(seconds)}{_padding(facts.patch[0], images)}")
+    if part.mirroring:
+        from darklung.learn.mirrors import told_mirrors
+
+        lines += [f"{arm}: predictions are the {told_mirrors(part.arms[arm], dims)}" for arm in arms]
     return lines
 
 

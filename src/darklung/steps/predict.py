@@ -40,6 +40,7 @@ class Parameters(Document):
     candidates: Literal["head", "logits"] = "head"
     folders: tuple[str, ...] = Field(())
     each: bool = False
+    mirroring: bool = False
 
 
 def task(parameters: Parameters, models: Sequence[str], cases: Sequence[str], made: Sequence[str] = ()) -> Task:
@@ -63,18 +64,25 @@ def predict(context: Context) -> None:
     for i, path in enumerate(context.inputs["cases"]):
         context.progress(i / len(p.animals), path.name)
         stored, each = load_seen(path, p.channels, made), (p.each or p.role == "test") and len(models) > 1
-        found = logits_of(models, stored, p.overlap, heads=p.candidates == "head", each=each)
+        how = {"heads": p.candidates == "head", "each": each, "mirroring": p.mirroring}
+        found = logits_of(models, stored, p.overlap, **how)
         save_image(context.out / f"{path.name}{LOGITS}", found)
 
 
 def logits_of(
-    models: Sequence[Path], stored: LabelledCase, overlap: float, *, heads: bool = True, each: bool = False
+    models: Sequence[Path],
+    stored: LabelledCase,
+    overlap: float,
+    *,
+    heads: bool = True,
+    each: bool = False,
+    mirroring: bool = False,
 ) -> Image:
     """Mean logits of the models and their standard deviation, channels ``logit`` and ``logit_spread``.
 
     With `heads`, and where every model detects, ``centre`` (logit of a lesion's middle) and ``diameter`` [m] too; candidates
     then come from them. With `each` the models' own follow as ``logit_model_0`` ..., and ``centre_model_0`` ... where there
-    are middles, in the order of `models`.
+    are middles, in the order of `models`. With `mirroring` each model is averaged over mirror images.
 
     Raises
     ------
@@ -85,7 +93,7 @@ def logits_of(
     from darklung.steps.network_case import network_case
 
     _check(models, stored)
-    found = predict(model_dir=models, case=network_case(stored), overlap=overlap)
+    found = predict(model_dir=models, case=network_case(stored), overlap=overlap, mirroring=mirroring)
     maps = {"logit": (found.logits, "1"), "logit_spread": (found.spread, "1")}
     if heads and found.centre is not None and found.diameter_m is not None:
         maps |= {CENTRE: (found.centre, "1"), DIAMETER: (found.diameter_m, "m")}

@@ -44,7 +44,7 @@ def _rejoined(channels: Any) -> Any:
 
 # Keys of a learning part that trees read too; all others are a network's.
 OF_TREES = ("arms", "observers", "boosting", "metric", "normalisation", "folds", "bank")
-OF_PREDICTION = ("overlap", "candidates")  # what no training reads
+OF_PREDICTION = ("overlap", "candidates", "mirroring")  # what no training reads
 
 
 class LearningPart(Document):
@@ -76,6 +76,9 @@ class LearningPart(Document):
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     candidates: Literal["head", "logits"] = Field(
         "head", description="from the detection head where the network has one, or from the largest voxel logits in any case"
+    )
+    mirroring: bool = Field(
+        False, description="predictions are the mean over mirror images that leave directions what they are, 8 of a volume"
     )
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
