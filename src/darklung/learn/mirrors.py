@@ -47,7 +47,7 @@ def averaged(
     total: Maps = {}
     silent = np.zeros(region.shape, dtype=bool)
     for axes in mirrors:
-        found = apply(np.flip(data, [1 + a for a in axes]), np.flip(region, axes))
+        found = apply(np.flip(data, tuple(1 + a for a in axes)), np.flip(region, axes))
         for name, values in found.items():
             back = np.flip(values, axes)
             total[name] = total[name] + back if name in total else back.astype(np.float64)
