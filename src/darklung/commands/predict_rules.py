@@ -45,6 +45,8 @@ def _lists(found: Mapping[str, Any]) -> Lists | None:
     if not known or not rows:
         return None
     models = tuple(KnownLesions.model_validate(m) for m in known)
+    for model in models:
+        model.calibration()  # what does not fit together is refused here, before anything is computed
     levels = tuple(float(row["level"]) for row in rows if not row["why"])
     return Lists(levels=levels, models=models, told=tuple(_told(row) for row in rows))
 
