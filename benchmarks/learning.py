@@ -1,6 +1,7 @@
 """Time of one training step, and how near it comes to the arithmetic that one core can do, in one run.
 
     python benchmarks/learning.py [--steps 6] [--channels-last]
+    python benchmarks/learning.py --mouse     what the prediction of one full-size mouse costs, alone
 
 For patches and batches of several sizes: seconds a step (median), microseconds a voxel, and the share of the floating-point
 rate that a matrix product of the same core reaches (the limit). Rows of one run are comparable; decision 070 quotes them.
@@ -24,8 +25,9 @@ from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.learn.data import fit_normalisation
 from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
-from darklung.learn.network import make_network
+from darklung.learn.network import make_network, sizes_of
 from darklung.learn.patches import make_source
+from darklung.learn.predict import apply_network, window_of
 from darklung.steps.bank import make_redraw
 from darklung.study.learning import BankPart
 
@@ -112,13 +114,35 @@ def redraw_seconds(voxel_m, shape, repeats=5):
         return median_seconds(work, repeats)
 
 
+def predict_mouse(shape=(200, 150, 150), voxel_m=120e-6, patch=16, widths=(16, 32, 48)):
+    """Processor time of one untrained network on a mouse, on one core, whatever else the machine does."""
+    network = make_network("residual_attention_unet", channels=CHANNELS, dims=3, widths=widths)
+    window = window_of(patch=patch, dims=3, sizes=sizes_of(network, widths))
+    case = lung_case(voxel_m, shape)
+    data = case.channels.data[:CHANNELS].astype(np.float32)
+    for overlap in (0.25, 0.0):
+        start = time.process_time()
+        apply_network(network=network, data=data, region=case.region, window=window, overlap=overlap)
+        used = time.process_time() - start
+        name = (
+            f"{'x'.join(map(str, shape))}, {case.region.mean():.0%} of it lung, windows of {window[0]}, overlap {overlap:g}"
+        )
+        print(
+            f"{name}: {used:.1f} s of one core a model; three folds {3 * used:.0f} s, with 8 mirror images {24 * used:.0f} s"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each row")
     parser.add_argument("--channels-last", action="store_true", help="channels-last memory")
+    parser.add_argument("--mouse", action="store_true", help="the prediction of one mouse instead")
     options = parser.parse_args()
     torch.manual_seed(0)
     with one_thread():
+        if options.mouse:
+            predict_mouse()
+            return
         rate = matrix_rate()
         print(f"one core, matrix product: {rate / 1e9:.1f} GFLOP/s\n")
         print(f"{'patch':>12} {'batch':>5} {'widths':>12} {'s/step':>8} {'us/voxel':>9} {'GFLOP/s':>8} {'of limit':>8}")

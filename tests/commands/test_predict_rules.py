@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from darklung.commands.predict import Rule, rules_of
+from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError
 from darklung.steps.arm_reading import SCALES
 
@@ -30,3 +30,26 @@ def test_a_file_that_is_no_comparison_is_refused(tmp_path):
     (tmp_path / "c.json").write_text('{"results": {"test": {"hybrid": {"probability": {"slope": "steep"}}}}}')
     with pytest.raises(DarklungError, match="comparison"):
         rules_of(tmp_path / "c.json", 2e-3)
+
+
+def promised(path, **changes):
+    known = {"fold": 0, "scores": [1.0, 2.0], "weights": [0.5, 0.5], "never": 0.0, "animals": 1, **changes}
+    row = {"unit": "candidates", "level": 0.9, "animals": 1, "why": "too few"}
+    content = json.loads(written(path, "mean", threshold=0.0).read_text())
+    content["promises"] = {"hybrid": {"lists": [row, {**row, "unit": "tiles"}], "lesions": {"candidates": [known]}}}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_lists_are_those_of_candidates_and_go_with_the_models_that_were_judged(tmp_path):
+    lists = rules_of(promised(tmp_path / "c.json"), 2e-3)["hybrid"].lists
+    assert (lists.levels, lists.told, lists.models[0].scores) == ((), ("too few.",), (1.0, 2.0))
+    assert lists.of_folders([tmp_path / "hybrid.fold0"]) == lists
+    assert lists.of_folders([tmp_path / "hybrid.fold1"]) is None
+    assert lists.of_folders([tmp_path / "hybrid.fold0", tmp_path / "hybrid.fold1"]) is None
+
+
+@pytest.mark.parametrize("change", [{"weights": [0.5]}, {"scores": [2.0, 1.0]}, {"animals": 7}, {"never": "many"}])
+def test_known_lesions_that_do_not_fit_together_are_refused_at_once(tmp_path, change):
+    with pytest.raises(DarklungError):
+        rules_of(promised(tmp_path / "c.json", **change), 2e-3)

@@ -66,7 +66,9 @@ def test_own_maps_of_a_run_give_the_numbers_of_the_run(run, truth, tmp_path):
         p.name for p in (tmp_path / "out").iterdir()
     }
     units = pd.DataFrame(load_table(run / "evaluate/all/units"))
-    units = units[(units["split"] == "test") & (units["arm"] == "hybrid")].reset_index(drop=True).drop(columns="fold")
+    units = (
+        units[(units["split"] == "test") & (units["arm"] == "hybrid")].reset_index(drop=True).drop(columns=["fold", "rank"])
+    )
     pd.testing.assert_frame_equal(pd.DataFrame(load_table(tmp_path / "out/units")), units)
 
 

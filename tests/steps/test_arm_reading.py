@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from darklung.core.types import LESION, Image, Insertion
+from darklung.evaluate.promises import near_scores
 from darklung.features.labels import hard_negatives
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS, MEMBER
-from darklung.steps.arm_reading import ArmReading, voxels_of
+from darklung.steps.arm_reading import ArmReading, map_tables, voxels_of
 from darklung.steps.evaluate import asked_of
 from darklung.steps.report_errors import Judged, arm_errors, maps_by_case, training_logs
 from darklung.study.learning import EvaluationPart
@@ -73,9 +74,47 @@ def test_with_the_models_own_logits_validation_is_on_the_scale_of_their_mean():
     assert (tested["score"] < limit).mean() == pytest.approx(0.9, abs=0.06)
     plain, same = read_arm(members=False), read_arm(members=False).pooled(ANIMALS, 0.9)
     assert plain.scale() == "none"
-    pd.testing.assert_frame_equal(same[1].tiles, test.tiles)  # test scores are the mean's own in any case
+    # Test scores are the mean's own in any case; ranks come from the models' own.
+    pd.testing.assert_frame_equal(same[1].tiles.drop(columns="rank"), test.tiles.drop(columns="rank"))
     raw = same[0].tiles
     assert abs((tested["score"] < np.quantile(raw["score"][raw["label"] == 0], 0.9)).mean() - 0.9) > 0.04
+
+
+def test_ranks_of_test_items_rest_on_each_models_own_scores():
+    reading = read_arm(members=True)
+    _, test = reading.pooled(ANIMALS, 0.9)
+    (judges,) = reading.judges
+    assert judges.folds == (0, 1)
+    assert [c.animals for c in judges.known["candidates"]] == [4, 4]
+    known = [[], []]
+    for fold, scale in enumerate((1.0, 3.0)):
+        for k in range(4):
+            case = labelled(f"v{fold}{k}")
+            tables = map_tables(case.about.subject, logits(case, fold, scale), case, TILE)
+            (lesion,) = tables.tiles["score"][tables.tiles["label"] == 1]
+            known[fold].append(lesion)
+    case = labelled("t3")
+    own = [map_tables("t3", logits(case, f, s), case, TILE).tiles["score"] for f, s in enumerate((1.0, 3.0))]
+    below = sum((np.asarray(k)[None] <= np.asarray(s)[:, None]).sum(axis=1) for k, s in zip(known, own))
+    found = test.tiles[test.tiles["subject"] == "t3"]
+    np.testing.assert_allclose(found["rank"], (1 + below) / 9)
+    assert reading.lung_ml["t3"] == pytest.approx(14 * 18 * 14 * 0.4**3 * 1e-3)
+    plain = read_arm(members=False)
+    assert plain.pooled(ANIMALS, 0.9)[1].candidates["rank"].isna().all()
+    assert not plain.judges
+
+
+def test_candidates_of_a_mean_get_the_best_that_a_model_says_nearby():
+    reading = read_arm(members=True)
+    reading.pooled(ANIMALS, 0.9)
+    case = labelled("t0")
+    maps = [logits(case, 0, 1.0), logits(case, 1, 3.0)]
+    places = np.array([[8, 9, 8], [1, 1, 1]])
+    found = near_scores(places=places, maps=maps, region=case.region, spacing_m=SPACING)
+    grid = np.indices(SHAPE)
+    for i, place in enumerate(places):
+        near = (((grid - place[:, None, None, None]) * 4e-4) ** 2).sum(axis=0) <= 1e-6
+        assert found[:, i].tolist() == [m[near & case.region].max() for m in maps]
 
 
 def test_voxels_are_counted_once_and_within_the_region():

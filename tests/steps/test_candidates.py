@@ -89,6 +89,22 @@ def test_a_study_says_where_candidates_come_from(said, wanted, tmp_path):
     assert {t.parameters["candidates"] for t in tasks if t.stage == "predict"} == {wanted}
 
 
+def test_mirror_images_are_a_matter_of_prediction_alone(tmp_path):
+    content = {
+        "name": "small",
+        "sources": {"mice": {"from": "simulation", "cohort": {"animals": 4, "test_animals": 2}}},
+        "learning": {"arms": {"transmission": ["attenuation"]}, "folds": 2},
+    }
+    made = []
+    for mirroring in (False, True):
+        content["learning"]["mirroring"] = mirroring
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+        tasks = plan(read_study(tmp_path / "study.yaml")).tasks
+        assert {t.parameters["mirroring"] for t in tasks if t.stage == "predict"} == {mirroring}
+        made.append([t for t in tasks if t.stage == "train"])
+    assert made[0] == made[1]
+
+
 def test_small_images_for_a_network_of_large_patches_are_told_with_their_padding():
     assert _padding(64, [Expected("mice", "mice", (3e-4,) * 3, None, side=40)]).endswith(
         "76% of a patch is padding at least"

@@ -93,7 +93,9 @@ def train(
     return fit(part, ARM, known, judged, seed=seed, scratch=folder, out=folder, earlier=Earlier(folder))
 
 
-def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Image, *, overlap: float = 0.25) -> Image:
+def predict(
+    models: str | Path | Sequence[str | Path], case: LabelledCase | Image, *, overlap: float = 0.25, mirroring: bool = False
+) -> Image:
     """What a model, or the mean of several, says of an image.
 
     Parameters
@@ -104,6 +106,8 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
         An image is made a case as `make_case` does; its search region alone is predicted.
     overlap : float
         Share of a window that the next one covers.
+    mirroring : bool
+        Average over mirror images that leave directions what they are, up to 8 times the time.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def predict(models: str | Path | Sequence[str | Path], case: LabelledCase | Imag
 
     given = make_case(case) if isinstance(case, Image) else case
     folders = [Path(models)] if isinstance(models, str | Path) else [Path(m) for m in models]
-    found = logits_of(folders, with_channels(given, read_description(folders[0])["channels"]), overlap)
+    found = logits_of(folders, with_channels(given, read_description(folders[0])["channels"]), overlap, mirroring=mirroring)
     logit = found.channel("logit")
     probability = np.where(given.region, 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -50, 50))), np.nan)
     data = np.concatenate([probability.astype(np.float32)[None], found.data])

@@ -228,6 +228,7 @@ def predict(
     calibration: Annotated[Path | None, typer.Option(help="Of wedges, for frames and projections.")] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Bring the volume to the model's voxel.")] = False,
     code: Annotated[bool, typer.Option("--code", help="Run functions that the models name; look at them first.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images, up to 8 times the time.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the model fits and list the tasks.")] = False,
 ) -> None:
@@ -235,7 +236,7 @@ def predict(
     from darklung.commands.predict import Given, predict_files
     from darklung.commands.words import pairs
 
-    given = Given(pairs(options), region, energy, calibration, resample, code)
+    given = Given(pairs(options), region, energy, calibration, resample, code, mirror)
     typer.echo(predict_files(models, source, out=out, arm=arm, given=given, workers=workers, dry_run=dry_run))
 
 

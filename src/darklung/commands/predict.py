@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
-from darklung.core.files import read_object, reading
 from darklung.core.seams import importable, is_plugin
+from darklung.evaluate.conformal import looked_at
 from darklung.evaluate.tiles import TILE_M
 from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
@@ -24,8 +25,9 @@ from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
 from darklung.steps import derive, evaluate, findings, predict, training
-from darklung.steps.arm_reading import SCALES
+from darklung.steps.lists import percent
 from darklung.steps.members import Member
+from darklung.study.learning import LearningPart
 from darklung.study.processing import ProcessingPart
 from darklung.study.study import Study, read_study
 
@@ -52,6 +54,8 @@ class Given:
         Bring the volume to the model's voxel instead of refusing another one.
     code : bool
         Run functions that the models, or their study, name: code beside them or on Python's path.
+    mirror : bool
+        Average over mirror images, also where the run did not.
     """
 
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -60,15 +64,21 @@ class Given:
     calibration: Path | None = None
     resample: bool = False
     code: bool = False
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a run fixed on its validation animals: threshold and (slope, intercept) of tile scores, and its tiles."""
+class How:
+    """How a run predicted, which its rules hold for; as the same keys of ``learning``."""
 
-    threshold: float | None = None
-    curve: tuple[float, float] | None = None
-    tile_m: float = TILE_M
+    overlap: float = 0.25
+    candidates: Literal["head", "logits"] = "head"
+    mirroring: bool = False
+
+    @classmethod
+    def of(cls, part: LearningPart | None) -> How:
+        """Of a study, if it is known."""
+        return cls() if part is None else cls(part.overlap, part.candidates, part.mirroring)
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ class Chosen:
     rule: Rule
     processing: ProcessingPart
     descriptions: tuple[Mapping[str, Any], ...]
+    how: How = How()
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -142,11 +154,13 @@ def predict_files(
         lines = plugins.told(code)
         told = f"{models}: names code; look at it, then give --code to run it"
         require(known.code or not code, "\n".join([told, *lines]))
-        chosen = _chosen(candidates, source, known)
+        chosen = _mirrored(_chosen(candidates, source, known), known.mirror)
         study = _study(source, chosen, known)
         tasks, found = _tasks(study, chosen)
         if dry_run:
-            return "\n".join([*lines, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
+            return "\n".join(
+                [*lines, *chosen.notes, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"]
+            )
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
         run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
     return _told(out, found, chosen)
@@ -203,24 +217,37 @@ def _of_run(folder: Path) -> list[Chosen]:
     if comparison.is_file():
         require_as_written(comparison)
     rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
+    how = How.of(known.learning if known else None)
     return [
-        Chosen(name, tuple(own), rules.get(name, Rule()), processing, tuple(read_description(f) for f in own))
+        Chosen(
+            name, tuple(own), _of_folders(rules.get(name, Rule()), own), processing, tuple(map(read_description, own)), how
+        )
         for name, own in arms.items()
     ]
 
 
-def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
-    """How each arm's tiles were called in a run's comparison; nothing where the mean of its models was not judged."""
-    content = read_object(comparison)
-    with reading(comparison, "a comparison"):
-        rules: dict[str, Rule] = {}
-        if content.get("settings", {}).get("scale") == SCALES["folds"]:
-            return rules
-        for name, found in content["results"].get("test", {}).items():
-            known = found.get("probability")
-            curve = (float(known["slope"]), float(known["intercept"])) if known else None
-            rules[name] = Rule(found.get("threshold"), curve, tile_m)
-        return rules
+def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
+    """With mirror images, if the run or the user wants them, and what is told of them.
+
+    What the run fixed on its validation animals holds for scores that are made as it made them.
+    """
+    from darklung.learn.mirrors import told_mirrors
+
+    if not (wanted or chosen.how.mirroring):
+        return chosen
+    if not any(map(_network, chosen.descriptions)):
+        return replace(chosen, notes=("Trees see the same in every mirror image: nothing is averaged.",))
+    told = told_mirrors(chosen.channels, int(chosen.descriptions[0]["dims"]))
+    notes: tuple[str, ...] = (f"Each prediction is the {told}.",)
+    if not chosen.how.mirroring and chosen.rule != Rule(tile_m=chosen.rule.tile_m):
+        notes += ("The run did not mirror: its threshold, probabilities and lists hold for other scores and are left out.",)
+    rule = chosen.rule if chosen.how.mirroring else Rule(tile_m=chosen.rule.tile_m)
+    return replace(chosen, rule=rule, how=replace(chosen.how, mirroring=True), notes=notes)
+
+
+def _of_folders(rule: Rule, folders: Sequence[Path]) -> Rule:
+    """The rule with its lists in the order of the models."""
+    return replace(rule, lists=None if rule.lists is None else rule.lists.of_folders(folders))
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
@@ -301,8 +328,9 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         network=_network(chosen.descriptions[0]),
         channels=chosen.channels,
         animals=(member.animal,),
-        overlap=0.25,
+        **vars(chosen.how),
         folders=tuple(str(f.resolve()) for f in chosen.folders),
+        each=chosen.rule.lists is not None,
     )
     return predict.task(parameters, (), (member.task,), derive.names(chosen.channels, (member.task,)))
 
@@ -320,17 +348,20 @@ def _notes(chosen: Chosen) -> tuple[str, ...]:
     ]
     if chosen.rule.threshold is None:
         told.append("No threshold is known for these models: nothing is called.")
-    return tuple(told)
+    return (*told, *chosen.notes, *(chosen.rule.lists.told if chosen.rule.lists else ()))
 
 
 def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
-    lines = [f"{'image':<26}{'candidates':>11}{'called':>8}{'highest':>9}"]
+    levels = chosen.rule.lists.levels if chosen.rule.lists else ()
+    heads = "".join(f"{'promise ' + percent(level):>15}" for level in levels)
+    lines = [f"{'image':<26}{'candidates':>11}{'called':>8}{'highest':>9}{heads}"]
     for task in found:
         place = out / task.name / findings.TABLE
         rows = load_table(place) if place.with_suffix(".parquet").exists() else []
         called = "-" if chosen.rule.threshold is None else str(sum(bool(r["called"]) for r in rows))
         highest = f"{rows[0]['probability']:.3f}" if rows else "-"
-        lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}")
+        listed = "".join(f"{sum(bool(looked_at(r['rank'], level)) for r in rows):15d}" for level in levels)
+        lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
     note_files(out, [f"{task.item}.html" for task in found])
-    return "\n".join([*lines, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])
+    return "\n".join([*lines, *chosen.notes, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

@@ -35,6 +35,10 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
             batch=part.batch,
         )
         lines.append(f"{', '.join(alike)}: {facts.told(seconds)}{_padding(facts.patch[0], images)}")
+    if part.mirroring:
+        from darklung.learn.mirrors import told_mirrors
+
+        lines += [f"{arm}: predictions are the {told_mirrors(part.arms[arm], dims)}" for arm in arms]
     return lines
 
 

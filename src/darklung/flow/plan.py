@@ -160,6 +160,7 @@ def _prediction(
         animals=tuple(m.animal for m in members),
         overlap=learning.overlap,
         candidates=learning.candidates,
+        mirroring=learning.mirroring,
     )
     cases = tuple(m.task for m in members)
     return predict.task(parameters, tuple(m.name for m in models), cases, derive.names(learning.arms[row.arm], cases))

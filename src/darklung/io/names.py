@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 PHANTOM = "phantom.h5"
@@ -18,6 +19,7 @@ SUMMARY = "summary.json"
 LOGITS = ".logits.ome.zarr"
 MEMBER = "logit_model_"  # channels of a prediction by several models: each one's own
 CENTRE, DIAMETER = "centre", "diameter"  # channels of a prediction beside its logits
+OWN_CENTRE = "centre_model_"  # as `MEMBER`, of `CENTRE`
 COMPARISON = "comparison.json"
 REPORT = "report.html"
 
@@ -25,6 +27,11 @@ REPORT = "report.html"
 def item_name(text: str) -> str:
     """A scan's name as part of a path: other characters than letters, digits, ``. _ -`` become ``_``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".") or "scan"
+
+
+def own_channels(names: Sequence[str]) -> list[str]:
+    """Of a prediction's channels each model's own map that candidates come from; empty where only the mean was kept."""
+    return [n for n in names if n.startswith(OWN_CENTRE if CENTRE in names else MEMBER)]
 
 
 def stem(path: Path) -> str:

@@ -25,6 +25,7 @@ from darklung.learn.data import OUTSIDE_LOGIT, Case, Normalisation
 from darklung.learn.device import choose_device, one_thread, place
 from darklung.learn.files import DESCRIPTION_FILE, WEIGHTS_FILE
 from darklung.learn.filters import features_of
+from darklung.learn.mirrors import NONE, averaged, mirrors_of
 from darklung.learn.network import CENTRE, DIAMETER, LOGITS, detects, heads_of, make_network, sizes_of
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, known_sizes
 from darklung.learn.trees import Forest
@@ -208,6 +209,8 @@ class Prediction:
         Logits of each model.
     centre, diameter_m : (*spatial) float32, optional
         Where every model has detection heads: the mean logit of a lesion's middle, and the diameter of a lesion there [m].
+    own_centre : (model, *spatial) float32, optional
+        Of each model, where there is a mean.
     """
 
     logits: NDArray[np.float32]
@@ -215,9 +218,10 @@ class Prediction:
     own: NDArray[np.float32]
     centre: NDArray[np.float32] | None = None
     diameter_m: NDArray[np.float32] | None = None
+    own_centre: NDArray[np.float32] | None = None
 
 
-def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25) -> Prediction:
+def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.25, mirroring: bool = False) -> Prediction:
     """Logits of every voxel: sliding windows of 1.5 training patches, blended by a Gaussian; the mean over several models.
 
     Parameters
@@ -228,6 +232,8 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
         Its channels must include the model's, in any order; its target is not used. Windows without lung are skipped.
     overlap : float
         Share of a window that the next one covers, 0 to 0.75. 0.25 costs 2.4 times the compute of 0 in 3-D.
+    mirroring : bool
+        Average each network over the mirror images of `darklung.learn.mirrors.mirrors_of`. Trees see the same in all.
     """
     folders = [model_dir] if isinstance(model_dir, Path) else list(model_dir)
     require(len(folders) >= 1, "model_dir: wanted at least one model, got none")
@@ -235,12 +241,14 @@ def predict(*, model_dir: Path | Sequence[Path], case: Case, overlap: float = 0.
     found: list[dict[str, NDArray[np.float32]]] = []
     with one_thread():
         for folder in folders:
-            found.append(_maps(folder, case, overlap))
+            found.append(_maps(folder, case, overlap, mirroring))
     own = np.stack([one[LOGITS] for one in found])
     mean, spread = own.mean(axis=0, dtype=np.float64), own.std(axis=0, dtype=np.float64)
-    centre, size = (_mean([one[n] for one in found if n in one], len(found)) for n in (CENTRE, DIAMETER))
+    centres = [one[CENTRE] for one in found if CENTRE in one]
+    centre, size = _mean(centres, len(found)), _mean([one[DIAMETER] for one in found if DIAMETER in one], len(found))
     diameter_m = None if size is None else (1e-3 * np.exp(np.clip(size, -7, 7))).astype(np.float32)
-    return Prediction(mean.astype(np.float32), spread.astype(np.float32), own, centre, diameter_m)
+    own_centre = None if centre is None else np.stack(centres)
+    return Prediction(mean.astype(np.float32), spread.astype(np.float32), own, centre, diameter_m, own_centre)
 
 
 def _mean(maps: list[NDArray[np.float32]], wanted: int) -> NDArray[np.float32] | None:
@@ -248,7 +256,7 @@ def _mean(maps: list[NDArray[np.float32]], wanted: int) -> NDArray[np.float32] |
     return np.asarray(np.mean(maps, axis=0, dtype=np.float32)) if len(maps) == wanted else None
 
 
-def _maps(folder: Path, case: Case, overlap: float) -> dict[str, NDArray[np.float32]]:
+def _maps(folder: Path, case: Case, overlap: float, mirroring: bool) -> dict[str, NDArray[np.float32]]:
     """What one model says of every voxel, as `apply_heads`."""
     if read_description(folder).get("observer") == BOOSTING:
         boosted = load_boosted(folder)
@@ -259,13 +267,15 @@ def _maps(folder: Path, case: Case, overlap: float) -> dict[str, NDArray[np.floa
         return {LOGITS: boosted.logits(case)}
     model = load_model(folder)
     place(model.network, choose_device())
-    return apply_heads(
-        network=model.network,
-        data=model.normalisation.apply(case),
-        region=case.region,
-        window=model.window,
-        overlap=overlap,
-    )
+    apply = partial(_windowed, model.network, model.window, overlap)
+    mirrors = mirrors_of(model.normalisation.channels, len(case.region.shape)) if mirroring else NONE
+    return averaged(apply, data=model.normalisation.apply(case), region=case.region, mirrors=mirrors)
+
+
+def _windowed(
+    network: nn.Module, window: Sequence[int], overlap: float, data: NDArray[np.float32], region: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float32]]:
+    return apply_heads(network=network, data=data, region=region, window=window, overlap=overlap)
 
 
 def apply_network(

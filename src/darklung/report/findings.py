@@ -17,6 +17,7 @@ from darklung.report.planes import PLANES, planes
 from darklung.report.viewer import viewer_of
 
 SHOWN, LISTED, SLICES = 8, 40, 40
+TEXTS = ("number", "promised", "hits")
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
     "A candidate is called by the score of its tile, for which the run's threshold was fixed, and once a tile.",
@@ -72,6 +73,8 @@ def _closeups(found: Findings) -> Section:
             f"Number {row['number']}: score {number(row['score'], 2)} ± {number(row['spread'], 2)}, probability "
             f"{number(row['probability'], 2)}, {number(row['diameter_mm'], 1)} mm"
         )
+        if row.get("promised"):
+            told += f", on the list that promises {row['promised']} of the lesions"
         known = {
             "lesion": "; a lesion is known there",
             "mimic": "; a mimic is known there",
@@ -164,10 +167,12 @@ def _listed(found: Findings) -> Section:
         "probability",
         "diameter_mm",
         "called",
+        "rank",
+        "promised",
         "hits",
     )
     rows: list[tuple[Cell, ...]] = []
     for row in found.candidates.head(LISTED).to_dict("records"):
-        rows.append(tuple("" if row[c] is None else str(row[c]) if c in ("number", "hits") else row[c] for c in columns))
+        rows.append(tuple("" if row[c] is None else str(row[c]) if c in TEXTS else row[c] for c in columns))
     lead = f"The first {min(LISTED, len(found.candidates))} of {len(found.candidates)}; all are in candidates.csv."
     return Section("Table", (Table(tuple(c.replace("_", " ") for c in columns), tuple(rows)),) if rows else (), lead)

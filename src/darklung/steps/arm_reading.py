@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from darklung.core.types import BACKGROUND, LESION, UNKNOWN, Image
 from darklung.io.case import LabelledCase
-from darklung.io.names import CENTRE, MEMBER
+from darklung.io.names import CENTRE, MEMBER, own_channels
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from darklung.evaluate.histogram import LogitHistogram
+    from darklung.evaluate.promises import Judges
     from darklung.evaluate.tables import ArmTables
 
 SPLITS = ("validation", "test")
@@ -38,21 +39,31 @@ class ArmReading:
     members : mapping fold -> list of DataFrame
         Tile rows of the images that the mean was computed for, by each of its models.
     voxels : mapping role -> LogitHistogram
+    lung_ml : mapping name -> float
+        Volume of the lung in each image of a volume [ml].
+    judges : list of Judges
+        Who ranked the test items, known once they are `pooled`.
     """
 
     images: dict[str, dict[int | None, list[ArmTables]]] = field(default_factory=dict)
     members: dict[int, list[pd.DataFrame]] = field(default_factory=dict)
     voxels: dict[str, LogitHistogram] = field(default_factory=dict)
+    lung_ml: dict[str, float] = field(default_factory=dict)
+    judges: list[Judges] = field(default_factory=list)
 
     def add(self, role: str, fold: int | None, name: str, image: Image, case: LabelledCase, tile_m: float) -> None:
         """Read one image's prediction by the model of a fold, or by the mean of all (None)."""
         own = self.images.setdefault(role, {}).setdefault(fold, [])
         own.append(image_tables(name, image, case, tile_m))
+        if case.lung.ndim == 3:
+            self.lung_ml[name] = 1e6 * float(case.lung.sum()) * float(np.prod(case.channels.spacing_m))
         counted = voxels_of(image.channel("logit"), case)
         self.voxels[role] = self.voxels[role] + counted if role in self.voxels else counted
         if fold is None and role == "test":
-            for k, channel in enumerate(n for n in image.names if n.startswith(MEMBER)):
-                self.members.setdefault(k, []).append(_tiles(name, image.channel(channel), case, tile_m))
+            members = [_tiles(name, image.channel(n), case, tile_m) for n in image.names if n.startswith(MEMBER)]
+            for k, tiles in enumerate(members):
+                self.members.setdefault(k, []).append(tiles)
+            own[-1] = _with_members(own[-1], image, case, members)
 
     def scale(self) -> str:
         """A key of `SCALES`: how scores of different models come together."""
@@ -69,8 +80,9 @@ class ArmReading:
             role: {f: _of_fold(join_tables(by_animal(t, animals)), f) for f, t in self.images[role].items()}
             for role in SPLITS
         }
-        validation, test = folds["validation"], folds["test"]
         scale = self.scale()
+        self._rank(folds, scale)
+        validation, test = folds["validation"], folds["test"]
         if scale == "folds":
             both = [align_fold(v, test[fold], specificity=specificity) for fold, v in validation.items()]
             return join_tables(v for v, _ in both), join_tables(t for _, t in both)
@@ -78,6 +90,39 @@ class ArmReading:
             members = {fold: _joined(tables) for fold, tables in self.members.items()}
             validation = on_the_mean(validation, members, test[None].tiles, specificity=specificity)
         return join_tables(validation.values()), join_tables(test.values())
+
+    def _rank(self, folds: dict[str, dict[Any, ArmTables]], scale: str) -> None:
+        """Give test items their ``rank`` among the lesions of validation animals, before anything is put on one scale.
+
+        Each lesion and item is scored by a model that did not learn from its animal; see `darklung.evaluate.conformal`.
+        """
+        from darklung.evaluate.promises import Judges, unranked
+
+        validation, test = folds["validation"], folds["test"]
+        if scale == "folds":
+            each = {fold: Judges.of({fold: tables}) for fold, tables in validation.items()}
+            self.judges = list(each.values())
+            folds["test"] = {fold: each[fold].ranked(tables) for fold, tables in test.items()}
+        elif scale == "mean":
+            self.judges = [Judges.of({fold: validation[fold] for fold in sorted(validation)})]
+            folds["test"] = {fold: self.judges[0].ranked(tables) for fold, tables in test.items()}
+        else:
+            folds["test"] = {fold: unranked(tables) for fold, tables in test.items()}
+        folds["validation"] = {fold: unranked(tables) for fold, tables in validation.items()}
+
+
+def _with_members(tables: ArmTables, image: Image, case: LabelledCase, members: list[pd.DataFrame]) -> ArmTables:
+    """The tables of a mean with what each of its models says of the same tiles and candidates, in columns of their own."""
+    from darklung.evaluate.promises import OWN, near_scores
+
+    tiles = tables.tiles.assign(**{f"{OWN}{k}": own["score"].to_numpy() for k, own in enumerate(members)})
+    candidates = tables.candidates
+    if candidates is not None:
+        places = candidates[[f"axis{a}" for a in range(case.region.ndim)]].to_numpy(dtype=np.int64)
+        maps = [image.channel(n) for n in own_channels(image.names)]
+        scores = near_scores(places=places, maps=maps, region=case.region, spacing_m=case.channels.spacing_m)
+        candidates = candidates.assign(**{f"{OWN}{k}": own for k, own in enumerate(scores)})
+    return replace(tables, tiles=tiles, candidates=candidates)
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

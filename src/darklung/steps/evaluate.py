@@ -115,7 +115,22 @@ def evaluate(context: Context) -> None:
     for arm, own in read.items():
         for role, found in own.voxels.items():
             result["results"][role][arm]["voxels"] = voxel_results(found)
+    result["promises"] = {arm: _promises(p, own, splits["test"][arm]) for arm, own in read.items()}
     save_comparison(context.out, result, splits)
+
+
+def _promises(p: Parameters, read: ArmReading, test: ArmTables) -> dict[str, Any]:
+    """What an arm's conformal lists promise and reached, and what it takes to make them of further images."""
+    from darklung.evaluate.promises import known_lesions, promises_of
+    from darklung.evaluate.results import plain
+
+    lung_ml: dict[str, float] = {}
+    for image, ml in read.lung_ml.items():
+        lung_ml[p.animals[image]] = lung_ml.get(p.animals[image], 0.0) + ml
+    options: dict[str, Any] = {"levels": p.evaluation.levels, "seed": p.seed, "replicates": p.evaluation.replicates}
+    found = promises_of(test, read.judges, lung_ml=lung_ml, **options)
+    joint = read.judges[0] if read.scale() == "mean" else None
+    return {"lists": plain(found), "lesions": None if joint is None else known_lesions(joint)}
 
 
 def compared(

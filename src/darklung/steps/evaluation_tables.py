@@ -10,6 +10,10 @@ _INSERTION = {
     "tissue": "class of the insertion",
     "diameter_m": "diameter of the insertion [m]",
 }
+_RANK = {
+    "rank": "of a test item among the lesions of validation animals: of true ones a share of about so much ranks no higher; "
+    "above 1 - level it is on the list that promises this share of the lesions; empty where no model's own scores are known",
+}
 UNIT_MEANINGS = {
     **_WHOSE,
     "tile": "number of the tile in the animal's images; lesions that share one have a row each",
@@ -19,6 +23,7 @@ UNIT_MEANINGS = {
     **_INSERTION,
     "reachable": "whether the lesion meets the lung region found in the image",
     "fold": "fold whose model gave the score; -1 is the mean of all",
+    **_RANK,
 }
 CANDIDATE_MEANINGS = {
     **_WHOSE,
@@ -28,6 +33,7 @@ CANDIDATE_MEANINGS = {
     "axis0": "voxel index of the candidate",
     "axis1": "see axis0",
     "axis2": "see axis0",
+    **_RANK,
 }
 OUTLINE_MEANINGS = {
     **_WHOSE,

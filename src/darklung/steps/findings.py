@@ -14,6 +14,7 @@ from pydantic import Field
 from darklung import __version__
 from darklung.core.checks import require
 from darklung.core.types import Image
+from darklung.evaluate.conformal import looked_at
 from darklung.evaluate.froc import candidate_table
 from darklung.evaluate.tiles import TILE_M, tile_scores
 from darklung.evaluate.units import tile_numbers
@@ -27,6 +28,7 @@ from darklung.pipeline import Context, Task
 from darklung.report.findings import Findings, findings_sections
 from darklung.report.html import write_report
 from darklung.report.viewer import viewer_version
+from darklung.steps.lists import Lists, percent
 from darklung.steps.network_case import constant_channels
 from darklung.steps.seen import load_seen
 
@@ -47,6 +49,9 @@ COLUMNS = {
     "of the detection head where there is one",
     "called": "whether the tile's score reaches the threshold that the run fixed on its validation animals, told of the "
     "best candidate in a tile; empty without a run",
+    "rank": "among the lesions of the run's validation animals, by models that did not see them: of true lesions a share of "
+    "about so much ranks no higher; empty without a run that tested the mean of its models",
+    "promised": "shares of the lesions that are promised by lists that it is on: those whose level is above 1 - rank",
     "hits": "what is known to be there: lesion, mimic, none, or unknown",
 }
 MM = 1e-3
@@ -54,12 +59,13 @@ MM = 1e-3
 
 class Parameters(Document):
     """Of which arm, what its models saw, normalised how, and what the run's validation fixed, if there was one: threshold,
-    (slope, intercept), and its tiles."""
+    (slope, intercept), its tiles, and its conformal lists."""
 
     arm: str
     threshold: float | None = None
     curve: tuple[float, float] | None = None
     tile_m: float = TILE_M
+    lists: Lists | None = None
     models: tuple[str, ...] = Field(())
     notes: tuple[str, ...] = Field(())
     channels: tuple[str, ...] = Field(())
@@ -83,7 +89,7 @@ def find(context: Context) -> None:
     save_image(context.out / MAPS, maps)
     for name in maps.names:
         write_nifti(context.out / f"{folder.name}_{name}.nii.gz", maps, name)
-    candidates = candidates_of(case, image, threshold=p.threshold, curve=p.curve, tile_m=p.tile_m)
+    candidates = candidates_of(case, image, threshold=p.threshold, curve=p.curve, tile_m=p.tile_m, lists=p.lists)
     if len(candidates):
         rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
         save_table(context.out / TABLE, rows, COLUMNS)
@@ -112,6 +118,7 @@ def candidates_of(
     threshold: float | None,
     curve: tuple[float, float] | None = None,
     tile_m: float = TILE_M,
+    lists: Lists | None = None,
 ) -> pd.DataFrame:
     """One row a candidate, as `COLUMNS`; where nothing is known of the image, ``hits`` says unknown.
 
@@ -138,6 +145,7 @@ def candidates_of(
     sizes = [_diameter_m(logit, case.region, i, image.spacing_m) for i in index]
     if DIAMETER in image.names:
         sizes = image.channel(DIAMETER)[at].tolist()
+    rank = [None] * len(found) if lists is None else lists.ranks(image, index, case.region).tolist()
     hits = np.where(case.unknown[at], "unknown", found["kind"].to_numpy())
     return pd.DataFrame(
         {
@@ -152,6 +160,8 @@ def candidates_of(
             "spread": image.channel("logit_spread")[at],
             "diameter_mm": [size / MM for size in sizes],
             "called": [None if threshold is None else bool(b and s >= threshold) for b, s in zip(best, tiles)],
+            "rank": rank,
+            "promised": ["" if r is None or lists is None else lists.promised(r) for r in rank],
             "hits": hits,
         }
     )
@@ -193,6 +203,10 @@ def _page(
         facts["Called"] = called
         if volume > 0 and case.channels.data.ndim == 4:
             facts["Called per ml"] = f"{called / (1e6 * volume):.1f}"
+    for level in p.lists.levels if p.lists else ():
+        many = int(looked_at(candidates["rank"], level).sum())
+        per_ml = f", {many / (1e6 * volume):.1f} per ml" if volume > 0 and case.channels.data.ndim == 4 else ""
+        facts[f"Promising {percent(level)} of lesions"] = f"{many}{per_ml}"
     sections = findings_sections(
         Findings(case.about.subject, case.channels, maps, case.lung, case.region, case.lesion, candidates, p.threshold),
         notes=(*p.notes, *notes),

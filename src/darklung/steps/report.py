@@ -30,6 +30,7 @@ from darklung.report.gallery import gallery_section
 from darklung.report.html import write_report
 from darklung.report.importances import Drops, importances_section
 from darklung.report.pictures import Example, projections_section, slices_section
+from darklung.report.promises import promises_section
 from darklung.report.records import cohort_section, parameters_section, records_section, sources_section
 from darklung.report.sites import sites_section
 from darklung.report.story import methods_section, story_section
@@ -157,6 +158,8 @@ def _importances(folders: Sequence[Path]) -> dict[str, Drops]:
 
 def _results(context: Context, p: Parameters, comparison: Mapping[str, Any]) -> Iterator[Section]:
     yield from comparison_sections(comparison)
+    if (promised := promises_section(comparison)) is not None:
+        yield promised
     if comparison.get("by_site"):
         yield sites_section(comparison["by_site"])
     yield published_section(comparison, kind="radiograph" if set(p.kinds.values()) == {"lobes"} else "ct")

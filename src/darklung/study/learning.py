@@ -44,7 +44,7 @@ def _rejoined(channels: Any) -> Any:
 
 # Keys of a learning part that trees read too; all others are a network's.
 OF_TREES = ("arms", "observers", "boosting", "metric", "normalisation", "folds", "bank")
-OF_PREDICTION = ("overlap", "candidates")  # what no training reads
+OF_PREDICTION = ("overlap", "candidates", "mirroring")  # what no training reads
 
 
 class LearningPart(Document):
@@ -76,6 +76,9 @@ class LearningPart(Document):
     overlap: float = Field(0.25, ge=0, le=0.75, description="share of a prediction window that the next one covers")
     candidates: Literal["head", "logits"] = Field(
         "head", description="from the detection head where the network has one, or from the largest voxel logits in any case"
+    )
+    mirroring: bool = Field(
+        False, description="predictions are the mean over mirror images that leave directions what they are, 8 of a volume"
     )
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
@@ -139,6 +142,9 @@ class EvaluationPart(Document):
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
     replicates: int = Field(10_000, ge=100, le=100_000, description="bootstrap replicates over animals")
+    levels: tuple[Annotated[float, Field(ge=0.01, le=0.999)], ...] = Field(
+        (0.9,), max_length=10, description="shares of the lesions that lists of candidates are to promise"
+    )
     questions: tuple[tuple[str, str], ...] = Field(
         (),
         max_length=100,
