@@ -23,6 +23,7 @@ from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
+from darklung.pipeline.executors import Place, executor
 from darklung.steps import derive, evaluate, findings, predict, training
 from darklung.steps.arm_reading import SCALES
 from darklung.steps.members import Member
@@ -108,6 +109,7 @@ def predict_files(
     given: Given | None = None,
     workers: int | None = None,
     dry_run: bool = False,
+    place: Place = executor,
 ) -> str:
     """Apply trained models to scans and return a table to print.
 
@@ -127,6 +129,8 @@ def predict_files(
         What the user says of the source.
     workers : int, optional
     dry_run : bool
+    place : callable
+        Where tasks run, as `darklung.pipeline.run_tasks` takes it.
 
     Raises
     ------
@@ -148,7 +152,7 @@ def predict_files(
         if dry_run:
             return "\n".join([*lines, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"])
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
-        run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
+        run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about, place=place)
     return _told(out, found, chosen)
 
 

@@ -17,6 +17,7 @@ EXTENT = "extent.ome.zarr"
 SUMMARY = "summary.json"
 LOGITS = ".logits.ome.zarr"
 MEMBER = "logit_model_"  # channels of a prediction by several models: each one's own
+MAPS = "probability.ome.zarr"  # of findings
 CENTRE, DIAMETER = "centre", "diameter"  # channels of a prediction beside its logits
 COMPARISON = "comparison.json"
 REPORT = "report.html"
