@@ -108,7 +108,10 @@ def test_a_lesion_made_unknown_keeps_its_place():
 
 @pytest.mark.parametrize(
     ("drawn", "told"),
-    [(np.zeros((2, 2, 2), np.uint8), "case m 1: labels: wanted axes"), (np.zeros(SHAPE), "wanted whole numbers, got float64")],
+    [
+        (np.zeros((2, 2, 2), np.uint8), "case m 1: labels: wanted axes"),
+        (np.zeros(SHAPE), "wanted whole numbers, got float64"),
+    ],
 )
 def test_labels_that_do_not_fit_are_refused(drawn, told):
     with pytest.raises(DarklungError, match=told):
@@ -145,7 +148,12 @@ def test_drawing_again_adds_to_the_provenance(tmp_path):
     save_labels(tmp_path / "a", case().labels, out=tmp_path / "b", choices=Choices(nifti=False))
     save_labels(tmp_path / "b", np.zeros(SHAPE, np.uint8), out=tmp_path / "c", choices=Choices(nifti=False))
     assert [h["changed_voxels"] for h in load_case(tmp_path / "c").about.provenance[DRAWN]] == [0, 5]
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["case.json", "channels.ome.zarr", "labels.ome.zarr", "record.json"]
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
+        "case.json",
+        "channels.ome.zarr",
+        "labels.ome.zarr",
+        "record.json",
+    ]
 
 
 def test_nothing_is_written_over_unless_told_and_a_runs_output_never(tmp_path):

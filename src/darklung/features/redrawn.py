@@ -20,8 +20,8 @@ def redrawn(case: LabelledCase, drawn: NDArray[Any]) -> LabelledCase:
     """The same case with labels as drawn.
 
     A lesion keeps number and class as long as a voxel of it is left. Voxels added to a part of lesions belong to the nearest
-    lesion of that part; a part without any is a new lesion of class ``"unknown"``. Mimics and shams stay, but for voxels that are drawn as
-    lesion. Centre and diameter are those of the voxels where these have changed, else as they were.
+    lesion of that part; a part without any is a new lesion of class ``"unknown"``. Mimics and shams stay, but for voxels
+    that are drawn as lesion. Centre and diameter are those of the voxels where these have changed, else as they were.
 
     Parameters
     ----------

@@ -177,7 +177,7 @@ def _ome(image: Image, name: str) -> dict[str, Any]:
 
 
 def shown(names: Sequence[str], data: NDArray[Any]) -> dict[str, Any]:
-    """``omero``, how a program shows channels (*spatial) at first: the first alone, from its darkest to its brightest hundredth."""
+    """``omero``, how programs show channels at first: one alone, from the darkest to the brightest hundredth."""
     channels = []
     for number, (name, values) in enumerate(zip(names, data)):
         colour = COLOURS.get(Channel.parse(name).signal, OTHERS[number % len(OTHERS)])

@@ -1,4 +1,4 @@
-"""What of darklung a folder is, told from names of files: asked for every folder that napari opens, so nothing heavy is loaded."""
+"""What of darklung a folder is, told from names of files: asked for all that napari opens, so nothing heavy is loaded."""
 
 from __future__ import annotations
 

@@ -104,7 +104,13 @@ def maps_of_logits(logits: Image, case: LabelledCase) -> Image:
 
 
 def candidate_layer(
-    rows: Sequence[Mapping[str, Any]], spatial: int, subject: str, about: Mapping[str, Any], *, visible: bool = True, arm: str = ""
+    rows: Sequence[Mapping[str, Any]],
+    spatial: int,
+    subject: str,
+    about: Mapping[str, Any],
+    *,
+    visible: bool = True,
+    arm: str = "",
 ) -> Layer:
     """Points at the candidates of a table with ``z_mm``, ``y_mm``, ``x_mm``; the other columns are their features."""
     axes = [f"{a}_mm" for a in (AXES[3] if spatial == 3 else ("z", "x"))]
@@ -117,9 +123,9 @@ def candidate_layer(
         "axis_labels": AXES[spatial],
         "features": {c: [_plain(row[c]) for row in rows] for c in columns},
         "size": sizes if rows else 1.0,
-        "symbol": "ring",
-        "face_color": "#009E73",
+        "face_color": "transparent",
         "border_color": "#009E73",
+        "border_width": 0.1,
         "projection_mode": "rescale_spherical",
         "visible": visible,
         "metadata": {METADATA: {**about, "layer": CANDIDATES}},
@@ -145,7 +151,13 @@ def place(image: Image) -> dict[str, Any]:
 
 
 def _labels(
-    image: Image, name: str, values: NDArray[Any], colours: Mapping[Any, str] | None, about: Mapping[str, Any], *, visible: bool
+    image: Image,
+    name: str,
+    values: NDArray[Any],
+    colours: Mapping[Any, str] | None,
+    about: Mapping[str, Any],
+    *,
+    visible: bool,
 ) -> Layer:
     options: dict[str, Any] = {**place(image), "name": name, "visible": visible, "metadata": {METADATA: dict(about)}}
     return values, options | ({"colormap": dict(colours)} if colours else {"opacity": 0.3}), "labels"

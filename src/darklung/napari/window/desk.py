@@ -1,4 +1,4 @@
-"""The desk: choose a subject, predict, look at candidates, draw labels, save. Everything it does is done by what commands do."""
+"""The desk: choose a subject, predict, look at candidates, draw labels, save; all of it by what commands call too."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from darklung.io.case import load_case
 from darklung.io.images import load_image
 from darklung.io.names import MAPS
 from darklung.napari.folders import Subject, arms_of, has_models, subjects_of
-from darklung.napari.form import Form
-from darklung.napari.layers import CANDIDATES, LABELS, METADATA, called_lesion
+from darklung.napari.layers import CANDIDATES, LABELS, METADATA, PREDICTION, called_lesion
 from darklung.napari.predicting import predict_subject
 from darklung.napari.reader import findings_layers, subject_layers
 from darklung.napari.saving import Choices, save_labels
-from darklung.napari.work import Work
+from darklung.napari.window.form import Form
+from darklung.napari.window.work import Work
 
 RESULTS = ".drawn"  # beside what was opened: NAME.drawn/labels/SUBJECT, NAME.drawn/predictions
+BRUSH = 3  # voxels
 OWN = "desk"  # of layers that the desk predicted
 
 
@@ -103,7 +104,7 @@ class Desk(QWidget):
         number = (self.form.candidate + by) % len(layer.data)
         world = layer.data_to_world(layer.data[number])
         self.viewer.dims.point = world
-        self.viewer.camera.center = tuple(world)
+        self.viewer.scene.camera.center = tuple(world)
         row = layer.features.iloc[number]
         told = ", ".join(f"{key} {row[key]:.3g}" for key in ("score", "probability", "diameter_mm"))
         self.form.at_candidate(number, f"{number + 1} of {len(layer.data)}: {told}")
@@ -160,8 +161,11 @@ class Desk(QWidget):
         layer = self._layer(LABELS)
         if layer is not None:
             self.viewer.layers.selection.active = layer
-            layer.selected_label = LESION
-        self.viewer.scale_bar.visible = True
+            layer.selected_label, layer.brush_size = LESION, BRUSH
+        for one in self.viewer.layers:
+            if one.metadata.get(METADATA, {}).get("layer") == PREDICTION:
+                one.contour = 1  # the image below stays in sight
+        self.viewer.canvas.overlays.scale_bar.visible = True
 
     def _add(self, layers: list[Any]) -> None:
         for data, options, kind in layers:
