@@ -1,6 +1,7 @@
 """The picture of docs/napari.md: a subject of a run in napari, predicted, at its first candidate. It needs a display."""
 
 import argparse
+import time
 from pathlib import Path
 
 from qtpy.QtWidgets import QApplication
@@ -26,6 +27,7 @@ def main() -> None:
     desk.predict()
     while not desk.form.predict.isEnabled():
         QApplication.processEvents()
+        time.sleep(0.05)  # the thread that predicts is in this process
     desk.step(1)
     for field in (desk.form.models, desk.form.results):  # the end of a path tells more than its beginning
         field.setText(f"runs/{Path(field.text()).name}")
