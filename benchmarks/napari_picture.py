@@ -1,4 +1,4 @@
-"""The picture of docs/napari.md: a subject of a run in napari, predicted, at its first candidate. It needs a display."""
+"""The picture of docs/napari.md: a subject of a run in napari, predicted, at one of its candidates. It needs a display."""
 
 import argparse
 import time
@@ -12,10 +12,11 @@ SIZE = (1280, 820)
 
 
 def main() -> None:
-    """Open, choose, predict, go to the first candidate, take the picture."""
+    """Open, choose, predict, go to a candidate, take the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("run", "subject", "arm"):
         parser.add_argument(name)
+    parser.add_argument("--candidate", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     viewer = napari.Viewer(show=True)
@@ -28,7 +29,7 @@ def main() -> None:
     while not desk.form.predict.isEnabled():
         QApplication.processEvents()
         time.sleep(0.05)  # the thread that predicts is in this process
-    desk.step(1)
+    desk.step(given.candidate)
     for field in (desk.form.models, desk.form.results):  # the end of a path tells more than its beginning
         field.setText(f"runs/{Path(field.text()).name}")
     desk.form.tell("")
