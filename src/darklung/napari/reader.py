@@ -84,7 +84,8 @@ def _predicted(subject: Subject, case: Any, about: dict[str, Any], *, visible: b
     for arm, path in subject.logits:
         logits, first = load_image(path), visible and not made
         maps = layers.maps_of_logits(logits, case)
-        rows = candidates_of(case, logits, threshold=None).to_dict("records")
+        table = candidates_of(case, logits, threshold=None).to_dict("records")
+        rows = [{str(key): value for key, value in row.items()} for row in table]
         told = {**about, "arm": arm}
         made += layers.prediction_layers(maps, subject.name, told, visible=first, arm=arm)
         made.append(layers.candidate_layer(rows, len(maps.shape), subject.name, told, visible=first, arm=arm))
