@@ -98,7 +98,7 @@ def test_the_reader_gives_calibrated_layers_and_the_desk_takes_them_over(desk, r
 
 
 def test_six_actions_from_opening_a_run_to_saved_labels(desk, run, tmp_path):
-    # 1: `napari --with darklung RUN` opened the run (the fixture). 2: the subject.
+    # 1: `napari RUN --plugin darklung --with darklung` opened the run (the fixture). 2: the subject.
     desk.form.subject.setCurrentText("m2")
     desk.form.subject.activated.emit(1)
     told = []
