@@ -50,7 +50,8 @@ def test_everything_but_networks_is_imported_without_them():
 import importlib, pkgutil, darklung
 from darklung.tomo.device import find_device
 for module in pkgutil.walk_packages(darklung.__path__, "darklung."):
-    if not module.name.startswith(("darklung.learn.", "darklung.tomo.torch_", "darklung.examples", "darklung.__main__")):
+    others = ("darklung.examples", "darklung.napari.window", "darklung.__main__")
+    if not module.name.startswith(("darklung.learn.", "darklung.tomo.torch_", *others)):
         importlib.import_module(module.name)
 print(*find_device("auto"))
 """

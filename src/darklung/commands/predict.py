@@ -24,6 +24,7 @@ from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
+from darklung.pipeline.executors import Place, executor
 from darklung.steps import derive, evaluate, findings, predict, training
 from darklung.steps.lists import percent
 from darklung.steps.members import Member
@@ -120,6 +121,7 @@ def predict_files(
     given: Given | None = None,
     workers: int | None = None,
     dry_run: bool = False,
+    place: Place = executor,
 ) -> str:
     """Apply trained models to scans and return a table to print.
 
@@ -139,6 +141,8 @@ def predict_files(
         What the user says of the source.
     workers : int, optional
     dry_run : bool
+    place : callable
+        Where tasks run, as `darklung.pipeline.run_tasks` takes it.
 
     Raises
     ------
@@ -162,7 +166,7 @@ def predict_files(
                 [*lines, *chosen.notes, *(t.name for t in tasks), f"{len(tasks)} tasks in {out}, arm {chosen.arm}"]
             )
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
-        run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about)
+        run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about, place=place)
     return _told(out, found, chosen)
 
 

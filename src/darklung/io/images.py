@@ -50,7 +50,7 @@ def save_image(path: Path, image: Image) -> None:
         group = zarr.open_group(str(partial), mode="w", zarr_format=3)
         stored = group.create_array("0", shape=image.data.shape, dtype=image.data.dtype, **layout)
         stored[...] = image.data
-        ome = {**_ome(image, path.name), "omero": _shown(image.names, image.data)}
+        ome = {**_ome(image, path.name), "omero": shown(image.names, image.data)}
         group.attrs.update({"ome": ome, "darklung": {**_exact(image), "whole": True}})
 
 
@@ -81,7 +81,7 @@ def finish_image(path: Path) -> None:
     exact: dict[str, Any] = dict(group.attrs["darklung"])  # type: ignore[arg-type]
     seen = np.stack([np.asarray(stored[:, z]) for z in _spread(stored.shape[1])], axis=1)
     ome: dict[str, Any] = dict(group.attrs["ome"])  # type: ignore[arg-type]
-    group.attrs.update({"ome": {**ome, "omero": _shown(exact["names"], seen)}, "darklung": {**exact, "whole": True}})
+    group.attrs.update({"ome": {**ome, "omero": shown(exact["names"], seen)}, "darklung": {**exact, "whole": True}})
 
 
 def open_array(path: Path) -> zarr.Array:
@@ -176,8 +176,8 @@ def _ome(image: Image, name: str) -> dict[str, Any]:
     return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
 
 
-def _shown(names: Sequence[str], data: NDArray[Any]) -> dict[str, Any]:
-    """How a program shows channels at first: the first alone, from the darkest to the brightest hundredth of its values."""
+def shown(names: Sequence[str], data: NDArray[Any]) -> dict[str, Any]:
+    """``omero``, how programs show channels at first: one alone, from the darkest to the brightest hundredth."""
     channels = []
     for number, (name, values) in enumerate(zip(names, data)):
         colour = COLOURS.get(Channel.parse(name).signal, OTHERS[number % len(OTHERS)])

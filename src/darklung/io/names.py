@@ -18,6 +18,7 @@ EXTENT = "extent.ome.zarr"
 SUMMARY = "summary.json"
 LOGITS = ".logits.ome.zarr"
 MEMBER = "logit_model_"  # channels of a prediction by several models: each one's own
+MAPS = "probability.ome.zarr"  # of findings
 CENTRE, DIAMETER = "centre", "diameter"  # channels of a prediction beside its logits
 OWN_CENTRE = "centre_model_"  # as `MEMBER`, of `CENTRE`
 COMPARISON = "comparison.json"

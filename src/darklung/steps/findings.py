@@ -21,7 +21,7 @@ from darklung.evaluate.units import tile_numbers
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
-from darklung.io.names import CENTRE, DIAMETER, LOGITS
+from darklung.io.names import CENTRE, DIAMETER, LOGITS, MAPS
 from darklung.io.nifti import write_nifti
 from darklung.io.tables import save_table
 from darklung.pipeline import Context, Task
@@ -33,7 +33,7 @@ from darklung.steps.network_case import constant_channels
 from darklung.steps.seen import load_seen
 
 STAGE = "findings"
-PAGE, MAPS, TABLE = "findings.html", "probability.ome.zarr", "candidates"
+PAGE, TABLE = "findings.html", "candidates"
 COLUMNS = {
     "subject": "name of the image",
     "number": "rank of the candidate, the highest score first",

@@ -1,0 +1,1 @@
+"""The desk in napari's window: all that imports napari and Qt."""
