@@ -62,7 +62,7 @@ def train_study(
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)
         folder = out or Path("runs") / study.name
         if dry_run:
-            networks = told_networks(study, part, arms or tuple(part.arms))
+            networks = told_networks(study, part, [a for a in arms or part.arms if a in part.arms])
             return "\n".join([*plugins.told(plugins.named(study)), *networks, told_tasks(_needed(wanted), folder, owner)])
         computed = run_plan(wanted, study, folder=folder, owner=owner, workers=workers)
     lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
