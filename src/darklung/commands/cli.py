@@ -15,6 +15,7 @@ from darklung.commands.card import card
 from darklung.commands.detectability import detectability
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
+from darklung.commands.resolution import resolution
 from darklung.core.checks import DarklungError, printable, shortened
 from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
@@ -358,7 +359,7 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-for _command in (card, detectability, register, *files.COMMANDS):
+for _command in (card, detectability, register, resolution, *files.COMMANDS):
     app.command()(_command)
 
 
