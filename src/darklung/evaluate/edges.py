@@ -158,7 +158,7 @@ def _binned(place: Array, values: Array, block: NDArray[np.int64], finer: int) -
     index = np.clip(np.floor(place * finer).astype(np.int64) + half, 0, 2 * half - 1)
     flat, size = block * 2 * half + index, BLOCKS * 2 * half
     counts = np.bincount(flat, minlength=size).reshape(BLOCKS, -1).astype(np.float64)
-    sums = np.bincount(flat, weights=values, minlength=size).reshape(BLOCKS, -1)
+    sums: Array = np.bincount(flat, weights=values, minlength=size).reshape(BLOCKS, -1).astype(np.float64)
     return counts, sums, (np.arange(2 * half) - half + 0.5) / finer
 
 

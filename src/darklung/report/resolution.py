@@ -121,7 +121,7 @@ def _table(channels: Rows) -> Block:
     head = ("channel", "unit", "MTF50 [1/mm]", "MTF10 [1/mm]", "contrast", "SD of a pixel", "S", "noise power in", "tiles")
     rows: list[tuple[Cell, ...]] = []
     for row in channels:
-        ends = [Interval(*(row[f"mtf{n}_{part}"] for part in ("per_mm", "low", "high")), 3) for n in (50, 10)]
+        ends = [Interval(row[f"{n}_per_mm"], row[f"{n}_low"], row[f"{n}_high"]) for n in ("mtf50", "mtf10")]
         tiles = (
             "–"
             if row["tiles"] is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def read_image(path: Path, *, options: VolumeOptions = NOTHING_DECLARED, view: i
 
 
 def _view(source: ProjectionsFile, seen: Projections) -> Image:
-    def known(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def known(values: NDArray[Any], valid: Any) -> NDArray[np.float32]:
         return np.where(valid, values, np.nan).astype(np.float32)
 
     names, data = [], []
@@ -194,7 +194,7 @@ def _frequencies(noise: NoisePower | None, pixel_m: float) -> NDArray[np.float64
 
 
 def _noise(
-    data: NDArray, other: NDArray | None, image: Image, asked: Asked, axes: int, missing: list[str]
+    data: NDArray[Any], other: NDArray[Any] | None, image: Image, asked: Asked, axes: int, missing: list[str]
 ) -> NoisePower | None:
     if other is None and asked.noise_box is None:
         return None
@@ -208,7 +208,7 @@ def _noise(
         return None
 
 
-def _cut(what: str, data: NDArray, box: Box | None) -> NDArray:
+def _cut(what: str, data: NDArray[Any], box: Box | None) -> NDArray[Any]:
     if box is None:
         return data
     require(len(box) == data.ndim, f"{what}: wanted {data.ndim} ranges, got {len(box)}")
@@ -217,7 +217,7 @@ def _cut(what: str, data: NDArray, box: Box | None) -> NDArray:
     return data[box]
 
 
-def _signal(unit: str, data: NDArray, asked: Asked, transfer: Modulation | None) -> float | None:
+def _signal(unit: str, data: NDArray[Any], asked: Asked, transfer: Modulation | None) -> float | None:
     chosen = asked.signal or ("1" if unit == "1" else "contrast")
     if chosen == "mean":
         return float(np.nanmean(_cut("noise box", data, asked.noise_box)))
@@ -253,7 +253,7 @@ def _rows(
     ]
 
 
-def summary(found: Sequence[Measured]) -> list[Mapping[str, Any]]:
+def summary(found: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row a channel: MTF50, MTF10 and their intervals, noise, contrast (columns: `SUMMARY`)."""
     rows = []
     for one in found:
@@ -271,7 +271,7 @@ def summary(found: Sequence[Measured]) -> list[Mapping[str, Any]]:
     return rows
 
 
-def spreads(found: Sequence[Measured]) -> list[Mapping[str, Any]]:
+def spreads(found: Sequence[Measured]) -> list[dict[str, Any]]:
     """Edge spread functions, as long rows (columns: `SPREAD`)."""
     seen = [(one.channel, one.transfer.spread.T) for one in found if one.transfer is not None]
     pairs = ((name, float(x), float(level)) for name, points in seen for x, level in points)
