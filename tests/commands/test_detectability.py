@@ -87,7 +87,7 @@ kind: protocol
 title: Coarse, for a test
 pixel: 500 um
 instrument: {spectrum: band, low: 60 keV, high: 80 keV, bins: 2, visibility: 0.15, correlation_length: 3 um, period: 4.2 um}
-scan: {supersampling: 1, views: 60, arc: 180 deg, steps: 5, directions: [90 deg], counts: 1e7}
+scan: {supersampling: 1, views: 30, arc: 180 deg, steps: 5, directions: [90 deg], counts: 1e7}
 """
 
 

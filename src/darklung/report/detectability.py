@@ -22,8 +22,9 @@ TASK = (
     "intervals are those of 95 % over realisations of the noise. One set of draws serves all lesions: they err together.",
 )
 
+COLUMNS = (("d_prime", "d_low", "d_high"), ("d_clutter", "clutter_low", "clutter_high"))
 CLUTTER = (
-    "In clutter (dashed lines) the lesion is known exactly, and the lung about it is one of many: places with room for it "
+    "In clutter the lesion is known exactly, and the lung about it is one of many: places with room for it "
     "in noise-free slices of simulated mice of three families, with one draw of photon noise each. Vessels, airways, heart, "
     "ribs and each mouse's own density are what the observer must tell from the lesion; it knows their covariance.",
     "The lesion is that of the plan's lung, added to whatever lies there; noise is that of the plan's lung. Mimics are not "
@@ -49,7 +50,13 @@ def write_detectability(path: Path, rows: Rows, keys: Sequence[str], *, title: s
         Section("Best place of each lesion", (_best(rows, keys),)),
     ]
     if len(keys) == 1:
-        sections.append(Section("Curves", _figures(rows, keys[0]), "Bars: 95 % intervals over realisations of the noise."))
+        sections.append(
+            Section(
+                "Curves",
+                _figures(rows, keys[0]),
+                "Bars: 95 % intervals over realisations of the noise, in clutter over mice.",
+            )
+        )
     more = ("d′ in clutter", "backgrounds") if _cluttered(rows) else ()
     head = (*keys, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", *more)
     cells = tuple((*(_short(row[k]) for k in keys), *_cells(row)) for row in rows)
@@ -130,30 +137,26 @@ def _best(rows: Rows, keys: Sequence[str]) -> Block:
 
 
 def _figures(rows: Rows, key: str) -> tuple[Block, ...]:
+    """Of each lesion d′ of noise alone, and beside it d′ in clutter, which has a scale of its own."""
     kinds = list(dict.fromkeys((row["lesion"], row["size_mm"]) for row in rows))
     arms = list(dict.fromkeys(row["arm"] for row in rows))
-    drawn = [_figure([r for r in rows if (r["lesion"], r["size_mm"]) == kind], key, kind, arms) for kind in kinds]
+    drawn = []
+    for kind in kinds:
+        own = [r for r in rows if (r["lesion"], r["size_mm"]) == kind]
+        drawn += [_figure(own, key, kind, arms, columns) for columns in COLUMNS if columns[0] in own[0]]
     return tuple(Row(tuple(drawn[k : k + 2])) for k in range(0, len(drawn), 2)) or (Text("none"),)
 
 
-def _figure(rows: Rows, key: str, kind: tuple[str, float], arms: Sequence[str]) -> Figure:
-    series, bands, dashed = {}, {}, {}
+def _figure(rows: Rows, key: str, kind: tuple[str, float], arms: Sequence[str], columns: tuple[str, str, str]) -> Figure:
+    series, bands = {}, {}
     for arm in arms:
         own = [row for row in rows if row["arm"] == arm]
-        if _cluttered(own):
-            dashed[arm] = ([row[key] for row in own], [row["d_clutter"] for row in own])
-        series[arm] = ([row[key] for row in own], [row["d_prime"] for row in own])
-        bands[arm] = ([row["d_low"] for row in own], [row["d_high"] for row in own])
-    name = f"detect-{kind[0]}-{kind[1]:g}"
-    drawing = curves(
-        series,
-        name=name,
-        colours=arm_colours(arms),
-        labels=(key, "d′"),
-        markers=True,
-        limits=None,
-        bands=bands,
-        dashed=dashed,
-    )
-    told = f"{kind[0]}, {kind[1]:g} mm"
+        values = [[row[column] for row in own] for column in columns]
+        if all(value is not None for value in values[0]):
+            series[arm], bands[arm] = ([row[key] for row in own], values[0]), (values[1], values[2])
+    where = " in clutter" if columns != COLUMNS[0] else ""
+    name = f"detect-{kind[0]}-{kind[1]:g}{where.replace(' ', '-')}"
+    look: dict[str, Any] = {"colours": arm_colours(arms), "labels": (key, f"d′{where}"), "markers": True, "limits": None}
+    drawing = curves(series, name=name, bands=bands, **look)
+    told = f"{kind[0]}, {kind[1]:g} mm{where}"
     return Figure(drawing, told, f"d′ of {told} against {key}, a line for each arm")
