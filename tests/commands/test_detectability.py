@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from darklung.commands.cli import app
 from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
+from darklung.physics.dose import mean_dose_gy
 from darklung.simulate.plan import plan_scan
 from darklung.steps import backgrounds
+from darklung.steps.detectability import searched_places
 from darklung.study.protocols import changed, read_protocol
 
 CLASSES = ("--lesion", "solid", "--size", "1 mm", "--realisations", "100")
@@ -80,6 +82,24 @@ def test_what_makes_no_sense_is_refused(tmp_path, words, told):
             app, ["detectability", "mission_ct", "--out", str(tmp_path / "o"), *words], catch_exceptions=False
         )
     assert not (tmp_path / "o" / "detections.csv").exists()
+
+
+def test_a_search_keeps_the_dose_and_leaves_out_what_takes_longer():
+    mission = read_protocol("mission_ct")
+    found = searched_places(mission, {"low": [45.0, 60.0, 90.0], "views": [180.0, 360.0, 361.0, 720.0]})
+    assert [values["views"] for values, _ in found] == [180, 360, 180, 360]  # a band of 90 to 80 keV cannot be
+
+    def dose(one):
+        counts, behind = one.scan.counts_per_pixel, one.transmission_behind
+        words = {"counts_per_pixel": counts, "pixel_m": one.pixel, "behind_sample": behind}
+        return mean_dose_gy(one.instrument.instrument(), **words)
+
+    assert [dose(one) for _, one in found] == pytest.approx([dose(mission)] * 4, rel=1e-6)
+    assert found[0][1].scan.counts_per_pixel != pytest.approx(mission.scan.counts_per_pixel, rel=0.01)
+    with pytest.raises(DarklungError, match="search: every place takes longer than the protocol's"):
+        searched_places(mission, {"views": [720.0]})
+    with pytest.raises(DarklungError, match="search: wanted a sweep of other keys"):
+        searched_places(mission, {"counts": [1e7, 2e7]})
 
 
 COARSE = """

@@ -74,6 +74,15 @@ def test_a_volume_is_measured_by_channel(volume, tmp_path):
     assert verify_files(tmp_path)[1]
 
 
+def test_a_slice_of_a_volume_is_a_picture(volume, tmp_path):
+    words = (volume / "one.ome.zarr", "--slice", 7, "--channel", "attenuation", "--edge", "circle")
+    assert asked(*words, "--out", tmp_path).exit_code == 0
+    (row,) = rows(tmp_path / "channels.csv")
+    assert float(row["radius_mm"]) == pytest.approx(2.53, abs=0.02)
+    with pytest.raises(DarklungError, match="slice: wanted 0 to 23, got 24"):
+        asked(volume / "one.ome.zarr", "--slice", 24, "--out", tmp_path)
+
+
 def test_halves_have_half_the_noise_power(volume, tmp_path):
     words = (volume / "one.ome.zarr", "--repeat", volume / "two.ome.zarr", "--channel", "attenuation")
     for name, more in (("repeat", ()), ("halves", ("--halves",))):

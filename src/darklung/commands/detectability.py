@@ -24,6 +24,7 @@ def detectability(
     lesion: Annotated[list[str] | None, typer.Option(help="Class, such as solid; again for more. All.")] = None,
     realisations: Annotated[int, typer.Option(max=10_000, help="Draws of the noise.")] = 300,
     clutter: Annotated[int, typer.Option(min=0, help="Backgrounds of lung, such as 240; 0: noise alone.")] = 0,
+    search: Annotated[bool, typer.Option("--search", help="Sweep at equal dose, and at most the time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and list the places.")] = False,
@@ -33,11 +34,12 @@ def detectability(
     from darklung.core.units import parse_quantity
     from darklung.physics.lung import LESIONS
     from darklung.pipeline import run_tasks
-    from darklung.steps.detectability import Parameters, check_places, planned_places, tasks
+    from darklung.steps.detectability import Parameters, check_places, planned_places, searched_places, tasks
     from darklung.study.protocols import read_protocol
 
     found = read_protocol(protocol)
-    places = planned_places(found, parse_sweeps(sweep or (), found))
+    swept = parse_sweeps(sweep or (), found)
+    places = searched_places(found, swept) if search else planned_places(found, swept)
     sizes = tuple(dict.fromkeys(parse_quantity(text, "length") for text in size or SIZES))
     classes = tuple(dict.fromkeys(lesion or LESIONS))
     check_places(places, classes, sizes, realisations, clutter)

@@ -30,6 +30,7 @@ def resolution(
     signal: Annotated[str, typer.Option(help="S of NEQ: contrast, mean or a number; 1 of -ln T, else the contrast.")] = "",
     channel: Annotated[list[str] | None, typer.Option(help="Such as attenuation; again for more. All.")] = None,
     view: Annotated[int, typer.Option(min=0, help="Of projections.")] = 0,
+    slice_: Annotated[int | None, typer.Option("--slice", min=0, help="Of a volume, to be seen as a picture.")] = None,
     read: Annotated[list[str] | None, typer.Option("--read", help="name=value of a foreign volume: spacing, ...")] = None,
 ) -> None:
     """Measure MTF, noise-power spectrum and noise-equivalent quanta of an image by channel, from an edge in it."""
@@ -37,14 +38,15 @@ def resolution(
     from darklung.core.checks import require
     from darklung.io.documents import validate
     from darklung.io.volumes import VolumeOptions
-    from darklung.steps.resolution import Asked, measure, read_image
+    from darklung.steps.resolution import Asked, measure, one_slice, read_image
 
     options: VolumeOptions = validate(pairs(read), VolumeOptions, "--read")
     asked = Asked(edge, parse_box("box", box), parse_box("noise-box", noise_box), halves, signal, tuple(channel or ()))
     require(not halves or repeat is not None, "--halves: wanted the other half as --repeat")
-    found = read_image(image, options=options, view=view)
-    other = None if repeat is None else read_image(repeat, options=options, view=view)
-    typer.echo(_told(out, measure(found, asked, other), image.name))
+    images = [read_image(file, options=options, view=view) for file in (image, repeat) if file is not None]
+    if slice_ is not None:
+        images = [one_slice(one, slice_) for one in images]
+    typer.echo(_told(out, measure(images[0], asked, *images[1:]), image.name))
 
 
 def parse_box(name: str, text: str) -> tuple[slice, ...] | None:

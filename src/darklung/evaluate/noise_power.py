@@ -80,7 +80,7 @@ def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = 
     value = np.average(means, axis=0, weights=weights)
     error = means.std(axis=0, ddof=1) / np.sqrt(len(blocks)) * stats.t.ppf(0.975, len(blocks) - 1)
     deviation = float(np.sqrt((tiles**2).mean()))
-    return NoisePower(frequency, value, value - error, value + error, deviation, len(tiles), edge)
+    return NoisePower(frequency, value, np.maximum(value - error, 0), value + error, deviation, len(tiles), edge)
 
 
 def _tiles(region: Array) -> Array:

@@ -89,13 +89,44 @@ def planned_places(protocol: ProtocolFile, wanted: Mapping[str, Sequence[float]]
         A value that the protocol cannot have.
     """
     keys = wanted or {"counts": [factor * protocol.scan.counts_per_pixel for factor in FACTORS]}
-    places = []
-    for values in itertools.product(*keys.values()):
-        one = protocol
-        for key, value in zip(keys, values):
-            one = changed(one, key, value)
-        places.append((dict(zip(keys, values)), one))
-    return places
+    return [_place(protocol, dict(zip(keys, values))) for values in itertools.product(*keys.values())]
+
+
+def _place(protocol: ProtocolFile, values: dict[str, float]) -> Place:
+    for key, value in values.items():
+        protocol = changed(protocol, key, value)
+    return values, protocol
+
+
+def searched_places(protocol: ProtocolFile, wanted: Mapping[str, Sequence[float]]) -> list[Place]:
+    """As `planned_places`, at counts that make the protocol's own dose, without what takes longer than it or cannot be.
+
+    Raises
+    ------
+    DarklungError
+        Nothing or counts are to be changed, or no place is left.
+    """
+    require(bool(wanted) and "counts" not in wanted, "search: wanted a sweep of other keys than counts, which keep the dose")
+    dose, time, found = _dose_gy(protocol), protocol.scan.total_time_s, []
+    for combined in itertools.product(*wanted.values()):
+        try:
+            values, one = _place(protocol, dict(zip(wanted, combined)))
+            one = changed(one, "counts", one.scan.counts_per_pixel * dose / _dose_gy(one))
+        except DarklungError:
+            continue
+        if one.scan.total_time_s <= time * (1 + 1e-9):
+            found.append((values, one))
+    require(bool(found), f"search: every place takes longer than the protocol's {time:.0f} s, or cannot be")
+    return found
+
+
+def _dose_gy(one: ProtocolFile) -> float:
+    return mean_dose_gy(
+        one.instrument.instrument(),
+        counts_per_pixel=one.scan.counts_per_pixel,
+        pixel_m=one.pixel,
+        behind_sample=one.transmission_behind,
+    )
 
 
 def check_places(
@@ -158,9 +189,7 @@ def _rows(p: Parameters, mice: Sequence[Image], told: Progress) -> list[dict[str
         generator=stream(p.seed, "detectability"),
         progress=told,
     )
-    counts, behind = one.scan.counts_per_pixel, one.transmission_behind
-    dose = mean_dose_gy(instrument, counts_per_pixel=counts, pixel_m=one.pixel, behind_sample=behind)
-    cost = {"dose_mgy": 1e3 * dose, "time_s": one.scan.total_time_s}
+    cost = {"dose_mgy": 1e3 * _dose_gy(one), "time_s": one.scan.total_time_s}
     drawn = {diameter: _patches(mice, diameter, p) for diameter in p.diameters_m if mice}
     rows = []
     for (name, diameter), signal in task.signals.items():

@@ -110,6 +110,19 @@ def read_image(path: Path, *, options: VolumeOptions = NOTHING_DECLARED, view: i
     return _view(source, source.read(slice(0, source.geometry.rows), views=slice(view, view + 1)))
 
 
+def one_slice(image: Image, number: int) -> Image:
+    """A slice of a volume as a picture, for straight edges.
+
+    Raises
+    ------
+    DarklungError
+        Not a volume, or a slice that is not there.
+    """
+    require(len(image.shape) == 3, f"slice: wanted a volume, got an image of {len(image.shape)} axes")
+    require(0 <= number < image.shape[0], f"slice: wanted 0 to {image.shape[0] - 1}, got {number}")
+    return Image(image.data[:, number], image.names, image.units, image.spacing_m[1:], frame="slice")
+
+
 def _view(source: ProjectionsFile, seen: Projections) -> Image:
     def known(values: NDArray[Any], valid: Any) -> NDArray[np.float32]:
         return np.where(valid, values, np.nan).astype(np.float32)
