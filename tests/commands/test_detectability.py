@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from darklung.commands.cli import app
 from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
+from darklung.physics.dose import mean_dose_gy
 from darklung.simulate.plan import plan_scan
+from darklung.steps import backgrounds
+from darklung.steps.detectability import searched_places
 from darklung.study.protocols import changed, read_protocol
 
 CLASSES = ("--lesion", "solid", "--size", "1 mm", "--realisations", "100")
@@ -69,6 +72,8 @@ def test_what_is_there_is_not_computed_again(seen):
         (("--size", "0.1 mm"), "size: wanted"),
         (("--lesion", "wen"), "class: 'wen' is not known"),
         (("--realisations", "5"), "realisations: wanted at least 60, got 5"),
+        (("--clutter", "20"), "clutter: wanted 126 to 300 .realisations., got 20"),
+        (("--clutter", "400"), "clutter: wanted 126 to 300 .realisations., got 400"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, words, told):
@@ -77,3 +82,54 @@ def test_what_makes_no_sense_is_refused(tmp_path, words, told):
             app, ["detectability", "mission_ct", "--out", str(tmp_path / "o"), *words], catch_exceptions=False
         )
     assert not (tmp_path / "o" / "detections.csv").exists()
+
+
+def test_a_search_keeps_the_dose_and_leaves_out_what_takes_longer():
+    mission = read_protocol("mission_ct")
+    found = searched_places(mission, {"low": [45.0, 60.0, 90.0], "views": [180.0, 360.0, 361.0, 720.0]})
+    assert [values["views"] for values, _ in found] == [180, 360, 180, 360]  # a band of 90 to 80 keV cannot be
+
+    def dose(one):
+        counts, behind = one.scan.counts_per_pixel, one.transmission_behind
+        words = {"counts_per_pixel": counts, "pixel_m": one.pixel, "behind_sample": behind}
+        return mean_dose_gy(one.instrument.instrument(), **words)
+
+    assert [dose(one) for _, one in found] == pytest.approx([dose(mission)] * 4, rel=1e-6)
+    assert found[0][1].scan.counts_per_pixel != pytest.approx(mission.scan.counts_per_pixel, rel=0.01)
+    with pytest.raises(DarklungError, match="search: every place takes longer than the protocol's"):
+        searched_places(mission, {"views": [720.0]})
+    with pytest.raises(DarklungError, match="search: wanted a sweep of other keys"):
+        searched_places(mission, {"counts": [1e7, 2e7]})
+
+
+COARSE = """
+kind: protocol
+title: Coarse, for a test
+pixel: 500 um
+instrument: {spectrum: band, low: 60 keV, high: 80 keV, bins: 2, visibility: 0.15, correlation_length: 3 um, period: 4.2 um}
+scan: {supersampling: 1, views: 30, arc: 180 deg, steps: 5, directions: [90 deg], counts: 1e7}
+"""
+
+
+def test_clutter_lowers_what_noise_alone_allows_and_doses_share_the_mice(tmp_path, monkeypatch):
+    monkeypatch.setattr(backgrounds, "MICE", 8)
+    file = tmp_path / "coarse.yaml"
+    file.write_text(COARSE)
+    words = ["--lesion", "solid", "--size", "2 mm", "--realisations", "160", "--clutter", "160"]
+    out = tmp_path / "out"
+    command = ["detectability", str(file), "--out", str(out), *words, "--sweep", "counts=1e7:1e8:2", "--workers", "1"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert len(list(out.glob("backgrounds/*"))) == 8
+    with (out / "detections.csv").open() as opened:
+        found = {(float(row["counts"]), row["arm"]): row for row in csv.DictReader(opened)}
+    for arm in ("attenuation", "dark_field", "hybrid"):
+        low, high = (found[counts, arm] for counts in (1e7, 1e8))
+        assert float(low["clutter_low"]) < float(low["d_clutter"]) < float(low["clutter_high"])
+        assert float(high["d_clutter"]) < 0.8 * float(high["d_prime"])
+        gain = float(high["d_prime"]) / float(low["d_prime"])
+        assert gain == pytest.approx(10**0.5, rel=0.02)
+        assert float(high["d_clutter"]) < 0.9 * gain * float(low["d_clutter"])  # anatomy stays as dose grows
+        assert float(low["clutter_two_fold"]) <= float(low["d_clutter"])
+        assert int(low["backgrounds"]) >= 140
+    assert "d′ in clutter" in (out / "detections.html").read_text()

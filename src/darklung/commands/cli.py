@@ -17,6 +17,7 @@ from darklung.commands.detectability import detectability
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
 from darklung.commands.reproduce import reproduce
+from darklung.commands.resolution import resolution
 from darklung.core.checks import DarklungError, printable, shortened
 from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
@@ -361,7 +362,7 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-for _command in (card, deposit, detectability, register, reproduce, *files.COMMANDS):
+for _command in (card, deposit, detectability, register, reproduce, resolution, *files.COMMANDS):
     app.command()(_command)
 
 

@@ -23,6 +23,8 @@ def detectability(
     ] = None,
     lesion: Annotated[list[str] | None, typer.Option(help="Class, such as solid; again for more. All.")] = None,
     realisations: Annotated[int, typer.Option(max=10_000, help="Draws of the noise.")] = 300,
+    clutter: Annotated[int, typer.Option(min=0, help="Backgrounds of lung, such as 240; 0: noise alone.")] = 0,
+    search: Annotated[bool, typer.Option("--search", help="Sweep at equal dose, and at most the time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and list the places.")] = False,
@@ -32,45 +34,63 @@ def detectability(
     from darklung.core.units import parse_quantity
     from darklung.physics.lung import LESIONS
     from darklung.pipeline import run_tasks
-    from darklung.steps.detectability import Parameters, check_places, planned_places, task
+    from darklung.steps.detectability import Parameters, check_places, planned_places, searched_places, tasks
     from darklung.study.protocols import read_protocol
 
     found = read_protocol(protocol)
-    places = planned_places(found, parse_sweeps(sweep or (), found))
+    swept = parse_sweeps(sweep or (), found)
+    places = searched_places(found, swept) if search else planned_places(found, swept)
     sizes = tuple(dict.fromkeys(parse_quantity(text, "length") for text in size or SIZES))
     classes = tuple(dict.fromkeys(lesion or LESIONS))
-    check_places(places, classes, sizes, realisations)
+    check_places(places, classes, sizes, realisations, clutter)
     if dry_run:
         typer.echo("\n".join(", ".join(f"{key} = {value:.6g}" for key, value in values.items()) for values, _ in places))
         return
     asked: dict[str, Any] = {"classes": classes, "diameters_m": sizes, "realisations": realisations, "seed": seed}
-    tasks = [task(number, Parameters(protocol=one, **asked)) for number, (_, one) in enumerate(places)]
+    listed = tasks([Parameters(protocol=one, clutter=clutter, **asked) for _, one in places])
     about = {"protocol": protocol, "title": found.title}
-    run_tasks(tasks, folder=out, targets=[t.name for t in tasks], workers=workers, about=about)
-    typer.echo(_told(out, [values for values, _ in places], [t.name for t in tasks], found.title))
+    names = [t.name for t in listed[-len(places) :]]
+    run_tasks(listed, folder=out, targets=names, workers=workers, about=about)
+    typer.echo(_told(out, [values for values, _ in places], names, found.title, clutter=clutter > 0))
 
 
-def _told(out: Path, places: Sequence[Mapping[str, float]], tasks: Sequence[str], title: str) -> str:
+def _told(out: Path, places: Sequence[Mapping[str, float]], tasks: Sequence[str], title: str, *, clutter: bool) -> str:
     """Write the table and the page; the best place of each lesion as text."""
     from darklung.io.tables import save_json, save_table
     from darklung.pipeline import note_files
     from darklung.pipeline.record import read_json
     from darklung.report.detectability import best_places, write_detectability
-    from darklung.steps.detectability import MEANINGS, ROWS
+    from darklung.steps.detectability import CLUTTER, MEANINGS, ROWS
 
     keys = list(places[0])
     rows = [{**values, **row} for values, name in zip(places, tasks) for row in read_json(out / name / ROWS)]
-    save_table(out / TABLE, rows, {**dict.fromkeys(keys, "swept number, in inner units"), **MEANINGS})
+    save_table(
+        out / TABLE,
+        rows,
+        {**dict.fromkeys(keys, "swept number, in inner units"), **MEANINGS, **(CLUTTER if clutter else {})},
+    )
     save_json(out / f"{TABLE}.json", rows)
     page = write_detectability(out / f"{TABLE}.html", rows, keys, title=title)
     note_files(out, sorted(p.name for p in out.glob(f"{TABLE}.*")))
-    lines = [f"{'lesion':<11}{'mm':>5}  {'arm':<13}{'best d′':>9}  95 %               at"]
+    head = f"{'clutter':>9}  {'95 %':<17}" if clutter else ""
+    lines = [f"{'lesion':<11}{'mm':>5}  {'arm':<13}{'best d′':>9}  {'95 %':<17}{head}at"]
     for row in best_places(rows):
         where = ", ".join(f"{key} = {row[key]:.4g}" for key in keys)
         ends = f"{row['d_low']:.2f} to {row['d_high']:.2f}"
         lines.append(
-            f"{row['lesion']:<11}{row['size_mm']:5g}  {row['arm']:<13}{row['d_prime']:9.2f}  {ends:<19}{where}, "
-            f"{row['dose_mgy']:.3g} mGy"
+            f"{row['lesion']:<11}{row['size_mm']:5g}  {row['arm']:<13}{row['d_prime']:9.2f}  {ends:<17}{_clutter(row)}"
+            f"{where}, {row['dose_mgy']:.3g} mGy"
         )
     told = "place and lesion known, photon noise alone, one slice, no clutter: compares protocols, not what a search finds"
+    if clutter:
+        told = "place and lesion known, one slice; d′: photon noise alone; clutter: the lung about it is one of many mice's"
     return "\n".join([*lines, told, f"page: {page}; table: {out / f'{TABLE}.csv'}"])
+
+
+def _clutter(row: Mapping[str, Any]) -> str:
+    if "d_clutter" not in row:
+        return ""
+    if row["d_clutter"] is None:
+        return f"{'-':>9}  {'too few places':<17}"
+    ends = f"{row['clutter_low']:.2f} to {row['clutter_high']:.2f}"
+    return f"{row['d_clutter']:9.2f}  {ends:<17}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.evaluate.held_out import HeldOut, held_out, least_backgrounds
 from darklung.evaluate.observers import (
     Detectability,
     cross_spectrum,
@@ -46,9 +47,43 @@ def observe(signal: NDArray, noise: NDArray, *, arm: str, pixel_m: float, diamet
     """
     seen, drawn = arm_images(signal, arm), arm_images(noise, arm)
     spacing = (pixel_m, pixel_m)
-    channels = laguerre_gauss(seen.shape[1:], spacing, width_m=1.25 * diameter_m, count=CHANNELS)
+    channels = _channels(seen, pixel_m, diameter_m)
     found = hotelling(outputs(seen[None], channels)[0], outputs(drawn, channels))
     return found, non_prewhitening(seen, cross_spectrum(drawn, spacing), spacing, EYE_PER_M)
+
+
+def observe_in_clutter(
+    signal: NDArray,
+    noise: NDArray,
+    backgrounds: NDArray,
+    animals: NDArray[np.int64],
+    *,
+    arm: str,
+    pixel_m: float,
+    diameter_m: float,
+    generator: np.random.Generator,
+) -> HeldOut:
+    """d′ where the background is one of many: its covariance holds anatomy and noise (`held_out`).
+
+    Parameters
+    ----------
+    noise, backgrounds : (background, channel, row, col) arrays
+        One draw of the noise for each background.
+    animals : (background,) int array
+    """
+    seen = arm_images(signal, arm)
+    channels = _channels(seen, pixel_m, diameter_m)
+    samples = outputs(arm_images(noise, arm), channels) + outputs(arm_images(backgrounds, arm), channels)
+    return held_out(outputs(seen[None], channels)[0], samples, animals, generator)
+
+
+def least_clutter(directions: int) -> int:
+    """Backgrounds that the arm of most channels wants."""
+    return least_backgrounds(CHANNELS * (1 + directions))
+
+
+def _channels(seen: NDArray, pixel_m: float, diameter_m: float) -> NDArray[np.float64]:
+    return laguerre_gauss(seen.shape[1:], (pixel_m, pixel_m), width_m=1.25 * diameter_m, count=CHANNELS)
 
 
 def contrast_to_noise(signal: NDArray, lung_noise: NDArray, *, pixel_m: float, diameter_m: float) -> tuple[float, float]:

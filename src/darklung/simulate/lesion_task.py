@@ -108,9 +108,14 @@ def _told(progress: Callable[[int, int], None] | None, done: int, total: int) ->
     return done + 1
 
 
+def patch_half(pixel_m: float) -> int:
+    """Pixels of a patch on each side of its middle."""
+    return int(np.ceil(PATCH_M / 2 / pixel_m))
+
+
 def _patch(geometry: ParallelGeometry) -> tuple[slice, slice]:
     """Rows and columns about the lesion's place; its centre is pixel n // 2."""
-    half = int(np.ceil(PATCH_M / 2 / geometry.pixel_m))
+    half = patch_half(geometry.pixel_m)
     axis = (np.arange(geometry.cols) - (geometry.cols - 1) / 2) * geometry.pixel_m
     row, col = (int(np.argmin(np.abs(axis - at))) for at in (0.0, LUNG_AT_M))
     return slice(row - half, row + half + 1), slice(col - half, col + half + 1)
