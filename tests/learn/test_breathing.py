@@ -8,8 +8,19 @@ from scipy import ndimage
 
 from darklung.core.random import stream
 from darklung.core.types import Image
-from darklung.learn.breathing import APEX, ASIDE, STRAIN, displacement, moved, moved_truth, places, towards_diaphragm
+from darklung.learn.breathing import (
+    APEX,
+    ASIDE,
+    STRAIN,
+    displacement,
+    moved,
+    moved_truth,
+    places,
+    towards_diaphragm,
+    variance_lost,
+)
 from darklung.learn.data import Case, fit_normalisation
+from darklung.learn.noise import draw_noise
 from darklung.learn.patches import draw_batch, make_source
 from darklung.learn.settings import AugmentationPart
 
@@ -54,6 +65,18 @@ def test_channels_and_truth_move_together():
     assert np.abs(image - exact).max() < 0.5 * np.abs(values[0] - exact).max()
     shifted = np.indices((20,) * 3).astype(np.float32) + 1
     assert np.array_equal(moved(values, shifted)[0, :19, :19, :19], values[0, 1:, 1:, 1:])
+
+
+@pytest.mark.parametrize("texture", ["ramp", "hann", "white"])
+def test_the_variance_that_interpolation_takes_away_is_known(texture):
+    noise = draw_noise(np.random.default_rng(4), (200, 24, 24), texture)[None]
+    grid = np.indices((198, 22, 22)).astype(np.float32)
+    for shift in ((0.5, 0, 0), (0, 0.5, 0), (0.3, 0.1, 0.2), (0, 0, 0)):
+        at = grid + np.reshape(np.array(shift, np.float32), (3, 1, 1, 1))
+        lost = variance_lost(at, texture)
+        assert np.allclose(lost, lost[0, 0, 0], atol=1e-4)
+        assert moved(noise, at).var() / noise.var() == pytest.approx(1 - lost.mean(), abs=0.03), shift
+    assert variance_lost(np.array([[0.5], [0.5]], np.float32), texture) == pytest.approx([0.75])
 
 
 def image_towards(head, frame="LPS"):

@@ -233,7 +233,7 @@ def options(tmp_path, name, **changes):
     return {
         "cases_train": cases[:2], "cases_validation": cases[2:], "channels": ("attenuation", "dark_field_0"), "seed": 3,
         "scratch": tmp_path / f"{name}-scratch", "out": tmp_path / name, "widths": (16, 16), "patch": 8, "batch": 2,
-        "steps": 6, "training": training,
+        "steps": 4, "training": training,
     } | changes  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def test_a_killed_training_with_all_of_it_goes_on_to_the_same_weights(tmp_path, 
     wanted = (train(**options(tmp_path, "whole")) / "model.safetensors").read_bytes()
 
     def stop(share, text):
-        if text.startswith("step 4/"):
+        if text.startswith("step 2/"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -286,6 +286,15 @@ def test_normalised_values_come_back_in_their_unit():
     assert np.allclose(in_units(normalised(values, 3.0, 2.0), 3.0, 2.0), values, rtol=1e-3, atol=1e-5)
     assert np.isfinite(in_units(normalised(np.array([1e9]), 3.0, 2.0), 3.0, 2.0)).all()
     assert Channel.parse("dark_field_0_noise").role == "noise"
+
+
+def test_what_breathing_smooths_away_is_given_back_where_the_errors_are_known():
+    case = flat_case()
+    spread = {}
+    for breathing in (0.0, 1.5):
+        found = [whole(case, dose=(1, 1.0001), breathing=breathing, seed=seed)[1] for seed in range(4)]
+        spread[breathing] = np.mean([f[:4].reshape(4, -1).var(axis=1) for f in found], axis=0)
+    assert spread[1.5] == pytest.approx(spread[0.0], rel=0.06)
 
 
 def test_radiographs_get_white_noise():

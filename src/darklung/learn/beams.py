@@ -75,7 +75,8 @@ def _looked_up(what: str, energy_kev: float) -> float:
 @lru_cache(maxsize=64)
 def _table(what: str, octave: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """ln E and ln of the values from 2^octave to 2^(octave + 1) keV."""
-    energies = np.geomspace(*np.clip((2.0**octave, 2.0 ** (octave + 1)), *ENERGY_RANGE_KEV), _NODES)
+    low, high = np.clip((2.0**octave, 2.0 ** (octave + 1)), *ENERGY_RANGE_KEV)
+    energies = np.geomspace(float(low), float(high), _NODES)
     if what == "delta":
         return np.log(energies), np.log(delta(TISSUE, HEALTHY.tissue_density, energies))
     density = HEALTHY.tissue_density if what == TISSUE else MATERIALS[what].density_g_cm3

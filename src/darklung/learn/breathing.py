@@ -3,7 +3,8 @@
 Each component of the displacement is a product of cosines of random phase whose lengths change by `STRAIN` at most, so no
 voxel is moved by more than the amplitude, and neighbours stay neighbours. Channels and errors are interpolated linearly,
 truth takes the nearest voxel, so it stays what it was. Linear interpolation half-way between two voxels averages them: white
-noise along one axis keeps (1 − t)² + t² of its variance, half of it at the worst, and error channels do not say so.
+noise along one axis keeps (1 − t)² + t² of its variance, half of it at the worst, and error channels do not say so. Where
+the errors are at hand it is given back (`variance_lost`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.types import Image
+from darklung.learn.noise import WHITE, beside
 
 STRAIN = 0.1  # largest change of a length; a mouse's breath changes the lung's by as much
 ASIDE = 0.3  # of the displacement along z, along the other axes
@@ -70,3 +72,16 @@ def moved_truth(rows: Array, at: NDArray[np.float32]) -> Array:
     last = np.reshape(np.array(rows.shape[1:]) - 1, (-1, *[1] * (at.ndim - 1)))
     index = np.clip(np.rint(at).astype(np.int64), 0, last)
     return np.asarray(rows[(slice(None), *index)])
+
+
+def variance_lost(at: NDArray[np.float32], texture: str) -> NDArray[np.float32]:
+    """Share of its variance that noise loses where linear interpolation reads it at places, (*shape).
+
+    1 − Π [1 − 2 t (1 − t)(1 − c)] over the axes, t the fraction of a voxel and c the correlation of neighbours: 0 from slice
+    to slice and in radiographs, that of the texture in a slice. Exact along one axis; the correlation of diagonal neighbours
+    is taken to be the product of those along the axes.
+    """
+    across = beside(texture if len(at) == 3 else WHITE)
+    share = np.mod(at, 1.0)
+    kept = [1 - 2 * t * (1 - t) * (1 - (across if axis else 0.0)) for axis, t in enumerate(share)]
+    return np.asarray(1 - reduce(np.multiply, kept), dtype=np.float32)

@@ -50,6 +50,12 @@ def plane_correlation(side: int, texture: str = "ramp") -> NDArray[np.float64]:
     return np.asarray(total / total[0, 0])
 
 
+@lru_cache(maxsize=8)
+def beside(texture: str) -> float:
+    """Correlation of the noise of neighbours in a slice."""
+    return float(plane_correlation(2, texture)[0, 1])
+
+
 def _between_columns(along: NDArray[np.float64], s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Σ_m R[m] B(s − m), B the cubic B-spline."""
     first = np.floor(s).astype(np.int64)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from darklung.core.channel import directions_in
 from darklung.core.checks import require
 from darklung.learn import centres
-from darklung.learn.breathing import moved, moved_truth, places, towards_diaphragm
+from darklung.learn.breathing import moved, moved_truth, places, towards_diaphragm, variance_lost
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.losses import signed_distance
 from darklung.learn.rescan import Measured, measured, padded, rescanned
@@ -252,11 +252,12 @@ def _changed(
     """A window of data and truth, moved and scanned anew where that is asked for."""
     window = (slice(None), *(slice(a, a + n) for a, n in zip(start, patch)))
     data, truth = source.data[window], source.truth[window]
-    errors = source.measured.errors[window] if source.measured else data[:0]
+    errors, lost = source.measured.errors[window] if source.measured else data[:0], None
     if source.moves is not None and own:
         at = places(own[BREATHING], start, patch, source.moves, augmentation.breathing)
         data, truth = moved(source.data, at), moved_truth(source.truth, at)
-        errors = moved_truth(source.measured.errors, at) if source.measured else errors
+        if source.measured:
+            errors, lost = moved_truth(source.measured.errors, at), variance_lost(at, augmentation.texture)
     if source.measured is not None and own:
-        data = rescanned(data, errors, source.measured, augmentation, own[RESCAN])
+        data = rescanned(data, errors, source.measured, augmentation, own[RESCAN], lost)
     return data, truth

@@ -158,7 +158,14 @@ def draw_changes(part: AugmentationPart, beam: Beam | None, rng: np.random.Gener
     return {"attenuation": law, "dark_field": Change(dark, dark_field_factor(beam, beam.other(energy, length)))}
 
 
-def rescanned(data: Array, errors: Array, of: Measured, part: AugmentationPart, rng: np.random.Generator) -> Array:
+def rescanned(
+    data: Array,
+    errors: Array,
+    of: Measured,
+    part: AugmentationPart,
+    rng: np.random.Generator,
+    lost: NDArray[np.float32] | None = None,
+) -> Array:
     """A patch as another scan would have measured it.
 
     Parameters
@@ -170,6 +177,8 @@ def rescanned(data: Array, errors: Array, of: Measured, part: AugmentationPart, 
     of : Measured
     part : AugmentationPart
     rng : Generator
+    lost : (*patch) float32, optional
+        Share of the noise's variance that interpolation took away, which is given back.
 
     Returns
     -------
@@ -180,20 +189,22 @@ def rescanned(data: Array, errors: Array, of: Measured, part: AugmentationPart, 
     out = data.copy()
     for i, channel in enumerate(of.channels):
         change = changes.get(channel.signal)
-        if change is None or change == Change(1.0) or not of.scales[i][1]:
+        same = change == Change(1.0) and lost is None
+        if change is None or same or not of.scales[i][1]:
             continue  # a control, what stays as it is, or a channel of zeros
-        out[i] = _channel(data[i], i, of, change, drawn)
+        out[i] = _channel(data[i], i, of, change, drawn, lost)
     return out
 
 
-def _channel(y: Array, i: int, of: Measured, change: Change, drawn: Array) -> Array:
+def _channel(y: Array, i: int, of: Measured, change: Change, drawn: Array, lost: NDArray[np.float32] | None) -> Array:
     location, scale = of.scales[i]
     x = in_units(y, location, scale)
     if of.channels[i].role == "noise":
         return y if of.own else normalised(x * change.error, location, scale)
     new = change.values(x)
-    if change.added:
-        new = new + np.sqrt(change.added) * np.tensordot(of.share[i], drawn, axes=1)
+    more = change.added if lost is None else change.added + change.gain**2 * lost
+    if np.any(more):
+        new = new + np.sqrt(more) * np.tensordot(of.share[i], drawn, axes=1)
     if of.own:
         location = float(change.values(np.array(location)))
         scale = float(np.sqrt((change.gain * scale) ** 2 + change.added * of.variance[i]))
