@@ -15,7 +15,7 @@ where counts are Poisson and steps equidistant), a dose that changes with the en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def measured(case: Case, normalisation: Normalisation, part: AugmentationPart) -
         reason = part.why_not(name)
         require(not reason, f"augmentation.{reason}")
     values = [n for n in names if is_measured(n)]
-    told = {name: errors_of(name, case.image.names) for name in values}
+    told = {name: errors_of(name, _with_values(case.image.names)) for name in values}
     _check(case, part, told)
     errors = tuple(dict.fromkeys(error for own in told.values() for error in own))
     share = np.zeros((len(names), len(errors)))
@@ -116,6 +116,12 @@ def measured(case: Case, normalisation: Normalisation, part: AugmentationPart) -
     parsed = tuple(map(Channel.parse, names))
     own_scale = normalisation.per == "volume"
     return Measured(parsed, normalisation.scales(case), own_scale, sigma, share, share**2 @ typical, beam)
+
+
+def _with_values(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of channels, and of the values whose errors are among them: a mean's directions need not be there themselves."""
+    errors = [c for c in map(Channel.parse, names) if c.role == "noise"]
+    return tuple(dict.fromkeys((*names, *(replace(c, role="value").name for c in errors))))
 
 
 def _none(case: Case) -> Array:
