@@ -2,18 +2,20 @@
 
     python benchmarks/augmentation.py cost [--steps 10]
     python benchmarks/augmentation.py animals OUT [--study examples/quick.yaml] [--animals 12] [--test-animals 12]
+    python benchmarks/augmentation.py noise OUT
     python benchmarks/augmentation.py effect OUT [--only dose noise] [--seeds 1 2 3] [--steps 400] [--arm attenuation ...]
     python benchmarks/augmentation.py report OUT
 
 ``cost``: processor time of drawing a batch with each setting, over that of the whole step of the default network (one
 thread, alternating, medians). ``animals``: cases of a study's training and test animals in OUT/own, and the same test
-animals in other scans (a quarter of the counts, V0 times 2/3, ξ times 2/3) in OUT/SCAN, without any learning. ``effect``:
-for each setting and seed one network on all training animals (no validation: the last step is taken), which predicts the
-test animals of every scan; tiles go to OUT/tiles/SETTING.SEED.SCAN.parquet, and what is there is not done again, so a
-command that was stopped is given once more, and further seeds or settings are added by naming them. ``report``, and
-``effect`` at its end: AUROC of lesions against tiles for each scan and setting, and its paired difference from none, with
-95 % intervals that resample animals and seeds (with three seeds those are a rough guide). Whatever it shows is printed. Keep
-OUT outside the checkout.
+animals in other scans (a quarter of the counts, V0 times 2/3, ξ times 2/3) in OUT/SCAN, without any learning. ``noise``:
+the scan with a quarter of the counts less the scan with all of them, in the lung: its variance over what the errors say and
+its correlation, beside those of the model, which is what the augmentation draws. ``effect``: for each setting and seed one
+network on all training animals (no validation: the last step is taken), which predicts the test animals of every scan;
+tiles go to OUT/tiles/SETTING.SEED.SCAN.parquet, and what is there is not done again, so a command that was stopped is given
+once more, and further seeds or settings are added by naming them. ``report``, and ``effect`` at its end: AUROC of lesions
+against tiles for each scan and setting, and its paired difference from none, with 95 % intervals that resample animals and
+seeds (with three seeds those are a rough guide). Whatever it shows is printed. Keep OUT outside the checkout.
 """
 
 import argparse
@@ -37,6 +39,7 @@ from darklung.learn.data import Case, fit_normalisation
 from darklung.learn.device import one_thread
 from darklung.learn.losses import make_loss
 from darklung.learn.network import make_network
+from darklung.learn.noise import plane_correlation
 from darklung.learn.patches import draw_batch, make_source
 from darklung.learn.predict import predict
 from darklung.learn.settings import AugmentationPart, TrainingPart
@@ -142,6 +145,49 @@ def folders(out, scan, test):
     return [f for f in found if f.name.startswith("test-") == test]
 
 
+def both(out, name):
+    """A test animal's cases of all and of a quarter of the counts, on their common box."""
+    cases = [load_case(out / scan / "cases" / name) for scan in ("own", "counts")]
+    first, last = [], []
+    for case in cases:
+        away = np.subtract(case.channels.origin_m, cases[0].channels.origin_m)
+        index = np.rint(away / case.channels.spacing_m).astype(int)
+        first.append(index)
+        last.append(index + case.channels.shape)
+    low, high = np.max(first, axis=0), np.min(last, axis=0)
+    boxes = [tuple(slice(a, b) for a, b in zip(low - f, high - f)) for f in first]
+    images = [c.channels.cropped(box) for c, box in zip(cases, boxes)]
+    return images, cases[0].lung[boxes[0]] & cases[1].lung[boxes[1]]
+
+
+def product(values, inside, shift):
+    """Mean product of voxels `shift` apart, both inside."""
+    here = tuple(slice(s, None) for s in shift)
+    there = tuple(slice(None, n - s) for s, n in zip(shift, values.shape))
+    return float((values[here] * values[there])[inside[here] & inside[there]].mean())
+
+
+def noise(options):
+    shifts = {"z": (1, 0, 0), "y": (0, 1, 0), "x": (0, 0, 1), "yx": (0, 1, 1), "2y": (0, 2, 0), "2x": (0, 0, 2)}
+    print(f"{'animal':<12}{'channel':<16}{'errors':>8}{'variance':>10}  correlation" + "".join(f"{s:>8}" for s in shifts))
+    for folder in folders(options.out, "own", test=True):
+        images, inside = both(options.out, folder.name)
+        for name in options.arm:
+            values = [image.channel(name).astype(float) for image in images]
+            sigma = [image.channel(f"{name}_noise").astype(float) for image in images]
+            away = (values[1] - values[0]) / np.hypot(*sigma)
+            away -= away[inside].mean()
+            variance = away[inside].var()
+            found = "".join(f"{product(away, inside, s) / variance:8.3f}" for s in shifts.values())
+            ratio = np.median(sigma[1][inside] / sigma[0][inside])
+            print(f"{folder.name:<12}{name:<16}{ratio:8.3f}{variance:10.3f}  {'':<11}{found}", flush=True)
+    plane = plane_correlation(4)
+    print(
+        f"{'model':<12}{'':<16}{2.0:8.3f}{1.0:10.3f}  {'':<11}"
+        + "".join(f"{plane[s[1:]] * (not s[0]):8.3f}" for s in shifts.values())
+    )
+
+
 def learned(options, setting, seed):
     """Tiles of the test animals of every scan by one network, where they are not there yet."""
     scans = [s for s in SCANS if (options.out / s / "cases").is_dir()]
@@ -219,7 +265,7 @@ def report(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost", "animals", "effect", "report"))
+    parser.add_argument("what", choices=("cost", "animals", "noise", "effect", "report"))
     parser.add_argument("out", type=Path, nargs="?", help="folder outside the checkout")
     parser.add_argument("--study", type=Path, default=Path(__file__).parents[1] / "examples" / "quick.yaml")
     parser.add_argument("--animals", type=int, default=12, help="to learn from")
@@ -236,7 +282,7 @@ def main():
     if options.out is None:
         raise SystemExit(f"{options.what}: wanted a folder OUT")
     options.steps, options.arm = options.steps or 400, tuple(options.arm)
-    return {"animals": animals, "effect": effect, "report": report}[options.what](options)
+    return {"animals": animals, "noise": noise, "effect": effect, "report": report}[options.what](options)
 
 
 if __name__ == "__main__":
