@@ -14,7 +14,7 @@ from darklung.learn.beams import Beam, attenuation_law, dark_field_factor, visib
 from darklung.learn.data import Case, fit_normalisation, in_units, location_and_scale, normalised
 from darklung.learn.noise import TEXTURES, draw_noise, plane_correlation
 from darklung.learn.patches import draw_batch, make_source
-from darklung.learn.rescan import draw_changes
+from darklung.learn.rescan import draw_changes, why_no_beam
 from darklung.learn.settings import AugmentationPart, TrainingPart
 from darklung.learn.train import train
 from darklung.physics.instrument import make_instrument
@@ -259,7 +259,7 @@ def test_a_killed_training_with_all_of_it_goes_on_to_the_same_weights(tmp_path, 
             flat_case(energy_kev=None),
             ("dark_field_0",),
             {"energy": (1, 2)},
-            "energy and correlation length of m are not known",
+            "energy and correlation length that dark_field_0 .* not known .m.",
         ),
     ],
 )
@@ -277,8 +277,24 @@ def test_attenuation_without_a_unit_knows_no_tissue():
     case = flat_case()
     grey = replace(case, image=case.image.with_data(case.image.data, units=("a.u.",) * len(case.image.names)))
     n = fit_normalisation(cases=[grey], channels=("attenuation",))
-    with pytest.raises(DarklungError, match="energy: wanted attenuation of m in 1/m, got"):
+    with pytest.raises(DarklungError, match=r"energy: wanted attenuation in 1/m, got .*m"):
         make_source(case=grey, normalisation=n, patch=(8, 8, 8), augmentation=AugmentationPart(energy=(0.9, 1.1)))
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "unit", "told"),
+    [
+        ({"correlation_length": (0.8, 1)}, "attenuation", "a.u.", ""),
+        ({"correlation_length": (0.8, 1)}, "dark_field", "scatter units", "correlation_length: wanted dark_field in 1/m"),
+        ({"correlation_length": (0.8, 1)}, "dark_field", "1", ""),
+        ({"energy": (0.8, 1)}, "attenuation", "1", "energy: wanted attenuation in 1/m, got '1'"),
+        ({"dose": (1, 2)}, "dark_field", "scatter units", ""),
+    ],
+)
+def test_units_that_a_law_needs(said, name, unit, told):
+    found = why_no_beam(AugmentationPart.model_validate(said), name, unit, known=True)
+    assert told in found
+    assert bool(told) == bool(found)
 
 
 def test_normalised_values_come_back_in_their_unit():

@@ -98,7 +98,7 @@ def test_lesions_of_a_bank_leave_the_errors_as_they_are(tmp_path):
         ({}, ON, ""),
         ({"errors": ERRORS[:2]}, {"dose": [1, 2]}, "dose: the noise of 'dark_field' .dark_field_noise. will not be among"),
         ({"errors": ()}, {"breathing": 1}, ""),
-        ({"beam": False}, {"energy": [0.9, 1.1]}, "energy: energy and correlation length of .*m1 are not known"),
+        ({"beam": False}, {"energy": [0.9, 1.1]}, "energy: energy and correlation length that attenuation refers .*m1"),
         ({"beam": False}, {"visibility": [0.5, 1]}, ""),
     ],
 )

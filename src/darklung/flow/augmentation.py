@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from darklung.core.channel import Channel, errors_of
 from darklung.core.checks import require
 from darklung.flow.expected import Expected, noise_hint
-from darklung.learn.rescan import PER_METRE, is_measured
-from darklung.learn.settings import SAME, AugmentationPart
+from darklung.learn.rescan import PER_METRE, is_measured, why_no_beam
+from darklung.learn.settings import AugmentationPart
 from darklung.study.learning import LearningPart
 from darklung.study.sources import CasesSource, VolumesSource
 from darklung.study.study import Study
@@ -37,21 +37,11 @@ def check_augmentation(study: Study, learning: LearningPart, images: Sequence[Ex
             error = Channel.parse(name).noise().name
             lack = f"{change}: the noise of {name!r} ({error}) will not be among the channels of {image.told}"
             require(bool(told), f"{lack}{noise_hint(error, study.processing.reconstruction)}")
-            _check_beam(part, name, image)
+            unit = (image.channels or {}).get(name, PER_METRE)
+            reason = why_no_beam(part, name, unit, known=None not in (image.energy_kev, image.correlation_length_m))
+            require(not reason, f"{WHERE}.{reason} ({image.told})")
         if own and not isinstance(study.sources[image.source], VolumesSource):
             _check_texture(study, part)
-
-
-def _check_beam(part: AugmentationPart, name: str, image: Expected) -> None:
-    """Energy and ξ are known, and attenuation is in the unit that tissue is known in, where that is asked for."""
-    changed = [n for n in ("correlation_length", "energy") if getattr(part, n) != SAME]
-    if not changed:
-        return
-    known = image.energy_kev is not None and image.correlation_length_m is not None
-    require(known, f"{WHERE}.{changed[0]}: energy and correlation length of {image.told} are not known")
-    unit = (image.channels or {}).get(name, PER_METRE)
-    fits = name != "attenuation" or part.energy == SAME or unit == PER_METRE
-    require(fits, f"{WHERE}.energy: wanted {name} of {image.told} in {PER_METRE}, got {unit!r}")
 
 
 def _check_texture(study: Study, part: AugmentationPart) -> None:

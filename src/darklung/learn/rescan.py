@@ -139,14 +139,26 @@ def _check(case: Case, part: AugmentationPart, told: dict[str, tuple[str, ...]])
     for name, own in told.items():
         lack = f"augmentation.{change}: wanted the noise of {name} ({name}_noise), {case.subject} has none"
         require(bool(own), f"{lack} among {', '.join(case.image.names)}")
-    if part.energy == SAME and part.correlation_length == SAME:
-        return
-    beam = f"augmentation.{change}: energy and correlation length of {case.subject} are not known"
-    require(case.energy_kev is not None and case.correlation_length_m is not None, beam)
+    known = case.energy_kev is not None and case.correlation_length_m is not None
     for name in told:
-        unit = case.image.unit(name)
-        wanted = unit == PER_METRE or part.energy == SAME or Channel.parse(name).signal != "attenuation"
-        require(wanted, f"augmentation.energy: wanted {name} of {case.subject} in {PER_METRE}, got {unit!r}")
+        reason = why_no_beam(part, name, case.image.unit(name), known=known)
+        require(not reason, f"augmentation.{reason} ({case.subject})")
+
+
+def why_no_beam(part: AugmentationPart, name: str, unit: str, *, known: bool) -> str:
+    """Why a measured channel in another beam cannot be worked out, in words; empty where it can, or is not asked for.
+
+    A unit with a zero of its own, as scatter units have, would move that with the signal. Line integrals of radiographs
+    scale as ε does; what of an attenuation is bone, one path does not tell.
+    """
+    changed = [setting for setting in ("correlation_length", "energy") if getattr(part, setting) != SAME]
+    dark = Channel.parse(name).signal == "dark_field"
+    if not changed:
+        return ""
+    if not known:
+        return f"{changed[0]}: energy and correlation length that {name} refers to are not known"
+    fits = unit == PER_METRE or (unit == "1" if dark else "energy" not in changed)
+    return "" if fits else f"{changed[-1]}: wanted {name} in {PER_METRE}, got {unit!r}"
 
 
 def draw_changes(part: AugmentationPart, beam: Beam | None, rng: np.random.Generator) -> dict[str, Change]:
