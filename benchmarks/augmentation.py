@@ -219,6 +219,13 @@ def learned(options, setting, seed):
 def effect(options):
     if not (options.out / "own" / "cases").is_dir():
         raise SystemExit(f"{options.out}: wanted cases of `animals` first")
+    said = {"arm": list(options.arm), "patch": options.patch, "steps": options.steps}
+    kept = options.out / "effect.yaml"
+    if kept.is_file() and yaml.safe_load(kept.read_text()) != said:
+        raise SystemExit(
+            f"{kept}: what is there was trained with {kept.read_text().strip()!r}; wanted the same, or another OUT"
+        )
+    kept.write_text(yaml.safe_dump(said))
     for seed in options.seeds:
         for setting in (OFF, *(s for s in SETTINGS if s != OFF and (not options.only or s in options.only))):
             began = time.perf_counter()

@@ -254,7 +254,7 @@ def _changed(
     data, truth = source.data[window], source.truth[window]
     errors, lost = source.measured.errors[window] if source.measured else data[:0], None
     if source.moves is not None and own:
-        at = places(own[BREATHING], start, patch, source.moves, augmentation.breathing)
+        at = places(own[BREATHING], start.tolist(), patch, source.moves, augmentation.breathing)
         data, truth = moved(source.data, at), moved_truth(source.truth, at)
         if source.measured:
             errors, lost = moved_truth(source.measured.errors, at), variance_lost(at, augmentation.texture)
