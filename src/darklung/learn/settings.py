@@ -58,7 +58,9 @@ class AugmentationPart(Document):
     turns: bool = Field(False, description="quarter turns about the rotation axis, of volumes whose directions allow them")
     gain: float = Field(0.05, ge=0, le=1, description="standard deviation of a factor of each channel")
     offset: float = Field(0.1, ge=0, le=10, description="of what is added, in standard deviations of the channel")
-    noise: float = Field(0.0, ge=0, le=10, description="variance of noise drawn anew in each patch, over the scan's own")
+    noise: float = Field(
+        0.0, ge=0, le=10, description="variance of noise drawn anew in each patch, as a share of the scan's own"
+    )
     dose: Annotated[tuple[More, More], Rising] = Field(
         SAME, description="range of a factor that the dose is divided by: what noise that adds is drawn"
     )
