@@ -25,6 +25,7 @@ ARMS = {"cases": ["attenuation", "dark_field"], "volumes": ["attenuation"]}
 
 MICE_AT = "sources.mice"
 CT = STUDIES["volumes"]["sources"]["ct"]
+AUGMENTATION = "learning.training.augmentation"
 TESTED = {"processing.voxel": "300 um", "learning.arms": {"a": ["attenuation"]}, f"{MICE_AT}.cohort.test_animals": 0}
 KNOWN = ["cases/m2", "cases/m3", "cases/m4"]
 OTHER = {"from": "cases", "files": ["fine/*"]}
@@ -134,6 +135,34 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "no attenuation": (
         "volumes", {"sources.ct.reading": {"channel": "grey"}}, "m1.nii: wanted a channel attenuation, got grey",
+    ),
+    "a made channel, augmented": (
+        "mice", {f"{AUGMENTATION}.dose": [1, 4], "learning.arms": {"a": ["attenuation", "ratio"]}},
+        "training.augmentation.dose: changes attenuation.* noise; 'ratio' would have to be made again of them .arm 'a'",
+    ),
+    "a tensor that breathes": (
+        "mice", {f"{AUGMENTATION}.breathing": 1, "learning.arms": {"a": ["anisotropy"]}},
+        "augmentation.breathing: changes .*'anisotropy'",
+    ),
+    "a dose above": ("mice", {f"{AUGMENTATION}.dose": [0.5, 2]}, "augmentation.dose.*greater than or equal to 1, got 0.5"),
+    "a falling range": ("mice", {f"{AUGMENTATION}.energy": [1.2, 0.9]}, "energy: .*wanted the smaller factor first, got"),
+    "dose without noise": (
+        "mice", {f"{AUGMENTATION}.dose": [1, 4], "processing.reconstruction.options": {"noise": False}},
+        "augmentation.dose: the noise of 'attenuation' .attenuation_noise. will not be .*options.noise is off",
+    ),
+    "noise of a foreign volume": (
+        "volumes", {f"{AUGMENTATION}.noise": 0.5}, "augmentation.noise: the noise of 'attenuation' .* of .*m1.nii",
+    ),
+    "resampled noise": (
+        "mice", {f"{AUGMENTATION}.dose": [1, 4], "processing.voxel": "500 um"},
+        "augmentation.dose: noise of resampled volumes .sources.mice",
+    ),
+    "another filter's noise": (
+        "mice", {f"{AUGMENTATION}.dose": [1, 4], "processing.reconstruction.options": {"filter": "hann"}},
+        "augmentation.texture: wanted 'hann', the filter of processing.reconstruction.options, or 'white', got 'ramp'",
+    ),
+    "a cutoff's noise": (
+        "mice", {f"{AUGMENTATION}.dose": [1, 4], "processing.reconstruction.options": {"cutoff": 0.5}}, "of a cutoff of 0.5",
     ),
     "no channels": ("mice", {"learning.arms": {"a": []}}, "arms: 'a' has no channels"),
     "a channel twice": ("mice", {"learning.arms": {"a": ["dark_field", "dark_field"]}}, "'a' has a channel twice"),

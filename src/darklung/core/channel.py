@@ -238,6 +238,18 @@ def noise_of(name: str, names: Sequence[str]) -> str | None:
     return next((other for other in names if Channel.parse(other) == wanted), None)
 
 
+def errors_of(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that tell a value's standard error: its own, or those of all directions whose mean it is."""
+    channel = Channel.parse(name)
+    if channel.role != "value":
+        return ()
+    if (own := channel.noise().name) in names:
+        return (own,)
+    mean = channel == Channel("dark_field")
+    errors = tuple(Channel.parse(one).noise().name for one in directed(names)) if mean else ()
+    return errors if set(errors) <= set(names) else ()
+
+
 def _fields_of(name: str) -> tuple[str, float | None, str, str]:
     """Signal, direction, role and part of a name."""
     require(bool(name.strip()) and name == name.strip(), f"channel: wanted a name without blanks around it, got {name!r}")

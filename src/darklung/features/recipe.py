@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.channel import Channel, call_of, directed
+from darklung.core.channel import Channel, call_of, directed, errors_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.recipe import Call
 from darklung.core.seams import is_plugin
@@ -100,7 +100,7 @@ def planned(name: str, known: Known) -> Planned:
         It cannot be made: one line that says why.
     """
     if name in known.units:
-        return Planned(known.units[name], bool(_errors_of(name, tuple(known.units))))
+        return Planned(known.units[name], bool(errors_of(name, tuple(known.units))))
     channel = Channel.parse(name)
     if channel.role == "noise":
         value = replace(channel, role="value").name
@@ -201,17 +201,6 @@ def _unit(bound: _Bound, units: tuple[str, ...]) -> str:
     return unit(units, **bound.options)
 
 
-def _errors_of(name: str, stored: tuple[str, ...]) -> tuple[str, ...]:
-    """The stored channels that tell a stored value's error: its own, or those of all directions whose mean it is."""
-    channel = Channel.parse(name)
-    if channel.role != "value":
-        return ()
-    if channel.noise().name in stored:
-        return (channel.noise().name,)
-    errors = tuple(Channel.parse(one).noise().name for one in directed(stored, MEAN)) if name == MEAN else ()
-    return errors if set(errors) <= set(stored) else ()
-
-
 def _make(name: str, image: Image, place: Place, made: dict[str, Layer]) -> Layer:
     """One channel, and in `made` all that it is made of."""
     if name not in made:
@@ -242,6 +231,6 @@ def _stored(name: str, image: Image) -> Layer:
     values = np.asarray(image.channel(name), dtype=np.float64)
     if (validity := f"valid({name})") in image.names:
         values = np.where(image.channel(validity) > 0, values, np.nan)
-    errors = [np.asarray(image.channel(one), dtype=np.float64) for one in _errors_of(name, image.names)]
+    errors = [np.asarray(image.channel(one), dtype=np.float64) for one in errors_of(name, image.names)]
     noise = np.sqrt(sum(one**2 for one in errors)) / len(errors) if errors else None
     return Layer(values, image.unit(name), noise)

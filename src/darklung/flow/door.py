@@ -16,6 +16,7 @@ import numpy as np
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
 from darklung.features.recipe import is_made
+from darklung.flow.augmentation import check_augmentation
 from darklung.flow.expected import Expected, expected_images, made_units, noise_hint
 from darklung.flow.plan import Plan, rounds_of
 from darklung.flow.plugins import check_processing
@@ -108,6 +109,7 @@ def _check_bodies(name: str, source: SimulatedSource, members: Sequence[Member])
 
 def _learning(study: Study, learning: LearningPart, members: Sequence[Member], images: Sequence[Expected]) -> list[str]:
     known = [i for i in images if _use_of(study, i.source) != {"predict"}]
+    trained = [i for i in images if "train" in _use_of(study, i.source) and i.channels is not None]
     checks: list[Callable[[], Any]] = [
         lambda: check_name("loss", learning.loss, learning.loss_options),
         lambda: check_name("metric", learning.metric, {}),
@@ -115,6 +117,7 @@ def _learning(study: Study, learning: LearningPart, members: Sequence[Member], i
         lambda: _check_grids(study, images),
         lambda: _check_network(learning, images),
         lambda: _check_values(study, learning, images),
+        lambda: check_augmentation(study, learning, trained),
         lambda: _check_labels(study),
         lambda: _check_lesions(study, learning, members, images),
         lambda: _check_tile(study, known),

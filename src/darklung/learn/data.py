@@ -17,6 +17,7 @@ COMPRESSION_SD = 8.0
 SD_PER_MAD, SD_PER_RANGE = 1.4826, 1 / 3.2897
 QUANTILES = (0.05, 0.95)
 SAME = 1e-9  # a deviation below this share of the location is the rounding of its sums
+_LARGEST = 1 - 2.0**-24  # of tanh in float32, below 1
 NORMALISATIONS = ("cohort", "volume")
 # Of voxels that nothing was computed for, all of them outside the region.
 OUTSIDE_LOGIT = -20.0
@@ -40,6 +41,8 @@ class Case:
         Voxels of known hard negatives of a training case (mimics, shams, vessels); a share of the patches is drawn there.
     lung : (*spatial) bool, optional
         Where channels are normalised; the region if not given.
+    energy_kev, correlation_length_m : float, optional
+        That the values refer to, where they are known.
 
     Raises
     ------
@@ -53,6 +56,8 @@ class Case:
     region: NDArray[np.bool_]
     hard: NDArray[np.bool_] | None = None
     lung: NDArray[np.bool_] | None = None
+    energy_kev: float | None = None
+    correlation_length_m: float | None = None
 
     def __post_init__(self) -> None:
         axes, shape = "*spatial", self.image.shape
@@ -137,24 +142,33 @@ class Normalisation:
 
     def apply(self, case: Case) -> NDArray[np.float32]:
         """Normalised channels of a case in the model's order, (channel, *spatial) float32."""
-        return np.stack([self._one(case, i) for i in range(len(self.channels))])
+        scales = self.scales(case)
+        return np.stack([normalised(case.image.channel(name), *of) for name, of in zip(self.channels, scales)])
 
     def constant(self, case: Case) -> tuple[str, ...]:
         """Channels that say nothing of this case: they are normalised by the volume and constant inside its lung."""
-        if self.per == "cohort":
-            return ()
-        return tuple(n for n in self.channels if not location_and_scale(case.image.channel(n)[case.inside])[1])
+        return tuple(name for name, (_, scale) in zip(self.channels, self.scales(case)) if not scale)
 
-    def _one(self, case: Case, i: int) -> NDArray[np.float32]:
-        values = case.image.channel(self.channels[i])
-        location, scale = self.mean[i], self.deviation[i]
-        if self.per == "volume":
-            location, scale = location_and_scale(values[case.inside])
-        if not scale:
-            return np.zeros(values.shape, dtype=np.float32)
-        # In float64: of a large offset float32 would leave its rounding in the difference.
-        z = (values.astype(np.float64) - location) / (scale * COMPRESSION_SD)
-        return np.asarray(COMPRESSION_SD * np.tanh(z.astype(np.float32)), dtype=np.float32)
+    def scales(self, case: Case) -> tuple[tuple[float, float], ...]:
+        """Location and scale of each channel that hold for a case; a scale of 0 where it is constant."""
+        if self.per == "cohort":
+            return tuple(zip(self.mean, self.deviation))
+        return tuple(location_and_scale(case.image.channel(name)[case.inside]) for name in self.channels)
+
+
+def normalised(values: NDArray, location: float, scale: float) -> NDArray[np.float32]:
+    """y of values in a channel's unit, as `Normalisation` defines it; zeros where the scale is 0."""
+    if not scale:
+        return np.zeros(values.shape, dtype=np.float32)
+    # In float64: of a large offset float32 would leave its rounding in the difference.
+    z = (values.astype(np.float64) - location) / (scale * COMPRESSION_SD)
+    return np.asarray(COMPRESSION_SD * np.tanh(z.astype(np.float32)), dtype=np.float32)
+
+
+def in_units(y: NDArray[np.float32], location: float, scale: float) -> NDArray[np.float64]:
+    """The values that `normalised` made y of, in the channel's unit; beyond 69 scales all are the same."""
+    share = np.clip(y.astype(np.float64) / COMPRESSION_SD, -_LARGEST, _LARGEST)
+    return np.asarray(location + scale * COMPRESSION_SD * np.arctanh(share))
 
 
 def fit_normalisation(*, cases: Sequence[Case], channels: Sequence[str], per: str = "volume") -> Normalisation:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,17 @@ from scipy import ndimage
 from darklung.core.channel import directions_in
 from darklung.core.checks import require
 from darklung.learn import centres
+from darklung.learn.breathing import moved, moved_truth, places, towards_diaphragm, variance_lost
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.losses import signed_distance
+from darklung.learn.rescan import Measured, measured, padded, rescanned
 from darklung.learn.settings import LIGHT, AugmentationPart
 
 HARD_SHARE = 0.5  # of the patches that are not on a lesion, where the case names hard negatives
 ROWS = ("target", "distance", "region")  # of the truth; with detection those of `centres` follow
+Array = NDArray[np.float32]
+PHYSICAL = RESCAN, BREATHING = ("rescan", "breathing")  # names of their random streams
+Streams = Callable[[str], np.random.Generator]  # of a step, by the name of what is drawn
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,21 @@ class Source:
         Spatial axes that are flipped together, see `flip_groups`.
     turn : tuple of int
         Two spatial axes that quarter turns are about, see `turn_axes`; none if empty.
+    measured : Measured, optional
+        The channels in their own units with their errors, where another scan is asked for.
+    moves : (z,) float32, optional
+        How far each slice breathes, as a share of the largest displacement, where breathing is asked for.
     """
 
-    data: NDArray[np.float32]
-    truth: NDArray[np.float32]
+    data: Array
+    truth: Array
     lesions: list[NDArray[np.int64]]
     anywhere: NDArray[np.int64]
     hard: NDArray[np.int64]
     flips: tuple[tuple[int, ...], ...]
     turn: tuple[int, ...] = ()
+    measured: Measured | None = None
+    moves: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +124,19 @@ def turn_axes(channels: Sequence[str], spacing_m: Sequence[float]) -> tuple[int,
     return (1, 2) if plain and alike else ()
 
 
-def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int], detection: bool = False) -> Source:
+def make_source(
+    *,
+    case: Case,
+    normalisation: Normalisation,
+    patch: Sequence[int],
+    detection: bool = False,
+    augmentation: AugmentationPart = LIGHT,
+) -> Source:
     """Normalise `case`, compute its distance map once, and pad it where it is smaller than the patch.
 
     Padding repeats the edge in the channels and lies outside the region, so the loss does not see it, nor what is unknown.
-    With `detection` the truth has the rows of `centres.centre_maps` too.
+    With `detection` the truth has the rows of `centres.centre_maps` too, and with physical augmentations the source what
+    those need.
     """
     lengths = case.image.shape
     require(len(patch) == len(lengths), f"patch: wanted {len(lengths)} lengths, got {tuple(patch)}")
@@ -135,7 +154,17 @@ def make_source(*, case: Case, normalisation: Normalisation, patch: Sequence[int
         hard = np.flatnonzero(np.pad(case.hard, pad) & region & ~target)
     flips = flip_groups(normalisation.channels, len(lengths))
     turn = turn_axes(normalisation.channels, case.image.spacing_m)
-    return Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips, turn)
+    found = Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips, turn)
+    return _physical(found, case, normalisation, pad, augmentation) if augmentation.physical else found
+
+
+def _physical(
+    source: Source, case: Case, normalisation: Normalisation, pad: Sequence[tuple[int, int]], part: AugmentationPart
+) -> Source:
+    """The source with what physical augmentations need of its case."""
+    own = padded(measured(case, normalisation, part), pad) if part.rescans else None
+    moves = np.pad(towards_diaphragm(case.image, case.inside), pad[0], mode="edge") if part.breathing else None
+    return replace(source, measured=own, moves=moves)
 
 
 def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -151,12 +180,18 @@ def draw_batch(
     batch: int,
     rng: np.random.Generator,
     augmentation: AugmentationPart = LIGHT,
+    streams: Streams | None = None,
 ) -> Batch:
     """Draw `batch` patches; the first half (rounded up) lie on lesions if any source has one.
 
     A lesion is drawn before its voxel, so small lesions are seen as often as large ones; the patch is then shifted by up to
     a quarter of its size, so that the middle says nothing.
+
+    Physical augmentations draw from `streams` of their own, by name, and leave every draw of `rng` as it is without them.
     """
+    told = ", ".join(augmentation.physical)
+    require(streams is not None or not told, f"streams: wanted those that {told} draw from, got none")
+    own = {name: streams(name) for name in PHYSICAL} if streams and told else {}
     with_lesion = [s for s in sources if s.lesions]
     cuts = []
     for i in range(batch):
@@ -164,7 +199,7 @@ def draw_batch(
         pool = with_lesion if on_lesion else sources
         source = pool[int(rng.integers(len(pool)))]
         center = _center(source, on_lesion, patch, rng)
-        cuts.append(_cut(source, center, patch, rng, augmentation))
+        cuts.append(_cut(source, center, patch, rng, augmentation, own))
     truth = np.stack([c[1] for c in cuts])
     rows = (*ROWS, *centres.ROWS)[: truth.shape[1]]
     return Batch(np.stack([c[0] for c in cuts]), {name: truth[:, i : i + 1] for i, name in enumerate(rows)})
@@ -183,15 +218,20 @@ def _center(source: Source, on_lesion: bool, patch: Sequence[int], rng: np.rando
 
 
 def _cut(
-    source: Source, center: NDArray, patch: Sequence[int], rng: np.random.Generator, augmentation: AugmentationPart
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cut, flip, turn and lightly augment one patch; it stays inside the volume."""
+    source: Source,
+    center: NDArray,
+    patch: Sequence[int],
+    rng: np.random.Generator,
+    augmentation: AugmentationPart,
+    own: Mapping[str, np.random.Generator],
+) -> tuple[Array, Array]:
+    """Cut one patch, change it as physics does, flip, turn and lightly augment it; it stays inside the volume."""
     sides = np.array(patch)
     start = np.clip(center - sides // 2, 0, np.array(source.data.shape[1:]) - sides)
-    window = (slice(None), *(slice(a, a + n) for a, n in zip(start, sides)))
+    data, truth = _changed(source, start, patch, augmentation, own)
     groups = source.flips if augmentation.flips else ()
     axes = tuple(1 + a for group in groups if rng.random() < 0.5 for a in group)
-    data, truth = np.flip(source.data[window], axes), np.flip(source.truth[window], axes)
+    data, truth = np.flip(data, axes), np.flip(truth, axes)
     if augmentation.turns and source.turn:
         plane = (1 + source.turn[0], 1 + source.turn[1])
         quarters = int(rng.integers(4))
@@ -200,3 +240,24 @@ def _cut(
     gain = 1 + augmentation.gain * rng.standard_normal(channels)
     offset = augmentation.offset * rng.standard_normal(channels)
     return (data * gain + offset).astype(np.float32), truth
+
+
+def _changed(
+    source: Source,
+    start: NDArray,
+    patch: Sequence[int],
+    augmentation: AugmentationPart,
+    own: Mapping[str, np.random.Generator],
+) -> tuple[Array, Array]:
+    """A window of data and truth, moved and scanned anew where that is asked for."""
+    window = (slice(None), *(slice(a, a + n) for a, n in zip(start, patch)))
+    data, truth = source.data[window], source.truth[window]
+    errors, lost = source.measured.errors[window] if source.measured else data[:0], None
+    if source.moves is not None and own:
+        at = places(own[BREATHING], start.tolist(), patch, source.moves, augmentation.breathing)
+        data, truth = moved(source.data, at), moved_truth(source.truth, at)
+        if source.measured:
+            errors, lost = moved_truth(source.measured.errors, at), variance_lost(at, augmentation.texture)
+    if source.measured is not None and own:
+        data = rescanned(data, errors, source.measured, augmentation, own[RESCAN], lost)
+    return data, truth

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from darklung.core.channel import Channel
 from darklung.core.checks import require
 from darklung.io.documents import Document
 
@@ -19,6 +20,22 @@ DETECTION_TERMS = {"centre": 1.0, "diameter": 0.2, "presence": 0.2}
 TERMS = ("dice", "focal", "boundary", *DETECTION_TERMS, LOSS)
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _rising(factors: tuple[float, float]) -> tuple[float, float]:
+    """Raise unless the smaller factor comes first."""
+    if not factors[0] <= factors[1]:
+        raise ValueError(f"wanted the smaller factor first, got {factors[0]:g}, {factors[1]:g}")
+    return factors
+
+
+Rising = AfterValidator(_rising)
+Factor = Annotated[float, Field(ge=0.2, le=5)]
+Less = Annotated[float, Field(ge=0.1, le=1)]
+More = Annotated[float, Field(ge=1, le=100)]
+SAME = (1.0, 1.0)  # a range of a factor that changes nothing
+# What a scan measures, and a control: physical augmentations change the first two with their errors, and leave the last.
+MEASURED, CONTROL = ("attenuation", "dark_field"), "noise"
 
 
 class TermPart(Document):
@@ -41,6 +58,46 @@ class AugmentationPart(Document):
     turns: bool = Field(False, description="quarter turns about the rotation axis, of volumes whose directions allow them")
     gain: float = Field(0.05, ge=0, le=1, description="standard deviation of a factor of each channel")
     offset: float = Field(0.1, ge=0, le=10, description="of what is added, in standard deviations of the channel")
+    noise: float = Field(
+        0.0, ge=0, le=10, description="variance of noise drawn anew in each patch, as a share of the scan's own"
+    )
+    dose: Annotated[tuple[More, More], Rising] = Field(
+        SAME, description="range of a factor that the dose is divided by: what noise that adds is drawn"
+    )
+    visibility: Annotated[tuple[Less, Less], Rising] = Field(
+        SAME, description="range of a factor of the flats' visibility: dark fields get noisier"
+    )
+    correlation_length: Annotated[tuple[Factor, Factor], Rising] = Field(
+        SAME, description="range of a factor of ξ: dark fields change as healthy lung's does"
+    )
+    energy: Annotated[tuple[Factor, Factor], Rising] = Field(
+        SAME, description="range of a factor of the energy, the gratings as they are: tissue, bone, lung"
+    )
+    breathing: float = Field(0.0, ge=0, le=4, description="largest displacement in voxels, along z above all")
+    texture: Literal["ramp", "shepp-logan", "hann", "white"] = Field(
+        "ramp", description="filter of the back-projection that correlates the noise of volumes; of radiographs it is white"
+    )
+    flat_visibility: float = Field(0.15, gt=0, le=1, description="V0 of the scans, which `visibility` is a factor of")
+
+    @property
+    def rescans(self) -> tuple[str, ...]:
+        """Settings that are on and ask for what another scan would have measured; they need the errors of channels."""
+        ranges = ("dose", "visibility", "correlation_length", "energy")
+        return (*(("noise",) if self.noise else ()), *(name for name in ranges if getattr(self, name) != SAME))
+
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Settings that are on and change patches as physics does."""
+        return (*self.rescans, *(("breathing",) if self.breathing else ()))
+
+    def why_not(self, name: str) -> str:
+        """Why a channel cannot be changed as asked for, in words; empty where it can."""
+        channel = Channel.parse(name)
+        measured = channel.signal in MEASURED and channel.role in ("value", "noise")
+        if not self.physical or measured or channel == Channel(CONTROL):
+            return ""
+        change = ", ".join(self.physical)
+        return f"{change}: changes attenuation, dark_field... and their noise; {name!r} would have to be made again of them"
 
 
 LIGHT = AugmentationPart()

@@ -304,6 +304,7 @@ def _told_cost(run: _Run, progress: Progress) -> dict[str, Any]:
 def _make_sources(run: _Run, cases: Sequence[Case]) -> list[Source]:
     plan = run.plan
     common: dict[str, Any] = {"patch": (plan.patch,) * plan.dims, "detection": detects(run.network)}
+    common["augmentation"] = run.training.augmentation
     return [make_source(case=c, normalisation=plan.normalisation, **common) for c in cases]
 
 
@@ -337,7 +338,8 @@ def _batch(run: _Run, sources: Sequence[Source], step: int) -> tuple[Tensor, dic
     plan = run.plan
     rng = stream(plan.seed, "patches", step)
     patch, augmentation = (plan.patch,) * plan.dims, run.training.augmentation
-    cut = draw_batch(sources=sources, patch=patch, batch=plan.batch, rng=rng, augmentation=augmentation)
+    common: dict[str, Any] = {"batch": plan.batch, "rng": rng, "augmentation": augmentation}
+    cut = draw_batch(sources=sources, patch=patch, streams=lambda name: stream(plan.seed, name, step), **common)
 
     def placed(values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(run.device)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def train(context: Context) -> None:
     """Trees in ``model.safetensors``, what they are in ``model.json``, and their scores."""
     p = Parameters.model_validate(context.parameters)
-    training, validation = cases_of(context, p.learning.arms[p.arm])
+    training, validation = cases_of(context, p)
     redraw = redraw_of(context, p)
     fit(p.learning, p.arm, training, validation, seed=p.seed, out=context.out, redraw=redraw, progress=context.progress)
 

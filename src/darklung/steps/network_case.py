@@ -12,6 +12,7 @@ from darklung.study.learning import LearningPart
 
 def network_case(stored: LabelledCase) -> Case:
     """The same as the networks take it; its subject is the animal, by which folds and intervals go."""
+    energy_kev, correlation_length_m = beam_of(stored.about)
     return Case(
         subject=stored.about.animal,
         image=stored.channels,
@@ -19,6 +20,8 @@ def network_case(stored: LabelledCase) -> Case:
         region=stored.region,
         hard=stored.hard,
         lung=stored.lung,
+        energy_kev=energy_kev,
+        correlation_length_m=correlation_length_m,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def train(context: Context) -> None:
     """A model in ``model.json`` and ``model.safetensors``, with its log."""
     p = Parameters.model_validate(context.parameters)
-    training, validation = cases_of(context, p.learning.arms[p.arm])
+    training, validation = cases_of(context, p)
     fit(
         p.learning,
         p.arm,

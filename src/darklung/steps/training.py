@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darklung.core.channel import errors_of
 from darklung.io.case import LabelledCase
 from darklung.io.documents import Document
+from darklung.io.images import image_grid
+from darklung.io.names import CHANNELS
 from darklung.pipeline import Context, Task
 from darklung.steps.seen import load_seen
 from darklung.study.learning import LearningPart
@@ -50,13 +54,22 @@ def task(
     return Task(STAGE, f"{row.name}.fold{p.fold}", function, p.model_dump(mode="json"), inputs, plugins=plugins, gpu=True)
 
 
-def cases_of(context: Context, channels: tuple[str, ...]) -> tuple[list[LabelledCase], list[LabelledCase]]:
-    """Training and validation cases of a task, as an arm of these channels sees them."""
+def cases_of(context: Context, p: Parameters) -> tuple[list[LabelledCase], list[LabelledCase]]:
+    """Training and validation cases of a task, as its arm sees them; those of training with what augmentation needs."""
+    channels = p.learning.arms[p.arm]
     made = context.inputs.get("channels", ())
-    training, validation = (
-        [load_seen(f, channels, made) for f in context.inputs.get(n, ())] for n in ("training", "validation")
-    )
-    return training, validation
+    folders = [context.inputs.get(name, ()) for name in ("training", "validation")]
+    training = [load_seen(f, (*channels, *errors_asked_for(p.learning, channels, f)), made) for f in folders[0]]
+    return training, [load_seen(f, channels, made) for f in folders[1]]
+
+
+def errors_asked_for(part: LearningPart, channels: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """Stored standard errors of channels that augmentation needs beside them, in the order of the channels."""
+    if not part.training.augmentation.rescans:
+        return ()
+    names = image_grid(folder / CHANNELS).names
+    every = dict.fromkeys(error for name in channels for error in errors_of(name, names))
+    return tuple(name for name in every if name not in channels)
 
 
 def redraw_of(context: Context, p: Parameters) -> Redraw | None:
@@ -66,4 +79,5 @@ def redraw_of(context: Context, p: Parameters) -> Redraw | None:
     from darklung.steps.bank import make_redraw
 
     channels, folders = p.learning.arms[p.arm], context.inputs["training"]
+    channels = (*channels, *errors_asked_for(p.learning, channels, folders[0]))
     return make_redraw(folders, channels=channels, part=p.learning.bank, facts=p.bank, seed=p.seed)

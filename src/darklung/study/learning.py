@@ -117,6 +117,8 @@ class LearningPart(Document):
                     raise ValueError(
                         f"bank: lesions change attenuation and dark_field..., not {channel.name!r} of arm {name!r}"
                     )
+            for reason in filter(None, map(self.training.augmentation.why_not, channels)):
+                raise ValueError(f"training.augmentation.{reason} (arm {name!r})")
         return self
 
 
