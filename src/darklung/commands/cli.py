@@ -10,6 +10,7 @@ import typer
 
 from darklung import __version__
 from darklung.commands import files
+from darklung.commands.benchmark import app as benchmark_app
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.detectability import detectability
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def _version(wanted: bool) -> None:
