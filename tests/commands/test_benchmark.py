@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from darklung.commands.benchmark_entries import open_sealed, pack_entry, score_entry, write_page
-from darklung.commands.benchmark_make import Wanted, make_benchmark
+from darklung.commands.benchmark_make import Wanted, hidden, make_benchmark
 from darklung.commands.cli import app
 from darklung.core.checks import DarklungError
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion
@@ -20,10 +21,12 @@ from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.images import load_image, save_image
 from darklung.io.nifti import write_nifti
 from darklung.publish.commitments import commitment, of_seed, of_truth
-from darklung.publish.sealed import open_benchmark, read_seal, write_seal
+from darklung.publish.sealed import Training, open_benchmark, read_seal, write_seal
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scoring, score
+from darklung.steps.sealing import check_training
 from darklung.study.learning import EvaluationPart
+from darklung.study.study import Study
 
 SHAPE, SPACING, COUNT = (14, 16, 14), (4e-4,) * 3, 5
 
@@ -248,6 +251,27 @@ def test_training_on_a_hidden_animal_is_refused(made, scores, tmp_path):
     things = labelled("secret-1", 1).insertions
     assert of_truth(things) == of_truth(things[::-1]) != of_truth(things[:1])
     assert of_seed(7) == of_seed("7") != of_seed(8)
+
+
+def test_seeds_are_hidden_drawn_by_the_system_and_kept_when_a_run_is_stopped(tmp_path):
+    study = Study(name="s", sources={"mice": {"from": "simulation", "cohort": {"animals": 9, "test_animals": 4}}})
+    first, other = (hidden(study, Wanted(), tmp_path / name) for name in "ab")
+    assert first.seed != other.seed
+    assert hidden(study, Wanted(), tmp_path / "a").seed == first.seed
+    cohort = hidden(study, Wanted(animals=3, seed=8), tmp_path / "c").sources["mice"].cohort
+    assert (cohort.animals, cohort.test_animals) == (0, 3)
+    with pytest.raises(DarklungError, match="no held-out animals"):
+        source = {"from": "cases", "files": ["x"], "use": "train"}
+        hidden(Study(name="s", sources={"x": source}), Wanted(), tmp_path / "d")
+
+
+def test_a_declared_seed_of_a_hidden_animal_is_refused(made):
+    seal = read_seal(made / "public.seal.h5")
+    cases = {n: replace(s, seed="12345678901") if n == "case-0002" else s for n, s in seal.cases.items()}
+    declared = Training(sources=("run",), seeds=(of_seed(12345678901),))
+    with pytest.raises(DarklungError, match=r"the animal of case-0002 \(its seed"):
+        check_training(declared, made / "public", replace(seal, cases=cases), where="entry")
+    check_training(declared, made / "public", seal, where="entry")
 
 
 def test_the_page_ranks_entries_with_intervals_and_escapes_what_they_say(made, scores, tmp_path):

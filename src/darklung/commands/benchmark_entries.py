@@ -54,6 +54,7 @@ from darklung.steps.sealing import (
 from darklung.study.learning import EvaluationPart
 
 DETAILS = "details"
+DETACHED = (".mhd", ".nhdr")
 
 
 def pack_entry(
@@ -130,6 +131,9 @@ def _found(predictions: Path, manifest: Manifest) -> dict[str, Path]:
     else:
         files = find_maps(predictions, names)
     check_subjects(set(files), manifest, where=str(predictions))
+    for file in files.values():
+        told = f"{file}: its values lie in another file; wanted a map that is one file, such as .nii.gz"
+        require(file.suffix.lower() not in DETACHED, told)
     return dict(sorted(files.items()))
 
 
@@ -223,7 +227,7 @@ def _score(submission: Submission, entry: Path, found: Scored, out: Path) -> Sco
         "name": submission.name,
         "about": submission.about,
         "trained_on": submission.training.sources,
-        "scored": found.scores.comparison["settings"]["scored"][submission.name],
+        "scored": "a table of candidates" if submission.candidates else f"{len(submission.files)} maps, {submission.kind}",
         "version": __version__,
         "animals": found.animals,
         "metrics": metrics,

@@ -82,7 +82,7 @@ def make_benchmark(
     require(not inside, f"{place}, {work}: lie in {out}, which is published; wanted them elsewhere")
     require(not place.exists(), f"{place}: is there already; a seal is never written over")
     require(not out.exists() or not any(out.iterdir()), f"{out}: holds something already; wanted a new folder")
-    study = _hidden(read_study(study_file), w, work)
+    study = hidden(read_study(study_file), w, work)
     with importable(study_file.parent) if plugins.named(study) else nullcontext():
         plugins.check_processing(study.processing)
         made = chain.build(study)
@@ -105,8 +105,14 @@ def make_benchmark(
     )
 
 
-def _hidden(study: Study, wanted: Wanted, work: Path) -> Study:
-    """The study with its held-out animals alone, under the hidden seed."""
+def hidden(study: Study, wanted: Wanted, work: Path) -> Study:
+    """The study with its held-out animals alone, under the hidden seed that the folder `work` has, or gets.
+
+    Raises
+    ------
+    DarklungError
+        No held-out animals, or a folder that was begun with another seed.
+    """
     make_folder(work)
     earlier = read_json(work / HIDDEN) or {}
     seed = int(earlier.get("seed", int.from_bytes(os.urandom(8), "little") >> 1 if wanted.seed is None else wanted.seed))
