@@ -282,6 +282,7 @@ def test_the_page_ranks_entries_with_intervals_and_escapes_what_they_say(made, s
     assert "&lt;b&gt;fair&lt;/b&gt;" in text
     assert text.index(">good<") < text.index(">fair<")
     assert "Content-Security-Policy" in text
+    assert "Only 5 animals were scored." in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     other = shutil.copytree(scores / "good", tmp_path / "other")
     content = json.loads((other / "score.json").read_text())

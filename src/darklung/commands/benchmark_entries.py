@@ -282,4 +282,4 @@ def _entry(place: Path, identity: str) -> Entry:
     rows = load_table(table)
     replicates = {name: [float(row[name]) for row in rows] for name in score.metrics}
     metrics = {name: m.model_dump() for name, m in score.metrics.items()}
-    return Entry(score.name, score.about, score.trained_on, score.submission, metrics, replicates)
+    return Entry(score.name, score.about, score.trained_on, score.submission, score.animals, metrics, replicates)

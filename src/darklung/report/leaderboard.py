@@ -21,6 +21,9 @@ HEADS = (
 )
 
 
+FEW = 20  # animals, below which bootstraps repeat the same few too often to tell how stable a ranking is
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry: metrics as in ``score.json``, and each metric in every bootstrap replicate."""
@@ -29,6 +32,7 @@ class Entry:
     about: str
     trained_on: Sequence[str]
     submission: str
+    animals: int
     metrics: Mapping[str, Mapping[str, Any]]
     replicates: Mapping[str, Sequence[float]]
 
@@ -68,7 +72,8 @@ def leaderboard_sections(
     sections = [Section("Entries", (_table(listed, stabilities), Bullets(HEADS, "note")), "Every metric with its interval.")]
     if stabilities:
         lead = "In how many bootstraps of the animals each entry has each rank."
-        sections.append(Section("How stable the ranking is", tuple(_stability(stabilities)), lead))
+        blocks = [*_warning(min(e.animals for e in entries)), *_stability(stabilities)]
+        sections.append(Section("How stable the ranking is", tuple(blocks), lead))
     told = tuple((e.name, e.about or "–", ", ".join(e.trained_on) or "nothing declared", e.submission) for e in listed)
     about = Table(("Entry", "What it is", "Trained on", "SHA-256 of submission.json"), told)
     sealed = Table(
@@ -91,6 +96,14 @@ def _table(entries: Sequence[Entry], stabilities: Sequence[Stability]) -> Table:
         rows.append((e.name, str(ranks.get(e.name, "–")), *cells))
     first = tuple(i for i, e in enumerate(entries) if ranks.get(e.name) == 1)
     return Table(("Entry", "Rank", *heads.values()), tuple(rows), "All entries, 95 % intervals over animals", first)
+
+
+def _warning(animals: int) -> list[Block]:
+    """What shares of few animals do not say."""
+    if animals >= FEW:
+        return []
+    told = "Bootstraps of so few repeat the same ones: shares near 0 and 100 % are no certainty here."
+    return [Text(f"Only {animals} animals were scored. {told}", "warning")]
 
 
 def _stability(stabilities: Sequence[Stability]) -> list[Block]:
