@@ -267,7 +267,7 @@ def write_page(benchmark: Path, scores: Sequence[Path], out: Path) -> str:
     write_report(
         out,
         title=f"Benchmark: {manifest.name}",
-        summary=facts,  # type: ignore[arg-type]
+        summary=facts,
         sections=sections,
         footer=f"darklung {__version__}",
     )

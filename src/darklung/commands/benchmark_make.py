@@ -136,7 +136,8 @@ def _seal(study: Study, members: Sequence[Member], work: Path, out: Path) -> Sea
     import numpy as np
 
     order = np.random.default_rng(int.from_bytes(os.urandom(16), "little")).permutation(len(members))
-    names, found = {}, {}
+    names: dict[str, str] = {}
+    found: dict[str, Secret] = {}
     for number, at in enumerate(order, start=1):
         member, name = members[at], f"case-{number:04d}"
         require_as_written(work / member.task / "case.json")

@@ -104,7 +104,8 @@ def check_leaks(files: Mapping[str, Path], cases: Mapping[str, Labelled], kind: 
         One line with the case.
     """
     listed = read_candidates(files[""]) if "" in files else None
-    perfect, seen, sizes = [], 0, 0
+    perfect: list[bool] = []
+    seen, sizes = 0, 0
     for name, known in cases.items():
         case = known.read()
         counted = case.region & ~case.unknown
