@@ -20,7 +20,7 @@ from darklung.features.labels import hard_negatives
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.images import load_image, save_image
 from darklung.io.nifti import write_nifti
-from darklung.publish.commitments import commitment, of_seed, of_truth
+from darklung.publish.commitments import commitment, of_images, of_seed, of_truth
 from darklung.publish.sealed import Training, open_benchmark, read_seal, write_seal
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scoring, score
@@ -251,6 +251,10 @@ def test_training_on_a_hidden_animal_is_refused(made, scores, tmp_path):
     things = labelled("secret-1", 1).insertions
     assert of_truth(things) == of_truth(things[::-1]) != of_truth(things[:1])
     assert of_seed(7) == of_seed("7") != of_seed(8)
+    # A mask that is the same in many animals tells nobody's image.
+    image = labelled("secret-1", 1).channels
+    mask = image.with_data(np.concatenate([image.data, np.ones_like(image.data)]), ("a", "valid(a)"), ("1/m", "1"))
+    assert of_images(mask) == of_images(image) != []
 
 
 def test_seeds_are_hidden_drawn_by_the_system_and_kept_when_a_run_is_stopped(tmp_path):

@@ -22,6 +22,7 @@ from darklung.core.types import Image, Insertion
 SALT_BYTES = 32
 # Types of the layers of a truth in the bytes that are hashed, whatever machine they are on.
 LAYERS = {"labels": "u1", "instances": "<u2", "hard": "u1"}
+MASK_VALUES = 2  # what a mask holds at most; that of a whole image is the same in many animals
 DIGITS = 9  # of places and sizes [m], by which a truth is recognised
 
 
@@ -78,9 +79,10 @@ def of_seed(seed: int | str) -> str:
 
 
 def of_images(image: Image) -> list[str]:
-    """By which the channels of an image are recognised, whatever they are called."""
+    """By which the channels of an image are recognised, whatever they are called; masks and constants tell no image."""
     shape = canonical(list(image.shape))
-    return [commitment(b"image", (shape, np.asarray(values, dtype="<f4").tobytes())) for values in image.data]
+    telling = [np.asarray(values, dtype="<f4") for values in image.data if len(np.unique(values)) > MASK_VALUES]
+    return [commitment(b"image", (shape, values.tobytes())) for values in telling]
 
 
 def of_truth(insertions: Sequence[Insertion]) -> str:
