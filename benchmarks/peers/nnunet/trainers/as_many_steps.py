@@ -18,3 +18,6 @@ class AsManySteps(nnUNetTrainer):
         self.num_epochs = -(-steps // self.num_iterations_per_epoch)
         self.num_val_iterations_per_epoch = min(self.num_val_iterations_per_epoch, steps)
         self.save_every = 1  # so that a training that is stopped goes on
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Left out: whole images are predicted once, of the held-out animals."""
