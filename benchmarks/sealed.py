@@ -2,9 +2,9 @@
 
     python benchmarks/sealed.py examples/quick.yaml --out runs/sealed [--animals 6] [--workers 1]
 
-The study's arms learn on its own animals; the benchmark's are drawn under a hidden seed. Every row of the study predicts the sealed
-cases, is packed and scored, and `board.html` ranks them. What is done already is not done again. Entries of other programs are
-added by `darklung benchmark pack`, `score` and `page` (docs/benchmark.md; benchmarks/peers/nnunet for nnU-Net).
+The study's arms learn on its own animals; the benchmark's are drawn under a hidden seed. Every row of the study predicts the
+sealed cases, is packed and scored, and `board.html` ranks them. What is done already is not done again. Entries of other
+programs are added by `darklung benchmark pack`, `score` and `page` (docs/benchmark.md; benchmarks/peers/nnunet for nnU-Net).
 """
 
 import argparse
