@@ -15,6 +15,7 @@ from darklung.core.types import LESION, UNKNOWN, Image, Insertion
 from darklung.features.labels import no_truth
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.images import export_nifti
+from darklung.io.nifti import write_nifti_channels
 from darklung.io.tables import save_table
 from darklung.learn.data import location_and_scale
 from darklung.pipeline.record import write_json
@@ -164,3 +165,12 @@ def test_nnunets_own_check_passes(run, tmp_path, monkeypatch):
     ).verify_dataset_integrity
     export_run(run, tmp_path / "raw/Dataset007_Small", layout="nnunet", arm="hybrid")
     check(str(tmp_path / "raw/Dataset007_Small"), 1)
+
+
+def test_radiographs_are_single_slices_with_channels_last(tmp_path):
+    image = Image(np.arange(24, dtype=np.float32).reshape(2, 3, 4), ("a", "b"), ("1", "1"), (2e-4, 1e-4), frame="detector")
+    write_nifti_channels(tmp_path / "r.nii.gz", image)
+    found = nibabel.load(tmp_path / "r.nii.gz")
+    assert found.shape == (4, 3, 1, 2)
+    np.testing.assert_array_equal(np.asarray(found.dataobj)[:, :, 0].transpose(), image.data)
+    assert found.header.get_zooms()[:2] == pytest.approx((0.1, 0.2))

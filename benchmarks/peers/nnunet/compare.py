@@ -1,6 +1,7 @@
 """nnU-Net v2 on the cases, folds and voxels of a run of ours, scored by our evaluation. See README.md beside this file.
 
     python benchmarks/peers/nnunet/compare.py RUN --arm hybrid --venv VENV --work WORK [--device cpu|cuda] [--normalised]
+        [--steps N] [--no-mirroring]
 
 What is done already is not done again: a stage that was stopped goes on where it was.
 """
@@ -34,6 +35,7 @@ def main() -> None:
     read.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     read.add_argument("--steps", type=int, help="those of the run by default")
     read.add_argument("--normalised", action="store_true", help="values as our networks see them")
+    read.add_argument("--no-mirroring", action="store_true", help="predict without mirrored copies, as ours do")
     given = read.parse_args()
     learning = json.loads((given.run / "run.json").read_text())["study"]["learning"]
     work = given.work.resolve()
@@ -120,6 +122,7 @@ def predict(given: argparse.Namespace, data: Path, work: Path, folds: range) -> 
     """The mean of all folds on the held-out animals, as ours are predicted."""
     words: list[Any] = ["-i", data / "imagesTs", "-o", work / "predicted", "-d", NUMBER, "-c", CONFIGURATION, "-tr", TRAINER]
     words += ["-p", PLANS, "-f", *folds, "-device", given.device, "-npp", 1, "-nps", 1]
+    words += ["--disable_tta"] if given.no_mirroring else []
     theirs(given, work, "nnUNetv2_predict", *words, "--save_probabilities", "--continue_prediction", steps=1)
 
 
