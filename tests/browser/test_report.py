@@ -16,7 +16,9 @@ from matplotlib.image import imread
 
 from darklung.report.comparison import comparison_sections, published_section
 from darklung.report.html import write_report
+from darklung.report.leaderboard import Entry, leaderboard_sections
 from darklung.report.pictures import slices_section
+from darklung.steps.sealing import stabilities
 
 BROWSER = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if p), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
@@ -71,6 +73,19 @@ def test_opens_from_a_file_without_a_word_on_the_console(report, tmp_path):
     assert console(log) == []
     assert '<html lang="en" class="js">' in dom  # the script ran under the page's policy
     assert "Browser &lt;test&gt;" in dom
+
+
+def test_a_leaderboard_opens_without_a_word_on_the_console(tmp_path):
+    drawn = np.random.default_rng(1).normal(0.8, 0.1, 50).tolist()
+    metrics = {"auroc": {"title": "AUROC", "value": 0.8, "low": 0.7, "high": 0.9, "higher_is_better": True}}
+    entries = [Entry(n, "<i>x</i>", (), 64 * "0", 25, metrics, {"auroc": drawn}) for n in ("<b>one</b>", "two")]
+    sealed = {"case-0001": (64 * "1", 64 * "2")}
+    sections = leaderboard_sections(entries, sealed, stabilities(entries), identity=64 * "3", origin=64 * "4")
+    page = write_report(tmp_path / "board.html", title="Board", summary={"Entries": 2}, sections=sections)
+    dom, log = browse(tmp_path, page.as_uri(), "--enable-logging=stderr", "--v=0", "--dump-dom")
+    assert console(log) == []
+    assert "&lt;b&gt;one&lt;/b&gt;" in dom
+    assert "AUROC: share of 50 bootstraps" in dom
 
 
 def test_the_console_check_can_fail(tmp_path):

@@ -10,6 +10,7 @@ import typer
 
 from darklung import __version__
 from darklung.commands import files
+from darklung.commands.benchmark import app as benchmark_app
 from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.deposit import deposit
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calibrate_app, name="calibrate")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from darklung.commands.recorded import recorded
-from darklung.core.checks import printable
+from darklung.core.checks import printable, require
 
 
 def describe(
@@ -60,13 +60,20 @@ def keys(
 
 @recorded
 def export(
-    image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr.")],
-    out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel.")],
+    image: Annotated[Path, typer.Argument(help="An image of a run, NAME.ome.zarr; with --layout a run folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the NIfTI files, one a channel; with --layout of the data set.")],
+    layout: Annotated[str, typer.Option(help="nnunet or monai: all cases of a run, with its folds.")] = "",
+    arm: Annotated[str, typer.Option(help="With --layout: the arm whose channels are written.")] = "",
+    normalised: Annotated[
+        bool, typer.Option("--normalised", help="With --layout: values as our networks see them, normalised by the lung.")
+    ] = False,
 ) -> None:
-    """Write an image as NIfTI."""
-    from darklung.commands.export import export_image
+    """Write an image as NIfTI, or the cases of a run as a data set of nnU-Net v2 or MONAI."""
+    from darklung.commands.export import export_image, export_run
 
-    typer.echo(export_image(image, out))
+    require(bool(layout) or not (arm or normalised), "--arm, --normalised: belong to --layout")
+    told = export_run(image, out, layout=layout, arm=arm, normalised=normalised) if layout else export_image(image, out)
+    typer.echo(told)
 
 
 COMMANDS = (describe, examples, show, verify, keys, export)

@@ -96,12 +96,13 @@ def write_nifti(path: Path, image: Image, channel: str) -> None:
     exported = _exported(_writable(image.channel(channel)), image)
     told = f"darklung frame={image.frame} unit={image.unit(channel)} channel={channel}"
     exported.header["descrip"] = told.encode(errors="replace") if len(told.encode()) < 80 else b""
-    with whole(path) as partial, partial.open("wb") as file:
-        if path.suffix == ".gz":
-            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-                exported.to_stream(packed)
-        else:
-            exported.to_stream(file)
+    _write(path, exported)
+
+
+def write_nifti_channels(path: Path, image: Image) -> None:
+    """Write all channels as one NIfTI file of four axes (x, y, z, channel), as float32; a single channel as three axes."""
+    values = np.asarray(image.data, dtype=np.float32)
+    _write(path, _exported(values[0] if len(values) == 1 else values, image))
 
 
 def coarse_nifti(image: Image, channel: str, window: tuple[float, float]) -> bytes:
@@ -118,12 +119,23 @@ def coarse_nifti(image: Image, channel: str, window: tuple[float, float]) -> byt
     return gzip.compress(exported.to_bytes(), compresslevel=6, mtime=0)
 
 
+def _write(path: Path, exported: Any) -> None:
+    with whole(path) as partial, partial.open("wb") as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                exported.to_stream(packed)
+        else:
+            exported.to_stream(file)
+
+
 def _exported(values: NDArray[Any], image: Image) -> Any:
+    """An image of nibabel of values (*spatial) or (channel, *spatial)."""
     import nibabel
 
     affine = affine_of_place(_solid(image))
     affine[:3] *= 1e3
-    turned = values.reshape((1, *image.shape)[-3:]).transpose(2, 1, 0)
+    several = values.shape[: values.ndim - len(image.shape)]
+    turned = values.reshape(*several, *(1, *image.shape)[-3:]).transpose()
     exported = nibabel.Nifti1Image(np.ascontiguousarray(turned), affine, dtype=values.dtype)
     exported.header.set_xyzt_units("mm")
     exported.set_sform(affine, code=1)
