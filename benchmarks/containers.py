@@ -116,8 +116,8 @@ def image(made: Builder) -> list[str]:
     started = time.monotonic()
     made.build()
     told = json.loads(made("inspect", "--type", "image", IMAGE).stdout)["OCIv1"]["config"]
-    size = int(made("images", "--json", IMAGE).stdout.split('"size": "')[1].split('"')[0].split()[0].split(".")[0])
-    print(f"image on {made.suite}, extras {made.extras or '-'}: {size} MB, built in {time.monotonic() - started:.0f} s")
+    (row,) = json.loads(made("images", "--json", IMAGE).stdout)
+    print(f"image on {made.suite}, extras {made.extras or '-'}: {row['size']}, built in {time.monotonic() - started:.0f} s")
     print(f"entry point {told['Entrypoint']}, user {told['User']}, labels {len(told['Labels'])}")
     wrong = [] if (told["Entrypoint"], told["User"]) == (["darklung"], "darklung") else ["configuration"]
     container = made("from", IMAGE).stdout.strip()

@@ -1,6 +1,7 @@
 """Conda's recipe, the containers and pyproject.toml say the same."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def test_the_recipe_is_built_as_the_wheel_is():
     assert scripts == [f"{name} = {place}" for name, place in PROJECT["scripts"].items()]
     assert RECIPE["context"]["version"] == darklung.__version__
     assert (RECIPE["about"]["summary"], RECIPE["about"]["license"]) == (PROJECT["description"], PROJECT["license"])
+
+
+@pytest.mark.parametrize("name", ["post", "environment", "runscript", "test"])
+def test_the_definitions_scripts_are_read_by_a_shell_without_bash(name):
+    """Apptainer runs them in /bin/sh; arguments are put in before."""
+    (script,) = re.findall(rf"^%{name}\n((?:    .*\n|\n)+)", DEFINITION, flags=re.M)
+    filled = re.sub(r"\{\{ (BASE|EXTRAS) \}\}", "learn,tubes", script)
+    done = subprocess.run(["sh", "-n"], input=filled, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "{{" not in filled
+    assert len(filled.split()) > 2
 
 
 @pytest.mark.parametrize("text", [DOCKERFILE, DEFINITION], ids=["Dockerfile", "darklung.def"])
