@@ -45,6 +45,8 @@ COMMANDS = {
     "run": ["sh", "-c", f"cat > small.yaml <<'END'\n{STUDY}END\ndarklung run small.yaml --out run --workers 1"],
     "again": ["darklung", "run", "small.yaml", "--out", "run", "--workers", "1"],
 }
+# docker run --user: somebody whom the image does not know.
+OTHER = "mkdir /tmp/other && cd /tmp/other && darklung retrieve /data/examples/raw_scan/scan.yaml --out maps --workers 1"
 
 
 def main() -> None:
@@ -124,6 +126,7 @@ def image(made: Builder) -> list[str]:
     try:
         for name, words in COMMANDS.items():
             wrong += tell(name, made.run(container, words))
+        wrong += tell("another user", made.run(container, ["sh", "-c", OTHER], "--user", "12345:12345"))
     finally:
         made("rm", container)
     return wrong
