@@ -109,7 +109,10 @@ class Builder:
         """Whether a command in a container ended well, the last line of what it said, and the time it took [s]."""
         started = time.monotonic()
         done = self("run", "--isolation", "chroot", *options, container, "--", *words, check=False)
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        told = (done.stdout + done.stderr).splitlines()
+        lines = [
+            line for line in told if line.strip() and not line.startswith(("WARNING", "Error: exit status", "Error: while"))
+        ]
         return done.returncode == 0, (lines or [""])[-1], time.monotonic() - started
 
 
