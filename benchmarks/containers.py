@@ -1,12 +1,10 @@
-"""Builds the image of containers/Dockerfile and the recipe of containers/darklung.def, and runs darklung in both.
+"""Builds the image of containers/Dockerfile and runs darklung in it. Apptainer's is benchmarks/containers_apptainer.py.
 
-    python benchmarks/containers.py [--suite trixie] [--extras learn,tubes] [--work FOLDER] [--skip image] [--skip apptainer]
+    python benchmarks/containers.py [--suite trixie] [--extras learn,tubes] [--work FOLDER]
 
-Needs root and Debian's packages buildah and mmdebstrap; no registry of images, no Docker daemon, no Apptainer. The base is a
-minimal Debian of the suite, which stands for debian:SUITE-slim. The Dockerfile is built by buildah with chroot isolation,
-which works without user namespaces. Of the Apptainer recipe the files, %post, %environment, %test and %runscript are carried
-out on the same base. pip's configuration of this machine comes in as a secret, with what it names mounted: nothing of it
-stays in an image.
+Needs root and Debian's packages buildah and mmdebstrap; no registry of images, no Docker daemon. The base is a minimal
+Debian of the suite, which stands for debian:SUITE-slim. buildah's chroot isolation works without user namespaces. pip's
+configuration of this machine comes in as a secret, with what it names mounted: nothing of it stays in an image.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE = ROOT / "containers" / "darklung.def"
 BASE = "localhost/darklung-base"
 IMAGE = "localhost/darklung"
 STUDY = """
@@ -55,7 +52,6 @@ def main() -> None:
     parser.add_argument("--suite", default="trixie", help="Debian's suite of the base.")
     parser.add_argument("--extras", default="", help="Extras in the image; none by default.")
     parser.add_argument("--work", type=Path, help="Folder for bases and images; removed afterwards if not given.")
-    parser.add_argument("--skip", action="append", default=[], choices=["image", "apptainer"])
     given = parser.parse_args()
     if missing := [name for name in ("buildah", "mmdebstrap") if shutil.which(name) is None]:
         sys.exit(f"needs {' and '.join(missing)} (Debian's packages of that name)")
@@ -66,8 +62,7 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         made = Builder(work, given.suite, given.extras)
         made.base()
-        wrong = [] if "image" in given.skip else image(made)
-        wrong += [] if "apptainer" in given.skip else apptainer(made)
+        wrong = image(made)
     sys.exit(f"failed: {', '.join(wrong)}" if wrong else None)
 
 
@@ -133,36 +128,6 @@ def image(made: Builder) -> list[str]:
     finally:
         made("rm", container)
     return wrong
-
-
-def apptainer(made: Builder) -> list[str]:
-    """Carry out the recipe's files, %post and %test on the base; names of what failed."""
-    parts = sections(RECIPE.read_text(), {"BASE": f"{BASE}:{made.suite}", "EXTRAS": made.extras})
-    container = made("from", f"{BASE}:{made.suite}").stdout.strip()
-    mounts = [*made.mounts, "--volume", f"{made.pip}:/etc/pip.conf:ro"]
-    try:
-        for line in parts["files"].split("\n"):
-            if words := line.split():
-                made("copy", container, ROOT / words[0], words[1])
-        wrong = tell("%post", made.run(container, ["sh", "-c", parts["post"]], *mounts))
-        # Apptainer runs %test as who builds or calls; here as nobody, who may write in /tmp alone.
-        inside = f"export HOME=/tmp\n{parts['environment']}\n"
-        wrong += tell("%test", made.run(container, ["sh", "-c", inside + parts["test"]], "--user", "nobody"))
-        script = parts["runscript"].strip()
-        wrong += tell(
-            "%runscript", made.run(container, ["sh", "-c", f"{inside}{script}", "sh", "--version"], "--user", "nobody")
-        )
-    finally:
-        made("rm", container)
-    return wrong
-
-
-def sections(text: str, values: dict[str, str]) -> dict[str, str]:
-    """The parts of an Apptainer recipe by name, with its arguments put in."""
-    found = re.split(r"^%(\w+)[ \t]*\n", text, flags=re.M)
-    parts = dict(zip(found[1::2], found[2::2]))
-    filled = {name: re.sub(r"\{\{ (\w+) \}\}", lambda m: values[m[1]], part) for name, part in parts.items()}
-    return {name: re.sub(r"^#.*\n", "", part, flags=re.M) for name, part in filled.items()}
 
 
 def tell(name: str, outcome: tuple[bool, str, float]) -> list[str]:
