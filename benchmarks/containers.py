@@ -4,7 +4,7 @@
 
 Needs root and Debian's packages buildah and mmdebstrap; no registry of images, no Docker daemon. The base is a minimal
 Debian of the suite, which stands for debian:SUITE-slim. buildah's chroot isolation works without user namespaces. pip's
-configuration of this machine comes in as a secret, with what it names mounted: empty folders below /run/pip stay in the image.
+configuration comes in as a secret, with what it names mounted: empty folders in /run/pip stay in an image.
 """
 
 from __future__ import annotations
