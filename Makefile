@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint viewer clean
+.PHONY: demo test lint viewer release clean
 
 demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
@@ -20,6 +20,10 @@ test: $(READY)
 # Optional, needs npm: reports then have a volume viewer that works without the net.
 viewer:
 	$(PYTHON) hatch_build.py
+
+# Says what is missing for a release, or what would be tagged: make release VERSION=0.2.0 (and TAG=--tag to tag it)
+release:
+	$(PYTHON) tools/release.py $(VERSION) $(TAG)
 
 lint: $(READY)
 	$(BIN)/ruff check .

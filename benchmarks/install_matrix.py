@@ -1,9 +1,9 @@
 """Builds the wheel, installs it into empty environments, and tells what each costs and what works in it.
 
-    python benchmarks/install_matrix.py [--python python3.11 ...] [--extras "" learn ...] [--work FOLDER]
+    python benchmarks/install_matrix.py [--python python3.11 ...] [--extras "" tubes ...] [--work FOLDER]
 
-A row is a Python and a set of extras; size is that of the environment without pip's own, time that of the processor for
-making and filling it.
+A row is a Python, by its name or its path, and a set of extras; size is that of the environment without pip's own, time that
+of the processor for making and filling it. Where pip finds no torch for CPUs alone, a row with `learn` is gigabytes.
 A check passes where a command ends well, or, for what is left out, where it is refused in one line that names the extra.
 """
 
@@ -31,6 +31,7 @@ save_projections(Path("projections.h5"), [(slice(0, 40), made)], geometry=made.g
 """
 # What is tried, the words of it, and the extra without which it must be refused.
 CHECKS = {
+    "version": (["darklung", "--version"], ""),
     "help": (["darklung", "-h"], ""),
     "examples": (["darklung", "examples", "--out", "examples"], ""),
     "retrieve": (["darklung", "retrieve", "examples/raw_scan/scan.yaml", "--out", "maps"], ""),
@@ -70,9 +71,10 @@ def build(folder: Path) -> Path:
 
 def row(python: str, extras: str, wheel: Path, work: Path) -> str:
     """One environment."""
-    if shutil.which(python) is None:
+    number = version(python)
+    if not number:
         return f"| {python} | {extras or '-'} | not on this machine |"
-    place = work / f"{python}-{extras or 'core'}".replace(",", "-")
+    place = work / f"{number}-{extras or 'core'}".replace(",", "-")
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([python, "-m", "venv", place / "venv"], check=True)
     before, empty = processor(), size(place / "venv")
@@ -80,10 +82,18 @@ def row(python: str, extras: str, wheel: Path, work: Path) -> str:
     lock = ["-c", str(ROOT / "constraints.txt")]
     done = subprocess.run([place / "venv/bin/pip", "install", "-q", *lock, wanted], capture_output=True, text=True)
     if done.returncode:
-        return f"| {python} | {extras or '-'} | not installed: {done.stderr.strip().splitlines()[-1]} |"
+        return f"| {number} | {extras or '-'} | not installed: {done.stderr.strip().splitlines()[-1]} |"
     cost = f"{size(place / 'venv') - empty:.0f} | {processor() - before:.0f}"
     told = [judge(place, words, needs, extras.split(",")) for words, needs in CHECKS.values()]
-    return f"| {python} | {extras or '-'} | {cost} | " + " | ".join(told) + " |"
+    return f"| {number} | {extras or '-'} | {cost} | " + " | ".join(told) + " |"
+
+
+def version(python: str) -> str:
+    """Its number, as 3.13.0; empty where it cannot be run, as the stand-ins that managers of Pythons leave in the path."""
+    if shutil.which(python) is None:
+        return ""
+    told = [python, "-c", "import platform; print(platform.python_version())"]
+    return subprocess.run(told, capture_output=True, text=True).stdout.strip()
 
 
 def judge(place: Path, words: list[str], needs: str, have: list[str]) -> str:
