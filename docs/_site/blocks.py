@@ -141,6 +141,11 @@ def run_alone(page: Path, folder: Path) -> str:
     return "" if done.returncode == 0 else done.stdout
 
 
+def processor() -> float:
+    """Seconds of a processor that processes which have ended took, with those that they started."""
+    return os.times().children_user + os.times().children_system
+
+
 def main() -> int:
     """Run the pages that are asked for, one after another; 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,17 +167,15 @@ def main() -> int:
             scratch = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="darklung-page-")))
             folder = (scratch / page.stem).resolve()
             folder.mkdir(parents=True)
-            start = time.monotonic()
+            start, before = time.monotonic(), processor()
             wrong = run_alone(page, folder)
-            seconds = time.monotonic() - start
+            seconds, worked = time.monotonic() - start, processor() - before
             if asked.pictures and not wrong:
                 copy_pictures(page, folder)
         failed += bool(wrong)
         slow = f" (more than {SECONDS})" if seconds > SECONDS else ""
-        print(
-            f"{page.relative_to(ROOT)}: {'failed' if wrong else 'ran'} in {seconds:.0f} s{slow}\n{wrong}".rstrip(),
-            flush=True,
-        )
+        how = f"{'failed' if wrong else 'ran'} in {seconds:.0f} s{slow}, {worked:.0f} s of a processor"
+        print(f"{page.relative_to(ROOT)}: {how}\n{wrong}".rstrip(), flush=True)
     return 1 if failed else 0
 
 

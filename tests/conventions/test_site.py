@@ -70,6 +70,15 @@ def test_blocks_that_promise_to_run_can_be_read(page):
         assert (page.parent / place).is_file()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_block_is_closed_and_of_its_language(page):
+    for block in blocks.blocks_of(page.read_text()):
+        if block.language == "python":
+            ast.parse(block.text)
+        if block.language == "yaml":
+            yaml.safe_load(block.text)
+
+
 def test_the_start_page_takes_sections_that_the_readme_has():
     titles = re.findall(r"<!-- from README.md: (.+?) -->", (DOCS / "index.md").read_text())
     assert len(titles) >= 3
