@@ -18,6 +18,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ RUN = ("bash", "python")
 PICTURE = re.compile(r'!\[[^\]]*\]\((\S+) "([^"]+)"\)')
 FENCE = re.compile(r"^(```+)(\w*)\s*$")
 SECONDS = 90  # what a page may take on two free cores; told, not enforced
-LONGEST = 600  # of one block: it hangs
+LONGEST = 1800  # of one block: it hangs
 
 
 class Block(NamedTuple):
@@ -71,18 +72,19 @@ def pages_that_run() -> list[Path]:
 def in_bash(block: Block, folder: Path) -> str:
     """Standard output of a block in a shell that stops at the first error; what it told besides is in that error."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.text],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=False,
-    )
-    if done.returncode:
-        raise BlockFailed(f"ended with {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    call = ["bash", "-euo", "pipefail", "-c", block.text]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(call, cwd=folder, env={**os.environ, "PATH": path}, start_new_session=True, **pipes) as shell:
+        try:
+            printed, told = shell.communicate(timeout=LONGEST)
+        except BaseException as error:  # also Ctrl-C: what the shell started is ended with it
+            os.killpg(shell.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise BlockFailed(f"had not ended after {LONGEST} s") from None
+            raise
+    if shell.returncode:
+        raise BlockFailed(f"ended with {shell.returncode}\n{printed}{told}")
+    return printed
 
 
 def in_python(block: Block, names: dict[str, object], page: Path) -> str:
@@ -118,7 +120,7 @@ def run_page(page: Path, folder: Path) -> int:
             printed = in_bash(block, folder) if block.language == "bash" else in_python(block, names, page)
             if after and after.language == "text":
                 hold(printed, after.text)
-        except (BlockFailed, subprocess.TimeoutExpired) as error:
+        except BlockFailed as error:
             raise BlockFailed(f"{page.relative_to(ROOT)}:{block.line}: {error}") from None
     missing = [file for _, file in PICTURE.findall(page.read_text()) if not (folder / file).is_file()]
     if missing:

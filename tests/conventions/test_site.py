@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from typer.main import get_command
@@ -98,6 +99,17 @@ def test_a_block_that_fails_names_page_line_and_output(tmp_path):
     blocks.hold("AUROC 0.81 in 3 s\n", "AUROC 0.81 in ... s\n")
     with pytest.raises(blocks.BlockFailed, match=r"the page says\nAUROC 0.82"):
         blocks.hold("AUROC 0.81\n", "AUROC 0.82\n")
+
+
+def test_a_block_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "LONGEST", 1)
+    with pytest.raises(blocks.BlockFailed, match="had not ended after 1 s"):
+        blocks.in_bash(blocks.Block("bash", 1, "sleep 600 & echo $! > pid; wait\n"), tmp_path)
+    try:
+        left = psutil.Process(int((tmp_path / "pid").read_text()))
+        assert left.status() == psutil.STATUS_ZOMBIE or left.wait(30) is None
+    except psutil.NoSuchProcess:
+        pass
 
 
 def commands_in(text: str) -> list[str]:
