@@ -1,12 +1,15 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer and make:
 #   make demo   sets up, simulates, trains, compares, and ends in a report to open
 #   make test   sets up and runs the tests
+# make docs runs the code of the tutorials and builds the documentation into site/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 
 .PHONY: demo test lint viewer release clean
+.PHONY: demo test lint viewer docs clean
 
 demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
@@ -24,6 +27,11 @@ viewer:
 # Says what is missing for a release, or what would be tagged: make release VERSION=0.2.0 (and TAG=--tag to tag it)
 release:
 	$(PYTHON) tools/release.py $(VERSION) $(TAG)
+# The blocks run on small data; what they print is held to the pages. NO_MKDOCS_2_WARNING: an advertisement, no warning of the build.
+docs: $(DOCS)
+	$(BIN)/python docs/_site/blocks.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "Open site/index.html"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,5 +48,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
