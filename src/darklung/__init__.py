@@ -24,7 +24,12 @@ in those folders is imported from them: ``from darklung.retrieve.stepping import
 from importlib import import_module
 from typing import Any
 
+from darklung.core.compiled import find_place
+
 __version__ = "0.1.0"
+
+find_place()
+del find_place
 
 _TYPES = {
     "Channel": "core.channel",

@@ -4,6 +4,7 @@ import pytest
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
 from darklung.features.lung import lung_region
+from darklung.features.pleura import pleural_nodules
 
 VOXEL = 2.0e-4
 SOFT, LUNG, BONE = 20.0, 5.5, 80.0
@@ -91,3 +92,11 @@ def test_refuses_what_has_no_lung():
         lung_region(Image(np.zeros((1, 8, 8)), ("attenuation",), ("1/m",), (VOXEL,) * 2))
     with pytest.raises(DarklungError, match="not known"):
         lung_region(solid, channel="mu")
+
+
+def test_a_dent_of_a_single_coarse_voxel_is_no_nodule():
+    lung = np.ones((7, 7, 7), bool)
+    lung[0] = False
+    lung[1, 3, 3] = False
+    common = {"radius_m": 1e-3, "longest_m": 4e-3, "embedded": 0.4}
+    assert not pleural_nodules(lung, spacing_m=(0.8e-3,) * 3, **common).any()

@@ -13,7 +13,7 @@ from darklung.learn.patches import draw_batch, flip_groups, make_source, turn_ax
 from darklung.learn.settings import AugmentationPart
 from darklung.tomo.fbp import fbp
 from darklung.tomo.projector import Projector
-from darklung.tomo.tensor import _PAIRS, TensorProjector
+from darklung.tomo.tensor import _PAIRS, COMPONENTS, TensorProjector
 
 SIZE, VIEWS = 16, 180
 
@@ -55,6 +55,30 @@ def test_radiographs_and_channels_without_direction():
     assert flip_groups(["attenuation", "dark_field", "dark_field_0", "dark_field_90"], 2) == ((0,), (1,))
     assert flip_groups(["dark_field_45"], 2) == ((0, 1),)
     assert flip_groups(["dark_field_0", "dark_field_-45", "anisotropy"], 3) == ((0, 1), (2,))
+
+
+@pytest.mark.parametrize("part", COMPONENTS)
+def test_exactly_the_flips_that_keep_a_component_of_a_tensor(tensor, part):
+    groups = flip_groups([f"tensor_{part}"], 3)
+    number = COMPONENTS.index(part)
+    for axis in range(3):
+        kept = np.array_equal(mirrored(tensor, (axis,))[number], np.flip(tensor[number], axis))
+        assert ((axis,) in groups) == kept, (part, axis)
+
+
+def test_refraction_is_not_mirrored_along_itself():
+    rng = np.random.default_rng(0)
+    phase = ndimage.gaussian_filter(rng.normal(size=(12, 14)), 2)
+    for degrees, axis in ((0, 0), (90, 1)):
+        groups = flip_groups(["attenuation", f"refraction_{degrees}"], 2)
+        for other in range(2):
+            slopes = np.gradient(np.flip(phase, other))[axis]
+            assert ((other,) in groups) == np.allclose(slopes, np.flip(np.gradient(phase)[axis], other))
+    assert flip_groups(["refraction_45"], 2) == flip_groups(["refraction"], 3) == ()
+    assert flip_groups(["refraction_90"], 3) == ((0,),)
+    assert flip_groups(["contrast(refraction_0, 0.8 mm)", "refraction_90_noise"], 3) == ((1,), (2,))
+    assert flip_groups(["tensor_in_plane_angle", "tensor_anisotropy"], 3) == ((0,),)
+    assert flip_groups(["tensor_main_axis_z"], 3) == ()
 
 
 def test_quarter_turns_are_about_the_axis_of_volumes_whose_channels_allow_them():

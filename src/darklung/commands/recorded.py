@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -27,7 +28,7 @@ def recorded(command: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        given: dict[str, Any] = dict(kwargs)
+        given: dict[str, Any] = dict(signature(command).bind(*args, **kwargs).arguments)
         out = given.pop("out", None)
         if out is None:
             return command(*args, **kwargs)

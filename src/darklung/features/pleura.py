@@ -53,9 +53,10 @@ def pleural_nodules(lung: Mask, *, spacing_m: Spacing, radius_m: float, longest_
 
 def _is_nodule(part: Mask, lung: Mask, spacing_m: Spacing, longest_m: float, embedded: float) -> bool:
     """Whether one part is large enough, compact and embedded."""
-    if part.sum() * np.prod(spacing_m) < SMALLEST_M3:
+    places = np.argwhere(part)
+    if len(places) < 2 or len(places) * np.prod(spacing_m) < SMALLEST_M3:  # a single voxel, however large, has no extent
         return False
-    spread = np.atleast_2d(np.cov((np.argwhere(part) * np.asarray(spacing_m)).T))
+    spread = np.atleast_2d(np.cov((places * np.asarray(spacing_m)).T))
     if 4 * np.sqrt(max(float(np.linalg.eigvalsh(spread)[-1]), 0.0)) > longest_m:
         return False
     touched = ndimage.binary_dilation(part) & ~part

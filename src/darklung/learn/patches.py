@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.channel import directions_in
+from darklung.core.channel import Channel, call_of, directions_in
 from darklung.core.checks import require
+from darklung.core.recipe import Call
 from darklung.learn import centres
 from darklung.learn.breathing import moved, moved_truth, places, towards_diaphragm, variance_lost
 from darklung.learn.data import Case, Normalisation
@@ -19,6 +20,7 @@ from darklung.learn.losses import signed_distance
 from darklung.learn.rescan import Measured, measured, padded, rescanned
 from darklung.learn.settings import LIGHT, AugmentationPart
 
+AXES = "zyx"
 HARD_SHARE = 0.5  # of the patches that are not on a lesion, where the case names hard negatives
 ROWS = ("target", "distance", "region")  # of the truth; with detection those of `centres` follow
 Array = NDArray[np.float32]
@@ -96,7 +98,8 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
     A mirrored animal scanned at α is the mirror image of the animal scanned at α only if the mirror keeps the sensitivity
     direction u. Along and across the axis every mirror does. An oblique u = cos α ẑ + sin α e_s becomes that of −α when z is
     flipped alone: there z goes with y (volumes of a half turn from angle 0, where views θ and π − θ change places with x) or
-    with the columns (radiographs).
+    with the columns (radiographs). What would change its sign in a mirror, refraction along the axis that is flipped and a
+    tensor's component of two axes of which one is, allows no such flip.
 
     Parameters
     ----------
@@ -105,9 +108,35 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
     spatial : int
         Axes, (z, y, x) or (row, col).
     """
-    if all(direction % 90 == 0 for name in channels for direction in directions_in(name)):
-        return tuple((axis,) for axis in range(spatial))
-    return ((0, 1), *((axis,) for axis in range(2, spatial)))
+    plain = all(direction % 90 == 0 for name in channels for direction in directions_in(name))
+    groups = tuple((a,) for a in range(spatial)) if plain else ((0, 1), *((a,) for a in range(2, spatial)))
+    return tuple(g for g in groups if all(_keeps_sign(name, g) for name in channels))
+
+
+def _keeps_sign(name: str, flipped: Sequence[int]) -> bool:
+    """Whether a channel that was measured has the same sign in a mirror; of a call, all that is in it."""
+    channel = Channel.parse(name)
+    if (call := call_of(channel.signal)) is not None:
+        return all(_keeps_sign(str(a), flipped) for a in call.arguments if isinstance(a, str | Call))
+    if channel.role != "value":
+        return True
+    if channel.signal == "tensor":
+        return _keeps_part(channel.part, flipped)
+    if channel.signal != "refraction":
+        return True
+    if channel.direction is None:
+        return False
+    along, across = (channel.direction % 180 != 90, channel.direction % 180 != 0)
+    return not (along and 0 in flipped) and not (across and any(axis > 0 for axis in flipped))
+
+
+def _keeps_part(part: str, flipped: Sequence[int]) -> bool:
+    """`_keeps_sign` of what is told of a tensor: a component, an angle in the plane, an axis, or a size."""
+    if set(part) <= set(AXES) and len(part) == 2:
+        return sum(AXES.index(letter) in flipped for letter in part) % 2 == 0
+    if part.startswith("in_plane_angle"):
+        return all(axis == 0 for axis in flipped)
+    return not part.startswith("main_axis")
 
 
 def turn_axes(channels: Sequence[str], spacing_m: Sequence[float]) -> tuple[int, ...]:
