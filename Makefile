@@ -8,8 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS := $(VENV)/.docs
 
-.PHONY: demo test lint viewer release clean
-.PHONY: demo test lint viewer docs clean
+.PHONY: demo test lint viewer docs release clean
 
 demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
@@ -27,6 +26,7 @@ viewer:
 # Says what is missing for a release, or what would be tagged: make release VERSION=0.2.0 (and TAG=--tag to tag it)
 release:
 	$(PYTHON) tools/release.py $(VERSION) $(TAG)
+
 # The blocks run on small data; what they print is held to the pages. NO_MKDOCS_2_WARNING: an advertisement, no warning of the build.
 docs: $(DOCS)
 	$(BIN)/python docs/_site/blocks.py
