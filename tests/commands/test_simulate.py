@@ -12,7 +12,7 @@ from darklung.commands.simulate import OBJECTS, USUAL, make_object, simulate_fil
 from darklung.core.checks import DarklungError
 from darklung.core.types import Projections, Scan
 from darklung.io.hdf5 import load
-from darklung.pipeline.bar import Bar, time_left
+from darklung.pipeline.bar import Bar, TimeLeft
 from darklung.study.protocols import read_protocol
 
 TINY = """
@@ -86,8 +86,9 @@ def test_impossible_objects_end_in_one_line(tiny: str, tmp_path: Path, what: str
 
 
 def test_time_left_is_told() -> None:
-    assert time_left(10, 1, 5) == "about 40 s left"
-    assert time_left(100, 1, 5) == "about 7 min left"
+    now = iter([0.0, 50.0, 60.0, 250.0])
+    left = TimeLeft(lambda: next(now))
+    assert [left(1, 6), left(2, 6), left(3, 6)] == ["time left: ?", "about 40 s left", "about 5 min left"]
     stream = io.StringIO()
     with Bar("mouse", stream) as bar:
         bar(1, 2)

@@ -1,5 +1,7 @@
 """Folds tested by their own models are put on one scale without their test animals; images become animals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,59 @@ def tables(subject, rng, shift, scale, lesions=20, tiles=200):
         }
     )
     return ArmTables(frame, pd.DataFrame([{"subject": subject, "predicted": 10, "true": 20, "overlap": 5}]))
+
+
+def detected(subject, rng, shift, scale, head_shift, head_scale, false=400, hits=30):
+    """Tables with candidates of a head, whose scores have nothing to do with those of tiles."""
+    part = tables(subject, rng, shift, scale)
+    kind = np.r_[["lesion"] * hits, ["none"] * false]
+    scores = head_shift + head_scale * (rng.normal(size=hits + false) + 2.0 * (kind == "lesion"))
+    number = np.where(kind == "lesion", np.arange(hits + false) + 1, 0)
+    found = pd.DataFrame({"subject": subject, "score": scores, "kind": kind, "number": number, "axis0": 0})
+    lesions = pd.DataFrame({"subject": subject, "number": np.arange(hits) + 1, "tissue": "solid", "diameter_m": 1e-3})
+    return replace(part, candidates=found, lesions=lesions, detected=True)
+
+
+HEADS = ((-8.0, 0.3, 5.0, 4.0), (2.0, 5.0, -3.0, 0.2), (0.0, 1.0, 0.0, 1.0))
+
+
+def false_reaching(part, threshold=0.0):
+    return float((part.candidates["score"][part.candidates["kind"] == "none"] >= threshold).mean())
+
+
+def test_candidates_of_a_head_are_aligned_by_their_own_scores():
+    rng = np.random.default_rng(8)
+    for of in HEADS:
+        validation, test = align_fold(detected("v", rng, *of), detected("t", rng, *of), specificity=0.95)
+        assert false_reaching(validation) == pytest.approx(0.05, abs=0.006)
+        assert false_reaching(test) == pytest.approx(0.05, abs=0.04)
+        assert validation.candidates["score"].max() < 6  # and not as many times as the scales differ
+
+
+def test_validation_candidates_of_a_head_are_on_the_scale_of_the_mean_of_heads():
+    rng = np.random.default_rng(9)
+    folds = {k: detected(f"v{k}", rng, *of) for k, of in enumerate(HEADS)}
+    mean = detected("t", rng, 0, 1, 0, 1, false=3000)
+    signal = mean.candidates["score"].to_numpy()
+    said = [of[2] + of[3] * signal for of in HEADS]  # models that agree, on scales of their own
+    own = {k: mean.candidates.assign(score=s) for k, s in enumerate(said)}
+    merged = mean.candidates.assign(score=np.mean(said, axis=0))
+    members = dict.fromkeys(folds, mean.tiles)
+    moved = on_the_mean(folds, members, mean.tiles, specificity=0.95, own=own, candidates=merged)
+    limit = np.quantile(merged["score"][merged["kind"] == "none"], 0.95)
+    for k, part in moved.items():
+        assert false_reaching(part, limit) == pytest.approx(0.05, abs=0.03)
+        before, after = folds[k].candidates["score"], part.candidates["score"]
+        assert (np.diff(after.to_numpy()[np.argsort(before.to_numpy())]) >= 0).all()
+    for missing in ({"own": None, "candidates": merged}, {"own": own, "candidates": None}):
+        without = on_the_mean(folds, members, mean.tiles, specificity=0.95, **missing)
+        assert all(part.candidates is None and part.lesions is None for part in without.values())
+
+
+def test_a_head_without_false_candidates_has_no_scale():
+    rng = np.random.default_rng(9)
+    validation, test = (detected(n, rng, 0, 1, 0, 1, false=0) for n in "vt")
+    assert all(part.candidates is None for part in align_fold(validation, test, specificity=0.95))
 
 
 def specificity(part, threshold):

@@ -60,3 +60,12 @@ def test_numbers_of_a_calibrations_table_are_numbers(tmp_path, text):
     (tmp_path / "t.csv").write_text(f'name,attenuation,dark_field\na,"{text}",1\n', encoding="utf-8-sig")
     with pytest.raises(DarklungError, match="row 1: attenuation: wanted a number"):
         read_table(tmp_path / "t.csv").column("attenuation")
+
+
+def test_lengths_that_came_from_metres_are_told_as_they_were_meant(tmp_path):
+    lengths = [11 * 3e-4 / 1e-3, 0.45, 1e-5, 3.0, None]
+    assert str(lengths[0]) == "3.2999999999999994"
+    save_table(tmp_path / "t", [{"diameter_mm": v, "n": 1} for v in lengths], {"diameter_mm": "d", "n": "n"})
+    assert [r["diameter_mm"] for r in read_rows(tmp_path / "t.csv")] == ["3.3", "0.45", "1e-05", "3.0", ""]
+    assert [r["n"] for r in read_rows(tmp_path / "t.csv")] == ["1"] * 5
+    assert pd.read_parquet(tmp_path / "t.parquet")["diameter_mm"][0] == lengths[0]  # nothing is lost for programs

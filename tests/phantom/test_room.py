@@ -4,7 +4,7 @@ import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.phantom.lesions import LesionRequest
-from darklung.phantom.subject import make_phantom
+from darklung.phantom.subject import all_requests, make_phantom
 
 
 def test_alternatives_go_anywhere_then_down_to_the_least():
@@ -25,3 +25,15 @@ def test_a_lesion_too_large_for_the_lung_is_placed_smaller_only_where_that_was_a
     assert 1e-3 <= lesion.diameter_m < 7e-3
     volume = mouse.lesion_mask().sum() * mouse.voxel_m**3
     assert volume == pytest.approx(0.5236 * lesion.diameter_m**3, rel=0.35)
+
+
+def test_a_number_of_mimics_fits_into_a_crowded_lung_and_their_sizes_as_placed_are_told():
+    """Not all of these thirty find room at the size that was drawn, which stopped the mouse."""
+    mouse = make_phantom(seed=3, voxel_m=4e-4, mimics=30)
+    asked = [request.diameter_m for _, request in all_requests(3, (), 0, 30)]
+    placed = [insertion.diameter_m for insertion in mouse.insertions]
+    assert len(placed) == 30
+    assert min(placed) >= 0.7e-3 * 0.999
+    smaller = [p for p, a in zip(placed, asked) if p < 0.99 * a]
+    assert 0 < len(smaller) < 15
+    assert all(p <= a * 1.001 for p, a in zip(placed, asked))

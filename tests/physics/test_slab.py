@@ -38,3 +38,16 @@ def test_doors() -> None:
         slab_signal(WIDE, attenuation=-np.ones(15))
     with pytest.raises(DarklungError, match="for 15 energy bins"):
         slab_signal(WIDE, attenuation=np.ones(4))
+
+
+def test_behind_lead_and_without_visibility_nothing_is_zero_over_zero():
+    tube = make_instrument(low_kev=40, high_kev=80, bins=4)
+    deep = np.array([900.0, 1000.0, 1100.0, 1200.0])
+    attenuation, dark = slab_signal(tube, attenuation=deep, scattering=[0.3, 0.2, 0.1, 0.1])
+    # Only the most penetrating bin is left.
+    assert attenuation == pytest.approx(900 - np.log(tube.weights[0]), rel=1e-9)
+    assert dark == pytest.approx(0.3 - np.log(tube.visibility[0] / tube.flat_visibility), rel=1e-9)
+    blind = make_instrument(low_kev=70, high_kev=70, flat_visibility=0.0)
+    attenuation, dark = slab_signal(blind, attenuation=[0.5])
+    assert attenuation == pytest.approx(0.5)
+    assert np.isnan(dark)

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from darklung.pipeline.bar import TimeLeft
 from darklung.pipeline.progress import Pace, Progress
 
 QUICK, SLOW = [f"quick/{i}" for i in range(100)], [f"slow/{i}" for i in range(4)]
@@ -67,11 +68,29 @@ def test_a_running_tasks_own_progress_tells_its_stage():
     clock = Clock()
     pace = Pace(SLOW, {}, workers=1, clock=clock)
     pace.start(SLOW[0])
-    clock.now += 60
+    clock.now += 6
     pace.update(SLOW[0], 0.01)
     assert pace.left() == (0.0, False)
+    clock.now += 54
     pace.update(SLOW[0], 0.1)
     assert pace.left() == (pytest.approx(4 * 600 - 60), True)
+
+
+def test_what_is_done_once_is_no_measure_of_the_rest():
+    """A task that compiles for 20 s and then does 100 views in 3 s."""
+    clock = Clock()
+    pace, left = Pace(SLOW[:1], {}, workers=1, clock=clock), TimeLeft(clock)
+    pace.start(SLOW[0])
+    pace.update(SLOW[0], 0.0)
+    clock.now += 20
+    for view in range(1, 11):
+        pace.update(SLOW[0], view / 100)
+        told = left(view, 100)
+        if view == 1:
+            assert told == "time left: ?"
+        clock.now += 0.03
+    assert told == "about 3 s left"
+    assert pace.left()[0] == pytest.approx(2.7, abs=0.1)
 
 
 def test_the_log_says_what_is_left():

@@ -160,3 +160,14 @@ def test_paired_intervals_are_narrower_than_unpaired_ones_and_swap_with_the_side
     assert paired_differences(better, plain, thresholds=(1.0, 1.0), seed=1)["dice"]["value"] == 0
     none = paired_differences(better, plain, thresholds=(None, 1.0), seed=1)["sensitivity"]
     assert none["value"] is none["low"] is None
+
+
+def test_a_copy_of_a_run_differs_by_nothing_from_nothing_to_nothing(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    result, told = found(run, copy, tmp_path / "out")
+    entry = result["results"]["test"]["hybrid"]
+    known = {name: row for name, row in entry["paired"].items() if row["value"] is not None}
+    assert {"auroc", "sensitivity", "specificity", "froc", "dice"} <= set(known)
+    assert {(row["value"], row["low"], row["high"]) for row in known.values()} == {(0.0, 0.0, 0.0)}
+    assert "test: arm hybrid: both runs have the same results in every row" in told

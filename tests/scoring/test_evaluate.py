@@ -61,7 +61,8 @@ def test_own_maps_of_a_run_give_the_numbers_of_the_run(run, truth, tmp_path):
         for part in ("n", "roc", "pr", "froc", "dice_by_subject"):
             assert mine[part] == its[part]
     assert found["results"]["test"]["hybrid"]["n"]["subjects"] == 5
-    assert "4 labelled case(s) without a prediction left out: train-0001" in told
+    assert "4 case(s) that the run trained on are not scored, as should be: train-0001" in told
+    assert "left out" not in told
     assert {"comparison.json", "units.parquet", "overlap.parquet", "report.html", "record.json"} <= {
         p.name for p in (tmp_path / "out").iterdir()
     }

@@ -11,7 +11,7 @@ from darklung.evaluate.units import tile_numbers
 from darklung.flow.costs import _padding
 from darklung.flow.expected import Expected
 from darklung.flow.plan import plan
-from darklung.steps.arm_reading import image_tables, map_tables
+from darklung.steps.arm_reading import ArmReading, image_tables, map_tables
 from darklung.steps.findings import candidates_of
 from darklung.steps.predict import logits_of
 from darklung.study.study import read_study
@@ -54,10 +54,28 @@ def test_evaluation_takes_candidates_from_the_head_and_all_else_from_the_logits(
     pd.testing.assert_frame_equal(tables.candidates, table(case, found.channel("centre")))
     pd.testing.assert_frame_equal(plain.candidates, table(case, found.channel("logit")))
     assert not tables.candidates.equals(plain.candidates)
+    assert (tables.detected, plain.detected) == (True, False)
     for name in ("tiles", "voxels", "lesions"):
         pd.testing.assert_frame_equal(getattr(tables, name), getattr(plain, name))
     without = found.with_data(found.data[:3], found.names[:3], found.units[:3])
     assert image_tables("m1", without, case, TILE_M).candidates.equals(plain.candidates)
+
+
+def test_scores_of_a_head_are_put_on_the_scale_of_the_mean_of_heads(judged):
+    model, case = judged
+    one, mean = logits_of([model], case, 0.25), logits_of([model, model], case, 0.25, each=True)
+    reading = ArmReading()
+    for fold in (0, 1):
+        reading.add("validation", fold, f"v{fold}", one, case, TILE_M)
+    reading.add("test", None, "t", mean, case, TILE_M)
+    assert reading.scale() == "mean"
+    validation, test = reading.pooled({"v0": "v0", "v1": "v1", "t": "t"}, 0.9)
+    # A model is its own mean: candidates keep their scores.
+    before = reading.images["validation"][0][0].candidates["score"].to_numpy()
+    for fold in (0, 1):
+        after = validation.candidates.loc[validation.candidates["subject"] == f"v{fold}", "score"].to_numpy()
+        np.testing.assert_allclose(after, before, atol=1e-3)
+    np.testing.assert_allclose(test.candidates["score"], before, atol=1e-3)
 
 
 def test_findings_tell_the_diameter_of_the_head_and_call_the_best_of_each_tile(judged):
@@ -75,6 +93,16 @@ def test_findings_tell_the_diameter_of_the_head_and_call_the_best_of_each_tile(j
     assert not (called & ~high).any()
     assert sorted(numbers[at][called]) == sorted(set(numbers[at][high]))
     assert len(set(numbers[at])) > called.sum() > 0
+
+
+def test_a_middle_has_a_probability_only_by_the_curve_of_a_run(judged):
+    model, case = judged
+    found = logits_of([model], case, 0.25)
+    assert candidates_of(case, found, threshold=None)["probability"].isna().all()
+    by_curve = candidates_of(case, found, threshold=None, curve=(2.0, -1.0))
+    np.testing.assert_allclose(by_curve["probability"], 1 / (1 + np.exp(1 - 2 * by_curve["tile_score"])))
+    plain = found.with_data(found.data[:2], found.names[:2], found.units[:2])
+    assert candidates_of(case, plain, threshold=None)["probability"].notna().all()
 
 
 @pytest.mark.parametrize(("said", "wanted"), [({}, "head"), ({"candidates": "logits"}, "logits")])

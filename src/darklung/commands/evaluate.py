@@ -20,6 +20,7 @@ from darklung.pipeline.record import read_json, write_json
 from darklung.report.blocks import Bullets, Section, Table
 from darklung.report.comparison import comparison_sections
 from darklung.report.html import write_report
+from darklung.steps.cohort import trained_cases
 from darklung.steps.evaluate import ITEM, STAGE, save_comparison
 from darklung.steps.evaluation_tables import TABLES
 from darklung.steps.scoring.labels import find_labels
@@ -139,6 +140,7 @@ def _scoring(labels: Path, wanted: Wanted, arms: Mapping[str, Path]) -> Scoring:
         kind=wanted.kind,
         resample=wanted.resample,
         animals=read_animals(wanted.animals) if wanted.animals else known.get("animals", {}),
+        trained=trained_cases(labels),
     )
 
 

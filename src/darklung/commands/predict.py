@@ -25,6 +25,7 @@ from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
 from darklung.pipeline.artefacts import require_as_written
 from darklung.pipeline.executors import Place, executor
+from darklung.report.blocks import number
 from darklung.steps import derive, evaluate, findings, predict, training
 from darklung.steps.lists import percent
 from darklung.steps.members import Member
@@ -351,7 +352,9 @@ def _notes(chosen: Chosen) -> tuple[str, ...]:
         + f"; channels normalised by the {per}."
     ]
     if chosen.rule.threshold is None:
-        told.append("No threshold is known for these models: nothing is called.")
+        told.append(
+            "No threshold is known for these models: nothing is called, and middles of a detection head have no probability."
+        )
     return (*told, *chosen.notes, *(chosen.rule.lists.told if chosen.rule.lists else ()))
 
 
@@ -363,7 +366,7 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
         place = out / task.name / findings.TABLE
         rows = load_table(place) if place.with_suffix(".parquet").exists() else []
         called = "-" if chosen.rule.threshold is None else str(sum(bool(r["called"]) for r in rows))
-        highest = f"{rows[0]['probability']:.3f}" if rows else "-"
+        highest = number(rows[0]["probability"]) if rows else "–"
         listed = "".join(f"{sum(bool(looked_at(r['rank'], level)) for r in rows):15d}" for level in levels)
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
         shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, check_positive, require
+from darklung.core.errors_on_grids import error_factors, known_mean, resampled_error
 from darklung.core.orientation import Direction, identity, nearest_axes
 from darklung.core.types import Image
 
@@ -31,7 +34,12 @@ def reorient_like(image: Image, like: Image) -> Image:
 
 
 def resample(
-    image: Image, *, spacing_m: tuple[float, ...] | None = None, like: Image | None = None, method: str = "linear"
+    image: Image,
+    *,
+    spacing_m: tuple[float, ...] | None = None,
+    like: Image | None = None,
+    method: str = "linear",
+    correlation: NDArray[np.float64] | None = None,
 ) -> Image:
     """Values of an image on another grid.
 
@@ -39,6 +47,9 @@ def resample(
     (w² − d²)/12 along each axis (w the new voxel's extent along it, d the old spacing), so that fine texture is averaged and
     not aliased. Voxels without a value (NaN) count nowhere; a new voxel with less than half of its weight from values, or
     outside of the image, has none.
+
+    Standard errors (channels with the role of noise) become those of the new values: a new voxel is a weighted sum of old
+    ones, and its variance is Σ_kl w_k w_l ρ(k − l) σ_k σ_l (`darklung.core.errors_on_grids`).
 
     Parameters
     ----------
@@ -49,6 +60,10 @@ def resample(
         Whose grid is taken, in the same frame. Either this or `spacing_m`.
     method : {"linear", "nearest"}
         "nearest" for labels: no smoothing, the type stays, 0 outside.
+    correlation : (side, side) array, optional
+        ρ of the noise of voxels [i, j] apart along the last two axes (of a slice: `darklung.learn.noise.plane_correlation`),
+        0 beyond; along other axes noise is independent. Without it noise is taken to be so along all of them, which tells
+        too little of noise that is smooth.
 
     Returns
     -------
@@ -58,7 +73,8 @@ def resample(
     Raises
     ------
     DarklungError
-        Both or neither of `spacing_m` and `like`, another frame, labels that would be interpolated.
+        Both or neither of `spacing_m` and `like`, another frame, labels that would be interpolated, or standard errors on a
+        grid that is turned.
     """
     check_one_of("method", method, METHODS)
     require((spacing_m is None) != (like is None), "resample: wanted either spacing_m or like")
@@ -67,9 +83,27 @@ def resample(
     require(target.frame == image.frame, f"like: wanted the frame {image.frame!r}, got {target.frame!r}")
     matrix, offset = _index_map(image, target)
     inside = _inside(matrix, offset, image.shape, target.shape)
-    one = _linear if method == "linear" else _nearest
     sigma = _sigma(image, target)
-    data = np.stack([one(channel, matrix, offset, target.shape, inside, sigma) for channel in image.data])
+    if method == "nearest":
+        data = np.stack([_nearest(channel, matrix, offset, target.shape, inside) for channel in image.data])
+        return target.with_data(data, image.names, image.units)
+
+    def moved(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _moved(array, matrix, offset, target.shape, sigma)
+
+    erring = [Channel.parse(name).role == "noise" for name in image.names]
+    factors = np.ones(())
+    if any(erring):
+        scale = np.diag(matrix)
+        turned = bool((matrix != np.diag(scale)).any())
+        require(not turned, f"{image.names[erring.index(True)]}: standard errors cannot be told on a grid that is turned")
+        factors = error_factors(image.shape, target.shape, scale, offset, sigma, moved=_moved, correlation=correlation)
+    data = np.stack(
+        [
+            resampled_error(channel, factors, inside, moved) if error else _linear(channel, inside, moved)
+            for channel, error in zip(image.data, erring)
+        ]
+    )
     return target.with_data(data, image.names, image.units)
 
 
@@ -135,31 +169,25 @@ def _sigma(image: Image, target: Image) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(extent**2 - 1, 0) / 12))
 
 
-def _linear(
-    values: NDArray[Any],
+def _moved(
+    array: NDArray[np.float32],
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     shape: tuple[int, ...],
-    inside: NDArray[np.bool_],
     sigma: NDArray[np.float64],
 ) -> NDArray[np.float32]:
+    """Smoothed and interpolated."""
     from scipy.ndimage import gaussian_filter
 
-    def moved(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        smooth = gaussian_filter(array, sigma, mode="nearest", truncate=5) if (sigma > 1e-3).any() else array
-        return _interpolated(smooth, matrix, offset, shape, order=1)
+    smooth = gaussian_filter(array, sigma, mode="nearest", truncate=5) if (sigma > 1e-3).any() else array
+    return _interpolated(smooth, matrix, offset, shape, order=1)
 
-    array = np.asarray(values, dtype=np.float32)
-    known = np.isfinite(array)
-    if known.all():
-        result = moved(array)
-        known_weight = None
-    else:
-        known_weight = moved(known.astype(np.float32))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result = moved(np.where(known, array, 0).astype(np.float32)) / known_weight
-    keep = inside if known_weight is None else inside & (known_weight >= 0.5)
-    return np.where(keep, result, np.float32(np.nan))
+
+def _linear(
+    values: NDArray[Any], inside: NDArray[np.bool_], moved: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    result, weight = known_mean(np.asarray(values, dtype=np.float32), moved)
+    return np.where(inside & (weight >= 0.5), result, np.float32(np.nan))
 
 
 def _nearest(
@@ -168,7 +196,6 @@ def _nearest(
     offset: NDArray[np.float64],
     shape: tuple[int, ...],
     inside: NDArray[np.bool_],
-    sigma: NDArray[np.float64],
 ) -> NDArray[Any]:
     if values.dtype.kind not in "iub":
         raise DarklungError(f"resample: 'nearest' is for labels, whole numbers, got {values.dtype}")

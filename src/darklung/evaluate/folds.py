@@ -26,7 +26,8 @@ def align_fold(validation: ArmTables, test: ArmTables, *, specificity: float) ->
     score' = b (score − t): t is the fold's threshold of the given specificity on its validation units, b the slope of its
     logistic curve there. At 0 every fold then has that specificity on validation, and scores of different models may be
     pooled; the order within a fold does not change. The fold's test animals are neither in t nor in b. Candidates of the
-    fold go by the same rule.
+    fold go by the same rule, those of a detection head by their own: 0 where that specificity is among its validation
+    candidates that hit no lesion, −1 at their median; without such there are no candidates.
 
     Raises
     ------
@@ -45,15 +46,43 @@ def align_fold(validation: ArmTables, test: ArmTables, *, specificity: float) ->
     def aligned(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(score=slope * (table["score"] - threshold))
 
+    head = _false_scale(validation, specificity) if validation.detected or test.detected else None
+
     def both(tables: ArmTables) -> ArmTables:
-        candidates = None if tables.candidates is None else aligned(tables.candidates)
-        return replace(tables, tiles=aligned(tables.tiles), candidates=candidates)
+        moved = replace(tables, tiles=aligned(tables.tiles))
+        if tables.candidates is None:
+            return moved
+        if not tables.detected:
+            return replace(moved, candidates=aligned(tables.candidates))
+        return _with_candidates(moved, None if head is None else _scaled(tables.candidates, head))
 
     return both(validation), both(test)
 
 
+def _with_candidates(tables: ArmTables, candidates: pd.DataFrame | None) -> ArmTables:
+    return replace(tables, candidates=candidates, lesions=None if candidates is None else tables.lesions)
+
+
+def _false_scale(tables: ArmTables, specificity: float) -> tuple[float, float] | None:
+    """As `_negative_scale`, of candidates that hit no lesion; None without any."""
+    if tables.candidates is None:
+        return None
+    false = tables.candidates[tables.candidates["kind"].isin(("none", "mimic"))]
+    return _negative_scale(false.assign(label=0), specificity) if len(false) else None
+
+
+def _scaled(table: pd.DataFrame, scale: tuple[float, float]) -> pd.DataFrame:
+    return table.assign(score=(table["score"].to_numpy(dtype=np.float64) - scale[0]) / scale[1])
+
+
 def on_the_mean(
-    validation: Mapping[int, ArmTables], members: Mapping[int, pd.DataFrame], mean: pd.DataFrame, *, specificity: float
+    validation: Mapping[int, ArmTables],
+    members: Mapping[int, pd.DataFrame],
+    mean: pd.DataFrame,
+    *,
+    specificity: float,
+    own: Mapping[int, pd.DataFrame | None] | None = None,
+    candidates: pd.DataFrame | None = None,
 ) -> dict[int, ArmTables]:
     """Validation units of the folds' models on the scale of the mean of these models, which is what test animals get.
 
@@ -64,6 +93,9 @@ def on_the_mean(
     units go the same way. No label of those images is used, and the order within a fold does not change. What is kept is
     how many tiles are called, not how good the calls are.
 
+    Candidates go with the tiles; those of a detection head, whose map is another, go the same three steps by themselves,
+    with candidates that hit no lesion for negatives. Where these or `own` are missing the arm has no validation candidates.
+
     Parameters
     ----------
     validation : mapping fold -> ArmTables
@@ -73,23 +105,51 @@ def on_the_mean(
     mean : DataFrame
         Tile rows of the same images by the mean.
     specificity : float
+    own : mapping fold -> DataFrame or None, optional
+        Candidates of the mean with the scores that the fold's model alone gives them.
+    candidates : DataFrame, optional
+        The same with the mean's scores.
     """
     scales = {fold: _negative_scale(tables.tiles, specificity) for fold, tables in validation.items()}
-    single = [(t["score"][t["reachable"]] - scales[f][0]).to_numpy() / scales[f][1] for f, t in members.items()]
-    knots = _quantile_map(np.concatenate(single), mean["score"][mean["reachable"]].to_numpy())
+    seen = {fold: table[table["reachable"]] for fold, table in members.items()}
+    knots = _knots(scales, seen, mean[mean["reachable"]])
+    heads = {fold: _false_scale(tables, specificity) for fold, tables in validation.items() if tables.detected}
+    head_knots = _head_knots(heads, own or {}, candidates) if heads else None
 
-    def moved(table: pd.DataFrame, fold: int) -> pd.DataFrame:
-        aligned = (table["score"].to_numpy(dtype=np.float64) - scales[fold][0]) / scales[fold][1]
-        return table.assign(score=_follow(aligned, *knots))
+    def moved(table: pd.DataFrame, scale: tuple[float, float], at: tuple[NDArray, NDArray]) -> pd.DataFrame:
+        aligned = _scaled(table, scale)
+        return aligned.assign(score=_follow(aligned["score"].to_numpy(), *at))
 
     found = {}
     for fold, tables in validation.items():
-        candidates = None if tables.candidates is None else moved(tables.candidates, fold)
         lost = ~tables.tiles["reachable"]
-        tiles = moved(tables.tiles, fold)
+        tiles = moved(tables.tiles, scales[fold], knots)
         tiles["score"] = tiles["score"].mask(lost, LOWEST_SCORE)
-        found[fold] = replace(tables, tiles=tiles, candidates=candidates)
+        scale, at = (heads.get(fold), head_knots) if tables.detected else (scales[fold], knots)
+        known = tables.candidates is not None and scale is not None and at is not None
+        own_scale = moved(tables.candidates, scale, at) if known else None  # type: ignore[arg-type]
+        found[fold] = _with_candidates(replace(tables, tiles=tiles), own_scale)
     return found
+
+
+def _head_knots(
+    scales: Mapping[int, tuple[float, float] | None],
+    own: Mapping[int, pd.DataFrame | None],
+    mean: pd.DataFrame | None,
+) -> tuple[NDArray, NDArray] | None:
+    """`_knots` of candidates; None where a fold has no scale, or nobody knows what the models alone say of them."""
+    known = {fold: scale for fold, scale in scales.items() if scale is not None}
+    seen = {fold: table for fold, table in own.items() if table is not None and fold in known}
+    complete = len(known) == len(seen) == len(scales)
+    return _knots(known, seen, mean) if complete and mean is not None and len(mean) else None
+
+
+def _knots(
+    scales: Mapping[int, tuple[float, float]], seen: Mapping[int, pd.DataFrame], mean: pd.DataFrame
+) -> tuple[NDArray, NDArray]:
+    """From quantiles of the folds' own scores, aligned and pooled, to those of the mean's."""
+    single = [_scaled(table, scales[fold])["score"].to_numpy() for fold, table in seen.items()]
+    return _quantile_map(np.concatenate(single), mean["score"].to_numpy())
 
 
 def _negative_scale(tiles: pd.DataFrame, specificity: float) -> tuple[float, float]:

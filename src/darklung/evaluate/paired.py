@@ -10,7 +10,7 @@ import numpy as np
 from darklung.core.checks import require
 from darklung.evaluate.metrics import METRICS
 from darklung.evaluate.scored import scored
-from darklung.evaluate.statistics import PERMUTATIONS, REPLICATES, bootstrap_weights, paired_permutation
+from darklung.evaluate.statistics import PERMUTATIONS, REPLICATES, Estimate, bootstrap_weights, paired_permutation
 from darklung.evaluate.tables import OF_SUBJECTS, ArmTables
 
 PAIRED = ("auroc", "sensitivity", "specificity", "equal_sensitivity", "average_precision", "animal_auroc", "froc", "dice")
@@ -52,7 +52,8 @@ def paired_differences(
     Returns
     -------
     mapping metric -> mapping
-        ``first``, ``second``, ``value``, ``low``, ``high`` and ``p``; None where not defined.
+        ``first``, ``second``, ``value``, ``low``, ``high`` and ``p``; None where not defined. Of two evaluations that are
+        the same row for row, all differences are 0 from 0 to 0: other animals would not tell them apart either.
 
     Raises
     ------
@@ -64,9 +65,12 @@ def paired_differences(
     weights = bootstrap_weights(clusters=len(names[0]), seed=seed, replicates=replicates)
     views = [scored(t, weights, threshold=threshold) for t, threshold in zip((first, second), thresholds)]
     found: dict[str, dict[str, Any]] = {}
+    same = thresholds[0] == thresholds[1] and same_tables(first, second)
     for name in PAIRED:
         one, other = (METRICS[name].function(view) for view in views)
         estimate = one.minus(other, len(names[0]))
+        if same and np.isfinite(one.value):
+            estimate = Estimate(0.0, 0.0, 0.0)
         numbers = {"first": one.value, "second": other.value, **vars(estimate)}
         found[name] = {k: float(v) if np.isfinite(v) else None for k, v in numbers.items()} | {"p": None}
     tiles = [view.tables.tiles for view in views]
@@ -81,6 +85,20 @@ def paired_differences(
         )
         found["auroc"]["p"] = float(p) if np.isfinite(p) else None
     return found
+
+
+def same_tables(first: ArmTables, second: ArmTables) -> bool:
+    """Whether two evaluations are the same in every row, whatever the order of their animals."""
+    for name in OF_SUBJECTS:
+        tables = [getattr(t, name) for t in (first, second)]
+        if any(t is None for t in tables):
+            if any(t is not None for t in tables):
+                return False
+            continue
+        one, other = (t.sort_values("subject", kind="stable", ignore_index=True) for t in tables)
+        if not one.equals(other):
+            return False
+    return first.outlined == second.outlined
 
 
 def units_differ(first: ArmTables, second: ArmTables) -> bool:

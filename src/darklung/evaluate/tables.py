@@ -46,6 +46,8 @@ class ArmTables:
         Lesions and what was outlined, one by one, from `darklung.evaluate.outlines.outline_table`.
     outlined : bool
         Whether anything outlines lesions voxel by voxel; a table of candidates does not, and has no Dice.
+    detected : bool
+        Whether candidates are of a detection head, whose scores are on another scale than those of tiles.
     """
 
     tiles: pd.DataFrame
@@ -54,6 +56,7 @@ class ArmTables:
     lesions: pd.DataFrame | None = None
     outlined: bool = True
     outlines: pd.DataFrame | None = None
+    detected: bool = False
 
     def __post_init__(self) -> None:
         require((self.candidates is None) == (self.lesions is None), "candidates, lesions: wanted both or neither")
@@ -185,7 +188,7 @@ def join_tables(parts: Iterable[ArmTables]) -> ArmTables:
     joined: dict[str, Any] = {name: _joined_part(items, name) for name in OF_SUBJECTS}
     if joined["candidates"] is None or joined["lesions"] is None:
         joined |= {"candidates": None, "lesions": None}
-    return ArmTables(**joined, outlined=outlined)
+    return ArmTables(**joined, outlined=outlined, detected=any(item.detected for item in items))
 
 
 def _joined_part(items: Sequence[ArmTables], name: str) -> pd.DataFrame | None:

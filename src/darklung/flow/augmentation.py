@@ -30,7 +30,7 @@ def check_augmentation(study: Study, learning: LearningPart, images: Sequence[Ex
     change = f"{WHERE}.{part.rescans[0]}"
     for image in images:
         own = not isinstance(study.sources[image.source], CasesSource)
-        resampled = f"{change}: noise of resampled volumes ({image.told}) is not what its channel says"
+        resampled = f"{change}: noise of resampled volumes ({image.told}) is correlated otherwise than any texture"
         require(not own or study.processing.voxel is None, f"{resampled}; wanted no processing.voxel")
         for name in dict.fromkeys(n for channels in learning.arms.values() for n in channels if is_measured(n)):
             told = errors_of(name, tuple(image.channels or ()))

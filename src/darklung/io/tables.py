@@ -13,12 +13,15 @@ from darklung.core.checks import DarklungError, printable, require
 from darklung.core.files import read_text, reading, whole, write_text
 
 Row = Mapping[str, Any]
+DIGITS = 12  # of numbers in the CSV file: 3.3 mm and not 3.299999999999999, which came from metres
 # A cell that starts so is a formula to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@")
 
 
 def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> list[str]:
     """Write `rows` as ``path.csv`` and ``path.parquet`` with ``path.dictionary.csv`` (column, type, meaning).
+
+    Numbers of double precision have `DIGITS` digits in the CSV file and all of them in the Parquet file.
 
     Returns the names of the three files. Pages of the Parquet file carry checksums, which `load_table` looks at.
 
@@ -38,7 +41,8 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
     require(not missing, f"{path.name}: no meaning given for column(s) {', '.join(missing)}")
     frame = pandas.DataFrame(list(rows))
     texts = [c for c in frame.columns if frame[c].dtype.kind not in "biuf"]
-    plain = frame.assign(**{c: frame[c].map(plain_cell) for c in texts}).rename(columns=plain_cell)
+    doubles = {c: frame[c].map(_rounded) for c in frame.columns if frame[c].dtype == "float64"}
+    plain = frame.assign(**{c: frame[c].map(plain_cell) for c in texts}, **doubles).rename(columns=plain_cell)
     with whole(path.with_suffix(".csv")) as partial:
         plain.to_csv(partial, index=False)
     with whole(path.with_suffix(".parquet")) as partial:
@@ -48,6 +52,10 @@ def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> 
         writer.writerow(["column", "type", "meaning"])
         writer.writerows([c, str(frame[c].dtype), meanings[c]] for c in frame.columns)
     return [path.with_suffix(end).name for end in (".csv", ".parquet", ".dictionary.csv")]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ _ANGLES = 360
 _APART = 8  # voxels between the edges of a patch and of its periodic image; of any filter less than 0.01 is left there
 
 
-def plane_correlation(side: int, texture: str = "ramp") -> NDArray[np.float64]:
+def plane_correlation(side: int, texture: str = "ramp", cutoff: float = 1.0) -> NDArray[np.float64]:
     """Correlation of the noise of two voxels of a slice, (side, side): [i, j] for i and j voxels apart, 1 at [0, 0].
 
     Parameters
@@ -37,11 +37,13 @@ def plane_correlation(side: int, texture: str = "ramp") -> NDArray[np.float64]:
     side : int
     texture : {"ramp", "shepp-logan", "hann", "white"}
         Filter of the back-projection.
+    cutoff : float
+        Of the filter, as in `darklung.tomo.fbp.fbp`.
     """
     check_one_of("texture", texture, TEXTURES)
     if texture == WHITE:
         return np.pad([[1.0]], (0, side - 1))
-    response = filter_kernel(4 * side + 8, 1.0, texture)
+    response = filter_kernel(4 * side + 8, 1.0, texture, cutoff)
     along = scipy.fft.irfft(response**2, 2 * (len(response) - 1))
     i, j = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     total = np.zeros((side, side))

@@ -16,6 +16,7 @@ from darklung.phantom.thorax import Thorax, build_thorax
 from darklung.physics.lung import LESIONS, MIMICS, find_class
 
 FIELD_OF_VIEW_M = (18 * MM, 24 * MM)
+DRAWN_M = (0.7 * MM, 2.0 * MM)  # diameters of what is drawn by a number
 
 
 def make_phantom(
@@ -40,9 +41,10 @@ def make_phantom(
         Family of mice, a key of `families.FAMILIES`.
     lesions : sequence of LesionRequest
     shams : int or sequence of LesionRequest
-        Places edited as for a lesion of that outline, but with healthy parameters. A number draws that many.
+        Places edited as for a lesion of that outline, but with healthy parameters. A number draws that many, evenly of
+        `DRAWN_M`; one that finds no room becomes smaller within that, so that crowded lungs hold smaller ones than asked.
     mimics : int or sequence of LesionRequest
-        Things that look like a lesion and are none. A number draws that many.
+        Things that look like a lesion and are none. A number draws that many in the same way.
     field_of_view_m : (depth, width)
         Along z, and along y and x.
 
@@ -75,8 +77,12 @@ def make_phantom(
 
 
 def _drawn(seed: int, name: str, count: int, tissues: Sequence[str]) -> list[LesionRequest]:
+    """So many insertions; as in a cohort a crowded lung takes a smaller one of the same range."""
     rng = stream(seed, "drawn", name)
-    return [LesionRequest(str(rng.choice(tissues)), float(rng.uniform(0.7 * MM, 2.0 * MM))) for _ in range(count)]
+    low, high = DRAWN_M
+    return [
+        LesionRequest(str(rng.choice(tissues)), float(rng.uniform(low, high)), least_diameter_m=low) for _ in range(count)
+    ]
 
 
 def all_requests(

@@ -27,6 +27,7 @@ def slab_signal(
     Returns
     -------
     attenuation, dark_field : (...) arrays
+        The dark field is NaN where the flat has no visibility.
 
     Examples
     --------
@@ -40,7 +41,15 @@ def slab_signal(
     require(a.shape[-1:] == (bins,), f"attenuation: wanted (..., {bins}) for {bins} energy bins, got shape {a.shape}")
     require(bool(np.isfinite(a).all() and (a >= 0).all()), "attenuation: wanted finite numbers >= 0 (no negative thickness)")
     require(bool(np.isfinite(s).all() and (s >= 0).all()), "scattering: wanted finite numbers >= 0")
-    left = instrument.weights * np.exp(-a)
-    transmission = left.sum(axis=-1)
-    fringe = (left * instrument.visibility * np.exp(-s)).sum(axis=-1) / instrument.flat_visibility
-    return -np.log(transmission), -np.log(fringe / transmission)
+    transmitted = _log_sum(instrument.weights, a)
+    if instrument.flat_visibility == 0:
+        return -transmitted, np.full(transmitted.shape, np.nan)
+    fringe = instrument.weights * instrument.visibility / instrument.flat_visibility
+    return -transmitted, transmitted - _log_sum(fringe, a + s)
+
+
+def _log_sum(weights: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln Σ w e^{−depth}, also where every term is too small for a number: behind lead nothing becomes 0/0."""
+    least = np.where(weights != 0, depth, np.inf).min(axis=-1, keepdims=True)
+    total = (weights * np.exp(np.minimum(least - depth, 0.0))).sum(axis=-1)
+    return np.asarray(np.log(total) - least[..., 0])

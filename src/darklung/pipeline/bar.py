@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -22,7 +23,8 @@ class Bar:
 
     def __init__(self, name: str, stream: TextIO | None = None) -> None:
         self.name, self.stream = name, stream or sys.stderr
-        self.started = self._told = time.perf_counter()
+        self._told = time.perf_counter()
+        self._left = TimeLeft()
         self._rich: Any = None
         self._task: Any = None
 
@@ -45,16 +47,35 @@ class Bar:
         if self._rich is not None:
             self._rich.update(self._task, completed=done, total=total)
             return
-        now = time.perf_counter()
+        now, left = time.perf_counter(), self._left(done, total)
         if now - self._told >= _EVERY_S or done == total:
             self._told = now
-            self.stream.write(f"{self.name}: {done} of {total}, {time_left(now - self.started, done, total)}\n")
+            self.stream.write(f"{self.name}: {done} of {total}, {left}\n")
             self.stream.flush()
 
 
-def time_left(seconds: float, done: int, total: int) -> str:
-    """``about 40 s left``, from the mean time so far."""
-    if done >= total:
-        return f"done in {seconds:.0f} s"
-    left = seconds / max(done, 1) * (total - done)
-    return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+class TimeLeft:
+    """Called with (done, in all); ``about 40 s left``, from the mean time of a unit since the first one was done.
+
+    The first unit waits for what is done once (compilation, reading) and says nothing of the others.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._started = clock, clock()
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int) -> str:
+        now = self._clock()
+        if done >= total:
+            return f"done in {now - self._started:.0f} s"
+        if self._first is None and done > 0:
+            self._first = (now, done)
+        if self._first is None or done <= self._first[1]:
+            return "time left: ?"
+        left = (now - self._first[0]) / (done - self._first[1]) * (total - done)
+        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"

@@ -17,7 +17,8 @@ class Pace:
     """How long is left: for each stage, what is left of it times what one of its tasks takes.
 
     A stage's cost is the mean of its tasks done in this run; else that of earlier runs in the folder; else what a running
-    task's own progress promises; else it is not known, and the time told is a lower bound.
+    task's own progress promises since it first told any (before that it compiles and reads); else it is not known, and the
+    time told is a lower bound.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class Pace:
         self._earlier, self._workers, self._clock = dict(earlier), workers, clock
         self._spent: dict[str, tuple[float, int]] = {}
         self._started: dict[str, float] = {}
+        self._first: dict[str, tuple[float, float]] = {}
         self._promised: dict[str, float] = {}
 
     def share(self, workers: int) -> None:
@@ -51,12 +53,18 @@ class Pace:
     def start(self, name: str) -> None:
         """A task is begun."""
         self._started[name] = self._clock()
+        self._first.pop(name, None)
 
     def update(self, name: str, fraction: float) -> None:
         """A running task tells how far it is."""
         started = self._started.get(name)
-        if started is not None and fraction >= TELLING:
-            self._promised[_stage(name)] = (self._clock() - started) / fraction
+        if started is None or fraction <= 0:
+            return
+        now = self._clock()
+        began, before = self._first.setdefault(name, (now, fraction))
+        if fraction >= TELLING and fraction > before:
+            rate = (now - began) / (fraction - before)
+            self._promised[_stage(name)] = began - started + rate * (1 - before)
 
     def finish(self, name: str) -> float:
         """A task is done; returns the seconds it took."""

@@ -81,6 +81,7 @@ class ArmReading:
             for role in SPLITS
         }
         scale = self.scale()
+        own = {fold: _own_candidates(folds["test"].get(None), fold) for fold in self.members}
         self._rank(folds, scale)
         validation, test = folds["validation"], folds["test"]
         if scale == "folds":
@@ -88,7 +89,10 @@ class ArmReading:
             return join_tables(v for v, _ in both), join_tables(t for _, t in both)
         if scale == "mean":
             members = {fold: _joined(tables) for fold, tables in self.members.items()}
-            validation = on_the_mean(validation, members, test[None].tiles, specificity=specificity)
+            mean = test[None]
+            validation = on_the_mean(
+                validation, members, mean.tiles, specificity=specificity, own=own, candidates=mean.candidates
+            )
         return join_tables(validation.values()), join_tables(test.values())
 
     def _rank(self, folds: dict[str, dict[Any, ArmTables]], scale: str) -> None:
@@ -125,6 +129,15 @@ def _with_members(tables: ArmTables, image: Image, case: LabelledCase, members: 
     return replace(tables, tiles=tiles, candidates=candidates)
 
 
+def _own_candidates(tables: ArmTables | None, fold: int) -> pd.DataFrame | None:
+    """Candidates of a mean, with what the model of a fold says of each for their score."""
+    from darklung.evaluate.promises import OWN
+
+    found = None if tables is None else tables.candidates
+    known = found is not None and f"{OWN}{fold}" in found.columns
+    return found.assign(score=found[f"{OWN}{fold}"]) if found is not None and known else None
+
+
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
@@ -152,7 +165,7 @@ def image_tables(name: str, image: Image, case: LabelledCase, tile_m: float) -> 
     tables = map_tables(name, image.channel("logit"), case, tile_m)
     if CENTRE not in image.names:
         return tables
-    return replace(tables, candidates=map_tables(name, image.channel(CENTRE), case, tile_m).candidates)
+    return replace(tables, candidates=map_tables(name, image.channel(CENTRE), case, tile_m).candidates, detected=True)
 
 
 def known_of(case: LabelledCase) -> dict[str, Any]:

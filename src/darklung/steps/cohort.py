@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from darklung.io.tables import save_table
+from darklung.io.tables import load_table, save_table
 from darklung.phantom.cohort import TABLE_COLUMNS
 from darklung.pipeline import Context, Task
 from darklung.steps.members import Member
@@ -41,3 +42,10 @@ def write_cohort(context: Context) -> None:
     if any(row["seed"] == "" for row in rows):
         rows = [{**row, "seed": str(row["seed"])} for row in rows]
     save_table(context.out / TABLE, rows, COLUMNS)
+
+
+def trained_cases(run: Path) -> frozenset[str]:
+    """Cases of a run that its table of the cohort gives to training; none where there is no such table."""
+    place = run / NAME / TABLE
+    rows = load_table(place) if place.with_suffix(".parquet").is_file() else []
+    return frozenset(str(row["subject"]) for row in rows if row.get("split") == "train")

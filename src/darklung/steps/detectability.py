@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter as clock
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from darklung.io.images import load_image
 from darklung.io.tables import save_json
 from darklung.physics.dose import mean_dose_gy
 from darklung.pipeline import Context, Task
-from darklung.pipeline.bar import time_left
+from darklung.pipeline.bar import TimeLeft
 from darklung.simulate.clutter import background_patches
 from darklung.simulate.effects import Gratings
 from darklung.simulate.lesion_task import LesionTask, check_task, lesion_task
@@ -166,10 +165,10 @@ def tasks(parameters: Sequence[Parameters]) -> list[Task]:
 
 def see(context: Context) -> None:
     """Write the place's rows (columns: `MEANINGS`)."""
-    p, started = Parameters.model_validate(context.parameters), clock()
+    p, left = Parameters.model_validate(context.parameters), TimeLeft()
 
     def told(done: int, total: int) -> None:
-        context.progress(done / total, time_left(clock() - started, done, total))
+        context.progress(done / total, left(done, total))
 
     mice = [load_image(folder / backgrounds.SLICES) for folder in context.inputs.get("backgrounds", ())]
     save_json(context.out / ROWS, _rows(p, mice, told))

@@ -43,7 +43,7 @@ COLUMNS = {
     "score": "largest logit of the candidate: mean of the models; of a middle where the models have a detection head",
     "tile_score": "score of the tile of the lung that it lies in, as evaluation has it: robust maximum of the logits there",
     "probability": "of that tile, by the curve that the run fitted on its validation animals; without a run "
-    "1 / (1 + exp(-score)), which nothing calibrates",
+    "1 / (1 + exp(-score)), which nothing calibrates; then empty for a detection head, whose score is no probability",
     "spread": "standard deviation of the models' logits there",
     "diameter_mm": "of the sphere of the same volume as the voxels around it above half of its probability; "
     "of the detection head where there is one",
@@ -141,6 +141,8 @@ def candidates_of(
     tiles = tile_scores(logits=logit, region=case.region, spacing_m=image.spacing_m, tile_m=tile_m)[at]
     numbers, _ = tile_numbers(shape=logit.shape, spacing_m=image.spacing_m, tile_m=tile_m)
     best = ~pd.Series(numbers[at]).duplicated().to_numpy()
+    # Without a run nothing says what the score of a detection head's middle means.
+    unknown = curve is None and CENTRE in image.names
     exponent = score if curve is None else curve[0] * tiles + curve[1]
     sizes = [_diameter_m(logit, case.region, i, image.spacing_m) for i in index]
     if DIAMETER in image.names:
@@ -156,7 +158,7 @@ def candidates_of(
             "x_mm": places[:, -1] / MM,
             "score": score,
             "tile_score": tiles,
-            "probability": 1 / (1 + np.exp(-np.clip(exponent, -50, 50))),
+            "probability": np.nan if unknown else 1 / (1 + np.exp(-np.clip(exponent, -50, 50))),
             "spread": image.channel("logit_spread")[at],
             "diameter_mm": [size / MM for size in sizes],
             "called": [None if threshold is None else bool(b and s >= threshold) for b, s in zip(best, tiles)],

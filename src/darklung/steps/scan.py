@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter as clock
 from typing import TYPE_CHECKING
 
 from darklung.core.types import Phantom
@@ -10,7 +9,7 @@ from darklung.io.documents import Document
 from darklung.io.hdf5 import load, save
 from darklung.io.names import PHANTOM, SCAN
 from darklung.pipeline import Context, Task
-from darklung.pipeline.bar import time_left
+from darklung.pipeline.bar import TimeLeft
 from darklung.study.scanner import EffectsPart, InstrumentPart, ScanPart
 
 if TYPE_CHECKING:  # what a study may say of sources must not decide the step's key
@@ -46,13 +45,13 @@ def scan(context: Context) -> None:
     """Raw phase-stepping frames of one animal."""
     from darklung.simulate.scan import simulate_scan
 
-    p, started = Parameters.model_validate(context.parameters), clock()
+    p, left = Parameters.model_validate(context.parameters), TimeLeft()
     frames = simulate_scan(
         load(context.input("phantom") / PHANTOM, Phantom),
         instrument=p.instrument.instrument(),
         protocol=p.scan,
         effects=p.effects,
         seed=p.seed,
-        progress=lambda done, total: context.progress(done / total, f"views, {time_left(clock() - started, done, total)}"),
+        progress=lambda done, total: context.progress(done / total, f"views, {left(done, total)}"),
     )
     save(context.out / SCAN, frames)

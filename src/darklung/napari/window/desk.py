@@ -106,7 +106,7 @@ class Desk(QWidget):
         self.viewer.dims.point = world
         self.viewer.scene.camera.center = tuple(world)
         row = layer.features.iloc[number]
-        told = ", ".join(f"{key} {row[key]:.3g}" for key in ("score", "probability", "diameter_mm"))
+        told = ", ".join(f"{key} {row[key]:.3g}" for key in ("score", "probability", "diameter_mm") if row[key] == row[key])
         self.form.at_candidate(number, f"{number + 1} of {len(layer.data)}: {told}")
 
     def save(self) -> None:

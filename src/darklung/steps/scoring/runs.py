@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darklung.evaluate.paired import only, paired_differences, units_differ
+from darklung.evaluate.paired import only, paired_differences, same_tables, units_differ
 from darklung.evaluate.statistics import holm
 from darklung.steps.scoring.finished import FinishedRun
 
@@ -83,6 +83,8 @@ def _split(first: FinishedRun, second: FinishedRun, split: str) -> tuple[dict[st
             limits = (found[0].get("threshold"), found[1].get("threshold"))
             seed, replicates = (int(first.comparison["settings"][k]) for k in ("seed", "replicates"))
             out[arm]["paired"] = paired_differences(both[0], both[1], thresholds=limits, seed=seed, replicates=replicates)
+            if same_tables(both[0], both[1]):
+                notes.append(f"arm {arm}: both runs have the same results in every row")
             if units_differ(both[0], both[1]):
                 notes.append("the two cut the same animals into other tiles (lung, tile or labels differ): no p-values")
             if not (both[0].outlined and both[1].outlined):

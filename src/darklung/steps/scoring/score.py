@@ -43,6 +43,8 @@ class Scoring:
         Bring maps to the labels' grid.
     animals : mapping case -> animal
         Where the labels do not say it, or otherwise.
+    trained : set of str
+        Cases that a run trained on, which need no prediction.
     """
 
     evaluation: EvaluationPart
@@ -51,6 +53,7 @@ class Scoring:
     kind: str = ""
     resample: bool = False
     animals: Mapping[str, str] = field(default_factory=dict)
+    trained: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.kind:
@@ -66,6 +69,13 @@ class Scores:
     names: tuple[str, ...]
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+
+
+def _without_prediction(cases: set[str], trained: frozenset[str]) -> list[str]:
+    """What is said of labelled cases that are not scored."""
+    own, left = sorted(cases & trained), sorted(cases - trained)
+    told = [f"{len(own)} case(s) that the run trained on are not scored, as should be: {', '.join(own)}"] if own else []
+    return told + ([f"{len(left)} labelled case(s) without a prediction left out: {', '.join(left)}"] if left else [])
 
 
 def score(arms: Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Scoring) -> Scores:
@@ -103,8 +113,7 @@ def score(arms: Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Sco
     thresholds = {name: arm.threshold() for name, arm in found.items()}
     result = compared(splits, scoring.evaluation, seed=scoring.seed, thresholds=thresholds)
     notes = [f"nothing is known of {', '.join(blank)}: left out"] if blank else []
-    left = sorted(set(labels) - set(names))
-    notes += [f"{len(left)} labelled case(s) without a prediction left out: {', '.join(left)}"] if left else []
+    notes += _without_prediction(set(labels) - set(names), scoring.trained)
     notes += [note for arm in found.values() for note in arm.notes()]
     result["settings"] |= {"scored": {arm.name: arm.told() for arm in found.values()}, "left_out": notes}
     counted = tuple(n for n in names if n not in blank)
