@@ -21,6 +21,7 @@ FENCE = re.compile(r"^\s*```")
 ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 MADE = {"reference/commands.md": commands_page, "reference/api.md": api_page}
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+START = "index.md"  # has the README's sections, and is linked to in its place
 
 
 def anchor(text: str, separator: str) -> str:
@@ -50,7 +51,8 @@ def with_included(text: str) -> str:
 def targets(text: str, place: str) -> list[str]:
     """Paths from the repository's root that a page at `place` (from the root) links to."""
     links = [target.partition("#")[0] for _, target in LINK.findall(with_included(text)) if ":" not in target]
-    return [posixpath.normpath(posixpath.join(posixpath.dirname(place), link)) for link in links if link]
+    paths = [posixpath.normpath(posixpath.join(posixpath.dirname(place), link)) for link in links if link]
+    return [path for path in paths if path != "README.md"]
 
 
 def listing(folder: Path) -> str:
@@ -98,6 +100,7 @@ def moved(target: str, source: str, files: Files) -> str:
         return target
     at_root = source if files.get_file_from_path(source) and not (ROOT / "docs" / source).exists() else f"docs/{source}"
     found = posixpath.normpath(posixpath.join(posixpath.dirname(at_root), place)).removeprefix("docs/")
+    found = START if found == "README.md" else found
     if (ROOT / found).is_dir() and files.get_file_from_path(f"{found}/README.md"):
         found += "/README.md"
     return posixpath.relpath(found, posixpath.dirname(source) or ".") + mark + rest

@@ -86,6 +86,17 @@ def test_the_start_page_takes_sections_that_the_readme_has():
     assert set(titles) <= set(re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), flags=re.M))
 
 
+def test_links_to_the_readme_are_of_sections_that_the_start_page_has():
+    """There is no page of the README: its links lead to the start page."""
+    titles = re.findall(r"^## (.+)$", (DOCS / "index.md").read_text(), flags=re.M)
+    has = {title.lower().replace(" ", "-") for title in titles}
+    pages = [p for p in DOCS.rglob("*.md") if p != DOCS / "index.md"]
+    links = [(p, *m) for p in pages for m in re.findall(r"\]\(([./]*README\.md)(?:#([^)]*))?\)", p.read_text())]
+    wanted = {anchor for p, place, anchor in links if (p.parent / place).resolve() == ROOT / "README.md"}
+    assert wanted, "no page links to the README: this test looks at nothing"
+    assert wanted - {""} <= has
+
+
 def test_a_block_that_fails_names_page_line_and_output(tmp_path):
     page = DOCS / "made-up.md"
     fail = blocks.Block("bash", 7, "echo before; false\n")
