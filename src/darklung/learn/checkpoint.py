@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -159,21 +160,47 @@ def lineage(plan: Plan, cases: Sequence[Case]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(
-    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State
-) -> None:
-    """Write the checkpoint so that at any moment either the old or the new one is whole."""
-    make_folder(folder)
+def _content(key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State) -> dict[str, Any]:
     numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name not in TENSORS}
-    content = {
+    return {
         "key": key,
         "state": json.dumps(numbers),
         **{name: getattr(state, name) or {} for name in TENSORS},
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "optimizer": optimizer.state_dict(),
     }
+
+
+def _restore(content: Mapping[str, Any], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+    state = State(**json.loads(content["state"]))
+    for name, module in modules.items():
+        module.load_state_dict(content["modules"][name])
+    optimizer.load_state_dict(content["optimizer"])
+    for name in TENSORS:
+        setattr(state, name, content[name] or None)
+    return state
+
+
+def packed(key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State) -> bytes:
+    """What a checkpoint holds, for another process."""
+    file = io.BytesIO()
+    torch.save(_content(key, modules, optimizer, state), file)
+    return file.getvalue()
+
+
+def unpacked(given: bytes, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+    """Restore modules and optimizer from what `packed` made."""
+    content = torch.load(io.BytesIO(given), map_location="cpu", weights_only=True)
+    return _restore(content, modules, optimizer)
+
+
+def save_checkpoint(
+    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State
+) -> None:
+    """Write the checkpoint so that at any moment either the old or the new one is whole."""
+    make_folder(folder)
     with whole(folder / CHECKPOINT_FILE) as part, part.open("wb") as file:
-        torch.save(content, file)
+        torch.save(_content(key, modules, optimizer, state), file)
         file.flush()
         os.fsync(file.fileno())
 
@@ -191,19 +218,11 @@ def load_checkpoint(
     try:
         with reading(path, "a checkpoint"):
             content = torch.load(path, map_location="cpu", weights_only=True)
-            if content.get("key") != key:
-                return None
-            state = State(**json.loads(content["state"]))
-            if state.end > steps:
+            if content.get("key") != key or State(**json.loads(content["state"])).end > steps:
                 return None
     except DarklungError:
         return None  # a file that is not ours or broken: start over
-    for name, module in modules.items():
-        module.load_state_dict(content["modules"][name])
-    optimizer.load_state_dict(content["optimizer"])
-    for name in TENSORS:
-        setattr(state, name, content[name] or None)
-    return state
+    return _restore(content, modules, optimizer)
 
 
 def clear_checkpoint(folder: Path) -> None:
