@@ -1,4 +1,4 @@
-"""Two processes that share the steps of a training learn what one does, survive a kill, and refuse what they cannot share."""
+"""Two processes that share the steps of a training learn what one does, survive a kill, and refuse what cannot be shared."""
 
 import json
 import os
