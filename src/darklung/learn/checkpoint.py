@@ -73,7 +73,7 @@ class State:
     highest, highest_error : float, optional
         The highest score so far and its standard error.
     history : list of dict
-        One line of metrics.jsonl each.
+        One line of metrics.jsonl each: of a step, or of a validation, which alone has ``score``.
     losses : list of float
         Since the last validation.
     parts : dict of lists of float
@@ -111,8 +111,10 @@ class State:
             self.continued_from = {"key": key, "step": self.step}
         self.end = end
 
-    def add_loss(self, value: float, parts: Mapping[str, float]) -> None:
-        """Note the loss of one step, and its terms."""
+    def add_loss(self, value: float, parts: Mapping[str, float], learning_rate: float) -> None:
+        """Note the loss of the step that is being done, its terms, and its learning rate."""
+        line = {"step": self.step + 1, "loss": value, "learning_rate": learning_rate}
+        self.history.append({**line, "terms": dict(parts)})
         self.losses.append(value)
         for name, part in parts.items():
             self.parts.setdefault(name, []).append(part)

@@ -306,7 +306,8 @@ def _step(run: Run, sources: Sequence[Source], state: State) -> float:
     if run.training.averaging:
         state.average = updated(state.average, run.network, decay=run.training.averaging, step=step)
     if run.ranks.first:
-        state.add_loss(float(value.item()), {name: float(part) for name, part in parts.items()})
+        of_terms = {name: float(part) for name, part in parts.items()}
+        state.add_loss(float(value.item()), of_terms, run.optimizer.param_groups[0]["lr"])
     return float(value.item())
 
 
