@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from darklung.core.channel import modality
 from darklung.flow.expected import Expected, expected_images
@@ -57,7 +58,7 @@ def check_networks(study: Study, part: LearningPart, size: int) -> None:
 
     dims = _dims([image for name in study.sources for image in expected_images(study, name)])
     for channels in part.arms.values():
-        own = {"dims": dims, "widths": part.widths, "options": part.network_options}
+        own: dict[str, Any] = {"dims": dims, "widths": part.widths, "options": part.network_options}
         check_shared(make_network(part.network, channels=channels, **own), part.batch, size)
 
 
