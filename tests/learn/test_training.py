@@ -63,6 +63,14 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
+def logged(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def validations(folder):
+    return [line for line in logged(folder) if "score" in line]
+
+
 def same(first, second):
     a, b = weights(first), weights(second)
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
@@ -203,7 +211,7 @@ def test_one_case_can_be_learned_by_heart_and_predicted(make_case, tmp_path, sha
 
 def test_best_validation_state_is_kept_and_written_down(make_case, tmp_path):
     out = train(**options(make_case, tmp_path, "kept", steps=24))
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = validations(out)
     chosen = json.loads((out / "model.json").read_text())["selected"]
     best = max(lines, key=lambda line: line["score"])
     good = [line for line in lines if line["score"] >= best["score"] - best["error"]]
@@ -215,7 +223,7 @@ def test_the_latest_state_within_one_error_of_the_best_is_kept_and_patience_coun
     kept = []
     for step, (score, error) in enumerate([(0.6, 0.01), (0.9, 0.1), (0.85, 0.2), (0.7, 0.5), (0.75, 0.1)]):
         state.step = step
-        state.add_loss(1.0, {"dice": 1.0})
+        state.add_loss(1.0, {"dice": 1.0}, 1e-3)
         state.judge(network, score, error, 2)
         kept.append((state.best_step, state.worse, state.stopped))
     assert kept == [(0, 0, False), (1, 0, False), (2, 0, False), (2, 1, False), (2, 2, True)]
@@ -327,14 +335,26 @@ def test_with_everything_switched_on_a_killed_training_goes_on_to_the_same_weigh
 
 def test_each_term_its_learned_weight_and_dice_are_logged(make_case, tmp_path):
     out = train(**options(make_case, tmp_path, "logged", **EVERYTHING))
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = validations(out)
     names = ["dice", "focal", "boundary", "centre", "diameter", "presence"]
     assert [list(line["terms"]) for line in lines] == [names] * 2
     assert all(set(line["weights"]) == set(names) and 0 <= line["dice"] <= 1 for line in lines)
     assert lines[0]["weights"] != lines[-1]["weights"]
     plain = train(**options(make_case, tmp_path, "plain"))
-    for line in map(json.loads, (plain / "metrics.jsonl").read_text().splitlines()):
+    for line in logged(plain):
         assert line["loss"] == pytest.approx(sum(w * line["terms"][n] for n, w in zip(names, (1, 1, 0.5))), rel=1e-6)
+
+
+def test_each_step_is_logged_and_a_validation_has_the_means_since_the_last(make_case, tmp_path):
+    lines = logged(train(**options(make_case, tmp_path, "steps", training=TrainingPart(validations=2))))
+    steps = [line for line in lines if "score" not in line]
+    assert [line["step"] for line in steps] == list(range(1, 11))
+    assert [line["learning_rate"] for line in steps] == [learning.rate(BY_DEFAULT, 4e-3, step, 10) for step in range(10)]
+    first, second = (line for line in lines if "score" in line)
+    assert lines.index(first) == first["step"]  # right after its step
+    for mean, since in ((first, steps[: first["step"]]), (second, steps[first["step"] :])):
+        assert mean["loss"] == pytest.approx(np.mean([line["loss"] for line in since]), rel=1e-12)
+        assert mean["terms"]["focal"] == pytest.approx(np.mean([line["terms"]["focal"] for line in since]), rel=1e-12)
 
 
 def test_what_a_network_is_and_costs_is_told_first_and_kept(make_case, tmp_path):
@@ -395,11 +415,11 @@ def test_labels_that_mean_nothing_give_chance(make_case, tmp_path):
         hollow = {"cases_train": cases[:4], "cases_validation": cases[4:], "seed": seed, "steps": 30}
         training = {"training": TrainingPart(validations=1)}
         out = train(**options(make_case, tmp_path, f"shuffled{seed}", **hollow, **training))
-        scores.append(json.loads((out / "metrics.jsonl").read_text())["score"])
+        scores.append(validations(out)[0]["score"])
     # 6 lesions against about 150 tiles each: a standard error of about 0.12 of one, 0.06 of the mean of four.
     assert abs(np.mean(scores) - 0.5) < 0.2
     true = train(**options(make_case, tmp_path, "true", steps=30, learning_rate=1e-2, training=TrainingPart(validations=1)))
-    assert json.loads((true / "metrics.jsonl").read_text())["score"] > 0.9
+    assert validations(true)[0]["score"] > 0.9
 
 
 def test_float32_is_what_a_cpu_computes_in_unless_asked():

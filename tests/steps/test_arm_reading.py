@@ -162,7 +162,8 @@ def test_learning_curves_are_read_from_the_tasks_that_kept_one(tmp_path):
     place = tmp_path / "train" / "hybrid.fold1"
     place.mkdir(parents=True)
     rows = [{"step": 10, "loss": 2.0, "score": 0.6, "error": 0.1}, {"step": 20, "loss": 1.0, "score": 0.7, "error": 0.1}]
-    (place / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    steps = [{"step": step, "loss": 1.5, "learning_rate": 1e-3, "terms": {}} for step in (10, 20)]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in (steps[0], rows[0], steps[1], rows[1])))
     (place / "model.json").write_text(json.dumps({"selected": {"by": "tile_auroc", "step": 20, "score": 0.7}}))
     (log,) = training_logs(tmp_path, ("train/hybrid.fold1", "train/gone.fold0", "cases/a"))
     assert (log["arm"], log["fold"], log["rows"], log["selected"]["step"]) == ("hybrid", "1", rows, 20)

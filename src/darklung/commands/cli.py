@@ -202,11 +202,10 @@ def train(
     study: Annotated[Path, typer.Argument(help="The study file (YAML), with a part learning.")],
     arm: Annotated[list[str] | None, typer.Option(help="Of learning.arms, once for each; all by default.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; more than before goes on from there.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value of learning: widths, training.clip, ...")
-    ] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="name=value of learning: widths, ...")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="That share each training's steps; with torchrun its own.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
 ) -> None:
     """Train a study's networks alone, or go on training them, and tell how well each fold's does on its animals."""
@@ -214,7 +213,8 @@ def train(
     from darklung.commands.words import pairs
 
     changes = {**pairs(options), **({"steps": steps} if steps else {})}
-    typer.echo(train_study(study, out=out, arms=arm or (), changes=changes, workers=workers, dry_run=dry_run))
+    where: Any = {"out": out, "workers": workers, "processes": processes, "dry_run": dry_run}
+    typer.echo(train_study(study, arms=arm or (), changes=changes, **where))
 
 
 @app.command()

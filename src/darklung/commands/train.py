@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from darklung.commands.run import opened, run_plan, told_tasks
-from darklung.core.checks import DarklungError, check_one_of
+from darklung.core.checks import DarklungError, check_one_of, require
+from darklung.core.extras import require_extra
 from darklung.flow import plugins
-from darklung.flow.costs import told_networks
+from darklung.flow.costs import check_networks, told_networks
 from darklung.flow.plan import Plan
+from darklung.learn.launch import launched
 from darklung.pipeline import Owner, Task
 from darklung.pipeline.record import read_json
 from darklung.pipeline.schedule import reachable
@@ -24,6 +28,7 @@ def train_study(
     arms: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    processes: int = 1,
     dry_run: bool = False,
 ) -> str:
     """Train the networks of a study and return a table to print; the cases that they need are made if they are not there.
@@ -42,6 +47,9 @@ def train_study(
     changes : mapping, optional
         Keys of ``learning`` in place of the file's, such as ``steps``.
     workers : int, optional
+    processes : int
+        Share the steps of each training among so many, on this machine; trainings then follow each other. Those of torchrun
+        are found by themselves, and all but the first of them compute and return nothing.
     dry_run : bool
         Tell what would be computed, and what the networks are and cost.
 
@@ -50,6 +58,31 @@ def train_study(
     DarklungError
         A mistake in the study, no such arm, or a step that failed.
     """
+    rank, size = launched()
+    if max(size, processes) == 1 or dry_run:
+        return _trained(path, out=out, arms=arms, changes=changes, workers=workers, dry_run=dry_run)
+    require_extra("train", "torch", "sklearn")
+    require(workers in (None, 1), f"workers: wanted 1 with more than one process a training, got {workers}")
+    from darklung.learn import follower, ranks
+
+    if rank:
+        follower.follow_torchrun()
+        raise typer.Exit
+    with ranks.processes(processes):
+        return _trained(path, out=out, arms=arms, changes=changes, workers=1, size=max(size, processes))
+
+
+def _trained(
+    path: Path,
+    *,
+    out: Path | None,
+    arms: Sequence[str],
+    changes: Mapping[str, Any] | None,
+    workers: int | None,
+    size: int = 1,
+    dry_run: bool = False,
+) -> str:
+    """`train_study` in the `size` processes that there are."""
     owner = Owner("train", path)
     with opened(path, learning=changes) as (study, made):
         part = study.learning
@@ -57,6 +90,7 @@ def train_study(
             raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
         for arm in arms:
             check_one_of("arm", arm, tuple(row.name for row in part.rows))
+        check_networks(study, part, size)
         trained = [t for t in made.tasks if t.stage == training.STAGE and (not arms or _row(t) in arms)]
         # All tasks are in the plan, so that nothing of the other arms is set aside.
         wanted = Plan(made.tasks, tuple(t.name for t in trained), made.members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from darklung.core.channel import modality
 from darklung.flow.expected import Expected, expected_images
@@ -20,7 +21,7 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
     from darklung.learn.facts import measure_named
 
     images = [image for name in study.sources for image in expected_images(study, name)]
-    dims = len(images[0].spacing_m) if images else 3
+    dims = _dims(images)
     lines = []
     seen = {arm: tuple(sorted(Counter(map(modality, part.arms[arm])).values())) for arm in arms}
     for counts in sorted(set(seen.values()), key=sum):
@@ -40,6 +41,29 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
 
         lines += [f"{arm}: predictions are the {told_mirrors(part.arms[arm], dims)}" for arm in arms]
     return lines
+
+
+def check_networks(study: Study, part: LearningPart, size: int) -> None:
+    """Raise unless `size` processes may share the steps of the networks, which is told before cases are made.
+
+    Raises
+    ------
+    DarklungError
+        What `darklung.learn.ranks.check_shared` raises.
+    """
+    if size == 1:
+        return
+    from darklung.learn.network import make_network
+    from darklung.learn.ranks import check_shared
+
+    dims = _dims([image for name in study.sources for image in expected_images(study, name)])
+    for channels in part.arms.values():
+        own: dict[str, Any] = {"dims": dims, "widths": part.widths, "options": part.network_options}
+        check_shared(make_network(part.network, channels=channels, **own), part.batch, size)
+
+
+def _dims(images: Sequence[Expected]) -> int:
+    return len(images[0].spacing_m) if images else 3
 
 
 def _padding(patch: int, images: Sequence[Expected]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ class State:
     highest, highest_error : float, optional
         The highest score so far and its standard error.
     history : list of dict
-        One line of metrics.jsonl each.
+        One line of metrics.jsonl each: of a step, or of a validation, which alone has ``score``.
     losses : list of float
         Since the last validation.
     parts : dict of lists of float
@@ -110,8 +111,10 @@ class State:
             self.continued_from = {"key": key, "step": self.step}
         self.end = end
 
-    def add_loss(self, value: float, parts: Mapping[str, float]) -> None:
-        """Note the loss of one step, and its terms."""
+    def add_loss(self, value: float, parts: Mapping[str, float], learning_rate: float) -> None:
+        """Note the loss of the step that is being done, its terms, and its learning rate."""
+        line = {"step": self.step + 1, "loss": value, "learning_rate": learning_rate}
+        self.history.append({**line, "terms": dict(parts)})
         self.losses.append(value)
         for name, part in parts.items():
             self.parts.setdefault(name, []).append(part)
@@ -159,21 +162,47 @@ def lineage(plan: Plan, cases: Sequence[Case]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(
-    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State
-) -> None:
-    """Write the checkpoint so that at any moment either the old or the new one is whole."""
-    make_folder(folder)
+def _content(key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State) -> dict[str, Any]:
     numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name not in TENSORS}
-    content = {
+    return {
         "key": key,
         "state": json.dumps(numbers),
         **{name: getattr(state, name) or {} for name in TENSORS},
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "optimizer": optimizer.state_dict(),
     }
+
+
+def _restore(content: Mapping[str, Any], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+    state = State(**json.loads(content["state"]))
+    for name, module in modules.items():
+        module.load_state_dict(content["modules"][name])
+    optimizer.load_state_dict(content["optimizer"])
+    for name in TENSORS:
+        setattr(state, name, content[name] or None)
+    return state
+
+
+def packed(key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State) -> bytes:
+    """What a checkpoint holds, for another process."""
+    file = io.BytesIO()
+    torch.save(_content(key, modules, optimizer, state), file)
+    return file.getvalue()
+
+
+def unpacked(given: bytes, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> State:
+    """Restore modules and optimizer from what `packed` made."""
+    content = torch.load(io.BytesIO(given), map_location="cpu", weights_only=True)
+    return _restore(content, modules, optimizer)
+
+
+def save_checkpoint(
+    folder: Path, key: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: State
+) -> None:
+    """Write the checkpoint so that at any moment either the old or the new one is whole."""
+    make_folder(folder)
     with whole(folder / CHECKPOINT_FILE) as part, part.open("wb") as file:
-        torch.save(content, file)
+        torch.save(_content(key, modules, optimizer, state), file)
         file.flush()
         os.fsync(file.fileno())
 
@@ -191,19 +220,11 @@ def load_checkpoint(
     try:
         with reading(path, "a checkpoint"):
             content = torch.load(path, map_location="cpu", weights_only=True)
-            if content.get("key") != key:
-                return None
-            state = State(**json.loads(content["state"]))
-            if state.end > steps:
+            if content.get("key") != key or State(**json.loads(content["state"])).end > steps:
                 return None
     except DarklungError:
         return None  # a file that is not ours or broken: start over
-    for name, module in modules.items():
-        module.load_state_dict(content["modules"][name])
-    optimizer.load_state_dict(content["optimizer"])
-    for name in TENSORS:
-        setattr(state, name, content[name] or None)
-    return state
+    return _restore(content, modules, optimizer)
 
 
 def clear_checkpoint(folder: Path) -> None:

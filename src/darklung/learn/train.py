@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from darklung.core.checks import DarklungError, check_positive, check_range, require
-from darklung.core.random import derive_seed, stream
+from darklung.core.random import derive_seed
 from darklung.learn.averaging import taken, updated
 from darklung.learn.checkpoint import (
     Earlier,
@@ -23,50 +24,38 @@ from darklung.learn.checkpoint import (
     clear_checkpoint,
     lineage,
     load_checkpoint,
+    packed,
     save_checkpoint,
+    unpacked,
     write_model,
 )
 from darklung.learn.data import Case, Redraw, check_cases, fit_normalisation
-from darklung.learn.device import choose_device, choose_precision, one_thread, place
+from darklung.learn.device import choose_device, choose_precision, one_thread
 from darklung.learn.facts import measure_network
-from darklung.learn.network import detects, heads_of, make_network, sizes_of
-from darklung.learn.objective import Objective, make_objective
-from darklung.learn.patches import Source, draw_batch, make_source
+from darklung.learn.network import sizes_of
+from darklung.learn.patches import Source
 from darklung.learn.predict import apply_network, window_of
+from darklung.learn.ranks import Ranks, check_shared, size_here, together
+from darklung.learn.running import Run, batch_of, draw_network, make_run, make_sources
 from darklung.learn.schedule import patience, rate, validation_steps
-from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes
+from darklung.learn.seams import LEAST_PATCH, MOST_PATCH
 from darklung.learn.selection import dice, make_metric, score_with_error
 from darklung.learn.settings import BY_DEFAULT, TrainingPart
 
 CHECKPOINT_SECONDS = 20.0
+WORK = "a training"
 
 Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What stays the same during one training."""
+class Work:
+    """A training that other processes take part in: rank 0's places of modules, its plan, and its state as `packed`."""
 
+    path: tuple[str, ...]
     plan: Plan
     training: TrainingPart
-    validation: list[tuple[NDArray[np.float32], Case]]
-    network: nn.Module
-    sizes: Sizes
-    optimizer: torch.optim.Optimizer
-    objective: Objective
-    device: torch.device
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """What is learned."""
-        return {"network": self.network, "objective": self.objective}
-
-    def heads(self, data: Tensor) -> dict[str, Tensor]:
-        """What the network says of a batch, in float32."""
-        half = self.plan.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            found = heads_of(self.network(data))
-        return {name: value.float() for name, value in found.items() if isinstance(value, Tensor)}
+    state: bytes
 
 
 @dataclass(frozen=True)
@@ -76,10 +65,6 @@ class _Cases:
     given: Sequence[Case]
     validation: Sequence[Case]
     redraw: Redraw | None
-
-    def changes(self, step: int) -> bool:
-        """Whether other training cases begin at `step`."""
-        return self.redraw is not None and step % self.redraw.every == 0
 
     def training(self, step: int) -> Sequence[Case]:
         """The training cases of `step`; drawn ones keep the subjects of the ones given."""
@@ -182,8 +167,9 @@ def train(
     check_cases(cases_train, cases_validation)
     device = choose_device()
     dims = len(cases_train[0].image.shape)
-    built = _built(network, device, channels=channels, dims=dims, widths=widths, options=network_options, seed=seed)
+    built = draw_network(network, device, channels=channels, dims=dims, widths=widths, options=network_options, seed=seed)
     sizes = sizes_of(built, widths)
+    check_shared(built, batch, size_here())
     held = bool(getattr(built, "float32_on_cpu", False))
     plan = Plan(
         network=network,
@@ -205,9 +191,9 @@ def train(
         loss_options=dict(loss_options or {}),
         training=training.model_dump(mode="json"),
     )
-    with one_thread():
+    with one_thread(), together() as ranks:
         cases = _Cases(cases_train, cases_validation, redraw)
-        run = _make_run(plan, training, built, sizes, cases_validation, device)
+        run = make_run(plan, training, built, sizes, cases_validation, device, ranks)
         cost = _told_cost(run, progress or _silent)
         line = lineage(plan, (*cases.training(0), *cases_validation))
         key = f"{line} {steps} steps"
@@ -216,7 +202,8 @@ def train(
         def save() -> None:
             save_checkpoint(scratch, key, run.modules, run.optimizer, state)
 
-        _train(run, cases, state, save, progress or _silent)
+        ranks.told(WORK, lambda: Work(tuple(sys.path), plan, training, packed(key, run.modules, run.optimizer, state)))
+        _train(run, cases.training, state, save, progress or _silent)
     first = cases_train[0].image
     units = {name: first.unit(name) for name in channels}
     write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})}, cost)
@@ -230,29 +217,53 @@ def _silent(share: float, text: str) -> None:
     """Progress that nobody watches."""
 
 
-def _train(run: _Run, cases: _Cases, state: State, save: Callable[[], None], progress: Progress) -> None:
-    """Bring the state to the plan's steps; `save` keeps it for the case that the process is killed."""
-    plan = run.plan
+def share_training(work: Work, ranks: Ranks) -> None:
+    """Compute this process's share of a training that rank 0 began.
+
+    Raises
+    ------
+    DarklungError
+        What `train` raises on the way, and a process that is gone.
+    """
+    sys.path += [place for place in work.path if place not in sys.path]
+    plan, device = work.plan, choose_device()
+    own: dict[str, Any] = {"dims": plan.dims, "widths": plan.widths, "options": plan.network_options, "seed": plan.seed}
+    with one_thread():
+        network = draw_network(plan.network, device, channels=plan.normalisation.channels, **own)
+        run = make_run(plan, work.training, network, sizes_of(network, plan.widths), (), device, ranks)
+        state = unpacked(work.state, run.modules, run.optimizer)
+        _train(run, lambda step: (), state, lambda: None, _silent)
+
+
+def _train(
+    run: Run, cases: Callable[[int], Sequence[Case]], state: State, save: Callable[[], None], progress: Progress
+) -> None:
+    """Bring the state to the plan's steps; `save` keeps it for the case that the process is killed.
+
+    Of several processes rank 0 has the cases, validates and saves.
+    """
+    plan, ranks = run.plan, run.ranks
     sources: list[Source] = []
     saved_at = time.monotonic()
     while state.step < plan.steps and not state.stopped:
-        if not sources or cases.changes(state.step):
+        if not sources or (plan.redraw_every and state.step % plan.redraw_every == 0):
             sources.clear()  # two sets at once may be more than the memory holds
-            sources += _make_sources(run, cases.training(state.step))
+            sources += make_sources(run, ranks.told("cases", partial(cases, state.step)))
         value = _step(run, sources, state)
         state.step += 1
         if state.step in validation_steps(run.training, state.start, state.end):
             _validate(run, state)
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            state.stopped = ranks.told("stop", lambda: state.stopped)
+        if ranks.first and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             save()
             saved_at = time.monotonic()
         progress(state.step / plan.steps, f"step {state.step}/{plan.steps}, loss {value:.4f}{state.score_text()}")
-    if state.best_weights is None:
+    if state.best_weights is None and ranks.first:
         with taken(run.network, state.average):
             state.keep(run.network, None)
 
 
-def _started(run: _Run, line: str, earlier: Earlier | None) -> State:
+def _started(run: Run, line: str, earlier: Earlier | None) -> State:
     """The state that an earlier training ended in, to be given more steps; a new one where there is none to go on from."""
     steps = run.plan.steps
     found = load_checkpoint(earlier.folder, line, run.modules, run.optimizer, steps=steps) if earlier else None
@@ -261,37 +272,7 @@ def _started(run: _Run, line: str, earlier: Earlier | None) -> State:
     return state
 
 
-def _built(
-    name: str,
-    device: torch.device,
-    *,
-    channels: Sequence[str],
-    dims: int,
-    widths: Sequence[int],
-    options: Mapping[str, Any] | None,
-    seed: int,
-) -> nn.Module:
-    """The network, its weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "weights"))
-        network = make_network(name, channels=channels, dims=dims, widths=widths, options=options)
-    return place(network, device)
-
-
-def _make_run(
-    plan: Plan, training: TrainingPart, network: nn.Module, sizes: Sizes, cases: Sequence[Case], device: torch.device
-) -> _Run:
-    objective = make_objective(plan.loss, plan.loss_options, training, detects=detects(network)).to(device)
-    groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
-    if own := list(objective.parameters()):
-        groups.append({"params": own, "weight_decay": 0.0})
-    # One kernel for all weights: 2 % of a step on a CPU.
-    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=training.weight_decay, fused=True)
-    validation = [(plan.normalisation.apply(c), c) for c in cases]
-    return _Run(plan, training, validation, network, sizes, optimizer, objective, device)
-
-
-def _told_cost(run: _Run, progress: Progress) -> dict[str, Any]:
+def _told_cost(run: Run, progress: Progress) -> dict[str, Any]:
     """What the network is and costs, told before anything is learned."""
     plan = run.plan
     patch = (plan.patch,) * plan.dims
@@ -301,25 +282,20 @@ def _told_cost(run: _Run, progress: Progress) -> dict[str, Any]:
     return found.as_json()
 
 
-def _make_sources(run: _Run, cases: Sequence[Case]) -> list[Source]:
-    plan = run.plan
-    common: dict[str, Any] = {"patch": (plan.patch,) * plan.dims, "detection": detects(run.network)}
-    common["augmentation"] = run.training.augmentation
-    return [make_source(case=c, normalisation=plan.normalisation, **common) for c in cases]
-
-
-def _step(run: _Run, sources: Sequence[Source], state: State) -> float:
+def _step(run: Run, sources: Sequence[Source], state: State) -> float:
     """One optimizer step; returns the loss."""
     plan, step = run.plan, state.step
-    data, truth = _batch(run, sources, step)
+    data, truth = batch_of(run, sources, step)
     for group in run.optimizer.param_groups:
         group["lr"] = rate(run.training, plan.learning_rate, step - state.start, state.end - state.start)
     run.network.train()
     run.optimizer.zero_grad(set_to_none=True)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(plan.seed, "step", step))  # for networks that draw (dropout)
-        value, parts = run.objective(run.heads(data), truth, step)
+        torch.manual_seed(derive_seed(plan.seed, "step", step, *run.ranks.name))  # for networks that draw (dropout)
+        heads = run.ranks.whole(run.heads(run.ranks.share(data)))
+        value, parts = run.objective(heads, truth, step)
         value.backward()
+    run.ranks.add_gradients(run.network.parameters())
     norm = nn.utils.clip_grad_norm_(run.network.parameters(), run.training.clip)
     if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
         raise DarklungError(
@@ -329,25 +305,13 @@ def _step(run: _Run, sources: Sequence[Source], state: State) -> float:
     run.optimizer.step()
     if run.training.averaging:
         state.average = updated(state.average, run.network, decay=run.training.averaging, step=step)
-    state.add_loss(float(value.item()), {name: float(part) for name, part in parts.items()})
+    if run.ranks.first:
+        of_terms = {name: float(part) for name, part in parts.items()}
+        state.add_loss(float(value.item()), of_terms, run.optimizer.param_groups[0]["lr"])
     return float(value.item())
 
 
-def _batch(run: _Run, sources: Sequence[Source], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """The patches of a step, and what is true of them."""
-    plan = run.plan
-    rng = stream(plan.seed, "patches", step)
-    patch, augmentation = (plan.patch,) * plan.dims, run.training.augmentation
-    common: dict[str, Any] = {"batch": plan.batch, "rng": rng, "augmentation": augmentation}
-    cut = draw_batch(sources=sources, patch=patch, streams=lambda name: stream(plan.seed, name, step), **common)
-
-    def placed(values: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(run.device)
-
-    return placed(cut.data), {name: placed(values) for name, values in cut.truth.items()}
-
-
-def _validate(run: _Run, state: State) -> None:
+def _validate(run: Run, state: State) -> None:
     """Score the validation cases, keep the weights if none were clearly better, stop when patience is spent."""
     if not run.validation:
         return

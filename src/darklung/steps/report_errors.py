@@ -120,6 +120,6 @@ def training_logs(folder: Path, tasks: Sequence[str]) -> list[dict[str, Any]]:
             lines = file.read_text(encoding="utf-8").splitlines()
             rows = [json.loads(line) for line in lines if line.strip()]
             arm, _, fold = name.removeprefix("train/").rpartition(".fold")
-            known = [r for r in rows if "step" in r]
+            known = [r for r in rows if {"step", "score"} <= r.keys()]  # of validations; the others are of single steps
             logs.append({"arm": arm, "fold": fold, "rows": known, "selected": model.get("selected")})
     return logs

@@ -53,16 +53,17 @@ def read_own_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_scores(folder: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; none where there is no such file."""
+    """Lines of validations in metrics.jsonl; none where there is no such file."""
     path = folder / METRICS_FILE
     if not path.is_file():
         return []
     text = read_text(path, "JSON lines")
     with reading(path, "JSON lines"):
-        rows = [writable(json.loads(line)) for line in text.splitlines() if line.strip()]
-    fits = len(rows) <= MOST_LINES and all(isinstance(row, dict) for row in rows)
-    require(fits, f"{path}: wanted at most {MOST_LINES} lines with an object each")
-    return [row for row in rows if "step" in row]
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    require(all(isinstance(row, dict) for row in rows), f"{path}: wanted lines with an object each")
+    scored = [writable(row) for row in rows if {"step", "score"} <= row.keys()]
+    require(len(scored) <= MOST_LINES, f"{path}: wanted at most {MOST_LINES} lines of validations, got {len(scored)}")
+    return scored
 
 
 def read_written(path: Path) -> dict[str, Any]:
