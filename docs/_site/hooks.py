@@ -17,6 +17,7 @@ from reference import api_page, commands_page
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(\]\()([^)\s]+)")
 INCLUDED = re.compile(r"<!-- from README.md: (.+?) -->.*?<!-- end -->", re.DOTALL)
+OPTION = re.compile(r"<code>(--?\w[^<]{0,20})</code>")
 FENCE = re.compile(r"^\s*```")
 ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 MADE = {"reference/commands.md": commands_page, "reference/api.md": api_page}
@@ -130,6 +131,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return markdown
     text = with_included(markdown)
     return as_on_github(LINK.sub(lambda m: m[1] + moved(m[2], page.file.src_uri, files), text))
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Options in text get a class, so that none is broken behind its dashes (stylesheets/site.css)."""
+    return OPTION.sub(r'<code class="option">\1</code>', html)
 
 
 def on_post_build(config: Any) -> None:
