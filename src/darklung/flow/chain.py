@@ -29,6 +29,7 @@ from darklung.steps import align, cases, correct, phantom, reconstruct, resample
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
+from darklung.steps.recorded_energy import with_recorded_energy
 from darklung.study.calibrations import CalibrationsPart, ReferencePart
 from darklung.study.correction import CorrectionPart
 from darklung.study.processing import SIMULATED, ProcessingPart
@@ -193,7 +194,8 @@ def _volumes(chain: Chain, study: Study, name: str, source: VolumesSource) -> No
         given = {k: getattr(source, k).replace("{name}", item) for k in ("labels", "region")}
         for what, text in given.items():
             require(not text or Path(text).exists(), f"sources.{name}.{what}: {text}: no such file")
-        _measured(chain, study, name, source, item, chain.add(task), **given)
+        known = with_recorded_energy(source, path)
+        _measured(chain, study, name, known, item, chain.add(task), **given)
 
 
 def _measured(

@@ -28,6 +28,7 @@ from darklung.io.volumes import header_of
 from darklung.steps import correct
 from darklung.steps.network_case import beam_of
 from darklung.steps.reconstruct import SIGNALS, expected_names, with_default_options
+from darklung.steps.recorded_energy import with_recorded_energy
 from darklung.steps.retrieve import check_files
 from darklung.study.processing import ReconstructionPart
 from darklung.study.scanner import ScanPart
@@ -163,7 +164,8 @@ def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expecte
         if study.processing.voxel:
             spacing = (study.processing.voxel,) * len(spacing)
         channels = _derived(str(path), tuple(units), units=units, **_unit_of(str(path), source, spacing))
-        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_beam(own_beam(source)))
+        beam = _beam(own_beam(with_recorded_energy(source, path)))
+        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **beam)
 
 
 def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
