@@ -38,6 +38,7 @@ def test_tensorboard_reads_what_was_logged(tmp_path):
     assert [(e.step, e.value) for e in seen.Scalars("validation/score")] == [(2, 0.75)]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's own calls of SQLAlchemy
 def test_mlflow_reads_what_was_logged(tmp_path):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     write_tracking(["mlflow"], tmp_path, HISTORY, PLAN)

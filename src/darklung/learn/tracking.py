@@ -64,7 +64,7 @@ def _tensorboard(folder: Path, numbers: Sequence[Point], parameters: Parameters)
     """An event file: ``tensorboard --logdir`` shows it."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         writer.add_text("parameters", "\n".join(f"    {name}: {value}" for name, value in parameters.items()))
         for name, step, value in numbers:
             writer.add_scalar(name, value, step)
