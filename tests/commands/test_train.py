@@ -252,3 +252,16 @@ def test_where_candidates_come_from_costs_predictions_and_no_training(write, tmp
 
 def load_images(folder):
     return {str(p.relative_to(folder)): load_image(p) for p in sorted(folder.glob("predict/*/*.logits.ome.zarr"))}
+
+
+def test_a_finished_training_is_tracked_without_a_step_more(write, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    path, folder = write(), tmp_path / "run"
+    train_study(path, out=folder, arms=["ct"], workers=1)
+    before = weights(folder)
+    monkeypatch.setattr("darklung.learn.train._step", None)
+    told = train_study(path, out=folder, arms=["ct"], changes={"training.tracking": ["tensorboard"]}, workers=1)
+    assert told.splitlines()[1].split()[2:4] == ["6", "0"]
+    assert told.endswith("write there under learning: training.tracking: ['tensorboard']")
+    assert same(before, weights(folder))
+    assert len(list((folder / "train/ct.fold0/tracking/tensorboard").iterdir())) == 1

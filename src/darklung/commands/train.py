@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +104,8 @@ def _trained(
     lines = [_head(), *(_told(t, folder / t.name) for t in trained)]
     lines.append(f"{computed} task(s) computed. Models and records: {folder / training.STAGE}")
     if changes:
-        said = ", ".join(f"{name}: {getattr(part, name)}" for name in changes)
+        content = part.model_dump(mode="json", by_alias=True)
+        said = ", ".join(f"{name}: {reduce(getitem, name.split('.'), content)}" for name in changes)
         lines.append(f"darklung run trains what {path} says; to keep this, write there under learning: {said}")
     return "\n".join(lines)
 

@@ -10,6 +10,8 @@ from darklung.core.checks import DarklungError
 EXTRAS = {
     "torch": ("torch", "learn"),
     "sklearn": ("scikit-learn", "learn"),
+    "tensorboard": ("tensorboard", "tracking"),
+    "mlflow": ("mlflow", "tracking"),
     "spekpy": ("spekpy", "tubes"),
 }
 

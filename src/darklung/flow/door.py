@@ -50,6 +50,8 @@ def check(study: Study, made: Plan) -> None:
     if study.learning is not None:
         # What a wrong source would have given is no measure for what is learned.
         wanted = _told(lambda: require_extra("learning", "torch", "sklearn"))
+        trackers = study.learning.training.tracking
+        wanted += _told(lambda: require_extra("learning.training.tracking", *trackers))
         lines += wanted or _learning(study, study.learning, made.members, [] if lines else images)
     if lines:
         raise DarklungError("\n".join(dict.fromkeys(lines)))

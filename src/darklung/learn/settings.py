@@ -126,6 +126,9 @@ class TrainingPart(Document):
         None, ge=1, le=1000, description="worse scores in a row that end it; half of the validations, at least 2, by default"
     )
     augmentation: AugmentationPart = LIGHT
+    tracking: tuple[Literal["tensorboard", "mlflow"], ...] = Field(
+        (), description="programs whose files the log is written to as well, beside the model"
+    )
 
 
 BY_DEFAULT = TrainingPart()

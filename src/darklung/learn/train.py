@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from darklung.learn.schedule import patience, rate, validation_steps
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH
 from darklung.learn.selection import dice, make_metric, score_with_error
 from darklung.learn.settings import BY_DEFAULT, TrainingPart
+from darklung.learn.tracking import write_tracking
 
 CHECKPOINT_SECONDS = 20.0
 WORK = "a training"
@@ -189,7 +190,7 @@ def train(
         redraw_every=redraw.every if redraw else 0,
         network_options=dict(network_options or {}),
         loss_options=dict(loss_options or {}),
-        training=training.model_dump(mode="json"),
+        training=training.model_dump(mode="json", exclude={"tracking"}),
     )
     with one_thread(), together() as ranks:
         cases = _Cases(cases_train, cases_validation, redraw)
@@ -207,6 +208,7 @@ def train(
     first = cases_train[0].image
     units = {name: first.unit(name) for name in channels}
     write_model(out, plan, state, {"spacing_m": list(first.spacing_m), "units": units, **(facts or {})}, cost)
+    write_tracking(training.tracking, out, state.history, asdict(plan))
     clear_checkpoint(scratch)
     if keep_state:
         save_checkpoint(out, line, run.modules, run.optimizer, state)

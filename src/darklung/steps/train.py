@@ -96,4 +96,7 @@ def _earlier(context: Context, p: Parameters) -> Earlier | None:
 
 def _but_steps(p: Parameters) -> Parameters:
     """What has to be the same of two trainings of which one goes on from the other."""
-    return p.model_copy(update={"learning": p.learning.model_copy(update={"steps": 1, "keep_state": True})})
+    training = p.learning.training.model_copy(update={"tracking": ()})
+    return p.model_copy(
+        update={"learning": p.learning.model_copy(update={"steps": 1, "keep_state": True, "training": training})}
+    )
