@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ from darklung.features.labels import hard_negatives
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.images import load_image, save_image
 from darklung.io.nifti import write_nifti
-from darklung.publish.commitments import commitment, of_images, of_seed, of_truth
+from darklung.publish.commitments import commitment, content_of, of_images, of_seed, of_truth
 from darklung.publish.sealed import Training, open_benchmark, read_seal, write_seal
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scoring, score
@@ -321,3 +322,40 @@ def test_what_does_not_fit_ends_in_one_line(made, tmp_path):
         make_benchmark(study, tmp_path / "out", seal=tmp_path / "s.h5", wanted=Wanted(made / "public.seal.h5.run", seed=4))
     done = CliRunner().invoke(app, ["benchmark", "open", str(made / "own"), "--seal", str(made / "public.seal.h5")])
     assert "wanted a benchmark" in str(done.exception)
+
+
+@pytest.mark.parametrize("column", [None, "=cmd()", np.inf, "missing"])
+def test_strange_replicates_end_in_one_line(made, scores, tmp_path, column):
+    shutil.copytree(scores / "good", tmp_path / "good")
+    table = tmp_path / "good/replicates.parquet"
+    rows = pd.read_parquet(table)
+    (rows.drop(columns="auroc") if column == "missing" else rows.assign(auroc=column)).to_parquet(table)
+    told = json.loads((tmp_path / "good/score.json").read_text())
+    (tmp_path / "good/score.json").write_text(json.dumps({**told, "replicates": content_of(table)}))
+    with pytest.raises(DarklungError, match=r"replicates.parquet: .*(cannot be read|finite)"):
+        write_page(made / "public", [tmp_path / "good"], tmp_path / "page.html")
+
+
+def test_a_name_is_refused_before_anything_is_made(made, tmp_path):
+    maps = maps_of(made, tmp_path / "maps", skill=2.0)
+    for words in ({"name": "../x"}, {"name": "ok", "about": "x" * 1001}):
+        with pytest.raises(DarklungError, match=r"--name|--about"):
+            pack_entry(made / "public", maps, tmp_path / "entry", **words)
+        assert not (tmp_path / "entry").exists()
+    with pytest.raises(DarklungError, match="--name"):
+        make_benchmark(made / "study.yaml", tmp_path / "other", wanted=Wanted(name="a b", work=tmp_path / "work"))
+    with pytest.raises(DarklungError, match="wanted a new name"):
+        make_benchmark(made / "study.yaml", tmp_path / "other", seal=Path())
+    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "work").exists()
+    with pytest.raises(DarklungError, match="lies in the benchmark"):
+        write_page(made / "public", [], made / "public/page.html")
+
+
+def test_a_benchmark_is_there_whole_or_not_at_all(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("darklung.commands.benchmark_make.write_seal", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_benchmark(made / "study.yaml", tmp_path / "public", wanted=Wanted(seed=3), workers=1)
+    assert not (tmp_path / "public").exists()
+    monkeypatch.undo()
+    assert "5 cases" in make_benchmark(made / "study.yaml", tmp_path / "public", wanted=Wanted(seed=3), workers=1)

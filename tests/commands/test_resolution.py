@@ -114,6 +114,7 @@ def test_projections_of_a_simulated_edge_have_the_transfer_of_their_pixel(tmp_pa
         (("--edge", "square"), "edge: 'square' is not known"),
         (("--edge", "none"), "nothing is left to measure"),
         (("--halves",), "--halves: wanted the other half"),
+        (("--view", "3"), "view: wanted projections"),
         (("--channel", "phase"), "channel: 'phase' is not known"),
         (("--signal", "many"), "signal: wanted contrast, mean or a number > 0, got 'many'"),
     ],

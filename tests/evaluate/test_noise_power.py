@@ -60,8 +60,9 @@ def test_an_ideal_counting_detector_has_the_quanta_that_fall_on_it(logarithm):
 
 
 def test_too_small_a_region_or_one_with_gaps_is_refused():
-    with pytest.raises(DarklungError, match="wanted room for 4 tiles of 16 pixels"):
-        noise_power(white(1, 20, 20), (PIXEL, PIXEL))
+    for shape in ((1, 20, 20), (1, 1, 1), (9, 2, 2), (1, 1, 400)):  # fewer pixels than a trend has terms, too
+        with pytest.raises(DarklungError, match="wanted room for 4 tiles of 16 pixels"):
+            noise_power(white(*shape), (PIXEL, PIXEL))
     gap = white(4, 64, 64)
     gap[0, 3, 3] = np.nan
     with pytest.raises(DarklungError, match="some are missing"):

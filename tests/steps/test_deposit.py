@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from darklung.commands.cli import app
 from darklung.commands.compare import compare_folders
-from darklung.commands.reproduce import lines_of
+from darklung.commands.reproduce import lines_of, reproduce
 from darklung.commands.run import run_study
 from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
@@ -343,6 +343,45 @@ def test_another_study_and_a_deposit_without_results_are_not_repeated(run, first
         study_of(deposit)
     with pytest.raises(DarklungError, match="is no deposit"):
         study_of(run)
+
+
+@pytest.mark.parametrize(
+    "strange", ["{}", '{"results": [1]}', '{"results": {"test": {"a": {"metrics": {"x": {"value": "=cmd()"}}}}}}']
+)
+def test_results_that_are_none_are_told_before_anything_runs(deposit, tmp_path, strange):
+    (deposit / "run/evaluate/all/comparison.json").write_text(strange)
+    reseal(deposit)
+    with pytest.raises(DarklungError, match=r"comparison.json: .*(results|numbers)"):
+        reproduce(deposit, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("key", ["evaluation", "learning.network", "processing.reconstruction.method"])
+def test_code_that_a_study_of_strangers_names_is_told_and_not_imported(deposit, tmp_path, key):
+    study = deposit / "run/study.yaml"
+    content = part = yaml.safe_load(study.read_text())
+    (deposit / "run/strange.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef go(*a, **k): return 1.0\n")
+    *above, last = key.split(".")
+    for name in above:
+        part = part.setdefault(name, {})
+    part[last] = {"metrics": {"mine": "strange:go"}} if key == "evaluation" else "strange:go"
+    study.write_text(yaml.safe_dump(content))
+    with (deposit / "checksums.sha256").open("a") as sums:
+        sums.write(f"{'0' * 64}  run/strange.py\n")
+    reseal(deposit)
+    with pytest.raises(DarklungError, match=r"names code; look at it, then give --code(.|\n)*strange.py"):
+        reproduce(deposit, tmp_path / "again")
+    verify_files(deposit)
+    assert not (tmp_path / "again").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("part", [{"study": ["x"]}, {"tasks": "x"}, {"tasks": [1]}, {"environment": 5}])
+def test_a_record_of_another_form_is_not_compared(run, deposit, part):
+    about = json.loads((deposit / "run/run.json").read_text())
+    (deposit / "run/run.json").write_text(json.dumps({**about, **part}))
+    with pytest.raises(DarklungError, match=r"run.json: wanted a study"):
+        open_run(deposit)
 
 
 def test_a_cohort_has_measurements_of_its_table_in_its_units(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from darklung import __version__
 from darklung.core.checks import check_one_of, require
-from darklung.core.files import make_folder
+from darklung.core.files import make_folder, reading, whole
 from darklung.io.documents import validate
 from darklung.io.names import CASE
 from darklung.io.tables import load_table, save_json, save_table
@@ -19,12 +20,15 @@ from darklung.publish.sealed import (
     CASES,
     FORMAT,
     MAPS,
+    MOST_ABOUT,
     REPLICATES,
     SCORE,
     SUBMISSION,
     Manifest,
     Score,
     Submission,
+    check_apart,
+    check_name,
     check_opening,
     check_subjects,
     open_benchmark,
@@ -86,17 +90,15 @@ def pack_entry(
     DarklungError
         An altered benchmark, cases without a map, maps of no case or of another grid.
     """
+    check_name(name, "--name")
+    require(len(about) <= MOST_ABOUT, f"--about: wanted at most {MOST_ABOUT} characters, got {len(about)}")
     manifest, identity = open_benchmark(benchmark)
-    _new(out)
+    _new(out, benchmark)
     if kind:
         check_one_of("--kind", kind, KINDS)
     files = _found(predictions, manifest)
     held = "" if "" in files else _kind(files, benchmark, kind)
     training = _training(trained_on)
-    for case, source in files.items():
-        target = out / MAPS / (f"candidates{source.suffix}" if not case else f"{case}{_ending(source)}")
-        make_folder(target.parent)
-        shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
     content = {
         "darklung_submission": FORMAT,
         "name": name,
@@ -104,17 +106,30 @@ def pack_entry(
         "benchmark": identity,
         "kind": held,
         "candidates": "" in files,
-        "files": {p.name: content_of(p) for p in sorted((out / MAPS).iterdir())},
         "training": training,
     }
-    entry: Submission = validate(content, Submission, "entry")
-    save_json(out / SUBMISSION, entry.model_dump(mode="json"))
+    make_folder(out.absolute().parent)
+    with whole(out.absolute()) as partial:
+        _write_entry(partial, files, content)
     said = f"{len(training['images'])} images declared" if trained_on else "nothing is said of what was trained on"
     return f"{name}: {len(files)} file(s) of {len(manifest.cases)} cases, {said}\nentry: {out}; hand in the whole folder"
 
 
-def _new(out: Path) -> None:
-    require(not out.exists() or not any(out.iterdir()), f"{out}: holds something already; wanted a new folder")
+def _write_entry(folder: Path, files: Mapping[str, Path], content: Mapping[str, Any]) -> None:
+    """The maps, and ``submission.json`` with their hashes."""
+    make_folder(folder / MAPS)
+    for case, source in files.items():
+        target = folder / MAPS / (f"candidates{source.suffix}" if not case else f"{case}{_ending(source)}")
+        shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+    hashes = {p.name: content_of(p) for p in sorted((folder / MAPS).iterdir())}
+    entry: Submission = validate({**content, "files": hashes}, Submission, "entry")
+    save_json(folder / SUBMISSION, entry.model_dump(mode="json"))
+
+
+def _new(out: Path, benchmark: Path) -> None:
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    require(free, f"{out}: holds something already; wanted a new folder")
+    check_apart(out, benchmark)
 
 
 def _found(predictions: Path, manifest: Manifest) -> dict[str, Path]:
@@ -193,7 +208,7 @@ def score_entry(benchmark: Path, entry: Path, seal: Path, out: Path) -> str:
         Altered cases or maps, a seal that does not open, other subjects, or a leaked label: one line with the reason.
     """
     manifest, identity = open_benchmark(benchmark)
-    _new(out)
+    _new(out, benchmark)
     sealed = read_seal(seal)
     check_opening(manifest, sealed, where=str(seal))
     submission, files = open_submission(entry, manifest, identity)
@@ -251,6 +266,7 @@ def write_page(benchmark: Path, scores: Sequence[Path], out: Path) -> str:
     """
     manifest, identity = open_benchmark(benchmark)
     require(out.suffix == ".html", f"{out}: wanted a file NAME.html")
+    check_apart(out, benchmark)
     entries: dict[str, Entry] = {}
     for place in scores:
         entry = _entry(place, identity)
@@ -279,7 +295,10 @@ def _entry(place: Path, identity: str) -> Entry:
     require(score.benchmark == identity, f"{place / SCORE}: is of another benchmark")
     table = place / f"{REPLICATES}.parquet"
     require(table.is_file() and content_of(table) == score.replicates, f"{table}: is not what was written with {SCORE}")
-    rows = load_table(table)
-    replicates = {name: [float(row[name]) for row in rows] for name in score.metrics}
+    with reading(table, "the replicates of a score"):
+        rows = load_table(table)
+        replicates = {name: [float(row[name]) for row in rows] for name in score.metrics}
+    infinite = [name for name, values in replicates.items() if any(map(math.isinf, values))]
+    require(not infinite, f"{table}: {', '.join(infinite)}: wanted finite numbers, or none")
     metrics = {name: m.model_dump() for name, m in score.metrics.items()}
     return Entry(score.name, score.about, score.trained_on, score.submission, score.animals, metrics, replicates)

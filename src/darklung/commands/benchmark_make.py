@@ -13,7 +13,7 @@ from darklung import __version__
 from darklung.commands.benchmark_pages import RULES
 from darklung.commands.run import resolved, run_plan
 from darklung.core.checks import require
-from darklung.core.files import make_folder, write_text
+from darklung.core.files import make_folder, whole, write_text
 from darklung.core.seams import importable
 from darklung.flow import chain, plugins
 from darklung.flow.plan import Plan
@@ -32,6 +32,7 @@ from darklung.publish.sealed import (
     Seal,
     SealedCase,
     Secret,
+    check_name,
     open_benchmark,
     write_seal,
 )
@@ -76,13 +77,16 @@ def make_benchmark(
         Mistakes in the study, no held-out animals, fewer than two, or folders and files that are there already.
     """
     w = wanted or Wanted()
+    require(bool(out.name) and (seal is None or bool(seal.name)), f"{out if seal is None else seal}: wanted a new name")
     place = seal or out.with_name(f"{out.name}.seal.h5")
     work = w.work or place.with_name(f"{place.name}.run")
     inside = any(out.resolve() in (p.resolve(), *p.resolve().parents) for p in (place, work))
     require(not inside, f"{place}, {work}: lie in {out}, which is published; wanted them elsewhere")
     require(not place.exists(), f"{place}: is there already; a seal is never written over")
     require(not out.exists() or not any(out.iterdir()), f"{out}: holds something already; wanted a new folder")
-    study = hidden(read_study(study_file), w, work)
+    said = read_study(study_file)
+    check_name(w.name or said.name, "--name")
+    study = hidden(said, w, work)
     with importable(study_file.parent) if plugins.named(study) else nullcontext():
         plugins.check_processing(study.processing)
         made = chain.build(study)
@@ -90,12 +94,13 @@ def make_benchmark(
         require(len(members) >= 2, f"{study_file}: wanted at least two held-out animals, got {len(members)}")
         plan = Plan(tuple(made.tasks), tuple(m.task for m in members), tuple(members))
         run_plan(plan, study, folder=work, owner=Owner("benchmark", study_file), workers=workers)
-    sealed = _seal(study, members, work, out)
-    content = _manifest(w.name or study.name, study, sealed, out)
-    manifest = validate(content, Manifest, MANIFEST)
-    write_seal(place, sealed)
-    save_json(out / MANIFEST, manifest.model_dump(mode="json"))
-    write_text(out / "README.md", RULES.format(name=manifest.name, cases=len(manifest.cases)))
+    make_folder(out.absolute().parent)
+    with whole(out.absolute()) as partial:
+        sealed = _seal(study, members, work, partial)
+        manifest: Manifest = validate(_manifest(w.name or study.name, study, sealed, partial), Manifest, MANIFEST)
+        save_json(partial / MANIFEST, manifest.model_dump(mode="json"))
+        write_text(partial / "README.md", RULES.format(name=manifest.name, cases=len(manifest.cases)))
+        write_seal(place, sealed)
     _, identity = open_benchmark(out)
     return "\n".join(
         [

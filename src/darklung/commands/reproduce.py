@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder
 
 if TYPE_CHECKING:
@@ -28,16 +28,19 @@ def reproduce(
         float, typer.Option(min=0, help="Allowed difference of a result, where versions or processor are others.")
     ] = TOLERANCE,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    code: Annotated[bool, typer.Option("--code", help="Run functions that the study names.")] = False,
 ) -> None:
     """Run a deposit's study again and compare each result: bit for bit on the same machine, else within the tolerance."""
     from darklung.commands.run import resolved, run_study
     from darklung.commands.verify import verify_files
-    from darklung.steps.deposit.reproduce import check_same_study, compare_results, study_of
+    from darklung.steps.deposit.reproduce import check_same_study, compare_results, results_of, study_of
     from darklung.study.study import read_study
 
     own = study_of(deposit)
     text, whole = verify_files(deposit)
     require(whole, f"{deposit}: {text.splitlines()[0]}; darklung verify tells all")
+    results_of(deposit)
+    check_code(study or own, code)
     make_folder(out)
     if study is None:
         shutil.copyfile(own, out / own.name)
@@ -48,6 +51,25 @@ def reproduce(
     typer.echo("\n".join(lines_of(found)))
     if found.apart:
         raise typer.Exit(1)
+
+
+def check_code(study: Path, allowed: bool) -> None:
+    """Refuse a study that names code of somebody's, unless that is allowed: a deposit comes from strangers.
+
+    Raises
+    ------
+    DarklungError
+        A line a function, with the file that it is in.
+    """
+    from darklung.core.seams import importable
+    from darklung.flow import plugins
+    from darklung.study.study import read_study
+
+    named = plugins.named(read_study(study))
+    if named and not allowed:
+        with importable(study.parent):
+            lines = plugins.told(named)
+        raise DarklungError("\n".join([f"{study}: names code; look at it, then give --code to run it", *lines]))
 
 
 def lines_of(found: Repeated) -> Iterator[str]:

@@ -69,8 +69,8 @@ def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = 
     axes = len(spacing_m)
     check_shape("region", region, "slice, *spatial", (None,) * (axes + 1))
     require(bool(np.isfinite(region).all()), "noise: wanted values everywhere in the region, some are missing")
-    tiles = _tiles(_detrended(np.asarray(region, np.float64), 2 if trend else 0))
-    edge = tiles.shape[-1]
+    edge = _tile_edge(region.shape)
+    tiles = _tiles(_detrended(np.asarray(region, np.float64), 2 if trend else 0), edge)
     cell = float(np.prod(spacing_m)) / edge**axes
     power = np.abs(np.fft.fftn(tiles, axes=tuple(range(1, axes + 1)))) ** 2 * cell
     ring, frequency = _rings(edge, spacing_m)
@@ -83,22 +83,28 @@ def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = 
     return NoisePower(frequency, value, np.maximum(value - error, 0), value + error, deviation, len(tiles), edge)
 
 
-def _tiles(region: Array) -> Array:
-    """Cut into squares or cubes side by side, (tile, *edges)."""
-    edge = min(TILE, *region.shape[1:])
-    counts = [n // edge for n in region.shape[1:]]
-    many = len(region) * int(np.prod(counts))
-    if many < LEAST_TILES:  # smaller ones, so that there is an error to tell
-        edge = max(LEAST_TILE, edge // 2) if edge >= LEAST_TILE else edge
-        counts = [n // edge for n in region.shape[1:]]
-        many = len(region) * int(np.prod(counts))
+def _tile_edge(shape: tuple[int, ...]) -> int:
+    """Pixels along an edge of the tiles that a region has room for."""
+    edge = min(TILE, *shape[1:])
+    if edge >= LEAST_TILE and _count(shape, edge) < LEAST_TILES:  # smaller ones, so that there is an error to tell
+        edge = max(LEAST_TILE, edge // 2)
     require(
-        edge >= LEAST_TILE and many >= LEAST_TILES,
-        f"noise: wanted room for {LEAST_TILES} tiles of {LEAST_TILE} pixels an edge, got a region of {region.shape}",
+        edge >= LEAST_TILE and _count(shape, edge) >= LEAST_TILES,
+        f"noise: wanted room for {LEAST_TILES} tiles of {LEAST_TILE} pixels an edge, got a region of {shape}",
     )
+    return edge
+
+
+def _count(shape: tuple[int, ...], edge: int) -> int:
+    return shape[0] * int(np.prod([n // edge for n in shape[1:]]))
+
+
+def _tiles(region: Array, edge: int) -> Array:
+    """Cut into squares or cubes side by side, (tile, *edges)."""
+    counts = [n // edge for n in region.shape[1:]]
     corners = product(*(range(0, n * edge, edge) for n in counts))
     cut = [region[(slice(None), *(slice(c, c + edge) for c in corner))] for corner in corners]
-    return np.stack(cut, axis=1).reshape(many, *(edge,) * len(counts))
+    return np.stack(cut, axis=1).reshape(_count(region.shape, edge), *(edge,) * len(counts))
 
 
 def _detrended(region: Array, degree: int) -> Array:

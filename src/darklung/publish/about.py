@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,23 @@ def check_orcid(text: str) -> str:
 
 Orcid = Annotated[str, AfterValidator(check_orcid), PlainSerializer(lambda text: text or _NONE)]  # empty inside
 License = Annotated[str, AfterValidator(lambda text: licence_of(text).spdx)]
+
+
+def check_day(text: str) -> str:
+    """A day of the calendar, YYYY-MM-DD.
+
+    Raises
+    ------
+    DarklungError
+    """
+    try:
+        found = date.fromisoformat(text).isoformat()
+    except ValueError:
+        found = ""
+    require(found == text, f"wanted a day such as 2026-02-28, got {text!r}")
+    return text
+
+
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 
 
@@ -84,7 +102,7 @@ class About(Document):
     keywords: tuple[Line, ...] = Field(("x-ray", "dark-field", "lung", "mouse"), description="keywords")
     version: Line = Field("1.0.0", description="of the data set")
     publisher: Line = Field("Zenodo", description="repository")
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = Field(
+    date: Annotated[str, AfterValidator(check_day)] | None = Field(
         None, description="of issue, YYYY-MM-DD; the day of the run if not given"
     )
     doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = Field(None, description="reserved DOI")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.checks import require
 from darklung.core.types import Image, Insertion
 
 SALT_BYTES = 32
@@ -63,9 +64,18 @@ def truth_commitment(salt: bytes, name: str, content: str, truth: CaseTruth) -> 
 
 
 def content_of(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files below a folder."""
+    """SHA-256 of a file, or of the names and contents of all files below a folder.
+
+    Raises
+    ------
+    DarklungError
+        A link below the folder: readers follow it to what was never hashed.
+    """
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+    below = [] if path.is_file() else sorted(path.rglob("*"))
+    link = next((p for p in below if p.is_symlink()), None)
+    require(link is None, f"{link}: is a link; wanted the files themselves")
+    for file in [path] if path.is_file() else [p for p in below if p.is_file()]:
         name = "" if path.is_file() else file.relative_to(path).as_posix()
         with file.open("rb") as stream:
             own = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from darklung.io.hdf5 import whole_file
 from darklung.io.heaps import check_heaps
 from darklung.io.names import CASE
 from darklung.io.references import check_alone
+from darklung.io.volume_file import DEFLATE_RATIO
 from darklung.publish.commitments import LAYERS, CaseTruth, canonical, commitment, content_of, truth_commitment
 
 MANIFEST, CASES = "manifest.json", "cases"
@@ -26,7 +28,30 @@ SUBMISSION, MAPS = "submission.json", "maps"
 SCORE, REPLICATES = "score.json", "replicates"
 FORMAT = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+MOST_ABOUT = 1000  # characters
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def check_name(name: str, option: str) -> None:
+    """Refuse a name of a benchmark or an entry before anything is computed.
+
+    Raises
+    ------
+    DarklungError
+    """
+    require(re.fullmatch(NAME, name) is not None, f"{option}: wanted letters, digits, . _ - (100 at most), got {name!r}")
+
+
+def check_apart(out: Path, benchmark: Path) -> None:
+    """Refuse to write into a benchmark, whose files are hashed.
+
+    Raises
+    ------
+    DarklungError
+    """
+    inside = out.resolve().is_relative_to(benchmark.resolve())
+    require(not inside, f"{out}: lies in the benchmark {benchmark}, whose files are published with their hashes")
 
 
 class SealedCase(Document):
@@ -67,7 +92,7 @@ class Submission(Document):
 
     darklung_submission: Literal[1]
     name: Name
-    about: str = Field("", max_length=1000)
+    about: str = Field("", max_length=MOST_ABOUT)
     benchmark: Digest
     kind: Literal["", "probability", "logit"] = ""
     candidates: bool
@@ -96,7 +121,7 @@ class Score(Document):
     trained_on: tuple[str, ...]
     scored: str
     version: str
-    animals: int
+    animals: int = Field(ge=1)
     metrics: dict[str, Measured]
     replicates: Digest
 
@@ -192,9 +217,21 @@ def read_seal(path: Path) -> Seal:
             check_alone(file)
             version = file.attrs.get("darklung_seal")
             require(version == FORMAT, f"{path}: wanted a seal of darklung, format {FORMAT}, got {version!r}")
+            _check_stored(file)
             origin = _from_bytes(file["origin"])
             cases = {str(name): _secret(group) for name, group in file["cases"].items()}
             return Seal(cases, bytes.fromhex(file.attrs["salt"]), origin)
+
+
+def _check_stored(file: Any) -> None:
+    """Refuse data sets that say to be larger than what is stored of them can hold, before memory is taken for them."""
+
+    def look(name: str, item: Any) -> None:
+        stored = item.id.get_storage_size() if hasattr(item, "nbytes") else 0
+        held = not hasattr(item, "nbytes") or item.nbytes <= 2 * DEFLATE_RATIO * stored
+        require(held, f"{file.filename}: {name}: says to hold {getattr(item, 'nbytes', 0)} bytes, {stored} are stored")
+
+    file.visititems(look)
 
 
 def _as_bytes(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,7 @@ def read_image(path: Path, *, options: VolumeOptions = NOTHING_DECLARED, view: i
     if file.suffix.lower() == ".npz":
         return read_lobe(file)
     if file.suffix.lower() not in HDF5:
+        require(view == 0, f"view: wanted projections (HDF5), {path} is a volume or an image")
         return read_volume(file, options=options)
     source = open_projections(file)
     require(0 <= view < source.geometry.views, f"view: wanted 0 to {source.geometry.views - 1}, got {view}")
@@ -280,8 +281,16 @@ def summary(found: Sequence[Measured]) -> list[dict[str, Any]]:
         row["radius_mm"] = None if one.radius_m is None else 1e3 * one.radius_m
         if one.noise is not None:
             row |= {"noise_sd": one.noise.deviation, "tiles": one.noise.tiles, "tile_pixels": one.noise.edge}
-        rows.append({**row, "missing": one.missing})
+        rows.append({**row, "missing": "; ".join(filter(None, (one.missing, *_not_reached(one))))})
     return rows
+
+
+def _not_reached(one: Measured) -> Iterator[str]:
+    """Levels that the MTF does not fall to."""
+    if one.transfer is not None:
+        for name, values in (("MTF50", one.transfer.at_half), ("MTF10", one.transfer.at_tenth)):
+            if np.isnan(values[0]):
+                yield f"{name}: the MTF does not fall that far where it was measured"
 
 
 def spreads(found: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -8,11 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from darklung.core.channel import Channel, asked_for
+from darklung.core.checks import require
 from darklung.core.recipe import rejoined
 from darklung.io.documents import Document, Length
 from darklung.learn.settings import BY_DEFAULT, TrainingPart
 from darklung.study.observers import NETWORK, BoostingPart, Observer, Row
 from darklung.study.scanner import Count, Fraction
+
+
+def _each_once(levels: tuple[float, ...]) -> tuple[float, ...]:
+    require(len(set(levels)) == len(levels), f"wanted each level once, got {', '.join(map(str, levels))}")
+    return levels
+
 
 # Written one way whatever the user wrote: dark_field_45.0 is dark_field_45.
 ChannelName = Annotated[str, AfterValidator(asked_for)]
@@ -144,7 +151,7 @@ class EvaluationPart(Document):
     tile: Length = Field(2e-3, description="edge of the tiles that are called positive or negative")
     specificity: Fraction = Field(0.95, description="specificity at which the threshold is fixed on validation")
     replicates: int = Field(10_000, ge=100, le=100_000, description="bootstrap replicates over animals")
-    levels: tuple[Annotated[float, Field(ge=0.01, le=0.999)], ...] = Field(
+    levels: Annotated[tuple[Annotated[float, Field(ge=0.01, le=0.999)], ...], AfterValidator(_each_once)] = Field(
         (0.9,), max_length=10, description="shares of the lesions that lists of candidates are to promise"
     )
     questions: tuple[tuple[str, str], ...] = Field(

@@ -27,6 +27,7 @@ def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
     sums = read_sums(folder)
     found = verify_listed(sums, progress=progress)
     found.wrong += [(f, ADDED) for f in files_of(folder) if f not in sums and f != folder / SUMS]
+    found.wrong += [(f, "is a link; a deposit holds its files itself") for f in sorted(folder.rglob("*")) if f.is_symlink()]
     for look in (_tables, _documents):
         try:
             found.wrong += list(look(folder))

@@ -128,7 +128,17 @@ def open_run(folder: Path) -> FinishedRun:
     comparison = read_json(place / COMPARISON)
     done = isinstance(comparison, dict) and "study" in about and (tables / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")
+    _check_record(about, run / RUN_RECORD)
     return FinishedRun(folder, about, comparison, deposited)
+
+
+def _check_record(about: Mapping[str, Any], file: Path) -> None:
+    """Refuse a record of a run of another form: that of a deposit is a stranger's."""
+    parts = (about["study"], about.get("environment", {}))
+    tasks = about.get("tasks", [])
+    rows = isinstance(tasks, list) and all(isinstance(row, dict) and {"task", "key"} <= set(row) for row in tasks)
+    formed = rows and all(isinstance(part, dict) for part in parts)
+    require(formed, f"{file}: wanted a study, an environment and tasks with their keys")
 
 
 def _require_listed(folder: Path, files: Sequence[Path]) -> None:
