@@ -171,6 +171,15 @@ def test_installed_distributions_count_as_installed_and_the_standard_library_alw
     assert sources.reached("numpy") == {}
 
 
+def test_what_pip_put_into_a_folder_of_the_path_is_installed_too(tmp_path, monkeypatch):
+    """As of ``pip install --target``: otherwise every file of it would be read for each key."""
+    write(
+        tmp_path, {"wheel_of_ours/__init__.py": "x = 1", "wheel_of_ours-1.0.dist-info/RECORD": "wheel_of_ours/__init__.py,,"}
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert Sources().reached("wheel_of_ours") == {}
+
+
 @pytest.fixture(scope="module")
 def graph():
     """The real package as import-linter sees it, hidden imports included: an oracle that shares no code with the scan."""

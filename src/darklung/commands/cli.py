@@ -53,7 +53,7 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file (YAML), such as examples/quick.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
-    executor: Annotated[str, typer.Option(help="Where tasks are computed: local, or dask (darklung[cluster]).")] = "local",
+    executor: Annotated[str, typer.Option(help="Where tasks are computed: local, or dask (extra cluster).")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Dask's scheduler, tcp://HOST:PORT or FILE.json.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
 ) -> None:

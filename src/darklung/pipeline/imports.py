@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -224,10 +225,16 @@ def _by_finders(top: str) -> list[Path]:
 
 
 def _installed_folders() -> set[Path]:
-    """Where the standard library and installed distributions lie."""
+    """Where the standard library and installed distributions lie, also what ``pip install --target`` filled."""
     paths = sysconfig.get_paths()
     names = [paths[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return {Path(n) for n in (*names, *site.getsitepackages(), site.getusersitepackages())}
+    return {Path(n) for n in (*names, *site.getsitepackages(), site.getusersitepackages(), *_filled(tuple(sys.path)))}
+
+
+@cache
+def _filled(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Folders of the path in which an installer left what it installed."""
+    return tuple(folder for folder in path if folder and any(Path(folder).glob("*.dist-info/RECORD")))
 
 
 def _installed_version(top: str) -> str:
