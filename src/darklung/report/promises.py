@@ -30,16 +30,26 @@ def promises_section(comparison: Comparison) -> Section | None:
     if second:
         table = _table(second, CAPTIONS["tiles"])
         blocks.append(Details("Tiles", (table,)) if blocks else table)
-    if why := tuple(dict.fromkeys(str(r["why"]) for _, r in rows if r.get("why"))):
+    if why := _reasons(rows):
         blocks.append(Bullets(why, "note"))
     return Section("Lists that promise a share of the lesions", tuple(blocks), LEAD)
 
 
+def _reasons(rows: list[tuple[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """Why lists are empty, each reason once with its arms."""
+    arms: dict[str, list[str]] = {}
+    for arm, row in rows:
+        if row.get("why"):
+            arms.setdefault(str(row["why"]), []).append(name(arm))
+    return tuple(f"{', '.join(dict.fromkeys(own))}: {why}" for why, own in arms.items())
+
+
 def _table(rows: list[tuple[str, Mapping[str, Any]]], caption: str) -> Table:
     unit = "ml" if any(row.get("false_per_ml") for _, row in rows) else "animal"
+    article = "a" if unit == "ml" else "an"
     header = (
         "Arm", "Promised", "Proven", "Rests on animals", "From score", "Lesions found", "Share of an animal's lesions",
-        f"False positives a {unit}", "Mimics not counted",
+        f"False positives {article} {unit}", "Mimics not counted",
     )  # fmt: skip
     return Table(header, tuple(_row(arm, row, unit) for arm, row in rows), f"{caption}; 95 % intervals over animals")
 
