@@ -187,12 +187,13 @@ def modality(name: str) -> str:
     call = call_of(channel.signal)
     if call is None:
         return _MODALITIES.get(channel.signal, MIXED)
-    inner = {modality(str(a)) for a in call.arguments if isinstance(a, Call) or a in _MODALITIES or _directed(a)}
+    inner = {modality(str(a)) for a in call.arguments if isinstance(a, Call) or (isinstance(a, str) and _is_measured(a))}
     return inner.pop() if len(inner) == 1 else MIXED
 
 
-def _directed(argument: object) -> bool:
-    return isinstance(argument, str) and _WITH_DIRECTION.fullmatch(argument) is not None
+def _is_measured(word: str) -> bool:
+    """Whether a word in a call is a channel, and no word such as ``entropy``."""
+    return Channel.parse(word).signal in _MODALITIES
 
 
 def attenuation(unit: str = "") -> Channel:
