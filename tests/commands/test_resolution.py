@@ -116,6 +116,9 @@ def test_projections_of_a_simulated_edge_have_the_transfer_of_their_pixel(tmp_pa
         (("--halves",), "--halves: wanted the other half"),
         (("--view", "3"), "view: wanted projections"),
         (("--channel", "phase"), "channel: 'phase' is not known"),
+        (("--signal", "1_0"), "signal: wanted contrast, mean or a number > 0, got '1_0'"),
+        (("--signal", "1,5"), "signal: wanted contrast, mean or a number > 0, got '1,5'"),
+        (("--signal", "nan"), "signal: wanted contrast, mean or a number > 0, got 'nan'"),
         (("--signal", "many"), "signal: wanted contrast, mean or a number > 0, got 'many'"),
     ],
 )

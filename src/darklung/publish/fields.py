@@ -20,6 +20,7 @@ from darklung.io.documents import Document
 Kind = Literal["column", "quantity", "channel"]
 Type = Literal["integer", "number", "boolean", "text"]
 _BOUNDS = re.compile(r"(-?[0-9.e+-]*[0-9])?\.\.(-?[0-9.e+-]*[0-9])?")
+_PLAIN = re.compile(r"[+-]?([0-9.]+([eE][+-]?[0-9]+)?|inf)|nan")
 _BETWEEN, BOUND = " | ", ".."
 # A dictionary may be anybody's: what it names stays in its folder.
 TABLE = r"^(tables|images)/[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -70,7 +71,7 @@ class Field(Document):
             return None
         if self.type == "boolean":
             return {"True": True, "False": False}.get(text, text)
-        if self.type == "text":
+        if self.type == "text" or not _PLAIN.fullmatch(text):  # Python alone reads 1_000, or digits of other scripts
             return text
         try:
             return int(text) if self.type == "integer" else float(text)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.types import Image, Projections
+from darklung.core.units import parse_number
 from darklung.evaluate.edges import KINDS, Modulation, find_edge, modulation
 from darklung.evaluate.noise_power import (
     NoisePower,
@@ -169,10 +170,10 @@ def _check_signal(asked: Asked) -> None:
         require(asked.signal != "mean" or asked.noise_box is not None, "signal: mean wants a noise box")
         return
     try:
-        value = float(asked.signal)
-    except ValueError:
-        value = np.nan
-    require(bool(np.isfinite(value)) and value > 0, f"signal: wanted contrast, mean or a number > 0, got {asked.signal!r}")
+        value = parse_number(asked.signal)
+    except DarklungError:
+        value = 0.0
+    require(value > 0, f"signal: wanted contrast, mean or a number > 0, got {asked.signal!r}")
 
 
 def _channel(image: Image, name: str, asked: Asked, repeat: Image | None) -> Measured:
@@ -237,7 +238,7 @@ def _signal(unit: str, data: NDArray[Any], asked: Asked, transfer: Modulation | 
         return float(np.nanmean(_cut("noise box", data, asked.noise_box)))
     if chosen == "contrast":
         return None if transfer is None else abs(transfer.contrast)
-    return float(chosen)
+    return parse_number(chosen)
 
 
 def _rows(
