@@ -2,8 +2,8 @@
 
     python benchmarks/install_matrix.py [--python python3.11 ...] [--extras "" tubes ...] [--work FOLDER]
 
-A row is a Python, by its name or its path, and a set of extras; size is that of the environment without pip's own, time that
-of the processor for making and filling it. Where pip finds no torch for CPUs alone, a row with `learn` is gigabytes.
+A row is a Python, by its name or its path, and a set of extras; size is that of the environment without pip's own, by what the
+files hold and by the blocks that they take on this disk; time is that of the processor for making and filling it. Where pip finds no torch for CPUs alone, a row with `learn` is gigabytes.
 A check passes where a command ends well, or, for what is left out, where it is refused in one line that names the extra.
 """
 
@@ -53,8 +53,8 @@ def main() -> None:
         work = (given.work or Path(scratch)).resolve()
         wheel = build(work / "wheel")
         print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB")
-        print("| python | extras | MiB | install, s of processor | " + " | ".join(CHECKS) + " |")
-        print("|" + "---|" * (4 + len(CHECKS)), flush=True)
+        print("| python | extras | MB of files | MiB on the disk | install, s of processor | " + " | ".join(CHECKS) + " |")
+        print("|" + "---|" * (5 + len(CHECKS)), flush=True)
         for python in given.python:
             for extras in given.extras:
                 print(row(python, extras, wheel, work), flush=True)
@@ -83,7 +83,8 @@ def row(python: str, extras: str, wheel: Path, work: Path) -> str:
     done = subprocess.run([place / "venv/bin/pip", "install", "-q", *lock, wanted], capture_output=True, text=True)
     if done.returncode:
         return f"| {number} | {extras or '-'} | not installed: {done.stderr.strip().splitlines()[-1]} |"
-    cost = f"{size(place / 'venv') - empty:.0f} | {processor() - before:.0f}"
+    held, taken = (now - then for now, then in zip(size(place / "venv"), empty, strict=True))
+    cost = f"{held / 1e6:.0f} | {taken / 2**20:.0f} | {processor() - before:.0f}"
     told = [judge(place, words, needs, extras.split(",")) for words, needs in CHECKS.values()]
     return f"| {number} | {extras or '-'} | {cost} | " + " | ".join(told) + " |"
 
@@ -110,9 +111,10 @@ def judge(place: Path, words: list[str], needs: str, have: list[str]) -> str:
     return "yes" if done.returncode == 0 else f"NO: {lines[-1:]}"
 
 
-def size(folder: Path) -> float:
-    """Of all files [MiB], as the disk holds them."""
-    return sum(f.lstat().st_blocks * 512 for f in folder.rglob("*")) / 2**20
+def size(folder: Path) -> tuple[int, int]:
+    """Of all files [byte]: what they hold, as ``du -b`` counts, and the blocks that they take."""
+    found = [file.lstat() for file in folder.rglob("*")]
+    return sum(f.st_size for f in found), sum(f.st_blocks for f in found) * 512
 
 
 def processor() -> float:
