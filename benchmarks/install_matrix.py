@@ -2,8 +2,9 @@
 
     python benchmarks/install_matrix.py [--python python3.11 ...] [--extras "" tubes ...] [--work FOLDER]
 
-A row is a Python, by its name or its path, and a set of extras; size is that of the environment without pip's own, by what the
-files hold and by the blocks that they take on this disk; time is that of the processor for making and filling it. Where pip finds no torch for CPUs alone, a row with `learn` is gigabytes.
+A row is a Python, by its name or its path, and a set of extras. Size is that of the environment without pip's own: what its
+files hold, and the blocks that they take on this disk; time is that of the processor for making and filling it. Where pip
+finds no torch for CPUs alone, a row with `learn` is gigabytes.
 A check passes where a command ends well, or, for what is left out, where it is refused in one line that names the extra.
 """
 
