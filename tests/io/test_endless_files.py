@@ -1,4 +1,4 @@
-"""Files that HDF5 or tifffile would read for ever are refused in a line, at once; those that are whole are not."""
+"""Files that HDF5 or tifffile would read for ever or crash on are refused in a line; those that are whole are not."""
 
 import importlib
 import sys
@@ -10,14 +10,14 @@ import pytest
 import tifffile
 
 from darklung.core.checks import DarklungError
-from darklung.io.heaps import check_heaps
+from darklung.io.heaps import check_heaps, walk
 from darklung.io.tiff_pages import check_pages
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-# What `benchmarks/fuzz.py` found: each kept a reader busy without end, or was refused in a line without the file's name.
+# What `benchmarks/fuzz.py` found: each kept a reader busy without end, crashed it, or was refused without the file's name.
 FOUND = {
-    "hdf5": (1505, 2700, 3277, 5015, 5236, 5413, 6653, 6823, 9446),
-    "nxtomo": (2466,),
+    "hdf5": (1505, 2700, 3277, 5015, 5236, 5413, 6653, 6823, 9446, 3504, 40714, 93697, 41036, 46950, 112700),
+    "nxtomo": (2466, 6191, 13403),
     "tiff": (1297, 4334, 4647, 4844, 4876, 4902, 5540),
     "nifti": (31438, 61068),
 }
@@ -88,3 +88,37 @@ def test_pages_in_a_circle_are_refused_and_others_not(tmp_path, options):
     path.write_bytes(content)
     with pytest.raises(DarklungError, match="goes beyond the file"):
         check_pages(path)
+
+
+KINDS = {
+    "attribute": lambda file: file.attrs.create("word", "text"),
+    "of a dataset": lambda file: file.create_dataset("d/e", data=1).attrs.create("word", ["a", "b"]),
+    "dataset": lambda file: file.create_dataset("g/words", data=np.array(["a"], object), dtype=h5py.string_dtype()),
+    "lists": lambda file: file.create_dataset("lists", (2,), h5py.vlen_dtype("u1")).__setitem__(0, [1, 2]),
+    "records": lambda file: file.create_dataset("records", (1,), np.dtype([("n", "i4"), ("word", h5py.string_dtype())])),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_variable_length_of_nothing_that_is_known_is_refused_before_it_is_read(kind, tmp_path):
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        KINDS[kind](file)
+    check_heaps(tmp_path / "whole.h5")
+    content = bytearray((tmp_path / "whole.h5").read_bytes())
+    # A type's class and version, then a half byte that says text or list.
+    places = [at for at in range(len(content)) if content[at] in (0x19, 0x39) and content[at + 4 : at + 8] == b"\x10\0\0\0"]
+    assert places
+    for at in places:
+        content[at + 1] = content[at + 1] & 0xF0 | 10
+    (tmp_path / "bad.h5").write_bytes(content)
+    with pytest.raises(DarklungError, match=r"bad\.h5: cannot be read .*the type of .* is neither of texts nor of lists"):
+        check_heaps(tmp_path / "bad.h5")
+
+
+def test_a_walk_meets_each_object_once_in_the_order_of_names(tmp_path):
+    texts(tmp_path / "whole.h5")
+    with h5py.File(tmp_path / "whole.h5", "a") as file:
+        file["deep/er/same"] = file["frames"]
+        file["deep/er/up"] = file["deep"]
+    with h5py.File(tmp_path / "whole.h5") as file:
+        assert [name for name, _ in walk(file)] == ["", "deep", "deep/er", "deep/er/same", "deep/names"]

@@ -22,7 +22,7 @@ from darklung.io.description import Hdf5Source, NxtomoSource, RawSource, Source,
 from darklung.io.edf import read_edf
 from darklung.io.fabio_frames import read_fabio
 from darklung.io.hdf5 import check_dataset
-from darklung.io.heaps import check_heaps
+from darklung.io.heaps import check_heaps, walk
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
 from darklung.io.patterns import is_pattern, natural
@@ -204,8 +204,7 @@ def _open_nxtomo(source: NxtomoSource, description: Path, field: str) -> Stack:
 
 
 def _datasets(handle: h5py.File) -> str:
-    found: list[str] = []
-    handle.visititems(lambda path, item: found.append(path) if isinstance(item, h5py.Dataset) else None)
+    found = [name for name, item in walk(handle) if isinstance(item, h5py.Dataset)]
     return (", ".join(found[:12]) + (", ..." if len(found) > 12 else "")) or "no dataset"
 
 

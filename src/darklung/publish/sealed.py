@@ -17,7 +17,7 @@ from darklung.core.files import read_object, reading
 from darklung.core.types import Insertion
 from darklung.io.documents import Document, validate
 from darklung.io.hdf5 import whole_file
-from darklung.io.heaps import check_heaps
+from darklung.io.heaps import check_heaps, walk
 from darklung.io.names import CASE
 from darklung.io.references import check_alone
 from darklung.io.volume_file import DEFLATE_RATIO
@@ -226,12 +226,11 @@ def read_seal(path: Path) -> Seal:
 def _check_stored(file: Any) -> None:
     """Refuse data sets that say to be larger than what is stored of them can hold, before memory is taken for them."""
 
-    def look(name: str, item: Any) -> None:
-        stored = item.id.get_storage_size() if hasattr(item, "nbytes") else 0
-        held = not hasattr(item, "nbytes") or item.nbytes <= 2 * DEFLATE_RATIO * stored
-        require(held, f"{file.filename}: {name}: says to hold {getattr(item, 'nbytes', 0)} bytes, {stored} are stored")
-
-    file.visititems(look)
+    for name, item in walk(file):
+        size = getattr(item, "nbytes", 0)
+        stored = item.id.get_storage_size() if size else 0
+        held = size <= 2 * DEFLATE_RATIO * stored
+        require(held, f"{file.filename}: {name}: says to hold {size} bytes, {stored} are stored")
 
 
 def _as_bytes(value: Any) -> Any:
