@@ -84,6 +84,19 @@ def test_a_head_without_false_candidates_has_no_scale():
     assert all(part.candidates is None for part in align_fold(validation, test, specificity=0.95))
 
 
+@pytest.mark.parametrize("false", [1, 400])
+def test_a_head_with_a_single_false_candidate_keeps_its_own_scale(false):
+    """Its threshold and its median are one score: a distance of a rounding would make 1e17 of every other candidate."""
+    rng = np.random.default_rng(9)
+    validation, test = (detected(n, rng, 0, 1, 0, 1, false=false) for n in "vt")
+    if false > 1:  # of one score, all of them
+        validation.candidates.loc[validation.candidates["kind"] == "none", "score"] = 0.3
+    moved, other = align_fold(validation, test, specificity=0.95)
+    single = float(validation.candidates["score"][validation.candidates["kind"] == "none"].max())
+    for before, after in ((validation, moved), (test, other)):
+        np.testing.assert_allclose(after.candidates["score"], before.candidates["score"] - single, atol=1e-12)
+
+
 def specificity(part, threshold):
     negative = part.tiles["score"][part.tiles["label"] == 0]
     return float((negative < threshold).mean())
