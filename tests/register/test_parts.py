@@ -103,6 +103,17 @@ def target_of(view, sigma=0.2e-3):
     return Target(view.points_m()[chosen], values, 0.4, np.zeros(chosen.sum(), int))
 
 
+def test_a_known_spacing_counts_alike_whichever_way_a_stack_runs():
+    frame = Frame(AXES, np.zeros((3, 2)), np.array([-1.0, 0.0, 1.0]))
+    prior = make_prior(frame, shrinkage=(0, 1), spacing_m=(0.9e-3, 0.09e-3), tilt_rad=1, turn_rad=1, stretch=1)
+    at = SHARED.index("spacing")
+    for spacing in (0.9e-3, 0.8e-3):
+        one, other = np.zeros(frame.count), np.zeros(frame.count)
+        one[at], other[at] = spacing, -spacing
+        assert prior.cost(one) == prior.cost(other) == pytest.approx(((spacing - 0.9e-3) / 0.09e-3) ** 2 / 2)
+        np.testing.assert_array_equal(prior.away(one), -prior.away(other))
+
+
 def test_slopes_of_the_cost_are_its_differences():
     image, lung = volume()
     frame = Frame(AXES, np.zeros((1, 2)), np.zeros(1))
