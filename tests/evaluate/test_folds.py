@@ -184,6 +184,18 @@ def test_images_of_an_animal_become_one_subject_and_nothing_is_lost():
     assert (joined.tiles["number"][joined.tiles["label"] == 0] == 0).all()
 
 
+@pytest.mark.parametrize(("number", "tile"), [(10_000, 10**6), (65_000, 10**8)])
+def test_numbers_of_images_stay_apart_whatever_numbers_labels_have(number, tile):
+    """Label volumes of others are numbered as they like, up to 65535, and small tiles are many."""
+    rng = np.random.default_rng(4)
+    first, second = tables("a-0", rng, 0, 1), tables("a-1", rng, 0, 1)
+    lesion = first.tiles["label"] == 1
+    moved = first.tiles.assign(number=first.tiles["number"] + number * lesion, tile=first.tiles["tile"] + tile)
+    joined = join_tables(by_animal([replace(first, tiles=moved), second], {"a-0": "a", "a-1": "a"})).tiles
+    assert not joined.duplicated(["subject", "tile"]).any()
+    assert not joined[joined["label"] == 1].duplicated(["subject", "number"]).any()
+
+
 def test_one_image_an_animal_is_left_as_it_is():
     part = tables("a", np.random.default_rng(1), 0, 1)
     assert by_animal([part], {"a": "a"})[0] is part

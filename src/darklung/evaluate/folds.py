@@ -16,8 +16,8 @@ from darklung.evaluate.roc import threshold_at_specificity
 from darklung.evaluate.tables import OF_SUBJECTS, ArmTables
 from darklung.evaluate.tiles import LOWEST_SCORE
 
-# Room for the tiles and insertions of one image in the numbers of its animal.
-TILES_AN_IMAGE, NUMBERS_AN_IMAGE = 10**6, 10**4
+# Room for the tiles and insertions (uint16) of one image in the numbers of its animal.
+TILES_AN_IMAGE, NUMBERS_AN_IMAGE = 10**9, 10**5
 
 
 def align_fold(validation: ArmTables, test: ArmTables, *, specificity: float) -> tuple[ArmTables, ArmTables]:
