@@ -31,8 +31,8 @@ def network_case(stored: LabelledCase) -> Case:
 def directions_seen(stored: LabelledCase) -> tuple[float, ...]:
     """Directions [degrees] of all dark fields of a case, also of those that an arm does not see."""
     told = stored.about.provenance.get(DIRECTIONS)
-    known = isinstance(told, list) and all(isinstance(d, int | float) for d in told)
-    return tuple(map(float, told)) if told and known else directions_of(stored.channels.names)
+    known = tuple(float(d) for d in told if isinstance(d, int | float)) if isinstance(told, list) else ()
+    return known or directions_of(stored.channels.names)
 
 
 def beam_of(facts: CaseFacts) -> tuple[float | None, float | None]:

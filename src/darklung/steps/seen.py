@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,8 @@ def load_seen(folder: Path, channels: Sequence[str], made: Sequence[Path]) -> La
     places = {path.name: path for path in made}
     found = {n: places.get(item_of(folder.name, n)) or places.get(item_of(folder.name, value_of(n))) for n in channels}
     case = load_case(folder, tuple(name for name, place in found.items() if place is None))
-    stored = list(directions_of(image_grid(folder / CHANNELS).names))
-    case = replace(case, about=replace(case.about, provenance={**case.about.provenance, DIRECTIONS: stored}))
+    known: dict[str, Any] = {DIRECTIONS: [*directions_of(image_grid(folder / CHANNELS).names)]}
+    case = replace(case, about=replace(case.about, provenance={**case.about.provenance, **known}))
     if not any(found.values()):
         return case
     images = [load_image(place / MADE, (name,)) for name, place in found.items() if place is not None]
