@@ -197,6 +197,20 @@ def test_missing_and_unknown_cases_are_refused_when_packing_and_when_scoring(mad
         score_entry(made / "public", entry, made / "public.seal.h5", tmp_path / "out")
 
 
+@pytest.mark.parametrize("end", [".a_logit_spread.nii.gz", ".raw"])
+def test_no_case_is_left_out_by_the_name_of_its_map(made, scores, tmp_path, end):
+    """Names that a folder's maps are not looked for by, though they begin with their case."""
+    entry = shutil.copytree(scores / "entry-fair", tmp_path / "entry")
+    content = json.loads((entry / "submission.json").read_text())
+    content["files"][f"case-0003{end}"] = content["files"].pop("case-0003.nii.gz")
+    (entry / "maps/case-0003.nii.gz").rename(entry / f"maps/case-0003{end}")
+    (entry / "submission.json").write_text(json.dumps(content))
+    score_entry(made / "public", entry, made / "public.seal.h5", tmp_path / "out")
+    found, honest = (json.loads((f / "score.json").read_text()) for f in (tmp_path / "out", scores / "fair"))
+    assert found["animals"] == honest["animals"] == COUNT
+    assert found["metrics"] == honest["metrics"]
+
+
 def leak_of_ranks(name, values, truth):
     return (0.5 * values + 0.5 * (truth.labels[None] == LESION)).astype(np.float32)
 

@@ -98,6 +98,8 @@ def test_from_images_to_a_judged_model(volumes, tmp_path):
     assert 0 <= judged["metrics"]["auroc"]["value"] <= 1
     perfect = [m.with_data(np.where(c.lesion, 5.0, -5.0)[None], ("logit",), ("1",)) for m, c in zip(maps, cases)]
     assert darklung.evaluate(perfect, cases, settings={"replicates": 100})["metrics"]["auroc"]["value"] == 1
+    with pytest.raises(darklung.DarklungError, match="two cases are called 'm1'; wanted another name of each"):
+        darklung.evaluate([maps[1], maps[1]], [cases[1], cases[1]])
     mouse, image = volumes[0]
     coarse = darklung.Image(image.data, image.names, image.units, (1.2e-3,) * 3)
     with pytest.raises(darklung.DarklungError, match="spacing 1200 x 1200 x 1200 um, the model was trained at 600"):

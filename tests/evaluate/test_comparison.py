@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from darklung.evaluate.metrics import METRICS
 from darklung.evaluate.roc import auroc
 from darklung.evaluate.tables import ArmTables, join_tables, subject_tables
 from darklung.evaluate.truth import Truth
+from darklung.report.metric_tables import size_range
 
 SHAPE = (20, 24, 20)
 SPACING = (3e-4,) * 3
@@ -80,6 +82,18 @@ def test_schema_is_complete_and_json_has_no_nan(result):
     row = rows[0]
     assert set(row) == {"a", "b", "metric", "value", "low", "high", "p", "p_holm"}
     assert max(len(entry["roc"]["fpr"]), len(entry["pr"]["recall"]), len(entry["froc"]["sensitivity"])) <= 200
+
+
+def test_a_lesion_of_any_size_has_its_row(tables):
+    """A tumour that fills a lobe, or a drawn one, may be larger than what is simulated."""
+    grown = {split: {arm: replace(t, tiles=t.tiles.assign(diameter_m=8 * t.tiles["diameter_m"])) for arm, t in own.items()}
+             for split, own in tables.items()}  # fmt: skip
+    entry = compare(tables=grown, seed=1, replicates=100)["results"]["test"]["hybrid"]
+    assert sum(row["n"] for row in entry["by_size"]) == entry["n"]["positives"]
+    assert entry["by_size"][-1]["low_mm"] == 10
+    assert entry["by_size"][-1]["high_mm"] is None
+    assert size_range(entry["by_size"][-1]) == "10 mm and more"
+    assert size_range(entry["by_size"][0]).endswith("to 10 mm")
 
 
 def test_numbers_agree_with_their_definitions(tables, result):

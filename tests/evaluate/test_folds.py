@@ -84,6 +84,19 @@ def test_a_head_without_false_candidates_has_no_scale():
     assert all(part.candidates is None for part in align_fold(validation, test, specificity=0.95))
 
 
+@pytest.mark.parametrize("false", [1, 400])
+def test_a_head_with_a_single_false_candidate_keeps_its_own_scale(false):
+    """Its threshold and its median are one score: a distance of a rounding would make 1e17 of every other candidate."""
+    rng = np.random.default_rng(9)
+    validation, test = (detected(n, rng, 0, 1, 0, 1, false=false) for n in "vt")
+    if false > 1:  # of one score, all of them
+        validation.candidates.loc[validation.candidates["kind"] == "none", "score"] = 0.3
+    moved, other = align_fold(validation, test, specificity=0.95)
+    single = float(validation.candidates["score"][validation.candidates["kind"] == "none"].max())
+    for before, after in ((validation, moved), (test, other)):
+        np.testing.assert_allclose(after.candidates["score"], before.candidates["score"] - single, atol=1e-12)
+
+
 def specificity(part, threshold):
     negative = part.tiles["score"][part.tiles["label"] == 0]
     return float((negative < threshold).mean())
@@ -169,6 +182,18 @@ def test_images_of_an_animal_become_one_subject_and_nothing_is_lost():
     lesions = joined.tiles[joined.tiles["label"] == 1]
     assert not lesions.duplicated(["subject", "number"]).any()
     assert (joined.tiles["number"][joined.tiles["label"] == 0] == 0).all()
+
+
+@pytest.mark.parametrize(("number", "tile"), [(10_000, 10**6), (65_000, 10**8)])
+def test_numbers_of_images_stay_apart_whatever_numbers_labels_have(number, tile):
+    """Label volumes of others are numbered as they like, up to 65535, and small tiles are many."""
+    rng = np.random.default_rng(4)
+    first, second = tables("a-0", rng, 0, 1), tables("a-1", rng, 0, 1)
+    lesion = first.tiles["label"] == 1
+    moved = first.tiles.assign(number=first.tiles["number"] + number * lesion, tile=first.tiles["tile"] + tile)
+    joined = join_tables(by_animal([replace(first, tiles=moved), second], {"a-0": "a", "a-1": "a"})).tiles
+    assert not joined.duplicated(["subject", "tile"]).any()
+    assert not joined[joined["label"] == 1].duplicated(["subject", "number"]).any()
 
 
 def test_one_image_an_animal_is_left_as_it_is():

@@ -1,11 +1,13 @@
 """Truth on the grid of the image."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Insertion, Phantom
-from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels
+from darklung.features.labels import hard_negatives, instances_on_grid, lesion_labels, truth_of_labels
 
 
 def phantom_with(instances, voxel_m=1e-4):
@@ -108,3 +110,12 @@ def test_lesions_and_hard_negatives():
     labels = lesion_labels(instances, insertions)
     assert labels.dtype == np.uint8
     assert [tuple(i) for i in np.argwhere(labels)] == [(1, 1, 1)]
+
+
+def test_more_parts_than_have_numbers_are_refused():
+    """Numbers of instances have 16 bits: beyond them lesions would share numbers, and one would be background."""
+    dots = np.zeros((84, 84, 84), bool)
+    dots[::2, ::2, ::2] = True
+    grid = Image(np.zeros((0, *dots.shape), np.float32), (), (), (1e-4,) * 3)
+    with pytest.raises(DarklungError, match="wanted at most 65535 lesions, got 74088 parts that do not touch"):
+        truth_of_labels(dots, grid)

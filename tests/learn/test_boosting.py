@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import UNKNOWN
-from darklung.learn.boosting import Recipe, train_boosting
+from darklung.learn.boosting import Recipe, _best_dice, train_boosting
 from darklung.learn.data import OUTSIDE_LOGIT, Redraw
 from darklung.learn.filters import features_of
 from darklung.learn.importance import importances
@@ -135,6 +136,21 @@ def test_a_logit_of_zero_is_where_the_dice_of_validation_is_largest(model, blobs
     score, lesion = predict(model_dir=model, case=case).logits[case.region], case.lesion[case.region]
     best = max(2 * (lesion & (score > t)).sum() / ((score > t).sum() + lesion.sum()) for t in np.unique(score))
     assert 2 * (lesion & (score > 0)).sum() / ((score > 0).sum() + lesion.sum()) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("lesion_first", [True, False])
+@pytest.mark.parametrize("leaves", [[3.0, -1.0, -2.0], [1.0]])
+def test_where_scores_are_the_same_they_are_called_together(lesion_first, leaves):
+    """Few trees have few leaves: thousands of voxels then have one score, and lie in the order of the array."""
+    rng = np.random.default_rng(3)
+    lesion = np.sort(rng.random(600) < 0.3)[:: -1 if lesion_first else 1]
+    score = np.where(lesion, leaves[0], leaves[-1])
+    mixed = rng.random(600) < 0.2
+    score[mixed] = rng.choice(leaves, mixed.sum())
+    everywhere = np.ones(600, bool)
+    limit = _best_dice([score], [SimpleNamespace(region=everywhere, counted=everywhere, lesion=lesion)])
+    reached = [2 * (lesion & (score > t)).sum() / ((score > t).sum() + lesion.sum()) for t in (limit, *np.unique(score), -9)]
+    assert reached[0] == max(reached) > 0.4
 
 
 def test_mistakes_are_told_in_one_line(model, blobs, tmp_path):

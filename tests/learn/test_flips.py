@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Image
+from darklung.features.directions import anisotropy
 from darklung.learn.data import Case, Normalisation
 from darklung.learn.patches import draw_batch, flip_groups, make_source, turn_axes
 from darklung.learn.settings import AugmentationPart
@@ -51,6 +52,26 @@ def test_exactly_the_allowed_flips_commute_with_the_scan(tensor, degrees):
             assert error < 0.03 if axes in allowed else error > 0.3, axes
 
 
+@pytest.mark.parametrize("directions", [(45,), (0, 45), (45, 135), (135, 45), (0, 60, 120), (0, 90)])
+def test_what_is_made_of_all_directions_flips_where_their_mirror_images_are_among_them(tensor, directions):
+    def made(animal):
+        each = np.stack([scanned(animal, d) for d in directions])
+        ratio = {} if len(directions) < 2 else {"anisotropy": anisotropy(each, directions_rad=np.radians(directions))}
+        return {"dark_field": each.mean(axis=0), **ratio}
+
+    plain = made(tensor)
+    for name, values in plain.items():
+        groups = flip_groups([name], 3, directions)
+        assert flip_groups(["attenuation", f"contrast({name}, 0.8 mm)"], 3, directions)[1:] == groups[1:]
+        for axes in ((0,), (0, 1), (2,)):
+            away = np.linalg.norm(made(mirrored(tensor, axes))[name] - np.flip(values, axes)) / np.linalg.norm(values)
+            chosen = {sum(c, ()) for n in (1, 2) for c in itertools.combinations(groups, n)}
+            # One view, at angle 0, has no partner at 180 degrees; a quotient makes more of it than a mean.
+            assert axes not in chosen or away < (0.05 if name == "dark_field" else 0.25), (name, axes)
+            # An oblique first direction besides its mirror image is refused alone.
+            assert axes in chosen or away > 0.3, (name, axes)
+
+
 def test_radiographs_and_channels_without_direction():
     assert flip_groups(["attenuation", "dark_field", "dark_field_0", "dark_field_90"], 2) == ((0,), (1,))
     assert flip_groups(["dark_field_45"], 2) == ((0, 1),)
@@ -85,7 +106,9 @@ def test_quarter_turns_are_about_the_axis_of_volumes_whose_channels_allow_them()
     cube, flat = (3e-4,) * 3, (3e-4,) * 2
     assert turn_axes(("attenuation", "dark_field", "dark_field_0", "dark_field_90_noise"), cube) == (1, 2)
     assert turn_axes(("attenuation", "dark_field_45"), cube) == ()
-    assert turn_axes(("attenuation", "tensor_zz"), cube) == ()
+    assert turn_axes(("attenuation", "tensor_zz"), cube) == turn_axes(("known_yy",), cube) == ()
+    assert turn_axes(("dark_field",), cube, (0.0, 45.0)) == turn_axes(("anisotropy",), cube, (45.0, 135.0)) == ()
+    assert turn_axes(("dark_field", "anisotropy"), cube, (0.0, 90.0)) == (1, 2)
     assert turn_axes(("attenuation",), (3e-4, 3e-4, 2e-4)) == ()
     assert turn_axes(("attenuation",), (2e-4, 3e-4, 3e-4)) == (1, 2)
     assert turn_axes(("attenuation",), flat) == ()

@@ -131,6 +131,9 @@ def test_only_the_same_training_with_fewer_steps_is_gone_on_from(make_case, tmp_
     edited = make_case(1, (20, 24))
     edited.image.data[0, 5, 5] += 1
     assert begun("edited", steps=11, cases_train=[make_case(0, (20, 24)), edited]) is None
+    judged = make_case(9, (20, 24))  # the lung that it is normalised by, and what augmentation needs to know
+    for name, change in {"lung": judged.target > 0, "energy_kev": 70.0, "directions": (45.0,)}.items():
+        assert begun(name, steps=11, cases_validation=[replace(judged, **{name: change})]) is None
 
 
 def test_the_rate_rises_and_falls_once_more_over_added_steps(make_case, tmp_path, monkeypatch):

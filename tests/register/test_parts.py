@@ -19,6 +19,9 @@ from darklung.register.fit import Problem, Target, seen
 from darklung.register.pose import OWN, SHARED, Frame, make_prior
 from darklung.register.sampling import grid_of
 from darklung.register.transform import Bending, PlaneMap
+from darklung.steps.register import Parameters, landmarks_of
+from darklung.steps.sections import _flipped
+from darklung.study.histology import SectionPart
 
 
 def test_stripes_have_the_share_and_the_changes_that_were_drawn():
@@ -103,6 +106,17 @@ def target_of(view, sigma=0.2e-3):
     return Target(view.points_m()[chosen], values, 0.4, np.zeros(chosen.sum(), int))
 
 
+def test_a_known_spacing_counts_alike_whichever_way_a_stack_runs():
+    frame = Frame(AXES, np.zeros((3, 2)), np.array([-1.0, 0.0, 1.0]))
+    prior = make_prior(frame, shrinkage=(0, 1), spacing_m=(0.9e-3, 0.09e-3), tilt_rad=1, turn_rad=1, stretch=1)
+    at = SHARED.index("spacing")
+    for spacing in (0.9e-3, 0.8e-3):
+        one, other = np.zeros(frame.count), np.zeros(frame.count)
+        one[at], other[at] = spacing, -spacing
+        assert prior.cost(one) == prior.cost(other) == pytest.approx(((spacing - 0.9e-3) / 0.09e-3) ** 2 / 2)
+        np.testing.assert_array_equal(prior.away(one), -prior.away(other))
+
+
 def test_slopes_of_the_cost_are_its_differences():
     image, lung = volume()
     frame = Frame(AXES, np.zeros((1, 2)), np.zeros(1))
@@ -168,3 +182,22 @@ def test_agreement_is_scipys_and_the_limits_hold_their_share():
         agreement(np.arange(3.0), np.arange(3.0))
     with pytest.raises(DarklungError, match="the same everywhere"):
         agreement(np.ones(5), np.arange(5.0))
+
+
+def test_landmarks_are_mirrored_with_their_picture(tmp_path):
+    """They are marked in the picture's file, as outlines are drawn there."""
+    table = tmp_path / "marks.csv"
+    rows = [f"{name},1.5,-0.5,1,2,3,{use}" for name in ("a", "b", "c") for use in ("fit", "check")]
+    table.write_text("\n".join(["section,row_mm,col_mm,z_mm,y_mm,x_mm,use", *rows]) + "\n")
+    flips = {"a": "no", "b": "left-right", "c": "up-down"}
+    given = {"subject": "s", "animal": "s", "volume": "v.nrrd", "landmarks": str(table), "names": tuple(flips)}
+    sections = tuple(SectionPart(file=f"{n}.tif", flip=flip) for n, flip in flips.items())
+    found = landmarks_of(Parameters(**given, numbers=(1, 2, 3), positions=(None,) * 3, sections=sections))
+    picture = np.zeros((40, 20), bool)
+    for use in ("fit", "check"):
+        for name, flip in flips.items():
+            picture[:] = False
+            picture[20 + 15, 10 - 5] = True  # of 0.1 mm, whose middle is a corner
+            at = (np.argwhere(_flipped(picture, flip))[0] + 0.5 - (20, 10)) * 1e-4
+            np.testing.assert_allclose(found[use][name].points_m[0], at, atol=0.6e-4)
+            np.testing.assert_array_equal(found[use][name].places_m, [[1e-3, 2e-3, 3e-3]])

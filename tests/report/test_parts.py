@@ -63,6 +63,20 @@ def test_words_without_numbers(broken):
     html.check_page(whole(story, methods))
 
 
+def test_the_methods_tell_who_learned_and_which_state_was_kept():
+    """A training keeps the latest state within one standard error of the best score, which is seldom the best one."""
+    for observers, there, absent in (
+        ([], "one network", "trees"), (["boosting"], "boosted decision trees were grown", "network ("),
+        (["network", "boosting"], ", and boosted decision trees", "best step"),
+    ):  # fmt: skip
+        study = {**STUDY, "learning": {**STUDY["learning"], "observers": observers}}
+        methods = methods_section(examples.comparison(), study, version="1", study_file="", tile_m=2e-3)
+        told = methods.blocks[0].text
+        assert there in told
+        assert absent not in told
+        assert "kept was the latest state within one standard error of the best score on validation animals" in told
+
+
 def test_hostile_names_in_every_part():
     arms = [f"a{html.HOSTILE}", "b"]
     study = {"name": html.HOSTILE, "learning": {"arms": {html.HOSTILE: [html.HOSTILE]}, "network": html.HOSTILE}}

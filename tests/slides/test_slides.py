@@ -43,6 +43,16 @@ def test_a_pyramid_comes_back_box_by_box(tmp_path):
     assert "pixel: 0.75 um" in "\n".join(slide.lines())
 
 
+def test_the_pixel_is_the_picture_s_own_and_not_that_of_a_macro_behind_it(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number, (picture, pixel) in enumerate(((PICTURE, 0.25), (PICTURE[:300, :900], 12.0), (PICTURE[:90, :90], 3.0))):
+            size = {"PhysicalSizeX": pixel, "PhysicalSizeY": pixel, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+            metadata = {"axes": "YXS", "Name": ("slide", "macro", "label")[number], **size}
+            file.write(picture, photometric="rgb", tile=(256, 256), metadata=metadata)
+    assert open_slide(path).pixel_m == pytest.approx(0.25e-6)
+
+
 def test_mirrored_twice_is_the_same(tmp_path):
     slide = open_slide(pyramid(tmp_path / "a.ome.tif"))
     for axis, turn in (("up-down", np.flipud), ("left-right", np.fliplr)):

@@ -22,6 +22,7 @@ from darklung.io.images import export_nifti, load_image
 from darklung.io.volumes import read_volume
 from darklung.learn.patches import flip_groups
 from darklung.steps.derive import MADE, names, tasks, with_channels
+from darklung.steps.network_case import network_case
 from darklung.steps.seen import item_of, load_seen
 
 NAMES = (
@@ -168,6 +169,18 @@ def test_flips_know_the_directions_within_calls():
     straight, oblique = (f"difference(dark_field_{a}, dark_field_{b})" for a, b in ((0, 90), (45, -45)))
     assert flip_groups(["attenuation", straight], 3) == ((0,), (1,), (2,))
     assert flip_groups(["attenuation", oblique], 3) == flip_groups(["dark_field_45"], 3)
+
+
+def test_a_network_is_told_the_directions_that_its_arm_does_not_see(tmp_path):
+    case = made_case(1)
+    image = replace(case.channels, names=tuple(n.replace("dark_field_90", "dark_field_45") for n in NAMES))
+    save_case(tmp_path / "m1", replace(case, channels=image))
+    seen = load_seen(tmp_path / "m1", ("attenuation", "dark_field"), ())
+    assert seen.channels.names == ("attenuation", "dark_field")
+    for given in (seen, replace(case, channels=image)):
+        known = network_case(given).directions
+        assert known == (0.0, 45.0)
+        assert flip_groups(seen.channels.names, 3, known) == ((0, 1), (2,))
 
 
 def test_a_list_as_yaml_reads_it(study, tmp_path):

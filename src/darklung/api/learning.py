@@ -166,7 +166,7 @@ def evaluate(
     Raises
     ------
     DarklungError
-        Grids that differ, or cases without lesions or without anything else.
+        Grids that differ, two cases of one name, or cases without lesions or without anything else.
     """
     from darklung.evaluate.folds import by_animal
     from darklung.evaluate.tables import join_tables
@@ -176,6 +176,9 @@ def evaluate(
 
     part: EvaluationPart = validate(dict(settings), EvaluationPart, "evaluate")
     require(len(predictions) == len(cases), f"evaluate: wanted a prediction a case, got {len(predictions)} and {len(cases)}")
+    names = [case.about.subject for case in cases]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, f"evaluate: two cases are called {twice!r}; wanted another name of each (make_case: subject)")
     for image, case in zip(predictions, cases):
         differs = image.grid_difference(case.channels)
         require(not differs, f"{case.about.subject}: prediction and case are not on one grid: {differs}")

@@ -242,7 +242,8 @@ def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
         return chosen
     if not any(map(_network, chosen.descriptions)):
         return replace(chosen, notes=("Trees see the same in every mirror image: nothing is averaged.",))
-    told = told_mirrors(chosen.channels, int(chosen.descriptions[0]["dims"]))
+    first = chosen.descriptions[0]
+    told = told_mirrors(chosen.channels, int(first["dims"]), (first.get("images") or {}).get("directions") or ())
     notes: tuple[str, ...] = (f"Each prediction is the {told}.",)
     if not chosen.how.mirroring and chosen.rule != Rule(tile_m=chosen.rule.tile_m):
         notes += ("The run did not mirror: its threshold, probabilities and lists hold for other scores and are left out.",)

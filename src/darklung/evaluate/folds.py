@@ -16,8 +16,8 @@ from darklung.evaluate.roc import threshold_at_specificity
 from darklung.evaluate.tables import OF_SUBJECTS, ArmTables
 from darklung.evaluate.tiles import LOWEST_SCORE
 
-# Room for the tiles and insertions of one image in the numbers of its animal.
-TILES_AN_IMAGE, NUMBERS_AN_IMAGE = 10**6, 10**4
+# Room for the tiles and insertions (uint16) of one image in the numbers of its animal.
+TILES_AN_IMAGE, NUMBERS_AN_IMAGE = 10**9, 10**5
 
 
 def align_fold(validation: ArmTables, test: ArmTables, *, specificity: float) -> tuple[ArmTables, ArmTables]:
@@ -153,10 +153,12 @@ def _knots(
 
 
 def _negative_scale(tiles: pd.DataFrame, specificity: float) -> tuple[float, float]:
-    """Threshold of the negatives, and its distance from their median."""
+    """Threshold of the negatives, and its distance from their median; 1 where a single score, or one of all, tells none."""
     negative = tiles["score"][tiles["label"] == 0].to_numpy(dtype=np.float64)
     threshold = threshold_at_specificity(scores=negative, labels=np.zeros(len(negative), int), specificity=specificity)
-    return threshold, (threshold - float(np.median(negative))) or 1.0
+    middle = float(np.median(negative))
+    # The threshold lies a rounding above its score, so that the distance is never 0.
+    return threshold, threshold - middle if threshold > np.nextafter(middle, np.inf) else 1.0
 
 
 def _quantile_map(single: NDArray[np.float64], mean: NDArray[np.float64]) -> tuple[NDArray, NDArray]:

@@ -7,13 +7,12 @@ Barrett & Myers, Foundations of Image Science (2004), ch. 13.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from darklung.core.checks import check_positive, check_range, check_shape, require
+from darklung.core.checks import check_positive, check_shape, require
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -136,39 +135,6 @@ def laguerre_gauss(shape: tuple[int, ...], spacing_m: tuple[float, ...], *, widt
     return _unit(found)
 
 
-def difference_of_gaussians(
-    shape: tuple[int, ...], spacing_m: tuple[float, ...], *, first_per_m: float, count: int = 5, ratio: float = 1.67
-) -> Array:
-    """Radial bands exp(−½(f/Qσ)²) − exp(−½(f/σ)²), σ = f1·1.4^j, in 2 or 3 dimensions, (channel, *shape), of unit norm.
-
-    The dense set of Abbey & Barrett 2001, 10.1364/JOSAA.18.000473.
-    """
-    check_positive("first_per_m", first_per_m)
-    check_range("ratio", ratio, 1.01, 10)
-    grids = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(shape, spacing_m)), indexing="ij")
-    square = sum(g**2 for g in grids)
-    widths = first_per_m * 1.4 ** np.arange(count)
-    bands = [np.exp(-0.5 * square / (ratio * s) ** 2) - np.exp(-0.5 * square / s**2) for s in widths]
-    return _unit(np.stack([np.fft.fftshift(np.real(np.fft.ifftn(band))) for band in bands]))
-
-
-def gabor(
-    shape: tuple[int, ...], spacing_m: tuple[float, ...], *, centres_per_m: tuple[float, ...], angles: int = 5
-) -> Array:
-    """Gabor channels of one octave, cosine and sine, in the plane, (centre · angle · 2, *shape), of unit norm.
-
-    The envelope has the standard deviation 0.56/f, which makes the band one octave wide.
-    """
-    require(len(shape) == 2, f"shape: wanted two axes for Gabor channels, got {shape}")
-    y, x = _offsets(shape, spacing_m)
-    found = []
-    for f, k in product(centres_per_m, range(angles)):
-        along = x * np.cos(np.pi * k / angles) + y * np.sin(np.pi * k / angles)
-        envelope = np.exp(-0.5 * (x**2 + y**2) * (f / 0.56) ** 2)
-        found += [envelope * np.cos(2 * np.pi * f * along), envelope * np.sin(2 * np.pi * f * along)]
-    return _unit(np.stack(found))
-
-
 def _unit(channels: Array) -> Array:
     norm = np.sqrt((channels**2).sum(axis=tuple(range(1, channels.ndim)), keepdims=True))
     return np.asarray(channels / norm)
@@ -185,7 +151,8 @@ def hotelling(signal: Array, noise: Array) -> Detectability:
 
     δᵀ S⁻¹ δ is too high by ν/(ν − p − 1) of p outputs and ν = n − 1, and δᵀS⁻¹δ/δᵀK⁻¹δ is ν/χ² with ν − p + 1 degrees of
     freedom in normal noise: the estimate has no bias in d′², and the 95 % interval is exact (Wunderlich & Noo 2009,
-    10.1109/TMI.2009.2012705: known difference of means). Realisations must be independent; else see `clustered`.
+    10.1109/TMI.2009.2012705: known difference of means). Realisations must be independent; those that share animals
+    are for `darklung.evaluate.held_out`.
 
     Parameters
     ----------
@@ -210,39 +177,3 @@ def _raw(signal: Array, noise: Array) -> tuple[float, int, int]:
     require(freedom > count + 1, f"noise: wanted more than {count + 2} realisations for {count} outputs, got {len(noise)}")
     covariance = np.atleast_2d(np.cov(noise, rowvar=False))
     return float(signal @ np.linalg.solve(covariance, signal)), freedom, count
-
-
-def clustered(
-    signal: Array, noise: Array, animals: NDArray[np.int64], generator: np.random.Generator, replicates: int = 1000
-) -> Detectability:
-    """`hotelling` with a 95 % percentile interval over animals drawn with replacement, for backgrounds that share animals.
-
-    With few animals it is too narrow: ten or more are wanted for it to be believed.
-
-    Parameters
-    ----------
-    animals : (realisation,) int array
-    """
-    check_shape("animals", animals, "realisation", (len(noise),))
-    names = np.unique(animals)
-    require(len(names) > 1, f"animals: wanted at least two for an interval over animals, got {len(names)}")
-    value = hotelling(signal, noise).value
-    members = [noise[animals == name] for name in names]
-    drawn = generator.integers(len(names), size=(replicates, len(names)))
-    found = [hotelling(signal, np.concatenate([members[k] for k in row])).value for row in drawn]
-    low, high = np.percentile(found, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Detectability(value, float(min(low, value)), float(max(high, value)))
-
-
-def two_samples(absent: Array, present: Array) -> float:
-    """d′ of the Hotelling observer whose signal is the difference of two samples' means, bias taken away.
-
-    E[δ̂ᵀ S⁻¹ δ̂] = ν/(ν − p − 1) (d′² + p (1/n₀ + 1/n₁)), ν = n₀ + n₁ − 2; below zero it is 0.
-    """
-    sizes, count = (len(absent), len(present)), absent.shape[1]
-    freedom = sum(sizes) - 2
-    require(freedom > count + 1, f"samples: wanted more than {count + 3} realisations for {count} outputs, got {sum(sizes)}")
-    pooled = sum((n - 1) * np.atleast_2d(np.cov(s, rowvar=False)) for n, s in zip(sizes, (absent, present))) / freedom
-    delta = present.mean(axis=0) - absent.mean(axis=0)
-    raw = float(delta @ np.linalg.solve(pooled, delta)) * (freedom - count - 1) / freedom
-    return float(np.sqrt(max(raw - count * (1 / sizes[0] + 1 / sizes[1]), 0.0)))

@@ -21,7 +21,7 @@ from darklung.evaluate.roc import Curve, confusion, precision_recall_curve, roc_
 from darklung.evaluate.scored import Scored, Spread
 from darklung.evaluate.statistics import Estimate
 
-SIZE_EDGES_MM = (0.0, 0.75, 1.0, 1.5, 2.0, 3.0, 10.0)
+SIZE_EDGES_MM = (0.0, 0.75, 1.0, 1.5, 2.0, 3.0, 10.0, np.inf)
 KINDS = ("tile", "sham", "mimic")
 CURVE_POINTS = 200
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.checks import require
 from darklung.core.geometry import centred_axis, sphere_diameter_m
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion, Phantom
 
@@ -62,10 +63,18 @@ def hard_negatives(insertions: Sequence[Insertion], instances: NDArray[np.uint16
 
 
 def parts_as_insertions(mask: NDArray[np.bool_], grid: Image) -> tuple[NDArray[np.uint16], tuple[Insertion, ...]]:
-    """Connected parts of a drawn mask as lesions of class ``"unknown"``: instances (*spatial), and one entry a part."""
+    """Connected parts of a drawn mask as lesions of class ``"unknown"``: instances (*spatial), and one entry a part.
+
+    Raises
+    ------
+    DarklungError
+        More parts than have numbers.
+    """
     from scipy import ndimage
 
-    parts, _ = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    parts, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    most = np.iinfo(np.uint16).max
+    require(count <= most, f"labels: wanted at most {most} lesions, got {count} parts that do not touch: is it a mask?")
     return np.asarray(parts, dtype=np.uint16), numbered_as_insertions(parts, grid)
 
 

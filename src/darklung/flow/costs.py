@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from darklung.core.channel import modality
+from darklung.core.channel import directions_of, modality
 from darklung.flow.expected import Expected, expected_images
 from darklung.study.learning import LearningPart
 from darklung.study.study import Study
@@ -39,7 +39,8 @@ def told_networks(study: Study, part: LearningPart, arms: Sequence[str]) -> list
     if part.mirroring:
         from darklung.learn.mirrors import told_mirrors
 
-        lines += [f"{arm}: predictions are the {told_mirrors(part.arms[arm], dims)}" for arm in arms]
+        directions = directions_of(tuple(images[0].channels or ())) if images else ()
+        lines += [f"{arm}: predictions are the {told_mirrors(part.arms[arm], dims, directions)}" for arm in arms]
     return lines
 
 

@@ -198,9 +198,13 @@ def _best_dice(logits: Sequence[NDArray[np.float64]], cases: Sequence[Case]) -> 
     if not lesion.any():
         return None
     order = np.argsort(-score, kind="stable")
+    falling = score[order]
     dice = 2 * np.cumsum(lesion[order]) / (np.arange(1, len(order) + 1) + lesion.sum())
-    least = int(np.argmax(dice))
-    return float(np.mean(score[order[least : least + 2]]))
+    # Voxels of one leaf have one score: between them nothing can be called.
+    ends = np.flatnonzero(np.append(np.diff(falling) != 0, True))
+    best = int(np.argmax(dice[ends]))
+    below = falling[ends[best + 1]] if best + 1 < len(ends) else falling[-1] - 1
+    return float((falling[ends[best]] + below) / 2)
 
 
 def _grown(drawn: Drawn, recipe: Recipe) -> Forest:

@@ -157,7 +157,9 @@ def lineage(plan: Plan, cases: Sequence[Case]) -> str:
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(dataclasses.replace(plan, steps=0)), sort_keys=True).encode())
     digest.update(torch.__version__.encode())
     for case in cases:
-        for array in (case.image.data, case.target, case.region, case.hard):
+        beam = [case.energy_kev, case.correlation_length_m, case.directions]
+        digest.update(json.dumps([case.image.names, case.image.spacing_m, beam]).encode())
+        for array in (case.image.data, case.target, case.region, case.hard, case.lung):
             digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

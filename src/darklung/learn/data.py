@@ -43,6 +43,8 @@ class Case:
         Where channels are normalised; the region if not given.
     energy_kev, correlation_length_m : float, optional
         That the values refer to, where they are known.
+    directions : tuple of float
+        Of the gratings [degrees], of all dark fields that channels may be made of; empty where they are not known.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Case:
     lung: NDArray[np.bool_] | None = None
     energy_kev: float | None = None
     correlation_length_m: float | None = None
+    directions: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         axes, shape = "*spatial", self.image.shape

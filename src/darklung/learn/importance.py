@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from darklung.core.random import stream
 from darklung.learn.filters import Feature
+from darklung.learn.selection import auroc
 from darklung.learn.trees import Forest
 from darklung.learn.voxels import Drawn
 
@@ -61,5 +61,4 @@ def _exchanged(forest: Forest, drawn: Drawn, columns: Sequence[int], seed: int) 
 
 
 def _auroc(scores: NDArray[np.float64], lesion: NDArray[np.bool_]) -> float:
-    n, ranks = int(lesion.sum()), rankdata(scores)
-    return float((ranks[lesion].sum() - n * (n + 1) / 2) / (n * (len(lesion) - n)))
+    return auroc(scores[lesion], scores[~lesion]) or 0.0

@@ -15,20 +15,20 @@ Maps = dict[str, NDArray[np.float32]]
 NONE: tuple[tuple[int, ...], ...] = ((),)  # the image itself alone
 
 
-def mirrors_of(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...], ...]:
+def mirrors_of(channels: Sequence[str], spatial: int, directions: Sequence[float] = ()) -> tuple[tuple[int, ...], ...]:
     """Spatial axes that are flipped in each mirror image, the image itself first: what `flip_groups` allows.
 
     Of a volume 8, of a radiograph 4; where a channel has an oblique direction half as many, since flips of z alone would
     show a direction that the arm does not have.
     """
-    groups = flip_groups(channels, spatial)
+    groups = flip_groups(channels, spatial, directions)
     chosen = chain.from_iterable(combinations(groups, n) for n in range(len(groups) + 1))
     return tuple(tuple(sorted(chain.from_iterable(some))) for some in chosen)
 
 
-def told_mirrors(channels: Sequence[str], spatial: int) -> str:
+def told_mirrors(channels: Sequence[str], spatial: int, directions: Sequence[float] = ()) -> str:
     """How many mirror images are averaged, at which cost, and which are left out, in a line."""
-    many, every = len(mirrors_of(channels, spatial)), 2**spatial
+    many, every = len(mirrors_of(channels, spatial, directions)), 2**spatial
     left = f"; {every - many} more would change the direction of an oblique channel and are left out" if many < every else ""
     return f"mean of {many} mirror images, {many} times the time of one{left}"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from darklung.core.channel import Channel, call_of, directions_in
+from darklung.core.channel import DECIMALS, MIXED, Channel, call_of, directions_in, modality
 from darklung.core.checks import require
 from darklung.core.recipe import Call
 from darklung.learn import centres
@@ -92,7 +92,7 @@ class Batch:
         return self.truth["region"]
 
 
-def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...], ...]:
+def flip_groups(channels: Sequence[str], spatial: int, directions: Sequence[float] = ()) -> tuple[tuple[int, ...], ...]:
     """Spatial axes that may be flipped, each group at once, so that the channels stay what their names say.
 
     A mirrored animal scanned at α is the mirror image of the animal scanned at α only if the mirror keeps the sensitivity
@@ -107,10 +107,31 @@ def flip_groups(channels: Sequence[str], spatial: int) -> tuple[tuple[int, ...],
         ``dark_field_<degrees>`` says α (`darklung.core.channel`), also within a call; most other names have no direction.
     spatial : int
         Axes, (z, y, x) or (row, col).
+    directions : sequence of float
+        α of all dark fields of the image [degrees], which those without a direction in their name are made of; empty where
+        they are not known.
     """
     plain = all(direction % 90 == 0 for name in channels for direction in directions_in(name))
+    plain = plain and all(_mirrors_all(name, directions) for name in channels)
     groups = tuple((a,) for a in range(spatial)) if plain else ((0, 1), *((a,) for a in range(2, spatial)))
     return tuple(g for g in groups if all(_keeps_sign(name, g) for name in channels))
+
+
+def _mirrors_all(name: str, directions: Sequence[float]) -> bool:
+    """Whether a flip of z alone keeps what is made of all directions.
+
+    A mean does where each direction has its mirror image among them. What else is made of them may be relative to the first,
+    as anisotropy is, which must be its own mirror image.
+    """
+    signal = Channel.parse(name).signal
+    inner = [str(a) for a in call.arguments if isinstance(a, str | Call)] if (call := call_of(signal)) else []
+    if inner:
+        return all(_mirrors_all(one, directions) for one in inner)
+    if directions_in(name) or modality(name) not in ("dark_field", MIXED):
+        return True
+    axes = {round(d % 180, DECIMALS) for d in directions}
+    closed = axes == {round(-d % 180, DECIMALS) for d in axes}
+    return closed and (signal == "dark_field" or all(d % 90 == 0 for d in directions[:1]))
 
 
 def _keeps_sign(name: str, flipped: Sequence[int]) -> bool:
@@ -139,16 +160,16 @@ def _keeps_part(part: str, flipped: Sequence[int]) -> bool:
     return not part.startswith("main_axis")
 
 
-def turn_axes(channels: Sequence[str], spacing_m: Sequence[float]) -> tuple[int, ...]:
+def turn_axes(channels: Sequence[str], spacing_m: Sequence[float], directions: Sequence[float] = ()) -> tuple[int, ...]:
     """The axes (y, x) of quarter turns about z that leave the channels what their names say; none where there are none.
 
     A turned animal is one scanned from another angle on: channels along and across the axis do not change. An oblique
-    direction does where a scan is half a turn (views of the other half see −α). Components of a tensor would change places,
-    refraction its sign, in a radiograph the axis itself would turn, and other spacings along y and x would stretch the
-    animal.
+    direction does where a scan is half a turn (views of the other half see −α). Components of a tensor, and what is known of
+    them, would change places, refraction its sign, in a radiograph the axis itself would turn, and other spacings along y
+    and x would stretch the animal.
     """
     words = {word for name in channels for word in re.split("[^a-z]+", name)}  # of calls too
-    plain = flip_groups(channels, 1) == ((0,),) and not words & {"tensor", "refraction"}
+    plain = flip_groups(channels, 1, directions) == ((0,),) and not words & {"tensor", "known", "refraction"}
     alike = len(spacing_m) == 3 and np.isclose(spacing_m[1], spacing_m[2])
     return (1, 2) if plain and alike else ()
 
@@ -181,8 +202,8 @@ def make_source(
     hard = np.zeros(0, dtype=np.int64)
     if case.hard is not None:
         hard = np.flatnonzero(np.pad(case.hard, pad) & region & ~target)
-    flips = flip_groups(normalisation.channels, len(lengths))
-    turn = turn_axes(normalisation.channels, case.image.spacing_m)
+    flips = flip_groups(normalisation.channels, len(lengths), case.directions)
+    turn = turn_axes(normalisation.channels, case.image.spacing_m, case.directions)
     found = Source(data, truth, _components(target & region), np.flatnonzero(region), hard, flips, turn)
     return _physical(found, case, normalisation, pad, augmentation) if augmentation.physical else found
 

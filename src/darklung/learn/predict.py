@@ -148,6 +148,7 @@ class _Normalised(_Loose):
 
 
 class _Images(_Loose):
+    directions: tuple[float, ...] = ()
     spacing_m: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     units: dict[str, str] = Field({})
     beams: tuple[Annotated[tuple[float | None, ...], Field(min_length=1)], ...] = ()
@@ -268,7 +269,8 @@ def _maps(folder: Path, case: Case, overlap: float, mirroring: bool) -> dict[str
     model = load_model(folder)
     place(model.network, choose_device())
     apply = partial(_windowed, model.network, model.window, overlap)
-    mirrors = mirrors_of(model.normalisation.channels, len(case.region.shape)) if mirroring else NONE
+    channels, dims = model.normalisation.channels, len(case.region.shape)
+    mirrors = mirrors_of(channels, dims, case.directions) if mirroring else NONE
     return averaged(apply, data=model.normalisation.apply(case), region=case.region, mirrors=mirrors)
 
 

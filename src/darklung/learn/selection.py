@@ -107,7 +107,7 @@ def tile_auroc(
         inside = np.bincount(tiles.ravel(), weights=region.ravel())
         free = np.flatnonzero(~touched & (inside >= inside.max() / 4))
         negative.extend(ndimage.maximum(np.where(region, score, -np.inf), tiles, free))
-    return _auroc(np.array(positive), np.array(negative))
+    return auroc(np.array(positive), np.array(negative))
 
 
 def dice(
@@ -132,7 +132,8 @@ def _tiles(shape: tuple[int, ...], spacing_m: Sequence[float]) -> NDArray[np.int
     return number
 
 
-def _auroc(positive: NDArray, negative: NDArray) -> float | None:
+def auroc(positive: NDArray, negative: NDArray) -> float | None:
+    """How often a positive score is above a negative one, ties counting half; None without either."""
     if not len(positive) or not len(negative):
         return None
     ranks = rankdata(np.concatenate([positive, negative]))

@@ -9,6 +9,8 @@ from pydantic import Field, JsonValue
 from darklung.io.documents import Document
 
 Names = tuple[str, ...]
+# Where each fold tests its own animals, scores are no logits: the settings tell their scale.
+CALLED_FROM = "score from which a tile is called, on the scale that the settings tell"
 
 
 class NetworkArchitecture(Document):
@@ -135,7 +137,7 @@ class Split(Document):
     split: str
     whole: Group
     folds: tuple[Group, ...]
-    slope: float | None = Field(description="slope of the calibration curve, of logits")
+    slope: float | None = Field(description="slope of the calibration curve, of the same scores")
     intercept: float | None = Field(description="its intercept")
     reliability: tuple[Bin, ...]
 
@@ -144,7 +146,7 @@ class Evaluation(Document):
     """What the run's comparison says of the arm, and of what models (`scope`)."""
 
     scope: str
-    threshold: float | None = Field(description="logit from which a tile is called")
+    threshold: float | None = Field(description=CALLED_FROM)
     splits: tuple[Split, ...]
     sites: tuple[Group, ...]
     settings: dict[str, JsonValue]

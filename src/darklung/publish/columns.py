@@ -44,7 +44,7 @@ ALLOWED: Mapping[str, str] = {
     "fold": "-1..",
     "surface_share": "0..1",
     "tissue_fraction": "0..1",
-    **dict.fromkeys(("number", "tile", "axis0", "axis1", "axis2", "true", "predicted", "overlap", "copy"), "0.."),
+    **dict.fromkeys(("number", "axis0", "axis1", "axis2", "true", "predicted", "overlap", "copy"), "0.."),
     **dict.fromkeys(("lesions", "shams", "mimics", "diameter_m", "diameter_mm", "distance_m", "lung_volume_ml"), "0.."),
 }  # fmt: skip
 _DTYPES: Mapping[str, Type] = {"float": "number", "int": "integer", "uint": "integer", "bool": "boolean"}

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from darklung.core.checks import printable
-from darklung.publish.card import Card, Ethics, Evaluation, Group, Measure, Split
+from darklung.publish.card import CALLED_FROM, Card, Ethics, Evaluation, Group, Measure, Split
 from darklung.publish.head import head_of, head_text
 
 NOT_KNOWN = "not known"
@@ -109,14 +109,14 @@ def _evaluation(found: Evaluation | None) -> Iterator[str]:
     if found.sites:
         yield f"### By site\n\n{_metrics_table(found.sites)}"
     yield "### How it was scored"
-    yield table(("what", "value"), [("logit from which a tile is called", found.threshold), *found.settings.items()])
+    yield table(("what", "value"), [(CALLED_FROM, found.threshold), *found.settings.items()])
 
 
 def _split(split: Split) -> Iterator[str]:
     if split.folds:
         yield f"### Folds of {escaped(split.split)}\n\n{_metrics_table(split.folds)}"
     yield f"### Calibration in {escaped(split.split)}"
-    yield f"Logistic curve of the tiles' logits: slope {told(split.slope)}, intercept {told(split.intercept)}."
+    yield f"Logistic curve of the tiles' scores: slope {told(split.slope)}, intercept {told(split.intercept)}."
     if split.reliability:
         yield _rows(split.reliability)
 

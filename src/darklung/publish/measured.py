@@ -22,7 +22,7 @@ METRIC_PARTS = {
     "split": "validation or test",
     "arm": "arm of the study",
     "metric": "metric; comparison.json has its title",
-    "value": "value, mean of the folds' models; empty where it cannot be computed",
+    "value": "value; settings.scale of comparison.json tells how folds come together; empty where it cannot be computed",
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
     "subjects": "animals",

@@ -95,7 +95,7 @@ class Landmarks:
     Parameters
     ----------
     points_m : (mark, 2)
-        In the picture, from its middle.
+        In the picture, as its file has it, from its middle.
     places_m : (mark, 3)
         In the volume's frame.
     """

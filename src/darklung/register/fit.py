@@ -140,7 +140,7 @@ class Problem:
 
     def normal(self, at: Matched, looks: Sequence[Seen]) -> Normal:
         """Second derivative (Gauss–Newton) and slope of the cost."""
-        second, slope = np.diag(1 / self.prior.sd**2), (at.parameters - self.prior.mean) / self.prior.sd**2
+        second, slope = np.diag(1 / self.prior.sd**2), self.prior.away(at.parameters) / self.prior.sd
         for i, (t, s) in enumerate(zip(self.targets, looks)):
             inner, own = _inner(t, s, at.sd)
             marks = self._marks(t, self.frame.map_of(at.parameters, i))

@@ -17,6 +17,7 @@ from darklung.core.checks import check_shape
 Vector = NDArray[np.float64]
 SHARED = ("tilt rows", "tilt cols", "turn", "scale", "stretch", "shear", "z", "y", "x", "spacing")
 OWN = ("turn", "row shift", "col shift", "height")
+_SPACING = SHARED.index("spacing")
 _STEP = 1e-6
 
 
@@ -100,9 +101,15 @@ class Prior:
     mean: Vector
     sd: Vector
 
+    def away(self, parameters: Vector) -> Vector:
+        """By how many standard deviations parameters differ; a stack may run either way, so the spacing goes by its size."""
+        mean = self.mean.copy()
+        mean[_SPACING] = np.copysign(mean[_SPACING], parameters[_SPACING])
+        return np.asarray((parameters - mean) / self.sd)
+
     def cost(self, parameters: Vector) -> float:
         """Half the sum of squares."""
-        return float((((parameters - self.mean) / self.sd) ** 2).sum() / 2)
+        return float((self.away(parameters) ** 2).sum() / 2)
 
 
 def make_prior(

@@ -19,6 +19,7 @@ from darklung.report.metric_tables import (
     name,
     rate_tables,
     reliability_table,
+    size_range,
 )
 from darklung.report.verdicts import (
     DEY_SOURCE,
@@ -235,7 +236,7 @@ def _by_size(comparison: Comparison, split: str, colours: figures.Colours) -> Fi
     longest = max(found.values(), key=len, default=[])
     if not any(b.get("sensitivity") is not None for bins in found.values() for b in bins):
         return None
-    groups = [f"{b.get('low_mm'):g} to {b.get('high_mm'):g} mm\nn = {count(b.get('n'))}" for b in longest]
+    groups = [f"{size_range(b)}\nn = {count(b.get('n'))}" for b in longest]
     keys = [(b.get("low_mm"), b.get("high_mm")) for b in longest]
     known = {arm: {(b.get("low_mm"), b.get("high_mm")): b for b in bins} for arm, bins in found.items()}
     values = {arm: [(own.get(k) or {}).get("sensitivity") for k in keys] for arm, own in known.items()}

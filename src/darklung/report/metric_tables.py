@@ -137,7 +137,14 @@ def rate_tables(comparison: Comparison, split: str) -> list[Block]:
 
 
 def _sizes(bins: Sequence[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
-    return {f"{count(b.get('low_mm'))} to {count(b.get('high_mm'))} mm": b for b in bins or () if b}
+    return {size_range(b): b for b in bins or () if b}
+
+
+def size_range(found: Mapping[str, Any]) -> str:
+    """Diameters of a row of ``by_size``, such as ``1 to 1.5 mm``; the last has no upper end."""
+    ends = (found.get(end) for end in ("low_mm", "high_mm"))
+    low, high = (f"{v:g}" if isinstance(v, int | float) else count(v) for v in ends)
+    return f"{low} mm and more" if found.get("high_mm") is None else f"{low} to {high} mm"
 
 
 def _rates(title: str, rates: Mapping[str, Mapping[str, Any]], key: str) -> Table | None:

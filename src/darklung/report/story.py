@@ -7,6 +7,7 @@ from typing import Any
 
 from darklung.report.blocks import Block, Bullets, Details, Download, Section, Text
 from darklung.report.metric_tables import name
+from darklung.report.training import KEPT
 from darklung.report.verdicts import Comparison, asked, difference, main_split, metric, result, told
 
 CHANNELS = {
@@ -136,24 +137,31 @@ def methods_section(
     learning = study.get("learning") or {}
     specificity = settings.get("specificity")
     share = "the validated" if specificity is None else f"{100 * float(specificity):g} %"
-    trained = (
-        f"One network ({name(learning.get('network', 'network'))}) was trained for each arm and each of "
-        f"{learning.get('folds', 'several')} folds of animals for {learning.get('steps', 'some')} steps with the loss "
-        f"{name(learning.get('loss', ''))}; the step with the best {name(learning.get('metric', 'score'))} on the fold's "
-        f"validation animals was kept."
-    )
     judged = (
         f"The lung was cut into tiles of {1e3 * tile_m:g} mm. The threshold of {share} "
         f"specificity and a logistic curve from score to probability were fixed on validation animals "
         f"({settings.get('scale', 'pooled over folds')}) and applied unchanged to test animals."
     )
     blocks: tuple[Block, ...] = (
-        Text(f"{trained} {judged} {_statistics(settings)} Computed with darklung {version}."),
+        Text(f"{_trained(learning)} {judged} {_statistics(settings)} Computed with darklung {version}."),
         Download("Study file (YAML): run it again with darklung run", "study.yaml", study_file, "text/yaml"),
         Download("References (BibTeX)", "references.bib", _references(study, version), "text/x-bibtex"),
         Details("Study file", tuple(Text(line, "code") for line in study_file.splitlines())),
     )
     return Section("Methods", blocks, "For a paper, and to run it again.")
+
+
+def _trained(learning: Mapping[str, Any]) -> str:
+    """Who learned from each arm and fold, and which of their states was kept."""
+    observers, made = learning.get("observers") or ("network",), []
+    if "network" in observers:
+        steps, loss = learning.get("steps", "some"), name(learning.get("loss", ""))
+        kind = name(learning.get("network", "network"))
+        made.append(f"one network ({kind}) was trained for at most {steps} steps with the loss {loss}")
+    if BOOSTING in observers:
+        made.append("boosted decision trees were grown on filtered channels")
+    folds, score = learning.get("folds", "several"), name(learning.get("metric", "score"))
+    return f"For each arm and each of {folds} folds of animals {', and '.join(made)}; kept was {KEPT} ({score})."
 
 
 def _statistics(settings: Mapping[str, Any]) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 from darklung.report import figures
 from darklung.report.blocks import Block, Cell, Figure, Interval, Row, Section, Table
 
+# As `darklung.learn.checkpoint.State.judge` and `darklung.learn.boosting` choose; not the best one.
+KEPT = "the latest state within one standard error of the best score on validation animals"
+
 
 def training_section(logs: Sequence[Mapping[str, Any]]) -> Section | None:
     """Learning curves and the chosen steps; None where no training kept a log.
@@ -32,7 +35,7 @@ def training_section(logs: Sequence[Mapping[str, Any]]) -> Section | None:
         score = Interval(selected.get("score"), digits=3)
         rows.append((str(log["arm"]).replace("_", " "), str(log["fold"]), str(selected.get("step", "–")), score, str(last)))
     header = ("Arm", "Fold", "Step kept", "Its score", "Last step looked at")
-    blocks.append(Table(header, tuple(rows), "The model of the step with the best score on validation animals is used"))
+    blocks.append(Table(header, tuple(rows), f"What is used is {KEPT}"))
     return Section("Learning", tuple(blocks), "One line a fold. A curve that still rises at its end was stopped early.")
 
 

@@ -20,6 +20,7 @@ TOLD = "darklung:"
 _JPEG = (6, 7, 33003, 33005, 34712)
 _MOST_PAGES = 100
 _OME = re.compile(r'PhysicalSize([XY])(Unit)?="([^"]{1,40})"')
+_NEXT = re.compile(r"</(?:\w+:)?Image>")
 _APERIO = re.compile(r"\bMPP\s*=\s*([0-9.]{1,12})")
 
 
@@ -171,7 +172,8 @@ def _pixel(file: Any) -> tuple[float | None, tuple[str, ...]]:
 
 
 def _ome_pixel(text: str) -> tuple[float, float] | None:
-    found = {axis + (unit or ""): value for axis, unit, value in _OME.findall(text)}
+    own = _NEXT.split(text)[0]  # macro and label pictures behind it have pixels of their own
+    found = {axis + (unit or ""): value for axis, unit, value in _OME.findall(own)}
     try:
         sizes = [parse_quantity(f"{found[a]} {found.get(a + 'Unit', 'um')}", "length") for a in "XY"]
     except (KeyError, DarklungError):

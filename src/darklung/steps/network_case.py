@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from darklung.core.channel import directions_of
 from darklung.io.case import CaseFacts, LabelledCase
 from darklung.learn.data import Case, Normalisation
+from darklung.steps.seen import DIRECTIONS
 from darklung.study.learning import LearningPart
 
 
@@ -22,7 +24,15 @@ def network_case(stored: LabelledCase) -> Case:
         lung=stored.lung,
         energy_kev=energy_kev,
         correlation_length_m=correlation_length_m,
+        directions=directions_seen(stored),
     )
+
+
+def directions_seen(stored: LabelledCase) -> tuple[float, ...]:
+    """Directions [degrees] of all dark fields of a case, also of those that an arm does not see."""
+    told = stored.about.provenance.get(DIRECTIONS)
+    known = tuple(float(d) for d in told if isinstance(d, int | float)) if isinstance(told, list) else ()
+    return known or directions_of(stored.channels.names)
 
 
 def beam_of(facts: CaseFacts) -> tuple[float | None, float | None]:
@@ -35,9 +45,10 @@ def beam_of(facts: CaseFacts) -> tuple[float | None, float | None]:
 
 
 def facts_of(part: LearningPart, arm: str, training: Sequence[LabelledCase]) -> dict[str, Any]:
-    """What model.json keeps of the training images: the arm, energies and ξ, and channels that were constant in a lung."""
+    """What model.json keeps of the training images: the arm, energies and ξ, directions, and channels constant in a lung."""
     beams = dict.fromkeys(beam_of(case.about) for case in training)
     facts: dict[str, Any] = {"arm": arm, "beams": [list(b) for b in beams]}
+    facts |= {"directions": list(seen)} if (seen := directions_seen(training[0])) else {}
     constant = {
         c.about.subject: list(n) for c in training if (n := constant_channels(part.arms[arm], part.normalisation, c))
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ MAPS, FACTS, SECTIONS, PAGE, LABELLED, PROBABILITY = (
     "transforms.json", "quality.json", "sections", "registration.html", "case", "carried.ome.zarr"
 )  # fmt: skip
 COARSE_M = 60e-6
+MIRRORED = {"no": (1.0, 1.0), "up-down": (-1.0, 1.0), "left-right": (1.0, -1.0)}
+"""Flip -> signs of (row, col) from the picture's middle."""
 COLUMNS = {
     "section": "name of the section",
     "number": "of the section in its block, from 1",
@@ -97,7 +99,7 @@ def register(context: Context) -> None:
     p = Parameters.model_validate(context.parameters)
     image = reorient(read_volume(Path(p.volume), options=p.reading))
     lung = _lung(p, image)
-    marks = read_landmarks(Path(p.landmarks), p.names) if p.landmarks else {"fit": {}, "check": {}}
+    marks = landmarks_of(p)
     ask = _question(p, image, marks["fit"])
     sections = []
     for number, (name, part) in enumerate(zip(p.names, p.sections)):
@@ -108,6 +110,18 @@ def register(context: Context) -> None:
     save_maps(context.out / MAPS, placed.maps)
     carried = carry(image, placed.maps, [s.drawn for s in sections], reach_m=p.register_.reach)
     _written(context.out, Done(p, image, lung, sections, placed, carried, marks["check"]), time.perf_counter() - start)
+
+
+def landmarks_of(p: Parameters) -> dict[str, dict[str, Landmarks]]:
+    """Landmarks by use and section, in the frame of the sections: mirrored where a picture is, as outlines are."""
+    if not p.landmarks:
+        return {"fit": {}, "check": {}}
+    signs = {name: MIRRORED[part.flip] for name, part in zip(p.names, p.sections)}
+    read = read_landmarks(Path(p.landmarks), p.names)
+    return {
+        use: {name: replace(marks, points_m=marks.points_m * signs[name]) for name, marks in own.items()}
+        for use, own in read.items()
+    }
 
 
 @dataclass(frozen=True)

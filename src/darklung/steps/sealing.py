@@ -174,10 +174,9 @@ def score_submission(
 
     plain = {"tile": f"{manifest.tile_m!r} m", "specificity": manifest.specificity, "replicates": manifest.replicates}
     part = EvaluationPart.model_validate(plain)
-    place = next(iter(files.values()))
-    path = place if submission.candidates else place.parent
     scoring = Scoring(part, seed=manifest.bootstrap_seed, kind=submission.kind)
-    found = score({submission.name: path}, cases, scoring)
+    # By the files themselves: what is looked for in a folder by name may be overlooked, and its case would not count.
+    found = score({submission.name: files[""] if submission.candidates else files}, cases, scoring)
     tables = found.splits["test"][submission.name]
     animals = tables.voxels["subject"].nunique()
     weights = bootstrap_weights(clusters=animals, seed=manifest.bootstrap_seed, replicates=manifest.replicates)

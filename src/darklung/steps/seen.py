@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from darklung.core.channel import Channel
+from darklung.core.channel import Channel, directions_of
 from darklung.core.recipe import file_name
 from darklung.core.types import Image
 from darklung.io.case import LabelledCase, load_case
-from darklung.io.images import load_image
+from darklung.io.images import image_grid, load_image
+from darklung.io.names import CHANNELS
 
 STAGE, MADE = "channels", "made.ome.zarr"
+DIRECTIONS = "directions_deg"  # of the provenance: gratings [degrees] of all stored dark fields, seen or not
 
 
 def item_of(case: str, channel: str) -> str:
@@ -43,6 +46,8 @@ def load_seen(folder: Path, channels: Sequence[str], made: Sequence[Path]) -> La
     places = {path.name: path for path in made}
     found = {n: places.get(item_of(folder.name, n)) or places.get(item_of(folder.name, value_of(n))) for n in channels}
     case = load_case(folder, tuple(name for name, place in found.items() if place is None))
+    known: dict[str, Any] = {DIRECTIONS: [*directions_of(image_grid(folder / CHANNELS).names)]}
+    case = replace(case, about=replace(case.about, provenance={**case.about.provenance, **known}))
     if not any(found.values()):
         return case
     images = [load_image(place / MADE, (name,)) for name, place in found.items() if place is not None]

@@ -78,13 +78,13 @@ def _without_prediction(cases: set[str], trained: frozenset[str]) -> list[str]:
     return told + ([f"{len(left)} labelled case(s) without a prediction left out: {', '.join(left)}"] if left else [])
 
 
-def score(arms: Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Scoring) -> Scores:
+def score(arms: Mapping[str, Path | Mapping[str, Path]], labels: Mapping[str, Labelled], scoring: Scoring) -> Scores:
     """Score the predictions of each arm against the labels.
 
     Parameters
     ----------
-    arms : mapping name -> Path
-        A map or a folder with one a case; or a table of candidates.
+    arms : mapping name -> Path, or mapping name -> mapping case -> Path
+        A map or a folder with one a case; or a table of candidates; or which map is of which case.
     labels : mapping case -> Labelled
         Those without a prediction are left out, the same for all arms.
     scoring : Scoring
@@ -151,7 +151,9 @@ class _Arm:
     outside: int = 0
 
     @classmethod
-    def of(cls, name: str, path: Path, labels: Mapping[str, Labelled], scoring: Scoring) -> _Arm:
+    def of(cls, name: str, path: Path | Mapping[str, Path], labels: Mapping[str, Labelled], scoring: Scoring) -> _Arm:
+        if isinstance(path, Mapping):
+            return cls(name, next(iter(path.values())).parent, scoring, maps=dict(path), cases=set(path))
         require(path.exists(), f"{path}: no such file or folder")
         if is_table(path):
             candidates, cases = read_candidates(path), None
