@@ -61,8 +61,8 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
 
     For each of some pairs, (τ, axis) is sought by least squares of p_θ(place of (u, w)) = p_θ+π(place of (−u, w)); the
     median over the pairs is taken, and errors from how they differ. Last of all the axis is found anew in all upright rows
-    (`estimate_axis`). A pair that is off by an angular step gives a tilt that is off by about a quarter of that step. Invalid
-    pixels count as `fill_invalid` has them: as they are, dead ones would pull the axis towards their own place. Not
+    (`estimate_axis`). A pair that is off by an angular step gives a tilt that is off by about a quarter of that step.
+    Invalid pixels count as `fill_invalid` has them: as they are, dead ones would pull the axis towards their own place. Not
     modelled: an axis that leans towards the source (parallel beams hardly see it), a sample that moves.
 
     Parameters

@@ -369,7 +369,8 @@ class _Direction:
             known["air"] = self.air.reshape(-1)[chosen]
             known["air_coefficients"] = coefficients_of(self._flat)[:, chosen]
         where = positions(self.dark.shape, chosen)
-        return estimate_model(curves, self.nominal, where, ramp=self.options.steps == "ramp", **known)
+        ramp = self.options.steps == "ramp"
+        return estimate_model(curves, self.nominal, where, ramp=ramp, gain=self.options.fit.gain, **known)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:

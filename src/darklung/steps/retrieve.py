@@ -145,7 +145,7 @@ def _marked(scan: Scan, part: Retrieval) -> Scan:
         return scan
     from darklung.retrieve.pixels import find_bad_pixels
 
-    return replace(scan, bad_pixels=find_bad_pixels(scan))
+    return replace(scan, bad_pixels=find_bad_pixels(scan, gain=part.gain))
 
 
 def _air(part: Retrieval, scan: Scan) -> list[int] | None:
