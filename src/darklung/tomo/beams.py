@@ -25,6 +25,12 @@ def field_shape(geometry: Geometry) -> tuple[int, int, int]:
     return geometry.rows, wide, wide
 
 
+def projector_of(geometry: Geometry, shape: tuple[int, int, int], voxel_m: float) -> Projector | ConeProjector:
+    """Line integrals of a grid of its own (z, y, x), on the CPU."""
+    kind = ConeProjector if isinstance(geometry, ConeGeometry) else Projector
+    return kind(geometry, shape, voxel_m)  # type: ignore[arg-type]
+
+
 def projector_for(geometry: Geometry, device: str = "cpu") -> Projector | ConeProjector | TorchOperator:
     """Line integrals of voxels of one pixel, level with the middle of the detector, on a device of `find_device`."""
     shape, level_m = whole_field(geometry) if isinstance(geometry, ConeGeometry) else (field_shape(geometry), 0.0)
