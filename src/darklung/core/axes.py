@@ -19,7 +19,7 @@ Move = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def largest_positive(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Vectors (..., 3) with the sign that makes the largest part of each positive."""
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=-1)[..., None], axis=-1)
-    return vectors * np.sign(largest)
+    return np.asarray(vectors * np.sign(largest))
 
 
 def moved_axes(data: NDArray[np.float32], names: Sequence[str], move: Move) -> dict[int, NDArray[np.float32]]:
@@ -47,8 +47,9 @@ def _angle(angle: NDArray[np.float32], move: Move) -> NDArray[np.float32]:
     turned = np.arctan2(move(np.sin(2 * angle)), move(np.cos(2 * angle)))
     # Rounding to single precision may end at π itself.
     half_turn = np.float32(np.pi)
-    found = np.mod(0.5 * turned, half_turn).astype(np.float32)
-    return np.where(found >= half_turn, np.float32(0), found)
+    found = np.asarray(np.mod(0.5 * turned, half_turn), np.float32)
+    found[found >= half_turn] = 0
+    return found
 
 
 def _axis(axis: Sequence[NDArray[np.float32]], move: Move) -> NDArray[np.float32]:

@@ -157,7 +157,8 @@ def radiograph_truth(animal: Phantom, pixels: Image, fine: Geometry) -> Image:
     `fine` is the beam of its one view on pixels of one voxel (`darklung.simulate.scan.fine_geometry`); of them a pixel takes
     the mean.
     """
-    projector = projector_of(fine, animal.lobes.shape, animal.voxel_m)
+    depth, height, width = animal.lobes.shape
+    projector = projector_of(fine, (depth, height, width), animal.voxel_m)
     (rows, cols), size = pixels.shape, fine.rows // pixels.shape[0]
 
     def path(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -27,8 +27,9 @@ def field_shape(geometry: Geometry) -> tuple[int, int, int]:
 
 def projector_of(geometry: Geometry, shape: tuple[int, int, int], voxel_m: float) -> Projector | ConeProjector:
     """Line integrals of a grid of its own (z, y, x), on the CPU."""
-    kind = ConeProjector if isinstance(geometry, ConeGeometry) else Projector
-    return kind(geometry, shape, voxel_m)  # type: ignore[arg-type]
+    if isinstance(geometry, ConeGeometry):
+        return ConeProjector(geometry, shape, voxel_m)
+    return Projector(geometry, shape, voxel_m)
 
 
 def projector_for(geometry: Geometry, device: str = "cpu") -> Projector | ConeProjector | TorchOperator:
