@@ -43,6 +43,21 @@ def test_error_of_the_turn_is_right():
     assert abs(pulls.mean()) < 0.35
 
 
+@pytest.mark.parametrize("degrees", [(0, 45, 90), (0, 30, 90), (0, 20, 50), (0, 10, 45, 90, 100)])
+def test_the_angles_error_holds_for_uneven_directions_and_errors(degrees):
+    directions = np.radians(degrees)
+    sigma = (0.01 * np.linspace(0.5, 2.0, len(degrees)))[:, None, None]
+    angles = np.linspace(0, np.pi, 12, endpoint=False)
+    signal = np.moveaxis(seen(angles, directions, turn=0.0), -1, 0)[..., None]
+    noisy = signal + sigma * stream(3, "uneven").normal(size=(len(degrees), len(angles), 4000))
+    found = orientations(
+        fit_fibres(angle_rad=ANGLES, directions_rad=directions, signal=seen(ANGLES, directions, turn=0.0)),
+        dark_field=noisy, variance=sigma**2, directions_rad=directions,
+    )  # fmt: skip
+    error = (found.angle_rad - angles[:, None] + np.pi / 2) % np.pi - np.pi / 2
+    np.testing.assert_allclose(np.nanstd(error, axis=1), np.nanmedian(found.angle_error_rad, axis=1), rtol=0.08)
+
+
 def test_orientation_of_a_sample():
     calibration, sigma = fit(), 0.02
     angles = np.linspace(0, np.pi, 50, endpoint=False)

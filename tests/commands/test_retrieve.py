@@ -66,7 +66,7 @@ def test_doses_of_a_monitor_are_taken_out(tmp_path):
         np.testing.assert_allclose(found.attenuation[0, :, :, 8:12], 0.3, atol=1e-5)
         np.testing.assert_allclose(found.attenuation[0, :, :, :4], 0.0, atol=1e-5)
     with pytest.raises(DarklungError, match="view_doses: wanted 3 values, got 2"):
-        retrieved(tmp_path, described(tmp_path, data, retrieval=options, view_doses=[1, 2], flat_doses=[1, 1]))
+        retrieved(tmp_path, described(tmp_path, data, retrieval=options, view_doses=[1, 2], flat_doses=[1, 1], **times))
     with pytest.raises(DarklungError, match="monitor needs view_doses and flat_doses"):
         retrieved(tmp_path, described(tmp_path, data, retrieval=options))
 

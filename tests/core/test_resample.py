@@ -1,5 +1,7 @@
 """Other grids: analytic fields, extents, what is missing, and fine texture that must not alias."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -115,3 +117,33 @@ def test_what_cannot_be_resampled():
     ):
         with pytest.raises(DarklungError, match=told):
             resample(grid(), **wrong)
+
+
+def test_what_is_told_of_a_tensor_is_averaged_as_an_axis():
+    # An angle of 0.02 and one of π − 0.02 are 0.04 apart, and an axis is its own opposite.
+    shape = (4, 6, 8)
+    checks = np.indices(shape).sum(axis=0) % 2 == 0
+    theta = np.where(checks, 0.02, np.pi - 0.02)
+    tilted = np.stack([np.full(shape, 0.1), np.where(checks, 0.705, -0.68), np.where(checks, -0.69, 0.705)])
+    tilted[0] *= np.where(checks, 1, -1)  # the same line but for 0.02, with the sign that makes the largest part positive
+    tilted /= np.linalg.norm(tilted, axis=0)
+    names = ("tensor_main_axis_x", "tensor_in_plane_angle", "tensor_main_axis_z", "tensor_mean", "tensor_main_axis_y")
+    data = np.stack([tilted[2], theta, tilted[0], np.ones(shape), tilted[1]]).astype(np.float32)
+    data[:, 0, 0, 0] = np.nan
+    image = Image(data, names, ("1", "rad", "1", "1/m", "1"), (1e-4,) * 3)
+    coarse = resample(image, spacing_m=(2e-4,) * 3)
+    found = dict(zip(names, coarse.data))
+    angle = found["tensor_in_plane_angle"]
+    assert np.abs(np.sin(angle)).max() < 0.021
+    assert angle.min() >= 0
+    assert angle.max() < np.pi
+    axis = np.stack([found[f"tensor_main_axis_{letter}"] for letter in "zyx"])
+    np.testing.assert_allclose(np.linalg.norm(axis, axis=0), 1, atol=1e-5)
+    line = np.array([0.1, 0.6925, -0.6975])
+    np.testing.assert_allclose(np.abs(np.tensordot(line, axis, axes=1)) / np.linalg.norm(line), 1, atol=1e-3)
+    assert (np.take_along_axis(axis, np.abs(axis).argmax(axis=0)[None], axis=0) > 0).all()
+    np.testing.assert_allclose(found["tensor_mean"], 1)
+    outside = resample(image, like=replace(coarse, origin_m=(1.0, 0, 0)))
+    assert np.isnan(outside.data).all()
+    with pytest.raises(DarklungError, match="all of its three parts"):
+        resample(Image(data[:1], names[:1], ("1",), (1e-4,) * 3), spacing_m=(2e-4,) * 3)

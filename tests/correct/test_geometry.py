@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,16 @@ def test_a_pair_at_0_and_180_degrees_is_enough():
     assert np.isnan(found.tilt_error_rad)
     with pytest.raises(DarklungError, match="a tilt shows in opposite views"):
         estimate_tilt(blobs(arc=np.pi / 2))
+
+
+def test_dead_pixels_do_not_pull_the_axis():
+    seen, good = blobs(axis=37.3, tilt=0.03), np.ones((ROWS, COLS), bool)
+    good[stream(2, "dead").random(good.shape) < 0.01] = False
+    dead = replace(seen, attenuation=np.where(good, seen.attenuation, 0), valid=np.broadcast_to(good, seen.valid.shape))
+    found = estimate_tilt(dead)
+    assert found.axis_col == pytest.approx(37.3, abs=0.01)
+    assert found.tilt_rad == pytest.approx(0.03, abs=2e-4)
+    assert np.abs(estimate_shifts(dead) - estimate_shifts(seen)).max() < 0.02
 
 
 def random_shifts(seed=1):

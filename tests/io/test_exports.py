@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from darklung.core.types import Image
 from darklung.io.images import save_image
 from darklung.io.nifti import write_nifti
+from darklung.io.volumes import read_volume
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # SWIG's own types
@@ -47,6 +48,18 @@ def test_nifti_says_millimetres_and_where_each_voxel_lies(tmp_path, frame, direc
         np.testing.assert_allclose((file.affine @ [*index[::-1], 1])[:3], sign * place, atol=1e-5)
         there = itk.TransformIndexToPhysicalPoint(tuple(int(i) for i in index[::-1]))
         np.testing.assert_allclose(there, np.array([-1, -1, 1]) * sign * place, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dark_field_0", "interface_density(dark_field_0, attenuation, 0.6 mm)", "x" * 300])
+@pytest.mark.parametrize("unit", ["1/m", ""])
+def test_a_long_name_of_a_channel_takes_no_frame_with_it(tmp_path, name, unit):
+    image = made("scanner", OBLIQUE)
+    image = image.with_data(image.data, (name,), (unit,))
+    write_nifti(tmp_path / "a.nii", image, name)
+    found = read_volume(tmp_path / "a.nii")
+    assert found.grid_difference(image) == ""
+    assert (found.frame, found.units[0]) == ("scanner", unit or "a.u.")
+    assert (found.names[0] == name) == (len(name) < 20)
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS"])

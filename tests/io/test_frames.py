@@ -208,8 +208,12 @@ def test_series_fills_in_the_columns_of_a_table(tmp_path, truth, monkeypatch):
 
 def test_retrieval_options(tmp_path, truth):
     write_hdf5(tmp_path, truth)
-    path = describe(tmp_path, retrieval={"steps": "estimate", "air_cols": [[0, 1], [5, 5]], "reference": "interpolate"})
-    ((raw, _),) = read_raw(path)
+    wanted = {"steps": "estimate", "air_cols": [[0, 1], [5, 5]], "reference": "interpolate"}
+    times = {f"{of}_times": {"first": "0 s", "step": "1 s"} for of in ("view", "flat")}
+    for told in ({}, {"view_times": times["view_times"]}, {"flat_times": times["flat_times"]}):
+        with pytest.raises(DarklungError, match="interpolate needs view_times and flat_times"):
+            list(read_raw(describe(tmp_path, retrieval=wanted, **told)))
+    ((raw, _),) = read_raw(describe(tmp_path, retrieval=wanted, **times))
     assert raw.retrieval.arguments() == {
         "reference": "interpolate",
         "fit": Fit(),

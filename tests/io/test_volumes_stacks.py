@@ -162,6 +162,21 @@ def test_a_log_that_does_not_fit(tmp_path, change, told):
     assert "scan_rec.log" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kept", "step", "told"), [(2, 2, ""), (2, 1, "a step of 1 .* every 2th"), (3, 2, "a step of 2 .* every 3th")]
+)
+def test_numbers_with_gaps_must_be_the_steps_of_the_log(tmp_path, kept, step, told):
+    folder = skyscan(tmp_path / "a", values()[:7], step=step)
+    for path in (p for n, p in enumerate(sorted(folder.glob("*.tif"))) if n % kept):
+        path.unlink()
+    if told:
+        with pytest.raises(DarklungError, match=told):
+            read_volume(folder)
+    else:
+        image = read_volume(folder)
+        assert (image.shape[0] - 1) * image.spacing_m[0] == pytest.approx(6 * 2e-5)
+
+
 def test_a_log_that_is_not_there(tmp_path):
     folder = slices(tmp_path / "a", values())
     with pytest.raises(DarklungError, match="no scanner's log beside it"):

@@ -128,3 +128,13 @@ def test_few_views_a_truncated_object_and_half_a_turn_aside_are_told():
     (line,) = told(turn(180, 180), cols=64, axis=22.0, radius=12.0)
     assert "10 columns off the middle in less than a full turn" in line
     assert "22 mm" in line
+
+
+def test_a_turn_that_closes_on_its_first_view_is_as_good():
+    errors = []
+    for views in (60, 61):
+        angles = np.arange(views) * 2 * np.pi / 60
+        found = inside(filtered(disc(angles, 44, 10.0), ParallelGeometry(angles, 1, 44, PIXEL, 10.0)), 13)
+        assert found.mean() == pytest.approx(MU, rel=5e-3)
+        errors.append(float(np.std(found)))
+    assert errors[1] == pytest.approx(errors[0], rel=1e-3)  # a line that one view alone sees must not be lost

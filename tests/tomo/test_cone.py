@@ -183,3 +183,14 @@ def test_impossible_geometry_is_told_in_one_line(make, words):
     with pytest.raises(DarklungError, match=words) as told:
         make()
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("views", [30, 31, 29])
+def test_the_end_of_a_turn_may_be_there_twice_or_not_at_all(views):
+    whole, g = cone(views=30, rows=4, cols=32), cone(views=views, arc=views * 2 * np.pi / 30, rows=4, cols=32)
+    _, weights = redundancy_weights(g)
+    assert weights.sum(axis=0) == pytest.approx(redundancy_weights(whole)[1].sum(axis=0))
+    y, x = np.indices((32, 32)) - 15.5
+    disc = np.broadcast_to((np.hypot(y, x) < 10).astype(np.float32), (4, 32, 32))
+    found = fdk(ConeProjector(g, disc.shape, PIXEL).forward(disc), g)
+    assert found[1:3, np.hypot(y, x) < 7].mean() == pytest.approx(1, abs=1e-3)

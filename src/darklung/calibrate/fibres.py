@@ -153,9 +153,9 @@ def orientations(
 ) -> OrientationMaps:
     """Direction and strength of a sample's anisotropy from −ln D in three or more directions.
 
-    An angle is told where the amplitude exceeds three standard errors; var ψ is the variance across
-    the amplitude over (2 amplitude)². Signals outside the bundles' range of means are flagged in `in_range` and keep their
-    values: the angle does not depend on the strength.
+    An angle is told where the amplitude exceeds three standard errors; var ψ is the variance across the amplitude over
+    (2 amplitude)², with the covariance of C and S that uneven directions and errors make. Signals outside the
+    bundles' range of means are flagged in `in_range` and keep their values: the angle does not depend on the strength.
 
     Parameters
     ----------
@@ -166,12 +166,12 @@ def orientations(
     values, noise = np.broadcast_arrays(np.asarray(dark_field, np.float64), np.asarray(variance, np.float64))
     require(values.shape[:1] == alpha.shape, f"dark_field: wanted {len(alpha)} directions first, got shape {values.shape}")
     mean, c, s, _ = _harmonics(values, alpha)
-    weights = np.linalg.pinv(_design(alpha))
-    spread = np.einsum("kd,d...->k...", weights**2, noise)
+    of_c, of_s = np.linalg.pinv(_design(alpha))[1:]
+    c_c, s_s, c_s = (np.einsum("d,d...->...", products, noise) for products in (of_c**2, of_s**2, of_c * of_s))
     amplitude = np.hypot(c, s)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(amplitude > 0, (c**2 * spread[1] + s**2 * spread[2]) / amplitude**2, np.inf)
-        across = np.where(amplitude > 0, (s**2 * spread[1] + c**2 * spread[2]) / amplitude**2, np.inf)
+        share = np.where(amplitude > 0, (c**2 * c_c + s**2 * s_s + 2 * c * s * c_s) / amplitude**2, np.inf)
+        across = np.where(amplitude > 0, (s**2 * c_c + c**2 * s_s - 2 * c * s * c_s) / amplitude**2, np.inf)
         valid = (mean > 0) & (amplitude > CLEAR * np.sqrt(share)) & np.isfinite(amplitude)
         angle = np.mod(0.5 * np.arctan2(s, c) - calibration.turn_rad, np.pi)
         error = np.sqrt(across / (4 * amplitude**2) + calibration.turn_error_rad**2)

@@ -75,6 +75,19 @@ def is_full_turn(angles_rad: NDArray[np.float64]) -> bool:
     return bool(gaps.max() < np.pi / 2 and gaps.max() <= 3 * distinct.mean())
 
 
+def turn_shares(angles_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part of 360° [rad] that each view of a turn stands for, half of the distance to its two neighbours; they sum to 2π.
+
+    A last view that is the first again shares its part with it, and those beside a gap have more.
+    """
+    turn = np.mod(np.asarray(angles_rad, dtype=np.float64), 2 * np.pi)
+    order = np.argsort(turn, kind="stable")
+    gaps = np.diff(turn[order], append=turn[order[0]] + 2 * np.pi)
+    shares = np.empty_like(turn)
+    shares[order] = 0.5 * (gaps + np.roll(gaps, 1))
+    return shares
+
+
 def field_width(geometry: ParallelGeometry | ConeGeometry) -> int:
     """Voxels of one pixel across what the detector sees: as wide as it is, or twice its longer side from the axis.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.axes import moved_axes
 from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, check_positive, require
 from darklung.core.errors_on_grids import error_factors, known_mean, resampled_error
@@ -46,7 +47,7 @@ def resample(
     Where the new voxels are larger, the image is smoothed first with a Gaussian whose variance is what the larger box adds,
     (w² − d²)/12 along each axis (w the new voxel's extent along it, d the old spacing), so that fine texture is averaged and
     not aliased. Voxels without a value (NaN) count nowhere; a new voxel with less than half of its weight from values, or
-    outside of the image, has none.
+    outside of the image, has none. A tensor's angle and main axis, which have no sign, are averaged as axes.
 
     Standard errors (channels with the role of noise) become those of the new values: a new voxel is a weighted sum of old
     ones, and its variance is Σ_kl w_k w_l ρ(k − l) σ_k σ_l (`darklung.core.errors_on_grids`).
@@ -73,8 +74,8 @@ def resample(
     Raises
     ------
     DarklungError
-        Both or neither of `spacing_m` and `like`, another frame, labels that would be interpolated, or standard errors on a
-        grid that is turned.
+        Both or neither of `spacing_m` and `like`, another frame, labels that would be interpolated, standard errors on a
+        grid that is turned, or one part of an axis without the others.
     """
     check_one_of("method", method, METHODS)
     require((spacing_m is None) != (like is None), "resample: wanted either spacing_m or like")
@@ -98,10 +99,11 @@ def resample(
         turned = bool((matrix != np.diag(scale)).any())
         require(not turned, f"{image.names[erring.index(True)]}: standard errors cannot be told on a grid that is turned")
         factors = error_factors(image.shape, target.shape, scale, offset, sigma, moved=_moved, correlation=correlation)
+    axes = moved_axes(image.data, image.names, lambda array: _linear(array, inside, moved))
     data = np.stack(
         [
-            resampled_error(channel, factors, inside, moved) if error else _linear(channel, inside, moved)
-            for channel, error in zip(image.data, erring)
+            axes[n] if n in axes else resampled_error(v, factors, inside, moved) if error else _linear(v, inside, moved)
+            for n, (v, error) in enumerate(zip(image.data, erring))
         ]
     )
     return target.with_data(data, image.names, image.units)

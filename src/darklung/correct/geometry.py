@@ -11,7 +11,9 @@ from scipy import ndimage
 from scipy.optimize import least_squares
 
 from darklung.core.checks import check_finite, check_positive, check_range, check_shape, require
+from darklung.core.circle import wrapped
 from darklung.core.types import Projections
+from darklung.correct.invalid import filled_attenuation
 from darklung.tomo.sinogram import estimate_axis
 
 _INTERPOLATED = ("attenuation_variance", "dark_field_variance", "phase_variance", "visibility", "flat_visibility")
@@ -59,7 +61,8 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
 
     For each of some pairs, (τ, axis) is sought by least squares of p_θ(place of (u, w)) = p_θ+π(place of (−u, w)); the
     median over the pairs is taken, and errors from how they differ. Last of all the axis is found anew in all upright rows
-    (`estimate_axis`). A pair that is off by an angular step gives a tilt that is off by about a quarter of that step. Not
+    (`estimate_axis`). A pair that is off by an angular step gives a tilt that is off by about a quarter of that step.
+    Invalid pixels count as `fill_invalid` has them: as they are, dead ones would pull the axis towards their own place. Not
     modelled: an axis that leans towards the source (parallel beams hardly see it), a sample that moves.
 
     Parameters
@@ -76,7 +79,7 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
     """
     g = projections.geometry
     require(pairs >= 1, f"pairs: wanted at least 1, got {pairs}")
-    values = np.where(projections.valid[direction], projections.attenuation[direction], 0.0).astype(np.float64)
+    values = filled_attenuation(projections, direction)
     chosen = _opposite_views(g.angles_rad)
     require(bool(chosen), "angles_rad: a tilt shows in opposite views (θ and θ + 180°), and there are none")
     chosen = [chosen[n] for n in np.unique(np.linspace(0, len(chosen) - 1, pairs).astype(int))]
@@ -143,7 +146,7 @@ def estimate_shifts(projections: Projections, *, direction: int = 0) -> NDArray[
     """
     g = projections.geometry
     require(g.views >= 6, f"views: wanted at least 6, got {g.views}")
-    values = np.where(projections.valid[direction], projections.attenuation[direction], 0.0).astype(np.float64)
+    values = filled_attenuation(projections, direction)
     total = values.sum(axis=(1, 2))
     require(bool((total > 0).all()), "attenuation: a view without an object")
     centre = values.sum(axis=1) @ np.arange(g.cols) / total
@@ -218,8 +221,7 @@ def align(projections: Projections, alignment: Alignment) -> Projections:
     for name in ("attenuation", "dark_field", "phase"):
         check_finite(name, getattr(p, name))
     values: dict[str, Any] = {name: moved(getattr(p, name), 3) for name in ("attenuation", "dark_field")}
-    turned = np.arctan2(moved(np.sin(p.phase), 3), moved(np.cos(p.phase), 3))
-    values["phase"] = np.clip(turned, -np.nextafter(np.float32(np.pi), np.float32(0)), None).astype(np.float32)
+    values["phase"] = wrapped(np.arctan2(moved(np.sin(p.phase), 3), moved(np.cos(p.phase), 3)))
     values |= {name: moved(getattr(p, name), 1) for name in _INTERPOLATED if np.isfinite(getattr(p, name)).all()}
     there = place + alignment.shifts[:, :, None, None]
     inside = ((there >= 0) & (there <= np.array([g.rows - 1, g.cols - 1])[:, None, None])).all(axis=1)

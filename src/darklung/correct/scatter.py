@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from darklung.core.checks import check_finite, check_positive, check_range, require
 from darklung.core.types import Projections
+from darklung.correct.invalid import filled_attenuation
 
 # Loss of intensity above which a pixel counts as the object's shadow.
 SHADOW = 0.02
@@ -32,7 +33,7 @@ def estimate_scatter(projections: Projections, *, ratio: float, width: float = 0
     """
     check_range("ratio", ratio, 0.0, 1.0)
     check_positive("width", width)
-    measured = np.exp(-np.asarray(projections.attenuation, dtype=np.float64))
+    measured = np.exp(-np.stack([filled_attenuation(projections, d) for d in range(len(projections.directions_rad))]))
     scatter = np.zeros_like(measured)
     sigma = width * max(measured.shape[2:])
     for direction, view in np.ndindex(measured.shape[:2]):

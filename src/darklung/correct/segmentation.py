@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import require
 from darklung.core.types import Projections
+from darklung.correct.invalid import fill_invalid
 from darklung.correct.materials import correct_two_materials
 from darklung.correct.response import SpectralResponse
 from darklung.physics.materials import MATERIALS, linear_attenuation
@@ -60,7 +61,7 @@ def segmented_path(
     projector = Projector(g, (g.rows, g.cols, g.cols), g.pixel_m)
     path = np.zeros((1, g.views, g.rows, g.cols))
     for _ in range(rounds):
-        volume = fbp(run(path).attenuation.mean(axis=0), g)
+        volume = fbp(fill_invalid(run(path))[0].attenuation.mean(axis=0), g)  # else dead pixels make rings of bone
         share = np.clip((volume - first) / (second - first), 0.0, 1.0)
         share[share < threshold] = 0.0
         if not share.any():

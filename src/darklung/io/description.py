@@ -281,9 +281,17 @@ class RawScan(Document):
                 )
             if "repeat" in names and field in ("sample", "flat") and self.repeat is None:
                 raise ValueError("repeat: the axes hold repeats, say sum or mean")
-        if self.retrieval.normalise == "monitor" and (self.view_doses is None or self.flat_doses is None):
-            raise ValueError("retrieval.normalise: monitor needs view_doses and flat_doses")
+        if lacking := self.lacking(self.retrieval):
+            raise ValueError(lacking)
         return self
+
+    def lacking(self, retrieval: Retrieval) -> str:
+        """What a retrieval needs of the scan that is not told here; empty where nothing is missing."""
+        if retrieval.normalise == "monitor" and (self.view_doses is None or self.flat_doses is None):
+            return "retrieval.normalise: monitor needs view_doses and flat_doses"
+        if retrieval.reference == "interpolate" and (self.view_times is None or self.flat_times is None):
+            return "retrieval.reference: interpolate needs view_times and flat_times"
+        return ""
 
 
 class Series(Document):

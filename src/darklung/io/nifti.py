@@ -32,8 +32,9 @@ _METRES = {0: 1e-3, 1: 1.0, 2: 1e-3, 3: 1e-6}
 _UNIT_NOTE = {0: "no unit of length: taken as mm"}
 _HEADER_BYTES = 540
 _COARSE_LEVELS = 255
-# How this package tells frame, unit and channel in the 80 bytes of `descrip`.
-_WRITTEN = re.compile(r"darklung frame=(\S+) unit=(\S+) channel=(\S(?:.*\S)?)")
+# How this package tells frame, unit and, where its name is short enough, channel in the bytes of `descrip`.
+_TOLD_BYTES = 80
+_WRITTEN = re.compile(r"darklung frame=(\S+) unit=(\S*)(?: channel=(\S(?:.*\S)?))?")
 
 
 def is_nifti(start: bytes) -> bool:
@@ -91,11 +92,13 @@ def write_nifti(path: Path, image: Image, channel: str) -> None:
 
     sform and qform both hold spacing, origin and direction: of the frame "LPS" as right, anterior, superior; of any other
     frame x, y and z as they are, which says nothing of the animal's left and right. Frame, unit and channel are written
-    into the description, from which `open_nifti` reads them. A two-dimensional image gets z = 1.
+    into the description, from which `open_nifti` reads them; a channel whose name is too long for it is left out. A
+    two-dimensional image gets z = 1.
     """
     exported = _exported(_writable(image.channel(channel)), image)
-    told = f"darklung frame={image.frame} unit={image.unit(channel)} channel={channel}"
-    exported.header["descrip"] = told.encode(errors="replace") if len(told.encode()) < 80 else b""
+    told = f"darklung frame={image.frame} unit={image.unit(channel)}"
+    more = f"{told} channel={channel}"
+    exported.header["descrip"] = (more if len(more.encode()) <= _TOLD_BYTES else told).encode(errors="replace")
     _write(path, exported)
 
 
@@ -203,7 +206,7 @@ def _place(name: str, header: Any) -> tuple[Place, tuple[str, ...]]:
 
 def _told(header: Any) -> tuple[str, str, str]:
     found = _WRITTEN.match(header["descrip"].item().decode(errors="replace"))
-    return (found[1], found[2], found[3]) if found else ("", ARBITRARY, "")
+    return (found[1], found[2] or ARBITRARY, found[3] or "") if found else ("", ARBITRARY, "")
 
 
 def _voxels(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, *, packed: bool) -> NDArray[Any]:

@@ -46,7 +46,7 @@ def open_slices(folder: Path, *, pattern: str = "", log: Path | None = None) -> 
     ------
     DarklungError
         Names without numbers or with two that vary, missing slices (by name), mixed sizes or types, files of several
-        pages, a log that tells another size or other slices.
+        pages, a log that tells another size, other slices or another step than the numbers.
     """
     found = log or find_log(folder)
     told = read_log(found) if found else None
@@ -59,7 +59,11 @@ def open_slices(folder: Path, *, pattern: str = "", log: Path | None = None) -> 
     first = _same_pages(ordered)
     shape = (len(ordered), *first[0])
     if told:
-        _check_log(told, [n for n, _ in numbered], shape)
+        numbers = [n for n, _ in numbered]
+        _check_log(told, numbers[0], numbers[-1], shape)
+        gap = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        same = gap in (1, told.step)
+        require(same, f"{told.path}: tells a step of {told.step} between sections, the files are every {gap}th number")
     return VolumeFile(
         name=str(folder),
         kind="TIFF slices" + (" with a SkyScan log" if told else ""),
@@ -84,7 +88,7 @@ def open_pages(path: Path, *, log: Path | None = None) -> VolumeFile:
     if log is None:
         return found
     told = read_log(log)
-    _check_log(told, [told.first, told.first + found.shape[0] - 1], found.shape)
+    _check_log(told, told.first, told.first + found.shape[0] - 1, found.shape)
     return replace(found, place=_log_place(told), notes=_notes(told, found.dtype))
 
 
@@ -254,12 +258,11 @@ def _imagej_place(told: dict[str, Any], page: Any) -> Place | None:
     return Place(tuple(spacing)) if all(np.isfinite(s) and s > 0 for s in spacing) else None
 
 
-def _check_log(log: SkyscanLog, numbers: list[int], shape: tuple[int, ...]) -> None:
+def _check_log(log: SkyscanLog, first: int, last: int, shape: tuple[int, ...]) -> None:
     size = (log.rows, log.cols)
     require(size == shape[1:], f"{log.path}: tells slices of {size} (rows, cols), the files have {shape[1:]}")
-    found = (numbers[0], numbers[-1])
-    same = found == (log.first, log.last)
-    require(same, f"{log.path}: tells sections {log.first} to {log.last}, the files are {found[0]} to {found[1]}")
+    same = (first, last) == (log.first, log.last)
+    require(same, f"{log.path}: tells sections {log.first} to {log.last}, the files are {first} to {last}")
 
 
 def _log_place(log: SkyscanLog) -> Place:

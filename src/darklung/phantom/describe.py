@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from darklung.core.geometry import Geometry
 from darklung.core.types import Image, Insertion, Phantom
 from darklung.phantom.families import MM
 from darklung.phantom.thorax import LOBES
 from darklung.physics.lung import HEALTHY
 from darklung.physics.materials import delta, linear_attenuation
 from darklung.physics.scattering import two_phase
+from darklung.tomo.beams import projector_of
 
 ML = 1e-6
 MOUSE_MEANINGS = {
@@ -149,19 +151,22 @@ def _row(phantom: Phantom, insertion: Insertion, epsilon: NDArray[np.float64]) -
     return row
 
 
-def radiograph_truth(animal: Phantom, pixels: Image, supersampling: int) -> Image:
-    """Paths through lung and lesions [m] and the insertion with the longest path, along y, on the pixels of a radiograph.
+def radiograph_truth(animal: Phantom, pixels: Image, fine: Geometry) -> Image:
+    """Paths through lung and lesions [m] and the insertion with the longest path, on the pixels of a radiograph.
 
-    A pixel is `supersampling` voxels wide.
+    `fine` is the beam of its one view on pixels of one voxel (`darklung.simulate.scan.fine_geometry`); of them a pixel takes
+    the mean.
     """
+    depth, height, width = animal.lobes.shape
+    projector = projector_of(fine, (depth, height, width), animal.voxel_m)
+    (rows, cols), size = pixels.shape, fine.rows // pixels.shape[0]
 
     def path(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        through = mask.sum(axis=1) * animal.voxel_m
-        rows, cols = (n // supersampling for n in through.shape)
-        blocks = through[: rows * supersampling, : cols * supersampling]
-        return np.asarray(blocks.reshape(rows, supersampling, cols, supersampling).mean(axis=(1, 3)))
+        through = projector.forward(mask.astype(np.float32))[0].astype(np.float64)
+        return np.asarray(through.reshape(rows, size, cols, size).mean(axis=(1, 3)))
 
-    longest, number = np.zeros(pixels.shape), np.zeros(pixels.shape)
+    # Rays that only rounding takes into a voxel have no insertion
+    longest, number = np.full(pixels.shape, 1e-3 * animal.voxel_m), np.zeros(pixels.shape)
     for k in np.unique(animal.instances[animal.instances > 0]):
         own = path(animal.instances == k)
         number[own > longest] = k

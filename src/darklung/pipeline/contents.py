@@ -51,19 +51,28 @@ def files_of(path: Path) -> list[Path]:
 
 
 def stamp(path: Path, known: Mapping[str, Any] | None = None) -> list[Any]:
-    """Name, size and time of change of a file, or of all files of a folder: for keys, where content takes long to read.
+    """Name, size and time of change of a file: for keys, where content takes long to read.
 
-    `known` are earlier notes (`darklung.pipeline.artefacts.Notes`) by absolute path. A file of another time whose content
-    is the noted one counts with the noted time: data that were copied or touched are the same data.
+    Of a folder size of all its files, and a hash over the name, size and time of each: slices that changed places, or one
+    that an older one of the same size replaced, are other data. `known` are earlier notes
+    (`darklung.pipeline.artefacts.Notes`) by absolute path. A file of another time whose content is the noted one counts with
+    the noted time: data that were copied or touched are the same data.
     """
-    size, latest = 0, 0
-    for file in files_of(path):
-        about = os.stat(file)
-        time_ns, noted = about.st_mtime_ns, (known or {}).get(str(file.absolute()))
-        if noted and noted["bytes"] == about.st_size and noted["mtime_ns"] != time_ns and file_hash(file) == noted["sha256"]:
-            time_ns = noted["mtime_ns"]
-        size, latest = size + about.st_size, max(latest, time_ns)
-    return [str(path.resolve()), size, latest]
+    files = files_of(path)
+    found = [_size_and_time(file, known or {}) for file in files]
+    if path.is_file():
+        return [str(path.resolve()), *found[0]]
+    names = [file.relative_to(path).as_posix() for file in files]
+    digest = hashlib.sha256(repr(list(zip(names, found))).encode()).hexdigest()
+    return [str(path.resolve()), sum(size for size, _ in found), digest]
+
+
+def _size_and_time(file: Path, known: Mapping[str, Any]) -> tuple[int, int]:
+    about = os.stat(file)
+    time_ns, noted = about.st_mtime_ns, known.get(str(file.absolute()))
+    if noted and noted["bytes"] == about.st_size and noted["mtime_ns"] != time_ns and file_hash(file) == noted["sha256"]:
+        time_ns = noted["mtime_ns"]
+    return about.st_size, time_ns
 
 
 def content_hash(path: Path) -> str:

@@ -66,7 +66,7 @@ def fit_pixelwise(
     covariance : (6, row, col)
         Entries `harmonic.PAIRS`, for a gain of 1.
     misfit : (row, col)
-        Reduced χ²; 0 where no degree of freedom is left.
+        Reduced χ², for a gain of 1; 0 where no degree of freedom is left.
     """
     steps, rows, cols = curves.shape
     terms = 1 + 2 * fit.harmonics
@@ -84,6 +84,7 @@ def fit_pixelwise(
         (model.phases_rad, model.dose, model.ramp_rad, y, x),
         fit.harmonics,
         fit.method == "likelihood",
+        fit.gain,
         coefficients,
         covariance,
         misfit,
@@ -92,7 +93,7 @@ def fit_pixelwise(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_all(curves, dark, model, harmonics, likelihood, coefficients, covariance, misfit):  # type: ignore[no-untyped-def]
+def _fit_all(curves, dark, model, harmonics, likelihood, gain, coefficients, covariance, misfit):  # type: ignore[no-untyped-def]
     phases, dose, ramp, y, x = model
     steps, rows, cols = curves.shape
     terms = 1 + 2 * harmonics
@@ -114,7 +115,7 @@ def _fit_all(curves, dark, model, harmonics, likelihood, coefficients, covarianc
                 continue
             if likelihood:
                 _climb(a, values, dark[row, col], weights, normal, c)
-            misfit[row, col] = _spread(a, values, dark[row, col], c, likelihood, weights, normal, spread)
+            misfit[row, col] = _spread(a, values, dark[row, col], c, likelihood, gain, weights, normal, spread)
             for m in range(3):
                 coefficients[m, row, col] = c[m]
             n = 0
@@ -200,8 +201,11 @@ def _substitute(factor, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _spread(a, values, dark, c, likelihood, weights, normal, spread):  # type: ignore[no-untyped-def]
-    """Covariance of c into `spread`; returns the reduced χ². `normal` is the factor of the last solution."""
+def _spread(a, values, dark, c, likelihood, gain, weights, normal, spread):  # type: ignore[no-untyped-def]
+    """Covariance of c into `spread`; returns the reduced χ², both for a gain of 1, which here tells how small a photon is.
+
+    `normal` is the factor of the last solution.
+    """
     steps, terms = a.shape
     misfit = 0.0
     column = np.empty(terms)
@@ -209,7 +213,7 @@ def _spread(a, values, dark, c, likelihood, weights, normal, spread):  # type: i
     for k in range(steps):
         curve = _expected(a, c, k)
         variance = max(curve + dark, 1e-6 * c[0])
-        misfit += (values[k] - curve) ** 2 / max(variance, 1.0)
+        misfit += (values[k] - curve) ** 2 / max(variance, gain)
         # (AᵀWA)⁻¹ AᵀW: how one step moves c; with W = 1/variance the products add up to (AᵀWA)⁻¹.
         weight = 1.0 / variance if likelihood else 1.0
         weights[k] = weight

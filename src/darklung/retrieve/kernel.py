@@ -112,5 +112,5 @@ def _check_chunk(c, start, count, frames, dark, matrix, gain, limit, valid):  # 
         for k in range(frames.shape[0]):
             fitted = matrix[k, 0] * c[0, p] + matrix[k, 1] * c[1, p] + matrix[k, 2] * c[2, p]
             difference = np.float64(frames[k, i]) - dark[i] - fitted
-            total += difference * difference / max(gain * (fitted + dark[i]), gain)
+            total += difference * difference / (gain * max(fitted + dark[i], gain))
         valid[i] = total <= limit * freedom

@@ -14,7 +14,12 @@ from darklung.retrieve.reference import dark_signal
 
 
 def find_bad_pixels(
-    scan: Scan, *, response: tuple[float, float] = (0.5, 2.0), false_alarms: float = 1e-3, window: int = 7
+    scan: Scan,
+    *,
+    response: tuple[float, float] = (0.5, 2.0),
+    false_alarms: float = 1e-3,
+    window: int = 7,
+    gain: float = 1.0,
 ) -> NDArray[np.bool_]:
     """Dead, hot and unsteady pixels, (row, col) True where a pixel should not be trusted; those of the scan included.
 
@@ -33,6 +38,8 @@ def find_bad_pixels(
         Expected number of good pixels that are called bad, for unsteadiness.
     window : int
         Width of the neighbourhood.
+    gain : float
+        Counts per photon.
     """
     low, high = response
     check_positive("response", low)
@@ -42,7 +49,7 @@ def find_bad_pixels(
     shape = (scan.geometry.rows, scan.geometry.cols)
     bad = np.zeros(shape, bool) if scan.bad_pixels is None else np.array(scan.bad_pixels, dtype=bool)
     for direction in range(len(scan.directions_rad)):
-        mean, misfit, freedom = _flat_quality(scan, direction)
+        mean, misfit, freedom = _flat_quality(scan, direction, check_positive("gain", gain))
         bad |= ~np.isfinite(mean) | (mean <= 0)
         usual = median_filter(np.where(bad, np.median(mean[~bad]) if (~bad).any() else 0.0, mean), window, mode="nearest")
         bad |= (mean < low * usual) | (mean > high * usual)
@@ -52,7 +59,7 @@ def find_bad_pixels(
     return bad
 
 
-def _flat_quality(scan: Scan, direction: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def _flat_quality(scan: Scan, direction: int, gain: float) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Mean of the flats, χ² of all of them about their own sinusoids, and its degrees of freedom."""
     design = step_design(scan.step_phase_rad[direction])
     dark = dark_signal(scan)
@@ -64,6 +71,6 @@ def _flat_quality(scan: Scan, direction: int) -> tuple[NDArray[np.float64], NDAr
         with np.errstate(invalid="ignore"):
             for step in range(steps):
                 expected = np.tensordot(design.matrix[step], fit, axes=1)
-                misfit += (curves[step] - expected) ** 2 / np.maximum(expected, 1.0)
+                misfit += (curves[step] - expected) ** 2 / (gain * np.maximum(expected, gain))
         mean += (fit[0] - dark) / flats
     return mean, misfit, flats * (steps - 3)

@@ -283,12 +283,13 @@ def _frames(scan: Scan, options: Mapping[str, Any]) -> tuple[NDArray[Any], dict[
 def flats_numbers(scan: Scan, options: Mapping[str, Any]) -> dict[str, Any]:
     """Harmonics of the worst direction, how much of the second reaches the signals, and whether the dark frame fits."""
     extra: dict[str, Any] = {}
+    fit = options.get("fit", LEAST_SQUARES)
     for direction in range(len(scan.directions_rad)):
-        for name, (ratio, error) in harmonic_content(scan, direction=direction).items():
+        for name, (ratio, error) in harmonic_content(scan, direction=direction, gain=fit.gain).items():
             if ratio >= extra.get(f"{name}_harmonic", 0.0):
                 extra[f"{name}_harmonic"], extra[f"{name}_harmonic_error"] = ratio, error
     extra["harmonic_leak"] = max(harmonic_leak(phases) for phases in scan.step_phase_rad)
-    extra["largest_correlation"] = signal_covariance(scan, fit=options.get("fit", LEAST_SQUARES)).largest_correlation
+    extra["largest_correlation"] = signal_covariance(scan, fit=fit).largest_correlation
     for scale in _dark_scales(scan):
         if abs(scale[0] - 1) >= abs(extra.get("dark_scale", 1.0) - 1):
             extra["dark_scale"], extra["dark_scale_error"] = scale

@@ -34,7 +34,7 @@ def estimate_ramps(
 
     Parameters
     ----------
-    curves : (step, pixel) counts, dark signal subtracted
+    curves : (step, pixel) photons, dark signal subtracted
     start : StepModel
         From `estimate_steps`.
     nominal : StepModel

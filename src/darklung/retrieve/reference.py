@@ -146,7 +146,8 @@ def flat_models(scan: Scan, direction: int, *, fit: Fit, dark: NDArray[np.float6
             like = _with_visibility_of(known, own.reshape(3, -1)[:, chosen])
             several = np.full(len(chosen), len(members) > 1)
             options = {"air": several, "air_coefficients": like} if len(members) > 1 else {}
-            found.append(estimate_model(seen, nominal, positions(dark.shape, chosen), ramp=ramp, **options))
+            where = positions(dark.shape, chosen)
+            found.append(estimate_model(seen, nominal, where, ramp=ramp, gain=fit.gain, **options))
         pattern = shared_pattern(mean, found, positions(dark.shape, chosen), chosen)
         models = [with_pattern(model, pattern, phase) for model, phase in zip(found, phases)]
     return models

@@ -47,18 +47,19 @@ def curve_residuals(scan: Scan, model: StepModel, *, direction: int, view: int, 
     for k, frame in enumerate(frames):
         theta = model.phases_rad[k] + model.ramp_rad[k, 0] * y[:, None] + model.ramp_rad[k, 1] * x
         expected = model.dose[k] * (c[0] + c[1] * np.cos(theta) + c[2] * np.sin(theta))
-        left = (frame - dark - expected)[good] / np.sqrt(np.maximum(fit.gain * (expected + dark)[good], 1e-9))
+        left = (frame - dark - expected)[good] / np.sqrt(fit.gain * np.maximum((expected + dark)[good], 1e-9 * fit.gain))
         mean[k], spread[k] = left.mean(), np.sqrt(np.mean(left**2))
     freedom = len(frames) > 3
     return Residuals(np.where(good & freedom, misfit / fit.gain, np.nan), mean, spread)
 
 
-def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float, float]]:
+def harmonic_content(scan: Scan, *, direction: int = 0, gain: float = 1.0) -> dict[str, tuple[float, float]]:
     """Amplitude of the flats' second and third harmonic over the first, each with its error: ``{"second": (0.02, 0.001)}``.
 
-    Root mean square over the pixels, freed of noise; as far as the number of steps allows (5 for the second, 7 for the
-    third). Gratings whose content is above a few per cent need ``Fit(harmonics=...)`` where the steps are not equidistant
-    over whole periods, or fewer than 2 + the harmonic's order; else they do not disturb the first.
+    Root mean square over the pixels, freed of the noise of photons of `gain` counts each; as far as the number of steps
+    allows (5 for the second, 7 for the third). Gratings whose content is above a few per cent need
+    ``Fit(harmonics=...)`` where the steps are not equidistant over whole periods, or fewer than 2 + the harmonic's order;
+    else they do not disturb the first.
     """
     phases = np.asarray(scan.step_phase_rad[direction], dtype=np.float64)
     orders = min(3, (len(phases) - 1) // 2)
@@ -70,12 +71,13 @@ def harmonic_content(scan: Scan, *, direction: int = 0) -> dict[str, tuple[float
     inverse = np.linalg.pinv(matrix)
     flats = scan.flats.shape[1]
     # One after the other: all of them together may not fit into memory.
-    curves = sum(np.asarray(scan.flats[direction, n], dtype=np.float64) for n in range(flats)) / flats - dark_signal(scan)
+    dark = dark_signal(scan)
+    curves = sum(np.asarray(scan.flats[direction, n], dtype=np.float64) for n in range(flats)) / flats - dark
     coefficients = np.tensordot(inverse, curves, axes=1)
     good = coefficients[0] > 0
     if scan.bad_pixels is not None:
         good &= ~np.asarray(scan.bad_pixels, dtype=bool)
-    variance = coefficients[0][good] / flats
+    variance = gain * (coefficients[0] + dark)[good] / flats
     power, error = [], []
     for order in range(1, orders + 1):
         weights = (inverse[2 * order - 1 : 2 * order + 1] ** 2).sum()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_one_of, negative_counts, require
+from darklung.core.circle import PI_BELOW
 from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.retrieve.fits import fit_pixelwise
@@ -29,8 +30,6 @@ LEAST_STRENGTH = 10.0
 _OWN_SHARE = 0.002
 # Where a logarithm does not exist the maps are 0 and this is the variance: a weight of 1/variance is as good as none.
 INVALID_VARIANCE = 1e6
-# Largest float32 below π: a float32 π is larger than π.
-_PI_BELOW = float(np.nextafter(np.float32(np.pi), np.float32(0)))
 
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ class _Direction:
         pixels = maps.reshape(len(maps), -1)
         np.log(pixels[:2], out=pixels[:2])
         np.arctan2(sine, pixels[2], out=pixels[2])
-        np.clip(pixels[2], -_PI_BELOW, _PI_BELOW, out=pixels[2])
+        np.clip(pixels[2], -PI_BELOW, PI_BELOW, out=pixels[2])
         for signal, patterns in enumerate(self.reference.patterns):
             change, variance = patterns.change(maps[signal], np.sqrt(maps[3 + signal], dtype=np.float64), valid)
             maps[signal] += np.where(valid, change, 0)
@@ -370,7 +369,8 @@ class _Direction:
             known["air"] = self.air.reshape(-1)[chosen]
             known["air_coefficients"] = coefficients_of(self._flat)[:, chosen]
         where = positions(self.dark.shape, chosen)
-        return estimate_model(curves, self.nominal, where, ramp=self.options.steps == "ramp", **known)
+        ramp = self.options.steps == "ramp"
+        return estimate_model(curves, self.nominal, where, ramp=ramp, gain=self.options.fit.gain, **known)
 
     def _check(self, view: int, frames: NDArray[Any], lowest: float) -> None:
         if lowest >= 0:

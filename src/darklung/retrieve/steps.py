@@ -34,14 +34,21 @@ def estimate_model(
     where: NDArray[np.float64],
     *,
     ramp: bool,
+    gain: float,
     air: NDArray[np.bool_] | None = None,
     air_coefficients: NDArray[np.float64] | None = None,
 ) -> StepModel:
-    """`estimate_steps` as a `StepModel`; with `ramp` phases may also change linearly over the detector (`where`)."""
-    known = {} if air is None else {"air": air, "air_coefficients": air_coefficients}
-    found = estimate_steps(curves, nominal.phases_rad, **known)  # type: ignore[arg-type]
+    """`estimate_steps` as a `StepModel`; with `ramp` phases may also change linearly over the detector (`where`).
+
+    `curves` and `air_coefficients` are in counts, `gain` of them a photon.
+    """
+    photons = curves / gain
+    known: dict[str, Any] = {}
+    if air is not None and air_coefficients is not None:
+        known = {"air": air, "air_coefficients": air_coefficients / gain}
+    found = estimate_steps(photons, nominal.phases_rad, **known)
     model = StepModel(found.phases_rad, found.dose, np.zeros((len(found.dose), 2)))
-    return estimate_ramps(curves, model, nominal, where, **known) if ramp else model  # type: ignore[arg-type]
+    return estimate_ramps(photons, model, nominal, where, **known) if ramp else model
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,12 @@ def estimate_steps(
 
     Parameters
     ----------
-    curves : (step, pixel) counts, dark signal subtracted, without bad pixels
+    curves : (step, pixel) photons (counts over the gain), dark signal subtracted, without bad pixels
     step_phase_rad : (step,) nominal phases
     air : (pixel,) bool, optional
         Pixels where nothing but air lies in the beam.
     air_coefficients : (3, pixel) float64
-        Flat's (c0, c1, c2) of all pixels; wanted with `air`.
+        Flat's (c0, c1, c2) of all pixels, in photons; wanted with `air`.
     dose : bool
         False: all steps had the same dose.
     phase_prior_rad, dose_prior : float

@@ -208,7 +208,7 @@ def curve_numbers(
             found[name] = _second_over_first(c[:, good], inverse, gain * (c[0] + dark)[good])
             continue
         fitted = matrix @ c
-        square = ((net - fitted) ** 2 / np.maximum(gain * (fitted + dark), gain))[:, good].mean(axis=1)
+        square = ((net - fitted) ** 2 / (gain * np.maximum(fitted + dark, gain)))[:, good].mean(axis=1)
         found[name] = float(square.sum() / (steps - matrix.shape[1]))
         # With fewer steps what is left of one is spread over all.
         if steps >= 6 and square.any():

@@ -24,8 +24,9 @@ from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_c
 from darklung.simulate.powder import PowderColumns, Scene, powder_columns
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.refraction import refraction_within, shadow_blur
+from darklung.tomo.beams import projector_of
 from darklung.tomo.cone import ConeProjector
-from darklung.tomo.projector import Projector, project_columns
+from darklung.tomo.projector import project_columns
 
 Progress = Callable[[int, int], None]
 
@@ -138,6 +139,13 @@ def scan_geometry(phantom: Phantom, protocol: Protocol) -> Geometry:
     return ParallelGeometry(protocol.angles_rad, rows, cols, pixel_m)
 
 
+def fine_geometry(phantom: Phantom, protocol: Protocol) -> Geometry:
+    """`scan_geometry` with pixels of one voxel, `Protocol.supersampling` of them in each of its pixels' rows and columns."""
+    cols = scan_geometry(phantom, protocol).cols * protocol.supersampling
+    # Middles of the detector are middles of the fine pixels too
+    return replace(scan_geometry(phantom, replace(protocol, supersampling=1)), cols=cols, axis_col=(cols - 1) / 2)
+
+
 def view_signals(
     phantom: Phantom | Scene, *, instrument: Instrument, protocol: Protocol, effects: Effects | None = None
 ) -> Iterator[ViewSignal]:
@@ -149,11 +157,8 @@ def view_signals(
     scene = phantom if isinstance(phantom, Scene) else Scene(phantom)
     phantom = scene.phantom
     _check_phantom(phantom)
-    detector = scan_geometry(phantom, protocol)
     k = protocol.supersampling
-    # Middles of the detector are middles of the fine pixels too
-    fine = scan_geometry(phantom, replace(protocol, supersampling=1))
-    fine = replace(fine, cols=detector.cols * k, axis_col=(detector.cols * k - 1) / 2)
+    fine = fine_geometry(phantom, protocol)
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
     scatterer = _scatterer(scene, model, instrument, effects.depth_dependent_correlation)
@@ -194,16 +199,10 @@ def _areal_densities(phantom: Phantom, fine: Geometry) -> Iterator[NDArray[np.fl
     depth, height, width = phantom.tissue_fraction.shape
     for first in range(0, fine.views, block):
         part = replace(fine, angles_rad=fine.angles_rad[first : first + block])
-        projector = _projector(part, (depth, height, width), phantom.voxel_m)
+        projector = projector_of(part, (depth, height, width), phantom.voxel_m)
         projected = [projector.forward(density) for density in phantom.density]
         for view in range(part.views):
             yield np.ascontiguousarray(np.stack([material[view] for material in projected]), dtype=np.float32)
-
-
-def _projector(geometry: Geometry, shape: tuple[int, int, int], voxel_m: float) -> Projector | ConeProjector:
-    if isinstance(geometry, ConeGeometry):
-        return ConeProjector(geometry, shape, voxel_m)
-    return Projector(geometry, shape, voxel_m)
 
 
 def _fringe_phase(path: NDArray, directions_rad: tuple[float, ...], pixel_m: float) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from darklung.io.names import PHANTOM, PROJECTIONS
 from darklung.io.retrieval import Retrieval
 from darklung.phantom.describe import radiograph_truth
 from darklung.pipeline import Context, Task
-from darklung.simulate.scan import simulate_scan
+from darklung.simulate.scan import fine_geometry, simulate_scan
 from darklung.steps import correct
 from darklung.steps.correct import hardening_of, needed
 from darklung.steps.retrieve import retrieved
@@ -77,4 +77,4 @@ def radiograph(context: Context) -> None:
     save(context.out / PROJECTIONS, projections)
     maps = derived_channels(view_image(projections), seed=p.seed)
     save_image(context.out / "radiograph.ome.zarr", maps)
-    save_image(context.out / "truth.ome.zarr", radiograph_truth(animal, maps, p.scan.supersampling))
+    save_image(context.out / "truth.ome.zarr", radiograph_truth(animal, maps, fine_geometry(animal, p.scan)))

@@ -80,10 +80,11 @@ def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrie
 
 
 def _check_readings(retrieval: Retrieval, raw: RawScan | None) -> None:
-    """Refuse a monitor that nobody read, before frames are read."""
-    readings = raw is not None and raw.view_doses is not None and raw.flat_doses is not None
+    """Refuse a monitor that nobody read, and flats in a time that nobody told, before frames are read."""
+    if raw is not None and (lacking := raw.lacking(retrieval)):
+        raise DarklungError(f"{lacking} of a raw description")
     told = "retrieval.normalise: monitor needs view_doses and flat_doses of a raw description"
-    require(retrieval.normalise != "monitor" or readings, told)
+    require(raw is not None or retrieval.normalise != "monitor", told)
 
 
 def raw_files(raw: RawScan, description: Path) -> Iterator[Path]:
@@ -145,7 +146,7 @@ def _marked(scan: Scan, part: Retrieval) -> Scan:
         return scan
     from darklung.retrieve.pixels import find_bad_pixels
 
-    return replace(scan, bad_pixels=find_bad_pixels(scan))
+    return replace(scan, bad_pixels=find_bad_pixels(scan, gain=part.gain))
 
 
 def _air(part: Retrieval, scan: Scan) -> list[int] | None:

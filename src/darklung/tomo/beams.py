@@ -25,6 +25,13 @@ def field_shape(geometry: Geometry) -> tuple[int, int, int]:
     return geometry.rows, wide, wide
 
 
+def projector_of(geometry: Geometry, shape: tuple[int, int, int], voxel_m: float) -> Projector | ConeProjector:
+    """Line integrals of a grid of its own (z, y, x), on the CPU."""
+    if isinstance(geometry, ConeGeometry):
+        return ConeProjector(geometry, shape, voxel_m)
+    return Projector(geometry, shape, voxel_m)
+
+
 def projector_for(geometry: Geometry, device: str = "cpu") -> Projector | ConeProjector | TorchOperator:
     """Line integrals of voxels of one pixel, level with the middle of the detector, on a device of `find_device`."""
     shape, level_m = whole_field(geometry) if isinstance(geometry, ConeGeometry) else (field_shape(geometry), 0.0)

@@ -9,7 +9,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_one_of, check_range, check_shape, require
-from darklung.core.geometry import ParallelGeometry, is_full_turn
+from darklung.core.geometry import ParallelGeometry, is_full_turn, turn_shares
 from darklung.tomo.footprint import square_block
 from darklung.tomo.projector import (
     back_project,
@@ -87,9 +87,8 @@ def fbp(
     Kak, Slaney 1988, Principles of Computerized Tomographic Imaging, ch. 3, doi:10.1137/1.9780898719277.
     """
     shape, voxel_m = _grid(projections, geometry, shape, voxel_m)
-    projections, geometry = _completed(projections, geometry)
+    projections, geometry, weights = _completed(projections, geometry)
     kernel = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff)
-    weights = view_weights(geometry.angles_rad)
     filtered = filter_columns(projections, kernel, weights, threads or default_threads(), padding=padding)
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
     if device == "cpu":
@@ -126,16 +125,14 @@ def fbp_gradient(
     Pfeiffer et al. 2007, Phys Rev Lett 98:108105, doi:10.1103/PhysRevLett.98.108105.
     """
     shape, voxel_m = _grid(gradients, geometry, shape, voxel_m)
-    gradients, geometry = _completed(gradients, geometry)
+    gradients, geometry, weights = _completed(gradients, geometry)
     length = 2 * (len(filter_kernel(geometry.cols, geometry.pixel_m)) - 1)
     lag = np.arange(length)
     lag = np.where(lag > length // 2, lag - length, lag)
     odd = (lag % 2 == 1) & (abs(lag) < length // 2)
     kernel = np.zeros(length)
     kernel[odd] = 1 / (np.pi**2 * lag[odd])
-    filtered = filter_columns(
-        gradients, scipy.fft.rfft(kernel), view_weights(geometry.angles_rad), threads or default_threads()
-    )
+    filtered = filter_columns(gradients, scipy.fft.rfft(kernel), weights, threads or default_threads())
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
     rows = back_project(filtered, placement, taps, shape[1:], threads)
     return share_slices(rows, _slice_mean(geometry, shape[0], voxel_m))
@@ -164,9 +161,8 @@ def fbp_variance(
     """
     shape, voxel_m = _grid(variance, geometry, shape, voxel_m)
     require(bool((variance >= 0).all()), "variance: wanted values >= 0, got negative ones")
-    variance, geometry = _completed(variance, geometry, power=2)
-    kernel = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff)
-    weights = view_weights(geometry.angles_rad) ** 2
+    variance, geometry, weights = _completed(variance, geometry, power=2)
+    kernel, weights = filter_kernel(geometry.cols, geometry.pixel_m, filter, cutoff), weights**2
     placement, taps = _smooth_placement(geometry, shape, voxel_m)
     out = np.zeros((*shape[1:], geometry.rows), np.float32)
     for lo in range(0, geometry.views, _CHUNK):
@@ -225,18 +221,21 @@ def half_fan(u: NDArray) -> NDArray:
     return np.asarray(0.5 * (1 + np.sin(0.5 * np.pi * np.clip(side * u / reach, -1, 1))))
 
 
-def _completed(values: NDArray, geometry: ParallelGeometry, power: int = 1) -> tuple[NDArray[np.float32], ParallelGeometry]:
-    """A full turn with the detector aside: each line weighs as much as any other, and the short side is filled with zeros.
+def _completed(
+    values: NDArray, geometry: ParallelGeometry, power: int = 1
+) -> tuple[NDArray[np.float32], ParallelGeometry, NDArray[np.float64]]:
+    """Values, geometry and the weight of each view; a detector aside in a full turn gets its short side filled with zeros.
 
-    `view_weights` gives both views of a line one half; of a line that only one of them sees that one counts whole.
+    Both views of a line weigh one half; where only one of them sees it that one counts whole. So the views then stand for
+    parts of 360° and not, with their opposites, of 180°.
     """
     u = np.arange(geometry.cols) - geometry.axis_col
     sides = short_side(u)
     if sides == (0, 0) or not is_full_turn(geometry.angles_rad):
-        return values, geometry
+        return values, geometry, view_weights(geometry.angles_rad)
     weighted = np.asarray(values, np.float32) * ((2 * half_fan(u)) ** power).astype(np.float32)
     padded = replace(geometry, cols=geometry.cols + sum(sides), axis_col=geometry.axis_col + sides[0])
-    return np.pad(weighted, ((0, 0), (0, 0), sides)), padded
+    return np.pad(weighted, ((0, 0), (0, 0), sides)), padded, turn_shares(geometry.angles_rad) / 2
 
 
 def filter_kernel(cols: int, pixel_m: float, filter: str = "ramp", cutoff: float = 1.0) -> NDArray[np.float64]:

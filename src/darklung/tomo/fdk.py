@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_shape, require
-from darklung.core.geometry import ConeGeometry
+from darklung.core.geometry import ConeGeometry, turn_shares
 from darklung.tomo.cone import check_clear_of_source, detector_places, over_rows, view_numbers, whole_field
 from darklung.tomo.fbp import filter_columns, filter_kernel, half_fan, neighbour_covariance, short_side
 from darklung.tomo.fdk_kernels import back_project_rows
@@ -197,7 +197,7 @@ def redundancy_weights(geometry: ConeGeometry) -> tuple[float, NDArray]:
     fan = np.arctan2(u, geometry.source_axis_m)
     arc = abs(step) * geometry.views
     if abs(arc - 2 * np.pi) < 1.5 * abs(step):
-        return abs(step), np.tile(half_fan(u), (geometry.views, 1))
+        return abs(step), turn_shares(geometry.angles_rad)[:, None] / abs(step) * half_fan(u)
     widest = float(abs(fan).max())
     require(
         np.pi + 2 * widest <= arc + abs(step) < 2 * np.pi,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from darklung.core.channel import Channel, attenuation, dark_field_at
 from darklung.core.checks import DarklungError, check_one_of, check_range, check_shape, require
+from darklung.core.circle import wrapped
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.seams import check_options, resolve
 from darklung.core.types import Projections
@@ -180,8 +181,8 @@ def fbp_method(
         Also give standard errors ``attenuation_noise`` and ``dark_field_<degrees>_noise`` of each direction.
     phase : bool
         Also give ``refraction_<degrees>`` [rad] of each direction across the axis: δ times 2π distance / period of the
-        analyser grating, by Hilbert filtering of the phase. The median of each row and view is taken for its zero. Parallel
-        beam only.
+        analyser grating, by Hilbert filtering of the phase; the same at 90° and at 270°. The median of each row and view is
+        taken for its zero. Parallel beam only.
     device : {"cpu", "cuda", "auto", "torch-cpu"}
         Where back-projection is computed (`darklung.tomo.device.find_device`); noise and phase are on the CPU.
     progress : callable, optional
@@ -214,10 +215,18 @@ def fbp_method(
             extras[signal.noise().name] = ("1/m", np.sqrt(run(filtered_variance, values)))
     for d, angle in enumerate(projections.directions_rad if phase else ()):
         if abs(np.sin(angle)) > 0.999:
-            shifts = projections.phase[d] - np.median(projections.phase[d], axis=2, keepdims=True)
+            # Phase grows along u, which at 270° is against the columns.
+            shifts = np.sign(np.sin(angle)) * _without_offset(projections.phase[d])
             name = Channel("refraction", float(np.degrees(angle))).name
             extras[name] = ("rad", fbp_gradient(shifts, projections.parallel()))
     return Volumes(volume, dark, extras, noted(device, told))
+
+
+def _without_offset(phase: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Phases (view, row, col) less the median of each row and view, on the circle wherever the offset lies on it."""
+    mean = np.exp(1j * phase.astype(np.float64)).mean(axis=2, keepdims=True)
+    near = wrapped(phase - np.angle(mean))
+    return wrapped(near - np.median(near, axis=2, keepdims=True))
 
 
 def cgls_method(

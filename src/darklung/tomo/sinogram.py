@@ -9,7 +9,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_finite, check_shape, require
-from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, is_full_turn
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, is_full_turn, turn_shares
 
 EDGE = 4  # columns that tell what is at the detector's border
 
@@ -53,7 +53,7 @@ def estimate_axis(projections: NDArray, geometry: Geometry, *, differential: boo
             abs(arc - 2 * np.pi) < 0.02, "angles_rad: in a cone beam the axis shows in a full turn only; give its column"
         )
         require(not differential, "projections: in a cone beam the axis is found in line integrals, not in derivatives")
-        mean = projections.mean(axis=0, dtype=np.float64, keepdims=True)
+        mean = np.tensordot(turn_shares(angles), projections, axes=1)[None]
         return _mirror(mean, [(0, 0, 0, 0.0)])
     pairs = _opposite(geometry.angles_rad)
     if not pairs:

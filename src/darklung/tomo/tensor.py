@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from darklung.core.axes import largest_positive
 from darklung.core.checks import check_finite, check_one_of, check_shape, require
 from darklung.core.geometry import Geometry, ParallelGeometry
 from darklung.core.random import stream
@@ -225,7 +226,6 @@ def derived_images(tensor: NDArray) -> dict[str, NDArray[np.float32]]:
     size = np.sqrt((values**2).sum(axis=-1))
     spread = np.sqrt(1.5 * ((values - mean[..., None]) ** 2).sum(axis=-1))
     axis = vectors[..., 0]
-    largest = np.take_along_axis(axis, np.abs(axis).argmax(axis=-1)[..., None], axis=-1)
     plane = np.hypot(xx - yy, 2 * yx)
     images = {
         "mean": mean,
@@ -233,7 +233,7 @@ def derived_images(tensor: NDArray) -> dict[str, NDArray[np.float32]]:
         "anisotropy": np.divide(spread, size, out=np.zeros_like(mean), where=size > 0),
         "in_plane_angle_rad": np.mod(0.5 * np.arctan2(2 * yx, xx - yy) + np.pi / 2, np.pi),
         "in_plane_anisotropy": np.divide(plane, np.abs(xx + yy), out=np.zeros_like(mean), where=np.abs(xx + yy) > 0),
-        "main_axis": np.moveaxis(axis * np.sign(largest), -1, 0),
+        "main_axis": np.moveaxis(largest_positive(axis), -1, 0),
         "inclination_rad": np.arccos(np.minimum(np.abs(axis[..., 0]), 1.0)),
     }
     return {name: np.asarray(image, np.float32) for name, image in images.items()}

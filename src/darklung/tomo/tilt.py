@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from darklung.core.checks import check_finite, check_range, check_shape
+from darklung.core.circle import wrapped
 from darklung.core.types import Projections
 
 LINEAR = ("attenuation_variance", "dark_field_variance", "phase_variance", "visibility", "flat_visibility")
@@ -58,7 +59,7 @@ def upright(projections: Projections, *, tilt_rad: float, middle: tuple[float, f
 
     p = projections
     values: dict[str, Any] = {n: turned(getattr(p, n), 3) for n in ("attenuation", "dark_field")}
-    values["phase"] = np.arctan2(turned(np.sin(p.phase), 3), turned(np.cos(p.phase), 3)).astype(np.float32)
+    values["phase"] = wrapped(np.arctan2(turned(np.sin(p.phase), 3), turned(np.cos(p.phase), 3)))
     for name in LINEAR:
         if np.isfinite(getattr(p, name)).all():  # NaN: not there
             values[name] = turned(getattr(p, name), 1)
