@@ -30,7 +30,7 @@ def warm() -> None:
     import darklung
 
     for found in pkgutil.walk_packages(darklung.__path__, "darklung."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith("__main__") and not found.name.startswith("darklung.napari"):  # an extra
             importlib.import_module(found.name)
     import pandas
     import pyarrow.parquet

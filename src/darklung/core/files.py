@@ -142,6 +142,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def write_figure(path: Path | str, figure: Any, *, dpi: int) -> None:
+    """The same of a figure of matplotlib, as PNG."""
+    with whole(Path(path)) as partial:
+        figure.savefig(partial, dpi=dpi, format="png")
+
+
 def _escaped(name: str) -> str:
     from glob import escape
 
