@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
 
 from darklung.core.checks import DarklungError
-from darklung.core.files import machine_line, one_line, read_object, read_text, reading, whole, write_text
+from darklung.core.files import machine_line, one_line, read_object, read_text, reading, whole, write_figure, write_text
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,19 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
         raise RuntimeError
     assert read_text(path) == "old µ"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_figure_is_whole_or_the_old_one(tmp_path):
+    class Figure:
+        def savefig(self, path, **how):
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "figure.png").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        write_figure(tmp_path / "figure.png", Figure(), dpi=80)
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+    assert (tmp_path / "figure.png").read_bytes() == b"old"
 
 
 def test_a_folder_takes_the_place_of_a_folder(tmp_path):
