@@ -5,7 +5,7 @@ disk. After each failure the same command runs again on a whole machine and must
 
 python benchmarks/broken_machines.py [--state broken-state] [--commands run,train]
 
-Prints two tables.
+Prints three tables: every command, those that take memory on larger inputs, and the surroundings of a run.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 import command_child as c
-from kills import prepare
-from small_inputs import COMMANDS
+from kills import empty, prepare
+from small_inputs import COMMANDS, LARGE, ONCE, PARALLEL, make_large
 
-SPARE_BYTES = 24 * 2**20
+SPARE_BYTES, MOST_SECONDS = 24 * 2**20, 300
 
 
 class Machine:
@@ -37,28 +37,22 @@ class Machine:
     def __init__(self, state: Path) -> None:
         self.state, self.inputs, self.place = state.resolve(), state.resolve() / "in", state.resolve() / "disk"
         self.log = self.state / "log.txt"
-        self.place.mkdir(parents=True, exist_ok=True)
+        empty(self.place)
         prepare(self.inputs)
 
-    @property
-    def out(self) -> Path:
-        return self.place / "out"
-
-    def run(self, name: str, prepare: Callable[[], Any] = lambda: None, workers: int = 1) -> tuple[int, list[str]]:
+    def run(self, text: str, prepare: Callable[[], Any] = lambda: None, workers: int = 1) -> tuple[int, list[str]]:
         """Exit code and the lines on the terminal that are ours."""
         self.log.unlink(missing_ok=True)
-        code = c.ended(c.child(COMMANDS[name].format(out=self.out, workers=workers), self.inputs, self.log, prepare))
-        lines = self.log.read_text().splitlines()
+        line = text.format(out=self.place / "out", workers=workers)
+        code = c.ended(c.child(line, self.inputs, self.log, prepare), seconds=MOST_SECONDS)
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
         trouble = [line for line in lines if line.startswith("darklung: ") or "Traceback" in line or "Error" in line]
         return code, trouble
-
-    def clear(self) -> None:
-        shutil.rmtree(self.out, ignore_errors=True)
 
     @contextmanager
     def mounted(self, options: str) -> Iterator[bool]:
         """A small file system in place of the folder; False where that is not allowed."""
-        self.clear()
+        empty(self.place)
         call = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.place)]
         done = subprocess.run(call, capture_output=True, check=False).returncode == 0
         try:
@@ -66,6 +60,24 @@ class Machine:
         finally:
             if done:
                 subprocess.run(["umount", str(self.place)], check=True)
+
+    def undisturbed(self, text: str) -> tuple[dict[str, str], int]:
+        """What a run leaves (empty: it differs between two runs), and its size in bytes."""
+        found = []
+        for _ in range(2):
+            empty(self.place)
+            assert self.run(text)[0] == 0, self.log.read_text()
+            found.append(c.contents(self.place))
+        size = sum(p.stat().st_size for p in self.place.rglob("*") if p.is_file())
+        return {k: v if found[1].get(k) == v else "" for k, v in found[0].items()}, size
+
+    def afterwards(self, name: str, text: str, whole: dict[str, str], workers: int = 1) -> str:
+        """Whether the same command now leaves what an undisturbed run leaves, to the byte where two of those agree."""
+        code, _ = self.run(text, workers=workers)
+        after = c.contents(self.place)
+        same = set(after) == set(whole) and all(v in ("", after[k]) for k, v in whole.items())
+        ended = code == 0 or (name in ONCE and code == 2)
+        return "the same" if ended and same and not c.hidden(self.place) else "CHANGED"
 
 
 def told(code: int, lines: list[str]) -> str:
@@ -87,20 +99,31 @@ def little_memory() -> None:
 
 def one_command(machine: Machine, name: str) -> str:
     """A row of the first table."""
-    machine.clear()
-    assert machine.run(name)[0] == 0, machine.log.read_text()
-    whole = c.contents(machine.out)
-    size = sum(p.stat().st_size for p in machine.out.rglob("*") if p.is_file())
+    text = COMMANDS[name]
+    whole, size = machine.undisturbed(text)
     with machine.mounted(f"size={max(16384, size // 2)}") as real:
-        full = told(*machine.run(name, (lambda: None) if real else small_files(max(1000, size // 20))))
+        full = told(*machine.run(text, (lambda: None) if real else small_files(max(1000, size // 20))))
     with machine.mounted("ro") as real:
-        closed = told(*machine.run(name)) if real else "not tried (not root)"
-    machine.clear()
-    memory = told(*machine.run(name, little_memory))
-    code, _ = machine.run(name)
-    after = c.contents(machine.out)
-    same = code == 0 and set(after) == set(whole) and not c.hidden(machine.out)
-    return f"| `{name}` | {full} | {closed} | {memory} | {'the same' if same else 'CHANGED'} |"
+        closed = told(*machine.run(text)) if real else "not tried (not root)"
+    empty(machine.place)
+    memory = told(*machine.run(text, little_memory))
+    after = {machine.afterwards(name, text, whole)}
+    dead = "-"
+    if name in PARALLEL:
+        empty(machine.place)
+        dead = told(*machine.run(text, lambda: c.at_event(3, c.kill_self, worker=True), workers=2))
+        after.add(machine.afterwards(name, text, whole, workers=2))
+    return f"| `{name}` | {full} | {closed} | {memory} | {dead} | {' and '.join(sorted(after))} |"
+
+
+def one_large(machine: Machine, name: str) -> str:
+    """A row of the second table."""
+    text = LARGE[name]
+    empty(machine.place)
+    memory = [told(*machine.run(text, little_memory, workers=workers)) for workers in ((1, 2) if name in PARALLEL else (1,))]
+    code, lines = machine.run(text)
+    after = "done" if code == 0 and not c.hidden(machine.place) else told(code, lines)
+    return f"| `{name}` | {memory[0]} | {memory[-1] if name in PARALLEL else '-'} | {after} |"
 
 
 def _study(machine: Machine, *more: str, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
@@ -113,10 +136,8 @@ def _study(machine: Machine, *more: str, cwd: Path | None = None, **environment:
 
 def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
     """(what is odd, what was done, what came of it)."""
-    machine.clear()
     first = machine.place / "first"
-    shutil.rmtree(machine.place, ignore_errors=True)
-    machine.place.mkdir()
+    empty(machine.place)
     study = str(machine.inputs / "study.yaml")
     code, _ = _study(machine, study, "--out", str(first), "--workers", "1")
     whole = {k: v for k, v in c.contents(first).items() if k.endswith(("safetensors", ".json")) and "run.json" not in k}
@@ -133,8 +154,12 @@ def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
         ("two workers", ["--workers", "2"], {}),
         ("another hash seed", [], {"PYTHONHASHSEED": "4711"}),
         ("a machine that is not in UTF-8", [], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
-        ("German", [], {"LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"}),
+        ("German", [], {"LC_ALL": german(), "LANGUAGE": "de"}),
+        ("a clock that says the year before", [], {"LD_PRELOAD": fake_clock(), "FAKETIME": "-365d"}),
     ):
+        if "" in environment.values():
+            yield name, "not tried: is not on this machine", "-"
+            continue
         out = machine.place / name.replace(" ", "_")
         code, text = _study(machine, study, "--out", str(out), *options, **environment)
         yield name, "`train` into another folder", f"rc {code}, {compared(out)}"
@@ -145,7 +170,10 @@ def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
     moved.parent.mkdir()
     shutil.move(first, moved)
     yield "a folder that was moved and renamed", "`train` again", again(moved)
-    for name, when in (("clock set back by a year", -1), ("files of next year", 1)):
+    if clock := fake_clock():
+        back = again(moved, LD_PRELOAD=clock, FAKETIME="-365d")
+        yield "a clock set back by a year after the run", "`train` again", back
+    for name, when in (("files of last year", -1), ("files of next year", 1)):
         stamp = time.time() + when * 365 * 86400
         for path in (*moved.rglob("*"), *machine.inputs.rglob("*")):
             os.utime(path, (stamp, stamp))
@@ -158,6 +186,17 @@ def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
     held.wait()
     yield "two runs in one folder", "`train` while another one works there", f"rc {code}, {text.rpartition(': ')[2]}"
     yield "", "`train` after the other one was killed", again(moved)
+
+
+def german() -> str:
+    """Name of the German locale; empty where the machine has none."""
+    names = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout.split()
+    return "de_DE.UTF-8" if "de_DE.utf8" in names else ""
+
+
+def fake_clock() -> str:
+    """The library of the package faketime; empty where the machine has none."""
+    return next(map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), "")
 
 
 _HOLD = """
@@ -176,9 +215,15 @@ def main() -> None:
     parser.add_argument("--commands", default=",".join(COMMANDS))
     given = parser.parse_args()
     machine = Machine(given.state)
-    print("| command | full disk | read-only folder | no memory | the same command afterwards |\n|---|---|---|---|---|")
+    head = "| command | full disk | read-only folder | no memory | a worker killed | the same command afterwards |"
+    print(f"{head}\n|---|---|---|---|---|---|")
     for name in given.commands.split(","):
         print(one_command(machine, name), flush=True)
+    if not (machine.inputs / "wide.yaml").exists():
+        make_large(machine.inputs)
+    print("\n| on large inputs | no memory | no memory, two workers | the same command with it |\n|---|---|---|---|")
+    for name in LARGE:
+        print(one_large(machine, name), flush=True)
     print("\n| surroundings | what was done | what came of it |\n|---|---|---|")
     for row in surroundings(machine):
         print(f"| {' | '.join(row)} |", flush=True)

@@ -83,6 +83,22 @@ COMMANDS: Mapping[str, str] = {
     "benchmark score": "benchmark score sealed/public entry --seal sealed/public.seal.h5 --out {out}",
     "benchmark page": "benchmark page sealed/public scored --out {out}/page.html",
 }
+# The same on inputs whose arrays do not fit into the memory that `broken_machines.py` leaves.
+LARGE: Mapping[str, str] = {
+    "simulate": "simulate fine.yaml edge --field '16 mm,16 mm' --out {out}",
+    "import hdf5": "import large.yaml --out {out}",
+    "retrieve": "retrieve large.yaml --out {out} --workers {workers}",
+    "qc": "qc large.h5 --out {out}",
+    "align": "align large.h5 --out {out}/aligned.h5",
+    "reconstruct": "reconstruct large.h5 --out {out}",
+    "insert": "insert large.ome.zarr --region large_region.ome.zarr --diameter '2 mm,2 mm' --out {out} --workers {workers}",
+    "cohort": "cohort --animals 1,1 --voxel '250 um' --seed 6 --out {out} --workers {workers}",
+    "train": "train study.yaml --set 'widths=[512, 1024]' --set steps=1 --out {out} --workers {workers}",
+    "run": "run wide.yaml --out {out} --workers {workers}",
+    "predict": "predict run large.ome.zarr --region large_region.ome.zarr --out {out} --workers {workers}",
+    "export": "export large.ome.zarr --out {out}",
+    "section": "section phantom.h5 --set 'field=[12 mm, 12 mm]' --set pixel='2 um' --set plane=coronal --out {out}",
+}
 # Commands that want a new place, and refuse it in a line where all was done before.
 ONCE = ("describe", "examples", "benchmark make", "benchmark pack", "benchmark score")
 # Commands that take `--workers`.
@@ -116,6 +132,30 @@ def _maps(folder: Path) -> None:
         image = load_case(case).channels
         values = 1 / (1 + np.exp(-image.data[:1]))
         write_nifti(folder / f"{case.name}.nii.gz", image.with_data(values, ("probability",), ("1",)), "probability")
+
+
+def make_large(folder: Path) -> None:
+    """Everything more that `LARGE` read: arrays of some 60 MB."""
+    (folder / "fine.yaml").write_text(PROTOCOL.replace("0.6 mm", "0.016 mm"))
+    raw = yaml.safe_load((folder / "scan.yaml").read_text())
+    rng = stream(4, "large")
+    angle = 2 * np.pi * np.arange(STEPS)[:, None, None] / STEPS + np.zeros((384, 384))
+    for name, count in (("c", 12), ("g", 2)):
+        one = rng.poisson(3000 * (1 + 0.4 * np.cos(angle))).astype(np.uint16)
+        np.save(folder / f"{name}.npy", np.broadcast_to(one, (count, *one.shape)))
+    (folder / "large.csv").write_text("id\nc\n")
+    raw |= {"series": {"table": "large.csv", "name": "{id}"}, "flat": {**raw["flat"], "files": "g.npy"}}
+    (folder / "large.yaml").write_text(yaml.safe_dump({**raw, "angles": {"first": "0 deg", "step": "30 deg"}}))
+    _projections(folder / "large.h5", views=48, rows=256, columns=320)
+    shape = (1, 224, 256, 256)
+    image = Image(np.full(shape, 20, np.float32), ("attenuation",), ("1/m",), (3e-4,) * 3)
+    save_image(folder / "large.ome.zarr", image)
+    region = np.zeros(shape, np.uint8)
+    region[:, 20:-20, 20:-20, 20:-20] = 1
+    save_image(folder / "large_region.ome.zarr", image.with_data(region, ("region",), ("1",)))
+    study = yaml.safe_load((folder / "study.yaml").read_text())
+    study["learning"] |= {"widths": [512, 1024], "steps": 1}
+    (folder / "wide.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
 
 
 # What other commands read of these: made by a command, or by a function of its place.
@@ -155,15 +195,15 @@ def _frames(folder: Path) -> None:
     (folder / "scan.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def _projections(path: Path) -> None:
+def _projections(path: Path, views: int = 24, rows: int = 16, columns: int = 32) -> None:
     """A cylinder in two beams' worth of slabs."""
-    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    u = np.arange(32) - 15.5
+    angles = np.linspace(0, 2 * np.pi, views, endpoint=False)
+    u = np.arange(columns) - (columns - 1) / 2
     chord = 2 * np.sqrt(np.maximum(9.0**2 - (u - 3 * np.cos(angles)[:, None]) ** 2, 0))
-    maps = np.repeat(0.02 * chord[None, :, None], 16, axis=2).astype(np.float32)
+    maps = np.repeat(0.02 * chord[None, :, None], rows, axis=2).astype(np.float32)
     maps += 0.001 * stream(2, "projections").normal(size=maps.shape).astype(np.float32)
     small, valid = np.full_like(maps, 1e-3), np.ones(maps.shape, bool)
-    geometry = ParallelGeometry(angles, 16, 32, 1e-4)
+    geometry = ParallelGeometry(angles, rows, columns, 1e-4)
     errors = (small, small, small, 0.1 + small, 0.2 + small)
     save(path, Projections(maps, 2 * maps, 0 * maps, *errors, valid, np.array([np.pi / 2]), geometry))
 
