@@ -1,7 +1,8 @@
 """What happens to every command on a full disk, in a read-only folder and without memory; and to a run in odd surroundings.
 
 Disks are small file systems in memory, which only root may mount; elsewhere a limit on the size of files stands for a full
-disk. After each failure the same command runs again on a whole machine and must leave what an undisturbed run leaves.
+disk. After each failure the same command runs again in the same folder, when there is room, memory or a worker again, and must leave
+what an undisturbed run leaves.
 
 python benchmarks/broken_machines.py [--state broken-state] [--commands run,train]
 
@@ -101,13 +102,17 @@ def one_command(machine: Machine, name: str) -> str:
     """A row of the first table."""
     text = COMMANDS[name]
     whole, size = machine.undisturbed(text)
+    after = set()
     with machine.mounted(f"size={max(16384, size // 2)}") as real:
         full = told(*machine.run(text, (lambda: None) if real else small_files(max(1000, size // 20))))
+        if real:
+            subprocess.run(["mount", "-o", "remount,size=1g", str(machine.place)], check=True)
+        after.add(machine.afterwards(name, text, whole))
     with machine.mounted("ro") as real:
         closed = told(*machine.run(text)) if real else "not tried (not root)"
     empty(machine.place)
     memory = told(*machine.run(text, little_memory))
-    after = {machine.afterwards(name, text, whole)}
+    after.add(machine.afterwards(name, text, whole))
     dead = "-"
     if name in PARALLEL:
         empty(machine.place)

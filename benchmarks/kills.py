@@ -7,7 +7,8 @@ worker dies. Pictures are stubs and workers are forked, to make histories short.
 
 python benchmarks/kills.py [--seconds 600] [--state kills-state] [--commands run,train] [--page]
 
-Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far.
+Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far, those of state
+folders in this one included, in which other processes try other commands.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def go_on(state: Path, seconds: float, commands: list[str]) -> None:
 def page(state: Path) -> str:
     """The table of all histories so far."""
     rows: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for line in (state / HISTORIES).read_text().splitlines():
+    for line in "".join(file.read_text() for file in sorted(state.rglob(HISTORIES))).splitlines():
         found = json.loads(line)
         rows[found["command"], found["workers"]].append(found)
     lines = [
