@@ -1,10 +1,10 @@
 """What happens to every command on a full disk, in a read-only folder and without memory; and to a run in odd surroundings.
 
 Disks are small file systems in memory, which only root may mount; elsewhere a limit on the size of files stands for a full
-disk. After each failure the same command runs again in the same folder, when there is room, memory or a worker again, and must leave
-what an undisturbed run leaves.
+disk. After each failure the same command runs again in the same folder, when there is room, memory or a worker again, and
+must leave what an undisturbed run leaves.
 
-python benchmarks/broken_machines.py [--state broken-state] [--commands run,train]
+python benchmarks/broken_machines.py [--state broken-state] [--parts commands,large,surroundings] [--commands run,train]
 
 Prints three tables: every command, those that take memory on larger inputs, and the surroundings of a run.
 """
@@ -214,24 +214,32 @@ with claim(Path(sys.argv[1])):
 """
 
 
+def table(head: str, rows: Iterator[str]) -> None:
+    print(head)
+    for row in rows:
+        print(row, flush=True)
+    print()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("broken-state"))
+    parser.add_argument("--parts", default="commands,large,surroundings")
     parser.add_argument("--commands", default=",".join(COMMANDS))
     given = parser.parse_args()
     machine = Machine(given.state)
-    head = "| command | full disk | read-only folder | no memory | a worker killed | the same command afterwards |"
-    print(f"{head}\n|---|---|---|---|---|---|")
-    for name in given.commands.split(","):
-        print(one_command(machine, name), flush=True)
-    if not (machine.inputs / "wide.yaml").exists():
-        make_large(machine.inputs)
-    print("\n| on large inputs | no memory | no memory, two workers | the same command with it |\n|---|---|---|---|")
-    for name in LARGE:
-        print(one_large(machine, name), flush=True)
-    print("\n| surroundings | what was done | what came of it |\n|---|---|---|")
-    for row in surroundings(machine):
-        print(f"| {' | '.join(row)} |", flush=True)
+    parts = given.parts.split(",")
+    if "commands" in parts:
+        head = "| command | full disk | read-only folder | no memory | a worker killed | the same command afterwards |"
+        table(f"{head}\n|---|---|---|---|---|---|", (one_command(machine, name) for name in given.commands.split(",")))
+    if "large" in parts:
+        if not (machine.inputs / "wide.yaml").exists():
+            make_large(machine.inputs)
+        head = "| on large inputs | no memory | no memory, two workers | the same command with it |"
+        table(f"{head}\n|---|---|---|---|", (one_large(machine, name) for name in LARGE))
+    if "surroundings" in parts:
+        head = "| surroundings | what was done | what came of it |"
+        table(f"{head}\n|---|---|---|", (f"| {' | '.join(row)} |" for row in surroundings(machine)))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ worker dies. Pictures are stubs and workers are forked, to make histories short.
 
 python benchmarks/kills.py [--seconds 600] [--state kills-state] [--commands run,train] [--page]
 
-Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far, those of state
-folders in this one included, in which other processes try other commands.
+Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far, those of
+state folders in this one included, in which other processes try other commands.
 """
 
 from __future__ import annotations
