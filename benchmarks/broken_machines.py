@@ -27,7 +27,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADIN
 
 import command_child as c
 from kills import empty, prepare
-from small_inputs import COMMANDS, LARGE, ONCE, PARALLEL, make_large
+from small_inputs import COMMANDS, DRAWN, LARGE, ONCE, PARALLEL, make_large
 
 SPARE_BYTES, MOST_SECONDS = 24 * 2**20, 300
 
@@ -70,13 +70,15 @@ class Machine:
             assert self.run(text)[0] == 0, self.log.read_text()
             found.append(c.contents(self.place))
         size = sum(p.stat().st_size for p in self.place.rglob("*") if p.is_file())
-        return {k: v if found[1].get(k) == v else "" for k, v in found[0].items()}, size
+        drawn = any(text == COMMANDS[name] for name in DRAWN)
+        return {k: v if found[1].get(k) == v and not drawn else "" for k, v in found[0].items()}, size
 
     def afterwards(self, name: str, text: str, whole: dict[str, str], workers: int = 1) -> str:
         """Whether the same command now leaves what an undisturbed run leaves, to the byte where two of those agree."""
         code, _ = self.run(text, workers=workers)
         after = c.contents(self.place)
         same = set(after) == set(whole) and all(v in ("", after[k]) for k, v in whole.items())
+        same = same and (name not in DRAWN or self.run(DRAWN[name])[0] == 0)
         ended = code == 0 or (name in ONCE and code == 2)
         return "the same" if ended and same and not c.hidden(self.place) else "CHANGED"
 

@@ -30,7 +30,7 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 import command_child as c
-from small_inputs import COMMANDS, FIRST, ONCE, PARALLEL, make_inputs
+from small_inputs import COMMANDS, DRAWN, FIRST, ONCE, PARALLEL, make_inputs
 
 HISTORIES = "histories.jsonl"
 
@@ -97,7 +97,7 @@ class Campaign:
             assert code == 0, f"{text}: ended with {code}: {self.log.read_text()[-800:]}"
             found.append(c.contents(box))
             counts.append(int(count.read_text()))
-        loose = sorted(k for k in found[0] if found[0].get(k) != found[1].get(k))
+        loose = sorted(k for k in found[0] if name in DRAWN or found[0].get(k) != found[1].get(k))
         print(f"{name}, {workers} worker(s): {seconds:.1f} s, changes {counts}, times in {len(loose)} files", flush=True)
         return {"contents": found[1], "loose": loose, "seconds": seconds, "changes": counts}
 
@@ -120,6 +120,8 @@ class Campaign:
         changed = sorted(k for k, v in known["contents"].items() if k not in loose and after.get(k) != v)
         more = sorted(set(after) - set(known["contents"]))
         changed += sorted(k for k in loose if k not in after) + more
+        if name in DRAWN and c.ended(c.child(DRAWN[name].format(out=box / "made"), self.inputs, self.log)):
+            changed.append(DRAWN[name])
         done_before = name in ONCE and code == 2 and not changed  # killed after its last change
         return {
             "command": name,

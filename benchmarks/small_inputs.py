@@ -101,6 +101,8 @@ LARGE: Mapping[str, str] = {
 }
 # Commands that want a new place, and refuse it in a line where all was done before.
 ONCE = ("describe", "examples", "benchmark make", "benchmark pack", "benchmark score")
+# Commands whose outputs are drawn anew each time, and what must say that they are whole.
+DRAWN: Mapping[str, str] = {"benchmark make": "benchmark open {out}/public --seal {out}/public.seal.h5"}
 # Commands that take `--workers`.
 PARALLEL = tuple(name for name, text in COMMANDS.items() if "{workers}" in text)
 
