@@ -29,7 +29,7 @@ import command_child as c
 from kills import empty, prepare
 from small_inputs import COMMANDS, DRAWN, LARGE, ONCE, PARALLEL, make_large
 
-SPARE_BYTES, MOST_SECONDS = 24 * 2**20, 300
+SPARE_BYTES, ENOUGH_BYTES, MOST_SECONDS = 24 * 2**20, 6 * 2**30, 300
 
 
 class Machine:
@@ -94,10 +94,10 @@ def small_files(limit: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
-def little_memory() -> None:
+def little_memory(spare: int = SPARE_BYTES) -> None:
     with open("/proc/self/statm") as statm:
         now = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + SPARE_BYTES, now + SPARE_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (now + spare, now + spare))
 
 
 def one_command(machine: Machine, name: str) -> str:
@@ -128,7 +128,7 @@ def one_large(machine: Machine, name: str) -> str:
     text = LARGE[name]
     empty(machine.place)
     memory = [told(*machine.run(text, little_memory, workers=workers)) for workers in ((1, 2) if name in PARALLEL else (1,))]
-    code, lines = machine.run(text)
+    code, lines = machine.run(text, lambda: little_memory(ENOUGH_BYTES))
     after = "done" if code == 0 and not c.hidden(machine.place) else told(code, lines)
     return f"| `{name}` | {memory[0]} | {memory[-1] if name in PARALLEL else '-'} | {after} |"
 

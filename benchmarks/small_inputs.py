@@ -92,7 +92,7 @@ LARGE: Mapping[str, str] = {
     "align": "align large.h5 --out {out}/aligned.h5",
     "reconstruct": "reconstruct large.h5 --out {out}",
     "insert": "insert large.ome.zarr --region large_region.ome.zarr --diameter '2 mm,2 mm' --out {out} --workers {workers}",
-    "cohort": "cohort --animals 1,1 --voxel '250 um' --seed 6 --out {out} --workers {workers}",
+    "cohort": "cohort --animals 1,1 --voxel '300 um' --seed 6 --out {out} --workers {workers}",
     "train": "train study.yaml --set 'widths=[512, 1024]' --set steps=1 --out {out} --workers {workers}",
     "run": "run wide.yaml --out {out} --workers {workers}",
     "predict": "predict run large.ome.zarr --region large_region.ome.zarr --out {out} --workers {workers}",
@@ -138,7 +138,7 @@ def _maps(folder: Path) -> None:
 
 def make_large(folder: Path) -> None:
     """Everything more that `LARGE` read: arrays of some 60 MB."""
-    (folder / "fine.yaml").write_text(PROTOCOL.replace("0.6 mm", "0.016 mm"))
+    (folder / "fine.yaml").write_text(PROTOCOL.replace("0.6 mm", "0.1 mm"))
     raw = yaml.safe_load((folder / "scan.yaml").read_text())
     rng = stream(4, "large")
     angle = 2 * np.pi * np.arange(STEPS)[:, None, None] / STEPS + np.zeros((384, 384))
@@ -148,7 +148,7 @@ def make_large(folder: Path) -> None:
     (folder / "large.csv").write_text("id\nc\n")
     raw |= {"series": {"table": "large.csv", "name": "{id}"}, "flat": {**raw["flat"], "files": "g.npy"}}
     (folder / "large.yaml").write_text(yaml.safe_dump({**raw, "angles": {"first": "0 deg", "step": "30 deg"}}))
-    _projections(folder / "large.h5", views=48, rows=256, columns=320)
+    _projections(folder / "large.h5", views=32, rows=192, columns=256)
     shape = (1, 224, 256, 256)
     image = Image(np.full(shape, 20, np.float32), ("attenuation",), ("1/m",), (3e-4,) * 3)
     save_image(folder / "large.ome.zarr", image)
