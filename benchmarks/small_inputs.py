@@ -93,7 +93,7 @@ LARGE: Mapping[str, str] = {
     "reconstruct": "reconstruct large.h5 --out {out}",
     "insert": "insert large.ome.zarr --region large_region.ome.zarr --diameter '2 mm,2 mm' --out {out} --workers {workers}",
     "cohort": "cohort --animals 1,1 --voxel '300 um' --seed 6 --out {out} --workers {workers}",
-    "train": "train study.yaml --set 'widths=[512, 1024]' --set steps=1 --out {out} --workers {workers}",
+    "train": "train study.yaml --set 'widths=[192, 384]' --set steps=1 --out {out} --workers {workers}",
     "run": "run wide.yaml --out {out} --workers {workers}",
     "predict": "predict run large.ome.zarr --region large_region.ome.zarr --out {out} --workers {workers}",
     "export": "export large.ome.zarr --out {out}",
@@ -150,13 +150,14 @@ def make_large(folder: Path) -> None:
     (folder / "large.yaml").write_text(yaml.safe_dump({**raw, "angles": {"first": "0 deg", "step": "30 deg"}}))
     _projections(folder / "large.h5", views=32, rows=192, columns=256)
     shape = (1, 224, 256, 256)
-    image = Image(np.full(shape, 20, np.float32), ("attenuation",), ("1/m",), (3e-4,) * 3)
-    save_image(folder / "large.ome.zarr", image)
     region = np.zeros(shape, np.uint8)
     region[:, 20:-20, 20:-20, 20:-20] = 1
+    values = np.where(region, 6, 20).astype(np.float32)  # as lung in soft tissue
+    image = Image(values, ("attenuation",), ("1/m",), (3e-4,) * 3)
+    save_image(folder / "large.ome.zarr", image)
     save_image(folder / "large_region.ome.zarr", image.with_data(region, ("region",), ("1",)))
     study = yaml.safe_load((folder / "study.yaml").read_text())
-    study["learning"] |= {"widths": [512, 1024], "steps": 1}
+    study["learning"] |= {"widths": [192, 384], "steps": 1}
     (folder / "wide.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
 
 

@@ -103,6 +103,14 @@ def test_what_the_machine_refuses_is_told_with_the_file():
     assert machine_line(ValueError("wanted 3, got 2")) == ""
 
 
+def test_no_memory_and_no_threads_are_the_machines_refusal():
+    assert machine_line(OSError(errno.ENOMEM, "Cannot allocate memory")) == "Cannot allocate memory"
+    assert machine_line(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")) != ""  # no process more
+    assert machine_line(RuntimeError("can't start new thread")) == "can't start new thread"
+    told = "DefaultCPUAllocator: can't allocate memory: tried 8 bytes. Error code 12 (Cannot allocate memory)"
+    assert machine_line(RuntimeError(told)) == told
+
+
 def test_what_libraries_make_of_a_full_disk_is_told_too():
     wrapped = RuntimeError("unexpected pos 68288 vs 68176")
     wrapped.__context__ = OSError(errno.ENOSPC, "No space left on device", "/data/a.pt")

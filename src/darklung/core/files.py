@@ -13,14 +13,16 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 
-_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
+_REFUSALS = (
+    *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)),
+    "can't start new thread",  # Python's own words where there is no memory for its stack, or a limit on threads
+)
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
-# Disk full, over quota or too large; read-only or no rights; broken device; too many open files.
-_MACHINE = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
-)
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no memory, no process.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_MACHINE = frozenset((*_DISK, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN))
 
 
 def one_line(error: BaseException) -> str:
@@ -43,7 +45,7 @@ def machine_line(error: BaseException) -> str:
         if isinstance(found, MemoryError) or getattr(found, "errno", None) in _MACHINE:
             place = getattr(found, "filename", None)
             return f"{place}: {one_line(found)}" if place else one_line(found)
-        if any(text in str(found) for text in _FULL):
+        if any(text in str(found) for text in _REFUSALS):
             return one_line(found)
         found = found.__cause__ or found.__context__
     return ""
