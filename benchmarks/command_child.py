@@ -160,7 +160,7 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and path.name not in {"log.txt", *ALLOWED_HIDDEN} and not name.startswith("errors/"):
+        if path.is_file() and path.name not in {"log.txt", *ALLOWED_HIDDEN} and "/errors/" not in f"/{name}":
             found[name] = hashlib.sha256(_settled(path)).hexdigest()
     return found
 

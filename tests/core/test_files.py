@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -117,6 +118,20 @@ def test_what_libraries_make_of_a_full_disk_is_told_too():
     assert machine_line(wrapped) == "/data/a.pt: No space left on device"
     packed = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert machine_line(packed) == str(packed)
+
+
+def test_of_a_folder_that_cannot_be_copied_one_reason_is_told(tmp_path):
+    (tmp_path / "from").mkdir()
+    for name in ("a" * 120, "b" * 120):
+        (tmp_path / "from" / name).touch()
+
+    def full(source, target, **how):
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    with pytest.raises(shutil.Error) as found:
+        shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=full)
+    assert one_line(found.value).startswith("[Errno 28] No space left on device: ")
+    assert "No space left on device" in machine_line(found.value)
 
 
 def test_short_errors_have_the_name_of_their_kind():

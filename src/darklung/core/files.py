@@ -29,6 +29,8 @@ def one_line(error: BaseException) -> str:
     """What went wrong, short and in one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copies: (from, to, why) each
+        return one_line(OSError(error.args[0][0][-1]))
     text = error.strerror if isinstance(error, OSError) and error.strerror else error
     if isinstance(error, KeyError) and error.args:  # would be told in quotes
         text = error.args[0]
