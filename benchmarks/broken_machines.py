@@ -30,6 +30,14 @@ from kills import empty, prepare
 from small_inputs import COMMANDS, DRAWN, LARGE, ONCE, PARALLEL, make_large
 
 SPARE_BYTES, ENOUGH_BYTES, MOST_SECONDS = 24 * 2**20, 6 * 2**30, 300
+REASONS = (
+    "No space left on device",
+    "Read-only file system",
+    "not enough memory",
+    "Cannot allocate memory",
+    "can't start new thread",
+    "a worker process died (out of memory?)",
+)
 ENDED = "ended from outside of darklung, last words"
 
 
@@ -92,7 +100,8 @@ def told(code: int, lines: list[str]) -> str:
     if lines[0].startswith(ENDED):
         return f"rc {code}, {lines[0]}"
     count = "one line" if len(lines) == 1 else f"{len(lines)} lines"
-    return f"rc {code}, {count}: {lines[-1].rpartition(': ')[2]}"
+    shown = next((reason for reason in REASONS if reason in lines[-1]), lines[-1].rpartition(": ")[2])
+    return f"rc {code}, {count}: {shown}"
 
 
 def small_files(limit: int) -> Callable[[], None]:
