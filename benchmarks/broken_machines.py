@@ -119,7 +119,7 @@ def one_command(machine: Machine, name: str) -> str:
     text = COMMANDS[name]
     whole, size = machine.undisturbed(text)
     after = set()
-    with machine.mounted(f"size={max(16384, size // 2)}") as real:
+    with machine.mounted(f"size={max(4096, size // 2)}") as real:
         full = told(*machine.run(text, (lambda: None) if real else small_files(max(1000, size // 20))))
         if real:
             subprocess.run(["mount", "-o", "remount,size=1g", str(machine.place)], check=True)
