@@ -95,7 +95,7 @@ LARGE: Mapping[str, str] = {
     "cohort": "cohort --animals 1,1 --voxel '300 um' --seed 6 --out {out} --workers {workers}",
     "train": "train study.yaml --set 'widths=[192, 384]' --set steps=1 --out {out} --workers {workers}",
     "run": "run wide.yaml --out {out} --workers {workers}",
-    "predict": "predict run large.ome.zarr --region large_region.ome.zarr --out {out} --workers {workers}",
+    "predict": "predict run middle.ome.zarr --region middle_region.ome.zarr --out {out} --workers {workers}",
     "export": "export large.ome.zarr --out {out}",
     "section": "section phantom.h5 --set 'field=[12 mm, 12 mm]' --set pixel='2 um' --set plane=coronal --out {out}",
 }
@@ -137,7 +137,7 @@ def _maps(folder: Path) -> None:
 
 
 def make_large(folder: Path) -> None:
-    """Everything more that `LARGE` read: arrays of some 60 MB."""
+    """Everything more that `LARGE` read: arrays of some 10 to 60 MB."""
     (folder / "fine.yaml").write_text(PROTOCOL.replace("0.6 mm", "0.1 mm"))
     raw = yaml.safe_load((folder / "scan.yaml").read_text())
     rng = stream(4, "large")
@@ -149,13 +149,13 @@ def make_large(folder: Path) -> None:
     raw |= {"series": {"table": "large.csv", "name": "{id}"}, "flat": {**raw["flat"], "files": "g.npy"}}
     (folder / "large.yaml").write_text(yaml.safe_dump({**raw, "angles": {"first": "0 deg", "step": "30 deg"}}))
     _projections(folder / "large.h5", views=32, rows=192, columns=256)
-    shape = (1, 224, 256, 256)
-    region = np.zeros(shape, np.uint8)
-    region[:, 20:-20, 20:-20, 20:-20] = 1
-    values = np.where(region, 6, 20).astype(np.float32)  # as lung in soft tissue
-    image = Image(values, ("attenuation",), ("1/m",), (3e-4,) * 3)
-    save_image(folder / "large.ome.zarr", image)
-    save_image(folder / "large_region.ome.zarr", image.with_data(region, ("region",), ("1",)))
+    for name, shape in (("large", (1, 224, 256, 256)), ("middle", (1, 96, 160, 160))):
+        region = np.zeros(shape, np.uint8)
+        region[:, 20:-20, 20:-20, 20:-20] = 1
+        values = np.where(region, 6, 20).astype(np.float32)  # as lung in soft tissue
+        image = Image(values, ("attenuation",), ("1/m",), (3e-4,) * 3)
+        save_image(folder / f"{name}.ome.zarr", image)
+        save_image(folder / f"{name}_region.ome.zarr", image.with_data(region, ("region",), ("1",)))
     study = yaml.safe_load((folder / "study.yaml").read_text())
     study["learning"] |= {"widths": [192, 384], "steps": 1}
     (folder / "wide.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
