@@ -19,7 +19,8 @@ from typing import Any
 EVENTS = ("replace", "rename", "mkdir", "unlink", "rmdir", "remove", "fsync")
 ALLOWED_HIDDEN = {".lock", ".workers.lock", ".owner"}
 # What a clock, a machine or a process writes into records.
-VOLATILE = {"started", "created", "wall_s", "peak_memory_mib", "environment", "total_task_s", "inputs_stamp"}
+VOLATILE = {"started", "created", "wall_s", "processor_s", "peak_memory_mib", "environment", "total_task_s", "inputs_stamp"}
+VOLATILE |= {"mtime_ns", "seal"}  # of the outputs, and of the record itself
 
 
 def warm() -> None:
