@@ -100,7 +100,8 @@ def told(code: int, lines: list[str]) -> str:
     if lines[0].startswith(ENDED):
         return f"rc {code}, {lines[0]}"
     count = "one line" if len(lines) == 1 else f"{len(lines)} lines"
-    shown = next((reason for reason in REASONS if reason in lines[-1]), lines[-1].rpartition(": ")[2])
+    said = lines[-1].partition(" (traceback")[0]
+    shown = next((reason for reason in REASONS if reason in said), said.rpartition(": ")[2])
     return f"rc {code}, {count}: {shown}"
 
 
