@@ -4,7 +4,7 @@ Disks are small file systems in memory, which only root may mount; elsewhere a l
 disk. After each failure the same command runs again in the same folder, when there is room, memory or a worker again, and
 must leave what an undisturbed run leaves.
 
-python benchmarks/broken_machines.py [--state broken-state] [--parts commands,large,surroundings] [--commands run,train]
+python benchmarks/broken_machines.py [--state broken-state] [--parts commands,large,surroundings,moves] [--commands run,train]
 
 Prints three tables: every command, those that take memory on larger inputs, and the surroundings of a run.
 """
@@ -148,66 +148,73 @@ def one_large(machine: Machine, name: str) -> str:
     return f"| `{name}` | {memory[0]} | {memory[-1] if name in PARALLEL else '-'} | {after} |"
 
 
-def _study(machine: Machine, *more: str, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
+def _study(machine: Machine, *more: str, **environment: str) -> tuple[int, str]:
     """`darklung train` in a process of its own; exit code and its last line."""
     call = [sys.executable, "-m", "darklung", "train", *more]
     env = {**os.environ, **environment}
-    found = subprocess.run(call, cwd=cwd or machine.inputs, env=env, capture_output=True, text=True, check=False)
+    found = subprocess.run(call, cwd=machine.inputs, env=env, capture_output=True, text=True, check=False)
     return found.returncode, (found.stderr.strip().splitlines() or [""])[-1] if found.returncode else found.stdout
 
 
-def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
-    """(what is odd, what was done, what came of it)."""
-    first = machine.place / "first"
+def trained(machine: Machine) -> tuple[Path, dict[str, str]]:
+    """A folder of `train` by one worker, and what is in it of models and records."""
     empty(machine.place)
-    study = str(machine.inputs / "study.yaml")
-    code, _ = _study(machine, study, "--out", str(first), "--workers", "1")
-    whole = {k: v for k, v in c.contents(first).items() if k.endswith(("safetensors", ".json")) and "run.json" not in k}
+    first = machine.place / "first"
+    _study(machine, "study.yaml", "--out", str(first), "--workers", "1")
+    found = c.contents(first)
+    return first, {k: v for k, v in found.items() if k.endswith(("safetensors", ".json")) and "run.json" not in k}
 
-    def compared(folder: Path) -> str:
-        after = c.contents(folder)
-        return "the same to the byte" if all(after.get(k) == v for k, v in whole.items()) else "DIFFERS"
 
-    def again(folder: Path, **environment: str) -> str:
-        code, text = _study(machine, study, "--out", str(folder), **environment)
-        return "nothing computed again" if code == 0 and "\n0 task(s) computed" in text else f"rc {code}: {text[-200:]}"
-
-    for name, options, environment in (
-        ("two workers", ["--workers", "2"], {}),
-        ("another hash seed", [], {"PYTHONHASHSEED": "4711"}),
-        ("a machine that is not in UTF-8", [], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
-        ("German", [], {"LC_ALL": german(), "LANGUAGE": "de"}),
-        ("a clock that says the year before", [], {"LD_PRELOAD": fake_clock(), "FAKETIME": "-365d"}),
+def surroundings(machine: Machine) -> Iterator[tuple[str, str, str]]:
+    """(what is odd, what was done, what came of it): a study trained where everything is odd but the study."""
+    _, whole = trained(machine)
+    assert whole
+    deep = machine.place.joinpath(*["a" * 60] * 10)
+    for name, out, options, environment in (
+        ("two workers", "two", ["--workers", "2"], {}),
+        ("another hash seed", "hash", [], {"PYTHONHASHSEED": "4711"}),
+        ("a machine that is not in UTF-8", "C", [], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        ("German", "de", [], {"LC_ALL": german(), "LANGUAGE": "de"}),
+        ("a clock that says the year before", "clock", [], {"LD_PRELOAD": fake_clock(), "FAKETIME": "-365d"}),
+        (f"a path of {len(str(deep))} letters", deep, [], {}),
     ):
         if "" in environment.values():
             yield name, "not tried: is not on this machine", "-"
             continue
-        out = machine.place / name.replace(" ", "_")
-        code, text = _study(machine, study, "--out", str(out), *options, **environment)
-        yield name, "`train` into another folder", f"rc {code}, {compared(out)}"
-    deep = machine.place.joinpath(*["a" * 60] * 10)
-    code, text = _study(machine, study, "--out", str(deep), "--workers", "1")
-    yield f"a path of {len(str(deep))} letters", "`train` into it", f"rc {code}, {compared(deep)}"
+        code, _ = _study(machine, "study.yaml", "--out", str(machine.place / out), *options, **environment)
+        after = c.contents(machine.place / out)
+        same = all(after.get(k) == v for k, v in whole.items())
+        yield name, "`train` into another folder", f"rc {code}, {'the same to the byte' if same else 'DIFFERS'}"
+
+
+def moves(machine: Machine) -> Iterator[tuple[str, str, str]]:
+    """The same of a folder that is there, and must be gone on with."""
+    first, _ = trained(machine)
     moved = machine.place / "moved" / "renamed"
     moved.parent.mkdir()
     shutil.move(first, moved)
-    yield "a folder that was moved and renamed", "`train` again", again(moved)
+
+    def again(**environment: str) -> str:
+        code, text = _study(machine, "study.yaml", "--out", str(moved), **environment)
+        return "nothing computed again" if code == 0 and "\n0 task(s) computed" in text else f"rc {code}: {text[-200:]}"
+
+    yield "a folder that was moved and renamed", "`train` again", again()
     if clock := fake_clock():
-        back = again(moved, LD_PRELOAD=clock, FAKETIME="-365d")
+        back = again(LD_PRELOAD=clock, FAKETIME="-365d")
         yield "a clock set back by a year after the run", "`train` again", back
     for name, when in (("files of last year", -1), ("files of next year", 1)):
         stamp = time.time() + when * 365 * 86400
         for path in (*moved.rglob("*"), *machine.inputs.rglob("*")):
             os.utime(path, (stamp, stamp))
-        yield name, "all times of files changed, `train` again", again(moved)
+        yield name, "all times of files changed, `train` again", again()
     held = subprocess.Popen([sys.executable, "-c", _HOLD, str(moved)], stdout=subprocess.PIPE, text=True)
     assert held.stdout is not None
     held.stdout.readline()
-    code, text = _study(machine, study, "--out", str(moved))
+    code, text = _study(machine, "study.yaml", "--out", str(moved))
     held.kill()
     held.wait()
     yield "two runs in one folder", "`train` while another one works there", f"rc {code}, {text.rpartition(': ')[2]}"
-    yield "", "`train` after the other one was killed", again(moved)
+    yield "", "`train` after the other one was killed", again()
 
 
 def german() -> str:
@@ -241,7 +248,7 @@ def table(head: str, rows: Iterator[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("broken-state"))
-    parser.add_argument("--parts", default="commands,large,surroundings")
+    parser.add_argument("--parts", default="commands,large,surroundings,moves")
     parser.add_argument("--commands", default=",".join(COMMANDS))
     given = parser.parse_args()
     machine = Machine(given.state)
@@ -254,9 +261,10 @@ def main() -> None:
             make_large(machine.inputs)
         head = "| on large inputs | no memory | no memory, two workers | the same command with it |"
         table(f"{head}\n|---|---|---|---|", (one_large(machine, n) for n in LARGE if n in given.commands.split(",")))
-    if "surroundings" in parts:
-        head = "| surroundings | what was done | what came of it |"
-        table(f"{head}\n|---|---|---|", (f"| {' | '.join(row)} |" for row in surroundings(machine)))
+    for part, rows in (("surroundings", surroundings), ("moves", moves)):
+        if part in parts:
+            head = "| surroundings | what was done | what came of it |"
+            table(f"{head}\n|---|---|---|", (f"| {' | '.join(row)} |" for row in rows(machine)))
 
 
 if __name__ == "__main__":
