@@ -4,7 +4,7 @@ Disks are small file systems in memory, which only root may mount; elsewhere a l
 disk. After each failure the same command runs again in the same folder, when there is room, memory or a worker again, and
 must leave what an undisturbed run leaves.
 
-python benchmarks/broken_machines.py [--state broken-state] [--parts commands,large,surroundings,moves] [--commands run,train]
+python benchmarks/broken_machines.py [--state broken] [--parts commands,large,surroundings,moves] [--commands run,train]
 
 Prints three tables: every command, those that take memory on larger inputs, and the surroundings of a run.
 """
