@@ -19,7 +19,8 @@ from typing import Any
 EVENTS = ("replace", "rename", "mkdir", "unlink", "rmdir", "remove", "fsync")
 ALLOWED_HIDDEN = {".lock", ".workers.lock", ".owner"}
 # What a clock, a machine or a process writes into records.
-VOLATILE = {"started", "created", "wall_s", "peak_memory_mib", "environment", "total_task_s", "inputs_stamp"}
+VOLATILE = {"started", "created", "wall_s", "processor_s", "peak_memory_mib", "environment", "total_task_s", "inputs_stamp"}
+VOLATILE |= {"mtime_ns", "seal"}  # of the outputs, and of the record itself
 
 
 def warm() -> None:
@@ -30,7 +31,7 @@ def warm() -> None:
     import darklung
 
     for found in pkgutil.walk_packages(darklung.__path__, "darklung."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith("__main__") and not found.name.startswith("darklung.napari"):  # an extra
             importlib.import_module(found.name)
     import pandas
     import pyarrow.parquet
@@ -160,7 +161,7 @@ def contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and path.name not in {"log.txt", *ALLOWED_HIDDEN} and not name.startswith("errors/"):
+        if path.is_file() and path.name not in {"log.txt", *ALLOWED_HIDDEN} and "/errors/" not in f"/{name}":
             found[name] = hashlib.sha256(_settled(path)).hexdigest()
     return found
 

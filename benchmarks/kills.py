@@ -7,7 +7,8 @@ worker dies. Pictures are stubs and workers are forked, to make histories short.
 
 python benchmarks/kills.py [--seconds 600] [--state kills-state] [--commands run,train] [--page]
 
-Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far.
+Histories are kept in the state folder; another call goes on from there. `--page` prints the table of all so far, those of
+state folders in this one included, in which other processes try other commands.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 import command_child as c
-from small_inputs import COMMANDS, FIRST, PARALLEL, make_inputs
+from small_inputs import COMMANDS, DRAWN, FIRST, ONCE, PARALLEL, make_inputs
 
 HISTORIES = "histories.jsonl"
 
@@ -55,9 +56,15 @@ def prepare(inputs: Path) -> None:
     if not (inputs / "wedges").is_dir():
         make_inputs(inputs)
     os.chdir(inputs)
-    for name, text in FIRST.items():
+    for name, first in FIRST.items():
         if not (inputs / name).is_dir():
-            here(text)
+            here(first) if isinstance(first, str) else first(inputs / name)
+
+
+def empty(box: Path) -> None:
+    """A folder with nothing in it."""
+    shutil.rmtree(box, ignore_errors=True)
+    box.mkdir(parents=True)
 
 
 class Campaign:
@@ -71,27 +78,26 @@ class Campaign:
         self.whole = {run: self._undisturbed(*run) for run in self.runs}
 
     def line(self, name: str, workers: int) -> tuple[str, Path]:
-        """The command line, and the folder that it writes to: the same for all histories, since records may tell it."""
-        out = self.state / "out" / f"{name.replace(' ', '_')}_{workers}"
-        out.parent.mkdir(exist_ok=True)
-        return COMMANDS[name].format(out=out, workers=workers), out
+        """The command line, and the folder around its ``--out``: the same for all histories, since records may tell it."""
+        box = self.state / "out" / f"{name.replace(' ', '_')}_{workers}"
+        return COMMANDS[name].format(out=box / "made", workers=workers), box
 
     def _undisturbed(self, name: str, workers: int) -> dict[str, Any]:
         """What a run leaves, which of it differs between two runs, how long it takes, and how many changes it makes."""
-        text, out = self.line(name, workers)
-        shutil.rmtree(out, ignore_errors=True)
+        text, box = self.line(name, workers)
+        empty(box)
         here(text.replace("--workers 2", "--workers 1"))
         found, counts, count = [], [], self.state / "count"
         for worker in (False, workers == 2):
-            shutil.rmtree(out, ignore_errors=True)
+            empty(box)
             count.write_text("1")
             started = time.perf_counter()
             code = c.ended(c.child(text, self.inputs, self.log, lambda w=worker: c.count_events(count, w)))
             seconds = time.perf_counter() - started
             assert code == 0, f"{text}: ended with {code}: {self.log.read_text()[-800:]}"
-            found.append(c.contents(out))
+            found.append(c.contents(box))
             counts.append(int(count.read_text()))
-        loose = sorted(k for k in found[0] if found[0].get(k) != found[1].get(k))
+        loose = sorted(k for k in found[0] if name in DRAWN or found[0].get(k) != found[1].get(k))
         print(f"{name}, {workers} worker(s): {seconds:.1f} s, changes {counts}, times in {len(loose)} files", flush=True)
         return {"contents": found[1], "loose": loose, "seconds": seconds, "changes": counts}
 
@@ -101,25 +107,29 @@ class Campaign:
 
     def history(self, name: str, workers: int, rng: random.Random) -> dict[str, Any]:
         """One to three kills, then a run to the end."""
-        text, out = self.line(name, workers)
+        text, box = self.line(name, workers)
         known = self.whole[name, workers]
-        shutil.rmtree(out, ignore_errors=True)
+        empty(box)
         self.log.unlink(missing_ok=True)
         kinds = []
         for _ in range(rng.randint(1, 3)):
             kinds.append(self._kill(text, known, workers, rng))
         code = c.ended(c.child(text, self.inputs, self.log))
-        after = c.contents(out)
+        after = c.contents(box)
         loose = set(known["loose"])
         changed = sorted(k for k, v in known["contents"].items() if k not in loose and after.get(k) != v)
         more = sorted(set(after) - set(known["contents"]))
+        changed += sorted(k for k in loose if k not in after) + more
+        if name in DRAWN and c.ended(c.child(DRAWN[name].format(out=box / "made"), self.inputs, self.log)):
+            changed.append(DRAWN[name])
+        done_before = name in ONCE and code == 2 and not changed  # killed after its last change
         return {
             "command": name,
             "workers": workers,
             "kills": [k for k in kinds if k],
-            "code": code,
-            "changed": changed + sorted(k for k in loose if k not in after) + more,
-            "hidden": c.hidden(out),
+            "code": 0 if done_before else code,
+            "changed": changed,
+            "hidden": c.hidden(box),
             "log": self.log.read_text()[-600:] if code else "",
         }
 
@@ -172,7 +182,7 @@ def go_on(state: Path, seconds: float, commands: list[str]) -> None:
 def page(state: Path) -> str:
     """The table of all histories so far."""
     rows: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for line in (state / HISTORIES).read_text().splitlines():
+    for line in "".join(file.read_text() for file in sorted(state.rglob(HISTORIES))).splitlines():
         found = json.loads(line)
         rows[found["command"], found["workers"]].append(found)
     lines = [

@@ -1,6 +1,7 @@
 """``darklung benchmark``: truth that is sealed before anybody predicts, entries that are held to it, and a page of them."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -373,3 +374,59 @@ def test_a_benchmark_is_there_whole_or_not_at_all(made, tmp_path, monkeypatch):
     assert not (tmp_path / "public").exists()
     monkeypatch.undo()
     assert "5 cases" in make_benchmark(made / "study.yaml", tmp_path / "public", wanted=Wanted(seed=3), workers=1)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(monkeypatch, number, *, after):
+    """`os.replace` ends what runs at its `number`-th call."""
+    calls, replace_ = [0], os.replace
+
+    def replaced(*args):
+        calls[0] += 1
+        if calls[0] == number and not after:
+            raise Killed
+        replace_(*args)
+        if calls[0] == number and after:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", replaced)
+
+
+def test_a_make_that_is_killed_around_its_last_changes_goes_on_to_the_seal_that_opens_it(made, tmp_path, monkeypatch):
+    calls = []
+    with monkeypatch.context() as counting:
+        replace_ = os.replace
+        counting.setattr(os, "replace", lambda *args: (calls.append(args), replace_(*args)))
+        make_benchmark(made / "study.yaml", tmp_path / "0/public", wanted=Wanted(seed=3), workers=1)
+    for number, after in ((len(calls) - 2, False), (len(calls) - 2, True), (len(calls) - 1, True), (len(calls), False)):
+        place = tmp_path / f"{number}{after}"
+        with monkeypatch.context() as killing, pytest.raises(Killed):
+            killed_at(killing, number, after=after)
+            make_benchmark(made / "study.yaml", place / "public", wanted=Wanted(seed=3), workers=1)
+        assert not (place / "public.seal.h5").exists()  # a seal is never there without its benchmark
+        assert "5 cases" in make_benchmark(made / "study.yaml", place / "public", wanted=Wanted(seed=3), workers=1)
+        assert open_sealed(place / "public", place / "public.seal.h5")
+        assert sorted(p.name for p in place.iterdir()) == ["public", "public.seal.h5", "public.seal.h5.run"]
+
+
+def test_a_seal_that_waits_for_another_benchmark_is_not_put_beside_this_one(made, places, tmp_path):
+    public, _ = places
+    (public.parent / ".public.seal.h5.waiting").write_bytes(b"no seal")
+    with pytest.raises(DarklungError, match="holds something already"):
+        make_benchmark(made / "study.yaml", public, wanted=Wanted(seed=3), workers=1)
+    assert not (public.parent / "public.seal.h5").exists()
+
+
+def test_a_score_that_is_killed_is_made_by_the_same_command(made, scores, tmp_path, monkeypatch):
+    told = (made / "public", scores / "entry-good", made / "public.seal.h5", tmp_path / "score")
+    for number in (1, 4):
+        with monkeypatch.context() as killing, pytest.raises(Killed):
+            killed_at(killing, number, after=True)
+            score_entry(*told)
+        assert not (tmp_path / "score").exists()
+    score_entry(*told)
+    for name in ("score.json", "replicates.parquet"):
+        assert (tmp_path / "score" / name).read_bytes() == (scores / "good" / name).read_bytes()

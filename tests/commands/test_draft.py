@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import yaml
 import zarr
 
 from darklung.commands import cli
-from darklung.commands.draft import draft_description
+from darklung.commands.draft import draft, draft_description
+from darklung.commands.examples import copy_examples
 from darklung.core.checks import DarklungError
 from darklung.io.folders import file_groups
 from darklung.io.frames import load_scans
@@ -191,3 +193,34 @@ def test_the_raw_scan_is_small_and_what_its_command_makes(tmp_path, monkeypatch)
             assert one.shape == two.shape
             # Another machine may round another way: then a few photons, not another image.
             assert np.abs(one - two).mean() < 0.02 * two.mean()
+
+
+def test_a_copy_of_the_examples_that_is_killed_is_not_there_and_the_same_command_makes_it(tmp_path, monkeypatch):
+    copied, copy = [], shutil.copyfile
+
+    def third_fails(source, target, **how):
+        copied.append(target)
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        return copy(source, target, **how)
+
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(shutil, "copyfile", third_fails)
+        copy_examples(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+    copy_examples(tmp_path / "mine")
+    assert (tmp_path / "mine/raw_scan/scan.yaml").is_file()
+
+
+def test_a_draft_that_is_killed_is_not_there(tmp_path, monkeypatch):
+    np.save(tmp_path / "frames.npy", SAMPLE)
+    write = Path.write_text
+
+    def half(path, text, **how):
+        write(path, text[: len(text) // 2], **how)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(Path, "write_text", half)
+        draft(tmp_path / "frames.npy", tmp_path / "scan.yaml")
+    assert not (tmp_path / "scan.yaml").exists()

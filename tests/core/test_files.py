@@ -2,15 +2,17 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
 
 from darklung.core.checks import DarklungError
-from darklung.core.files import machine_line, one_line, read_object, read_text, reading, whole, write_text
+from darklung.core.files import machine_line, one_line, read_object, read_text, reading, whole, write_figure, write_text
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,19 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_figure_is_whole_or_the_old_one(tmp_path):
+    class Figure:
+        def savefig(self, path, **how):
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "figure.png").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        write_figure(tmp_path / "figure.png", Figure(), dpi=80)
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+    assert (tmp_path / "figure.png").read_bytes() == b"old"
+
+
 def test_a_folder_takes_the_place_of_a_folder(tmp_path):
     for text in ("one", "two"):
         with whole(tmp_path / "store") as partial:
@@ -89,12 +104,34 @@ def test_what_the_machine_refuses_is_told_with_the_file():
     assert machine_line(ValueError("wanted 3, got 2")) == ""
 
 
+def test_no_memory_and_no_threads_are_the_machines_refusal():
+    assert machine_line(OSError(errno.ENOMEM, "Cannot allocate memory")) == "Cannot allocate memory"
+    assert machine_line(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")) != ""  # no process more
+    assert machine_line(RuntimeError("can't start new thread")) == "can't start new thread"
+    told = "DefaultCPUAllocator: can't allocate memory: tried 8 bytes. Error code 12 (Cannot allocate memory)"
+    assert machine_line(RuntimeError(told)) == told
+
+
 def test_what_libraries_make_of_a_full_disk_is_told_too():
     wrapped = RuntimeError("unexpected pos 68288 vs 68176")
     wrapped.__context__ = OSError(errno.ENOSPC, "No space left on device", "/data/a.pt")
     assert machine_line(wrapped) == "/data/a.pt: No space left on device"
     packed = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert machine_line(packed) == str(packed)
+
+
+def test_of_a_folder_that_cannot_be_copied_one_reason_is_told(tmp_path):
+    (tmp_path / "from").mkdir()
+    for name in ("a" * 120, "b" * 120):
+        (tmp_path / "from" / name).touch()
+
+    def full(source, target, **how):
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    with pytest.raises(shutil.Error) as found:
+        shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=full)
+    assert one_line(found.value).startswith("[Errno 28] No space left on device: ")
+    assert "No space left on device" in machine_line(found.value)
 
 
 def test_short_errors_have_the_name_of_their_kind():

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from darklung.commands.cli import app
 from darklung.commands.export import export_run
+from darklung.commands.verify import verify_files
 from darklung.core.checks import DarklungError
 from darklung.core.splits import folds_by_group
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion
@@ -19,6 +20,7 @@ from darklung.io.nifti import write_nifti_channels
 from darklung.io.tables import save_table
 from darklung.learn.data import location_and_scale
 from darklung.pipeline.record import write_json
+from darklung.publish import datasets
 from darklung.publish.datasets import DATALIST, DATASET, IGNORE, SPLITS, safe_names
 from darklung.steps import cohort
 from darklung.study.study import Study
@@ -155,6 +157,28 @@ def test_what_does_not_fit_ends_in_one_line(run, tmp_path, words, line):
         export_run(run, tmp_path / "full", layout="monai", arm="hybrid")
     with pytest.raises(DarklungError, match="wanted a run folder"):
         export_run(run / "cases", tmp_path / "out", layout="monai", arm="hybrid")
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "monai"])
+def test_an_export_that_is_killed_goes_on_with_the_same_command(run, tmp_path, monkeypatch, layout):
+    words = ["export", str(run), "--layout", layout, "--arm", "hybrid", "--out"]
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "whole")]).exit_code == 0
+    write, written = datasets.write_nifti, []
+
+    def second_fails(path, *more):
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(path, *more)
+
+    with monkeypatch.context() as killing:
+        killing.setattr(datasets, "write_nifti", second_fails)
+        assert CliRunner().invoke(app, [*words, str(tmp_path / "killed")]).exit_code != 0
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "killed")])
+    assert done.exit_code == 0, done.output
+    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n).rglob("*")) for n in ("whole", "killed")]
+    assert files[0] == files[1]
+    assert verify_files(tmp_path / "killed")[1]
 
 
 def test_nnunets_own_check_passes(run, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from darklung.calibrate.fibres import FibreCalibration
 from darklung.calibrate.recommend import WedgeSeries
 from darklung.calibrate.spheres import SphereCalibration
+from darklung.core.files import write_figure
 from darklung.correct.response import SpectralResponse
 
 _TICKS = [t for decade in (0.01, 0.1, 1, 10, 100) for t in (decade, 2 * decade, 5 * decade)]
@@ -91,7 +92,7 @@ def calibration_png(
     axis.set_ylim(0, None)
     axis.set_title(f"{title}: residual {first.residual:.3f}, offset {first.offset:.3f}".strip(), parse_math=False)
     axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, dpi=110)
 
 
 def _where(calibration: SphereCalibration) -> str:
@@ -136,7 +137,7 @@ def wedge_png(series: WedgeSeries, response: SpectralResponse, nominal: Spectral
     spectra.set_ylabel("share of a bin")
     for axis in (signal, spectra):
         axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, dpi=110)
 
 
 def fibres_png(calibration: FibreCalibration, signal: Any, path: Path | str) -> None:
@@ -161,7 +162,7 @@ def fibres_png(calibration: FibreCalibration, signal: Any, path: Path | str) -> 
     errors.set_title(
         f"gratings turned by {-np.degrees(calibration.turn_rad):.2f}° ± {np.degrees(calibration.turn_error_rad):.2f}°"
     )
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, dpi=110)
 
 
 def maps_png(maps: Mapping[str, tuple[NDArray[Any], str]], path: Path | str) -> None:
@@ -176,4 +177,4 @@ def maps_png(maps: Mapping[str, tuple[NDArray[Any], str]], path: Path | str) -> 
         image = axis.imshow(shown, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
         axis.set_title(name)
         figure.colorbar(image, ax=axis)
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, dpi=110)

@@ -216,16 +216,23 @@ def score_entry(benchmark: Path, entry: Path, seal: Path, out: Path) -> str:
     cases = labelled(benchmark, manifest, sealed)
     check_leaks(files, cases, submission.kind, where=str(entry))
     found = score_submission(submission, files, cases, manifest)
-    make_folder(out / DETAILS)
-    save_comparison(out / DETAILS, found.scores.comparison, found.scores.splits)
-    columns = {name: f"{name} of the animals drawn" for name in METRICS}
-    rows = [dict(zip(columns, map(float, row))) for row in zip(*(s.replicates for s in found.spreads.values()))]
-    save_table(out / REPLICATES, rows, columns)
-    score = _score(submission, entry, found, out)
-    save_json(out / SCORE, score.model_dump(mode="json"))
+    make_folder(out.absolute().parent)
+    with whole(out.absolute()) as partial:
+        score = _write_score(submission, entry, found, partial)
     lines = [f"{score.name}: {score.animals} animals, {score.scored}"]
     lines += [f"  {m.title:<36}{_told(m.value):>8} [{_told(m.low)}, {_told(m.high)}]" for m in score.metrics.values()]
     return "\n".join([*lines, f"score: {out / SCORE}; {out / DETAILS} tells the truth of tiles: keep it until the opening"])
+
+
+def _write_score(submission: Submission, entry: Path, found: Scored, folder: Path) -> Score:
+    make_folder(folder / DETAILS)
+    save_comparison(folder / DETAILS, found.scores.comparison, found.scores.splits)
+    columns = {name: f"{name} of the animals drawn" for name in METRICS}
+    rows = [dict(zip(columns, map(float, row))) for row in zip(*(s.replicates for s in found.spreads.values()))]
+    save_table(folder / REPLICATES, rows, columns)
+    score = _score(submission, entry, found, folder)
+    save_json(folder / SCORE, score.model_dump(mode="json"))
+    return score
 
 
 def _score(submission: Submission, entry: Path, found: Scored, out: Path) -> Score:

@@ -12,7 +12,7 @@ from typing import Any
 from darklung import __version__
 from darklung.commands.benchmark_pages import RULES
 from darklung.commands.run import resolved, run_plan
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder, whole, write_text
 from darklung.core.seams import importable
 from darklung.flow import chain, plugins
@@ -33,7 +33,9 @@ from darklung.publish.sealed import (
     SealedCase,
     Secret,
     check_name,
+    check_opening,
     open_benchmark,
+    read_seal,
     write_seal,
 )
 from darklung.steps.members import Member
@@ -83,6 +85,8 @@ def make_benchmark(
     inside = any(out.resolve() in (p.resolve(), *p.resolve().parents) for p in (place, work))
     require(not inside, f"{place}, {work}: lie in {out}, which is published; wanted them elsewhere")
     require(not place.exists(), f"{place}: is there already; a seal is never written over")
+    if _published(out, place):
+        return _put_seal(out, place, work)
     require(not out.exists() or not any(out.iterdir()), f"{out}: holds something already; wanted a new folder")
     said = read_study(study_file)
     check_name(w.name or said.name, "--name")
@@ -100,8 +104,30 @@ def make_benchmark(
         manifest: Manifest = validate(_manifest(w.name or study.name, study, sealed, partial), Manifest, MANIFEST)
         save_json(partial / MANIFEST, manifest.model_dump(mode="json"))
         write_text(partial / "README.md", RULES.format(name=manifest.name, cases=len(manifest.cases)))
-        write_seal(place, sealed)
-    _, identity = open_benchmark(out)
+        write_seal(_waiting(place), sealed)
+    return _put_seal(out, place, work)
+
+
+def _waiting(seal: Path) -> Path:
+    """Where a seal is until its benchmark is there: of two places neither can appear with the other."""
+    return seal.with_name(f".{seal.name}.waiting")
+
+
+def _published(out: Path, seal: Path) -> bool:
+    """Whether a run was killed when the benchmark was there, and its seal not yet in its place."""
+    if not (_waiting(seal).is_file() and (out / MANIFEST).is_file()):
+        return False
+    try:
+        check_opening(open_benchmark(out)[0], read_seal(_waiting(seal)), where=str(seal))
+    except DarklungError:
+        return False
+    return True
+
+
+def _put_seal(out: Path, place: Path, work: Path) -> str:
+    """Put the seal in its place; returns lines to print."""
+    os.replace(_waiting(place), place)
+    manifest, identity = open_benchmark(out)
     return "\n".join(
         [
             f"{len(manifest.cases)} cases in {out}; publish this folder, and this SHA-256 of its manifest: {identity}",

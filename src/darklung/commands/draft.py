@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import make_folder
+from darklung.core.files import make_folder, write_text
 from darklung.io import nxtomo
 from darklung.io.folders import FileGroup, file_groups
 from darklung.io.heaps import check_heaps
@@ -51,7 +51,7 @@ def draft(source: Path, out: Path | None) -> str:
     require(not out.exists(), f"{out}: is there already; wanted another name")
     text = draft_description(source, beside=out.parent)
     make_folder(out.parent)
-    out.write_text(text)
+    write_text(out, text)
     return f"{out}: {text.count('TODO')} places say TODO; then: darklung retrieve {out} --out maps"
 
 

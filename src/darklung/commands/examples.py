@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from darklung.core.checks import DarklungError, require
+from darklung.core.files import make_folder, one_line, whole
 from darklung.study.protocols import examples_folder
 
 
@@ -19,9 +20,11 @@ def copy_examples(out: Path) -> str:
     """
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"{out}: wanted a new or an empty folder")
     source = examples_folder()
+    make_folder(out.absolute().parent)
     try:
-        shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        with whole(out.absolute()) as partial:
+            shutil.copytree(source, partial, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     except (OSError, shutil.Error) as error:
-        raise DarklungError(f"{out}: cannot be written ({error})") from error
+        raise DarklungError(f"{out}: cannot be written ({one_line(error)})") from error
     count = sum(path.is_file() for path in out.rglob("*"))
     return f"{count} files in {out}\nnext: darklung retrieve {out / 'raw_scan' / 'scan.yaml'} --out {out / 'maps'}"

@@ -13,13 +13,15 @@ from darklung.io.images import export_nifti, load_image
 from darklung.io.tables import load_table
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD
 from darklung.pipeline.folder import check_folder
-from darklung.pipeline.record import read_json
+from darklung.pipeline.record import read_json, write_record
 from darklung.publish.datasets import LAYOUTS, About, safe_names
 from darklung.steps import cohort
 from darklung.steps.dataset import exported
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.study import Study
+
+OWN = "darklung export"
 
 
 def export_image(image: Path, out: Path) -> str:
@@ -54,8 +56,10 @@ def export_run(run: Path, out: Path, *, layout: str, arm: str = "", normalised: 
     arm = check_one_of("--arm", arm or next(iter(learning.arms)), learning.arms)
     told = "each fold has its own location and scale; export the values as they are"
     require(not normalised or learning.normalisation == "volume", f"--normalised: {run} normalises by its cohort: {told}")
-    held = not out.exists() or (out / RECORD).is_file() or not any(out.iterdir())
-    require(held, f"{out}: holds something else; wanted an empty folder, or one of an earlier export")
+    old = read_json(out / RECORD)
+    own = str((old or {}).get("command", "")).startswith(OWN)
+    empty = not out.exists() or all(f.name.startswith(".") for f in out.iterdir())
+    require(own or empty, f"{out}: holds something else; wanted an empty folder, or one of an earlier export")
     names = safe_names([m.item for m in members])
     rounds = rounds_of(members, folds=learning.folds, seed=study.seed)
     folds = [tuple([names[m.item] for m in side] for side in sides[:2]) for sides in rounds]
@@ -63,6 +67,8 @@ def export_run(run: Path, out: Path, *, layout: str, arm: str = "", normalised: 
     where = {"run": study.name, "arm": arm, "seed": study.seed, "darklung": __version__}
     about = About(f"{study.name} {arm}", channels, folds, normalised, where)  # type: ignore[arg-type]
     make_folder(out)
+    if not own:  # so that the folder is known as one of ours also after a kill
+        write_record(out / RECORD, {"command": OWN})
     uses = {m.item: m.use for m in members}
     counts = write(out, exported(run, uses, channels, names, normalised=normalised), about)
     lines = [f"{layout}: {', '.join(f'{n} {use}' for use, n in counts.items())}; {len(folds)} folds; arm {arm}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from darklung.commands.predict_rules import Rule, rules_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
+from darklung.core.files import write_bytes
 from darklung.core.seams import importable, is_plugin
 from darklung.evaluate.conformal import looked_at
 from darklung.evaluate.tiles import TILE_M
@@ -370,6 +370,6 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
         highest = number(rows[0]["probability"]) if rows else "–"
         listed = "".join(f"{sum(bool(looked_at(r['rank'], level)) for r in rows):15d}" for level in levels)
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
-        shutil.copyfile(out / task.name / findings.PAGE, out / f"{task.item}.html")
+        write_bytes(out / f"{task.item}.html", (out / task.name / findings.PAGE).read_bytes())
     note_files(out, [f"{task.item}.html" for task in found])
     return "\n".join([*lines, *chosen.notes, f"pages: {out}/NAME.html; maps and tables: {out / findings.STAGE}"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import make_folder
+from darklung.core.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
     from darklung.publish.repeated import Repeated
@@ -43,7 +42,7 @@ def reproduce(
     check_code(study or own, code)
     make_folder(out)
     if study is None:
-        shutil.copyfile(own, out / own.name)
+        write_bytes(out / own.name, own.read_bytes())
     else:
         check_same_study(deposit, resolved(read_study(study)), str(study))
     run_study(study or out / own.name, out=out / "run", workers=workers)

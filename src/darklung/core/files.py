@@ -13,20 +13,24 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 
-_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
+_REFUSALS = (
+    *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM)),
+    "can't start new thread",  # Python's own words where there is no memory for its stack, or a limit on threads
+)
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
-# Disk full, over quota or too large; read-only or no rights; broken device; too many open files.
-_MACHINE = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
-)
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no memory, no process.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_MACHINE = frozenset((*_DISK, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN))
 
 
 def one_line(error: BaseException) -> str:
     """What went wrong, short and in one line."""
     if isinstance(error, MemoryError):
         return "not enough memory"
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copies: (from, to, why) each
+        return one_line(OSError(error.args[0][0][-1]))
     text = error.strerror if isinstance(error, OSError) and error.strerror else error
     if isinstance(error, KeyError) and error.args:  # would be told in quotes
         text = error.args[0]
@@ -43,7 +47,7 @@ def machine_line(error: BaseException) -> str:
         if isinstance(found, MemoryError) or getattr(found, "errno", None) in _MACHINE:
             place = getattr(found, "filename", None)
             return f"{place}: {one_line(found)}" if place else one_line(found)
-        if any(text in str(found) for text in _FULL):
+        if any(text in str(found) for text in _REFUSALS):
             return one_line(found)
         found = found.__cause__ or found.__context__
     return ""
@@ -140,6 +144,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same of bytes."""
     with whole(path) as partial:
         partial.write_bytes(content)
+
+
+def write_figure(path: Path | str, figure: Any, *, dpi: int) -> None:
+    """The same of a figure of matplotlib, as PNG."""
+    with whole(Path(path)) as partial:
+        figure.savefig(partial, dpi=dpi, format="png")
 
 
 def _escaped(name: str) -> str:

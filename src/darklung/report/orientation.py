@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.channel import Channel, tensor
+from darklung.core.files import write_figure
 from darklung.report.slices import MiddleSlices, open_slices
 from darklung.tomo.tensor import orientation_rgb
 
@@ -39,7 +40,7 @@ def orientation_png(volume: Path, path: Path, *, title: str = "") -> None:
         label = "of the slice's three components; axial: 1"
         figure.colorbar(shown, ax=grid[1][-1], location="left", shrink=0.7, label=label)
     figure.suptitle(title, parse_math=False)
-    figure.savefig(path, dpi=80)
+    write_figure(path, figure, dpi=80)
 
 
 def _draw_directions(slices: MiddleSlices, row: Any) -> None:

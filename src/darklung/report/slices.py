@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.channel import Channel
+from darklung.core.files import write_figure
 from darklung.io.images import open_array
 
 # Across which axis a slice lies, and what runs to the right and up in its picture.
@@ -91,4 +92,4 @@ def slices_png(
             shown = slices.draw(axis, part, axes, name, cmap="gray", vmin=low, vmax=high)
         figure.colorbar(shown, ax=list(row), shrink=0.8, label=slices.units[name].replace("$", r"\$"))
     figure.suptitle(title, parse_math=False)
-    figure.savefig(path, dpi=80)
+    write_figure(path, figure, dpi=80)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.checks import check_range
+from darklung.core.files import write_figure
 from darklung.core.types import Projections
 
 # A detector with fewer rows is drawn as curves over its columns.
@@ -84,7 +85,7 @@ def overview_png(projections: Projections, path: Path | str, *, direction: int =
         f"−ln D {numbers['dark_field']:.4f} (medians of valid pixels)",
         parse_math=False,
     )
-    figure.savefig(path, dpi=90)
+    write_figure(path, figure, dpi=90)
 
 
 def _panels(projections: Projections, direction: int) -> list[tuple[str, NDArray[Any]]]:

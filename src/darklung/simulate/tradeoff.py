@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darklung.core.checks import require
+from darklung.core.files import write_figure
 from darklung.simulate.plan import VALIDITY_LIMIT, ScanPlan
 
 _COLOURS = ("#1b6ca8", "#3a923a", "#c44e52", "#8172b2")
@@ -53,7 +54,7 @@ def draw_tradeoff(results: Sequence[tuple[float, ScanPlan]], *, key: str, path: 
     figure.legend(*cost.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8)
     for axes in (contrast, cost):
         axes.locator_params(axis="x", nbins=5)
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)
 
 
 def draw_map(results: Sequence[tuple[Sequence[float], ScanPlan]], *, keys: Sequence[str], path: str | Path) -> None:
@@ -87,4 +88,4 @@ def draw_map(results: Sequence[tuple[Sequence[float], ScanPlan]], *, keys: Seque
         figure.colorbar(shown, ax=axis)
         axis.set(xlabel=keys[1], ylabel=keys[0])
         axis.set_title(title, fontsize=9)
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)
