@@ -77,10 +77,13 @@ def read_text(path: Path, what: str = "text") -> str:
     """Text in UTF-8, whatever the machine's language, with or without a byte order mark; short enough to be one."""
     if not path.exists():
         raise DarklungError(f"{path}: no such file")
-    with reading(path, what):
-        size = path.stat().st_size
-        require(size <= MOST_TEXT_BYTES, f"{path}: wanted text of at most {MOST_TEXT_BYTES >> 20} MiB, got {size >> 20} MiB")
-        return path.read_text(encoding="utf-8-sig")
+    # A device or a pipe may have no end; a folder is told by who opens it.
+    require(path.is_file() or path.is_dir(), f"{path}: wanted a file, got a device or a pipe")
+    with reading(path, what), path.open("rb") as file:
+        content = file.read(MOST_TEXT_BYTES + 1)  # also of a file that tells no size, or grows
+        told = f"{path}: wanted text of at most {MOST_TEXT_BYTES >> 20} MiB, got {path.stat().st_size >> 20} MiB or more"
+        require(len(content) <= MOST_TEXT_BYTES, told)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
@@ -24,7 +32,7 @@ def _strict(schema: Any, model: type) -> Any:
     if not isinstance(schema, dict) or (schema.get("type") == "model" and schema["cls"] is not model):
         return schema
     if schema.get("type") in ("int", "float"):
-        return no_info_before_validator_function(_plain, schema)  # type: ignore[arg-type]
+        return no_info_before_validator_function(_plain, schema)
     return {key: _strict(part, model) for key, part in schema.items()}
 
 
@@ -39,7 +47,8 @@ def _plain(value: Any) -> Any:
 class Document(BaseModel):
     """A part of a YAML document: unknown keys are refused, values cannot be changed afterwards.
 
-    Text where a number belongs (a cell of a table) is read as `parse_number` does: pydantic takes ``1_0`` for 10, and true for 1.
+    Text where a number belongs (a cell of a table) is read as `parse_number` does: pydantic alone takes ``1_0`` for
+    10, and a truth value for 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -148,7 +148,11 @@ def _unwritten(dataset: h5py.Dataset) -> Iterator[Hole]:
 
 
 def check_holes(
-    holes: tuple[Hole, ...], index: tuple[slice, ...], name: str, shape: Any, advice: str = "leave out what it holds (leave_out)"
+    holes: tuple[Hole, ...],
+    index: tuple[slice, ...],
+    name: str,
+    shape: Any,
+    advice: str = "leave out what it holds (leave_out)",
 ) -> None:
     """Refuse to read `index` where it meets a hole, whose values would be zeros; `advice` says what else than to find it.
 

@@ -18,6 +18,7 @@ from darklung.io.references import files_behind
 
 # What reconstruction reads; a file need not hold the others. More turns than these are degrees.
 TURNS = 4
+MOST_PIXEL_M = 0.01  # larger ones are in another unit
 CONE = ("axis_col", "source_axis_m", "axis_row", "tilt_rad")
 READ = ("attenuation", "dark_field", "phase", "attenuation_variance", "dark_field_variance", "valid")
 
@@ -151,6 +152,8 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
     pixel = check_positive(f"{path}: pixel_m", _number(path, "pixel_m", place.attrs["pixel_m"]))
+    told = f"{path}: pixel_m: wanted metres, up to {MOST_PIXEL_M:g}, got {pixel:g}: is this in mm or um?"
+    require(pixel <= MOST_PIXEL_M, told)
     more = (n for n in PROJECTION_MAPS if n not in READ and isinstance(file.get(n), h5py.Dataset) and file[n].shape == first)
     return ProjectionsFile(path, _geometry(path, place, angles, rows, cols, pixel), alpha, (*present, *more))
 
