@@ -1,5 +1,7 @@
 """A1: text becomes no other number, whoever wrote it: cells, quoted values, datasets, names of units."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from case_scans import curves, npy, scan_of
 from darklung.core.checks import DarklungError
 from darklung.core.units import parse_quantity
 from darklung.io.description import read_raw
+from darklung.io.volumes import open_volume
+from darklung.slides.polygons import read_outlines
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,24 @@ def test_what_is_no_real_number_becomes_none(tmp_path, values):
         file["a"] = np.asarray(values)
     with pytest.raises(DarklungError, match="/a: wanted numbers, got"):
         scan_of(npy(tmp_path, *curves(), angles={"file": "log.h5", "dataset": "a", "unit": "deg"}))
+
+
+@pytest.mark.parametrize("size", ["4.6", "1_0", "０4", "4,0"])
+@pytest.mark.parametrize("kind", ["mha", "nrrd"])
+def test_sizes_in_headers_of_volumes_are_whole_numbers(tmp_path, size, kind):
+    heads = {
+        "mha": f"NDims = 3\nDimSize = 4 4 {size}\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+        "nrrd": f"NRRD0004\ndimension: 3\nsizes: 4 4 {size}\ntype: uchar\nencoding: raw\nspacings: 1 1 1\n\n",
+    }
+    (tmp_path / f"a.{kind}").write_bytes(heads[kind].encode() + bytes(160))
+    with pytest.raises(DarklungError, match=r"(sizes|dimsize): wanted (whole|3) numbers"):
+        open_volume(tmp_path / f"a.{kind}")
+
+
+@pytest.mark.parametrize("corner", [["1_0", 0], [None, 0], ["1,5", "0"], [{}, 0]])
+def test_corners_of_outlines_are_numbers(tmp_path, corner):
+    ring = [corner, [9, 0], [9, 9], corner]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"name": "lung"}}
+    (tmp_path / "o.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [shape]}))
+    with pytest.raises(DarklungError, match=r"o\.geojson"):
+        read_outlines(tmp_path / "o.geojson", shape=(20, 20), known=("lung",))

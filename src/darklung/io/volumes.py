@@ -170,9 +170,10 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
     DarklungError
         As `read_volume`.
     """
+    told = f"{path}: wanted a file or a folder, got a device or a pipe"
+    require(not path.exists() or path.is_file() or path.is_dir(), told)
     kind = volume_kind(path)
     require(kind != "", f"{path}: wanted a volume ({FORMATS})" if path.exists() else f"{path}: no such file or folder")
-    require(path.is_file() or path.is_dir(), f"{path}: wanted a file or a folder, got a device or a pipe")
     log = Path(options.log) if options.log else None
     require(not options.series or kind in ("zarr", "dicom", "slices"), f"{path}: series: a file holds one volume")
     require(log is None or kind in ("slices", "tiff"), f"{path}: log: belongs to TIFF slices")
