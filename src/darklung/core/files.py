@@ -17,9 +17,10 @@ _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, err
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
-# Disk full, over quota or too large; read-only or no rights; broken device; too many open files.
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no name of a place.
 _MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+    + (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 )
 
 
@@ -114,11 +115,16 @@ def make_folder(folder: Path) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or a folder to; it takes the place of `path` when the block ends without error.
 
-    What a process that was killed has left of the same file is removed first.
+    What a process that was killed has left of the same file is removed first, and the old folder put back, if it was killed
+    between taking that away and putting the new one in its place.
     """
-    for old in path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}"):
-        if not _being_written(old):
-            _remove(old)
+    for left in sorted(path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}")):
+        if _being_written(left):
+            continue
+        if left.name.startswith(f".{path.name}.old.") and not path.exists():
+            os.replace(left, path)
+        else:
+            _remove(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         yield partial
