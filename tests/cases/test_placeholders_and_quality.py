@@ -119,3 +119,14 @@ def test_a_whole_scan_has_nothing_against_it(tmp_path):
     assert findings == ""
     assert maps.valid.all()
     assert abs(np.median(maps.attenuation) - ATTENUATION) < 0.005
+
+
+@pytest.mark.parametrize("end", [4095, 6000, 255])
+def test_pixels_that_saturate_in_the_flats_alone_are_not_valid(tmp_path, end):
+    sample, flat = curves((16, 24), counts=end / 1.2)
+    flat = np.minimum(flat, end)
+    if end == 255:
+        sample, flat = sample.astype(np.uint8), flat.astype(np.uint8)
+    maps, findings = judged(npy(tmp_path, sample, flat))
+    assert not maps.valid[0][:, (flat[0] == end).any(axis=0)].any()
+    assert f"reach {end} counts" in findings

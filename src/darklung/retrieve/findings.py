@@ -29,7 +29,7 @@ def findings_of(numbers: Numbers) -> tuple[str, ...]:
 def _validity(n: Numbers) -> Iterator[str]:
     if n["valid_share"] < LEAST_VALID:
         yield f"only {100 * n['valid_share']:.1f} % of the pixels are valid"
-    if n["attenuation"] < LEAST_ATTENUATION:
+    if n.get("attenuation", 0.0) < LEAST_ATTENUATION:
         yield (
             f"the median of −ln T is {n['attenuation']:.2f}: more light than without an object; are sample and flats"
             " exchanged, or is their dose another (normalise)?"

@@ -15,7 +15,7 @@ from darklung.retrieve.fits import fit_curves
 from darklung.retrieve.gauge import shared_pattern, with_pattern
 from darklung.retrieve.harmonic import Harmonics, StepModel, coefficients_of, harmonics_of, nominal_steps
 from darklung.retrieve.steps import estimate_model, positions, spread_sample
-from darklung.retrieve.watch import check_flat, placeholders, saturation_of, usual_visibility
+from darklung.retrieve.watch import check_flat, placeholders, usual_visibility
 
 REFERENCES = ("mean", "interpolate", "eigenflats")
 # Rounds of (mean of the flats, steps of each) after which nothing changes.
@@ -92,7 +92,9 @@ def _fit_flat(
         lost = placeholders(curves, coefficients[0], usual, dark, fit.gain)
         bad = bad if lost is None else bad | lost
         bad = bad | ~curves.any(axis=0)  # a part of the frames that was not written
-    bad = bad | (curves >= saturation_of(curves[:, ~bad])).any(axis=0)
+    if curves.dtype.kind in "iu":  # filled up; where all of it is saturated, every view tells
+        filled = (curves == np.iinfo(curves.dtype).max).any(axis=0)
+        bad = bad if (filled | bad).all() else bad | filled
     return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance), bad
 
 
