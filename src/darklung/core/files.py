@@ -19,9 +19,8 @@ MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
 # Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no name of a place.
 _MACHINE = frozenset(
-    getattr(errno, name)
-    for name in "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM EIO EMFILE ENFILE ENAMETOOLONG ELOOP ENOTDIR".split()
-)
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+) | {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 
 
 def one_line(error: BaseException) -> str:
