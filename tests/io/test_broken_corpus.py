@@ -246,7 +246,7 @@ CORPUS: dict[str, tuple[str, Callable[[Path, dict], None], str]] = {
     "tiff colour": (
         "tiff",
         lambda f, _: tifffile.imwrite(f / "flat_0_2.tif", np.ones((6, 8, 3), np.uint8), photometric="rgb"),
-        "flat_0_2.tif: flat: shape (6, 8, 3)",
+        "flat_0_2.tif: flat: cannot be read as TIFF (wanted grey images",
     ),
     "edf truncated": ("edf", cut("sample_2_2.edf", 0.9), "sample_2_2.edf: sample: cannot be read"),
     "edf no header": ("edf", write("sample_0_0.edf", b"\0" * 608), "sample_0_0.edf: sample: cannot be read (no EDF header"),

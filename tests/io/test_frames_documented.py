@@ -10,7 +10,7 @@ import yaml
 
 from darklung.io.description import RawScan, Series
 from darklung.io.documents import validate
-from darklung.io.readings import UNITS, Reading
+from darklung.io.readings import KINDS, Reading
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def test_documented_description():
     assert raw.leave_out.kept("views", 50).tolist() == [v for v in range(50) if v not in (17, 40, 41, 42, 43, 44)]
     assert len(others) == 4
     for part in others:  # what changes the first, or stands alone
-        readings = {key: part.pop(key) for key in UNITS if isinstance(part.get(key), dict)}
+        readings = {key: part.pop(key) for key in KINDS if isinstance(part.get(key), dict)}
         for key, value in readings.items():
             validate(value, Reading, key)
         validate(part if "name" in part else {**first, **part}, RawScan, "docs/raw-scans.md")

@@ -86,7 +86,7 @@ def test_readings_of_every_step_become_those_of_views(tmp_path):
     ("value", "words"),
     [
         ({"table": "log.csv", "column": "nought", "unit": "deg"}, "no column 'nought' in log.csv; known: angle, text"),
-        ({"table": "log.csv", "column": "text", "unit": "deg"}, "column text of log.csv: could not convert"),
+        ({"table": "log.csv", "column": "text", "unit": "deg"}, "row 2: column text of log.csv: wanted a number, got 'a'"),
         ({"table": "none.csv", "column": "a", "unit": "deg"}, "none.csv"),
         ({"table": "log.csv", "column": "angle"}, "the unit is ''; wanted unit: one of deg"),
         ({"table": "log.csv", "column": "angle", "unit": "um"}, "the unit is 'um'"),
@@ -98,7 +98,7 @@ def test_readings_of_every_step_become_those_of_views(tmp_path):
         ({"file": "none.h5", "dataset": "a", "unit": "deg"}, r"none\.h5: no such file"),
         ({"file": "log.csv", "dataset": "a", "unit": "deg"}, r"log\.csv: cannot be read"),
         ({"file": "log.h5", "dataset": "nan", "unit": "deg"}, "1 of 5 values are not finite"),
-        ({"file": "log.h5", "dataset": "text", "unit": "deg"}, "cannot be read"),
+        ({"file": "log.h5", "dataset": "text", "unit": "deg"}, "/text: wanted a number, got 'x'"),
         ({"file": "log.h5", "dataset": "turning", "unit": "deg", "each": "step"}, "the steps of one view differ by up to 3"),
     ],
 )

@@ -304,8 +304,17 @@ def _entry(place: Path, identity: str) -> Entry:
     require(table.is_file() and content_of(table) == score.replicates, f"{table}: is not what was written with {SCORE}")
     with reading(table, "the replicates of a score"):
         rows = load_table(table)
-        replicates = {name: [float(row[name]) for row in rows] for name in score.metrics}
+    replicates = {name: _column(rows, name, table) for name in score.metrics}
     infinite = [name for name, values in replicates.items() if any(map(math.isinf, values))]
     require(not infinite, f"{table}: {', '.join(infinite)}: wanted finite numbers, or none")
     metrics = {name: m.model_dump() for name, m in score.metrics.items()}
     return Entry(score.name, score.about, score.trained_on, score.submission, score.animals, metrics, replicates)
+
+
+def _column(rows: Sequence[dict[str, Any]], name: str, table: Path) -> list[float]:
+    """A metric in all replicates; NaN where it cannot be known."""
+    require(bool(rows) and name in rows[0], f"{table}: has no column {name}")
+    for number, row in enumerate(rows, start=1):
+        told = f"{table}: row {number}: {name}: wanted a number, got {row[name]!r}"
+        require(isinstance(row[name], int | float) and not isinstance(row[name], bool), told)
+    return [float(row[name]) for row in rows]

@@ -24,6 +24,7 @@ from darklung.pipeline import Owner
 from darklung.pipeline.artefacts import require_as_written
 from darklung.pipeline.record import read_json, write_json
 from darklung.publish.commitments import SALT_BYTES, content_of, truth_commitment
+from darklung.publish.places import without_places
 from darklung.publish.sealed import (
     CASES,
     FORMAT,
@@ -84,10 +85,13 @@ def make_benchmark(
     work = w.work or place.with_name(f"{place.name}.run")
     inside = any(out.resolve() in (p.resolve(), *p.resolve().parents) for p in (place, work))
     require(not inside, f"{place}, {work}: lie in {out}, which is published; wanted them elsewhere")
-    require(not place.exists(), f"{place}: is there already; a seal is never written over")
+    there = out.exists() and any(out.iterdir())
+    stopped = f", {out} is not: if that was stopped while it was made, remove the seal and make it again (goes on in {work})"
+    told = f"{place}: is there already{'' if there else stopped}; a seal is never written over"
+    require(not place.exists(), told)
     if _published(out, place):
         return _put_seal(out, place, work)
-    require(not out.exists() or not any(out.iterdir()), f"{out}: holds something already; wanted a new folder")
+    require(not there, f"{out}: holds something already; wanted a new folder")
     said = read_study(study_file)
     check_name(w.name or said.name, "--name")
     study = hidden(said, w, work)
@@ -177,7 +181,7 @@ def _seal(study: Study, members: Sequence[Member], work: Path, out: Path) -> Sea
         save_public(case, out / CASES / name, name=name, animal=animal)
         seed = str(member.row.get("seed", "") or "")
         found[name] = Secret(truth_of(case), os.urandom(SALT_BYTES), member.item, seed)
-    return Seal(found, os.urandom(SALT_BYTES), {"study": resolved(study), "darklung": __version__})
+    return Seal(found, os.urandom(SALT_BYTES), {"study": without_places(resolved(study)), "darklung": __version__})
 
 
 def _manifest(name: str, study: Study, seal: Seal, out: Path) -> dict[str, Any]:

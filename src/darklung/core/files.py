@@ -20,9 +20,11 @@ _REFUSALS = (
 # Text that people or darklung write is far shorter.
 MOST_TEXT_BYTES = 2**28
 _PARTIAL = ".partial"
-# Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no memory, no process.
+# Disk full, over quota or too large; read-only or no rights; broken device; too many open files; no memory, no process; no
+# name of a place.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_MACHINE = frozenset((*_DISK, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN))
+_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+_MACHINE = frozenset((*_DISK, *_PLACE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN))
 
 
 def one_line(error: BaseException) -> str:
@@ -81,10 +83,13 @@ def read_text(path: Path, what: str = "text") -> str:
     """Text in UTF-8, whatever the machine's language, with or without a byte order mark; short enough to be one."""
     if not path.exists():
         raise DarklungError(f"{path}: no such file")
-    with reading(path, what):
-        size = path.stat().st_size
-        require(size <= MOST_TEXT_BYTES, f"{path}: wanted text of at most {MOST_TEXT_BYTES >> 20} MiB, got {size >> 20} MiB")
-        return path.read_text(encoding="utf-8-sig")
+    # A device or a pipe may have no end; a folder is told by who opens it.
+    require(path.is_file() or path.is_dir(), f"{path}: wanted a file, got a device or a pipe")
+    with reading(path, what), path.open("rb") as file:
+        content = file.read(MOST_TEXT_BYTES + 1)  # also of a file that tells no size, or grows
+        told = f"{path}: wanted text of at most {MOST_TEXT_BYTES >> 20} MiB, got {path.stat().st_size >> 20} MiB or more"
+        require(len(content) <= MOST_TEXT_BYTES, told)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -115,11 +120,16 @@ def make_folder(folder: Path) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or a folder to; it takes the place of `path` when the block ends without error.
 
-    What a process that was killed has left of the same file is removed first.
+    What a process that was killed has left of the same file is removed first, and the old folder put back, if it was killed
+    between taking that away and putting the new one in its place.
     """
-    for old in path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}"):
-        if not _being_written(old):
-            _remove(old)
+    for left in sorted(path.parent.glob(f".{_escaped(path.name)}.*{_PARTIAL}")):
+        if _being_written(left):
+            continue
+        if left.name.startswith(f".{path.name}.old.") and not path.exists():
+            os.replace(left, path)
+        else:
+            _remove(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         yield partial

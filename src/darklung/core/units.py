@@ -171,6 +171,23 @@ def parse_quantity(text: str, kind: str) -> float:
     return scaled
 
 
+def unit_of(text: str, kind: str) -> str:
+    """The unit that a file of others tells, as `parse_quantity` reads it: words in any case (``Degrees``).
+
+    Raises
+    ------
+    DarklungError
+        No unit, or none of this kind.
+    """
+    try:
+        parse_quantity(f"1 {text}", kind)
+    except DarklungError:
+        require(len(text) > 2, f"unit {_shown(text)} is not known")  # of signs the case matters
+        text = text.lower()
+        parse_quantity(f"1 {text}", kind)
+    return text
+
+
 def _scaled(value: float, scale: float) -> float:
     """Their product; divided by whole numbers, so that 120 um is 120/1e6, which 120 · 1e-6 is not in the last digit."""
     return value / round(1 / scale) if _is_whole(1 / scale) else value * (round(scale) if _is_whole(scale) else scale)

@@ -362,7 +362,8 @@ def named_files(source: Source, description: Path) -> Iterator[tuple[str, list[P
     """Each name or pattern of a source, and the files that there are, in the order in which they are read."""
     listed = source.file if isinstance(source, Hdf5Source | NxtomoSource | ZarrSource) else source.files
     for text in [listed] if isinstance(listed, str) else listed:
-        yield text, matching(resolve_path(text, description))
+        # Real files, since what an HDF5 file leads to lies beside it and not beside a link to it.
+        yield text, [path.resolve() for path in matching(resolve_path(text, description))]
 
 
 def _fill(content: Any, row: dict[str, str], origin: str) -> Any:

@@ -7,18 +7,56 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.files import read_text, reading
-from darklung.core.units import parse_quantity
+from darklung.core.units import parse_number, parse_quantity
 from darklung.io.strict_yaml import load_yaml
 
 
+def _strict(schema: Any, model: type) -> Any:
+    """A schema with `_plain` before each number of `model`; models within have their own."""
+    if isinstance(schema, list):
+        return [_strict(part, model) for part in schema]
+    if not isinstance(schema, dict) or (schema.get("type") == "model" and schema["cls"] is not model):
+        return schema
+    if schema.get("type") in ("int", "float"):
+        return no_info_before_validator_function(_plain, schema)
+    return {key: _strict(part, model) for key, part in schema.items()}
+
+
+def _plain(value: Any) -> Any:
+    require(not isinstance(value, bool), f"wanted a number, got {value!r}")
+    if not isinstance(value, str):
+        return value
+    parse_number(value)
+    return value.replace("\N{MINUS SIGN}", "-")
+
+
 class Document(BaseModel):
-    """A part of a YAML document: unknown keys are refused, values cannot be changed afterwards."""
+    """A part of a YAML document: unknown keys are refused, values cannot be changed afterwards.
+
+    Text where a number belongs (a cell of a table) is read as `parse_number` does: pydantic alone takes ``1_0`` for
+    10, and a truth value for 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        found: CoreSchema = _strict(handler(source), cls)
+        return found
 
 
 def _from_text(kind: str) -> BeforeValidator:

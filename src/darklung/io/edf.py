@@ -32,6 +32,7 @@ _LONGEST_HEADER = 1 << 20
 
 
 _BLOCK = 512
+_SIZE = re.compile(r"0*[1-9][0-9]{0,9}")
 
 
 def read_edf(file: Path, *, several: bool = False) -> NDArray[Any]:
@@ -88,7 +89,11 @@ def _layout(header: dict[str, str]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     kind, order = header["datatype"].lower(), header["byteorder"].lower()
     if kind not in DTYPES or order not in ORDERS:
         raise ValueError(f"DataType {header['datatype']!r} with ByteOrder {header['byteorder']!r} is not known")
-    return np.dtype(ORDERS[order] + DTYPES[kind]), tuple(int(header[f"dim_{n}"]) for n in (3, 2, 1) if f"dim_{n}" in header)
+    sizes = {f"Dim_{n}": header[f"dim_{n}"] for n in (3, 2, 1) if f"dim_{n}" in header}
+    for key, text in sizes.items():
+        if not _SIZE.fullmatch(text):
+            raise ValueError(f"{key} = {text[:40]!r}: wanted a whole number > 0")
+    return np.dtype(ORDERS[order] + DTYPES[kind]), tuple(map(int, sizes.values()))
 
 
 def _compressed(file: Path, how: str) -> NDArray[Any]:

@@ -215,8 +215,8 @@ def _place(
         require(kind in ("scale", "translation", "identity"), f"{folder}: transformation {kind!r} is not read")
         if kind == "identity":
             continue
-        values = np.asarray(transform[kind], dtype=np.float64)
-        fits = values.shape == scale.shape and bool(np.isfinite(values).all())
+        values = np.asarray(transform[kind])
+        fits = values.shape == scale.shape and values.dtype.kind in "iuf" and bool(np.isfinite(values).all())
         require(fits, f"{folder}: {kind}: wanted {len(axes)} numbers")
         scale, shift = (scale * values, shift * values) if kind == "scale" else (scale, shift + values)
     names = [str(axes[n]["name"]).lower() for n in space]

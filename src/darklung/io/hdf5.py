@@ -20,7 +20,9 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading, whole
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Insertion, Phantom, Projections, Scan
+from darklung.core.units import parse_number
 from darklung.io.heaps import check_heaps
+from darklung.io.holes import check_holes, holes_of
 from darklung.io.references import check_alone
 from darklung.io.volume_file import check_fits, check_memory
 
@@ -179,9 +181,35 @@ def opened_hdf5(path: Path, what: str = "HDF5") -> Iterator[h5py.File]:
 
 
 def whole_dataset(item: h5py.Dataset) -> NDArray[Any]:
-    """All values of a dataset, after a look at its size."""
+    """All values of a dataset, after a look at its size and at what it lacks."""
     check_dataset(item)
+    name, every = f"{item.file.filename}: {item.name}", (slice(None),) * item.ndim
+    check_holes(holes_of(item), every, name, item.shape, "do without this dataset")
     return np.asarray(item[()])
+
+
+def real_numbers(item: h5py.Dataset) -> NDArray[np.float64]:
+    """The same of real numbers; text is read as `parse_number` does.
+
+    Raises
+    ------
+    DarklungError
+        Also truth values, complex numbers, or text that is no number.
+    """
+    values, name = whole_dataset(item), f"{item.file.filename}: {item.name}"
+    if values.dtype.kind in "SO":
+        texts = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.ravel().tolist()]
+        with reading(name):
+            return np.array([parse_number(text) for text in texts]).reshape(values.shape)
+    require(values.dtype.kind in "uif", f"{name}: wanted numbers, got {values.dtype}")
+    return values.astype(np.float64)
+
+
+def text_of(value: Any) -> str:
+    """An attribute's text, also of writers that put it into an array of one; empty where there is no single one."""
+    one = np.asarray(value, dtype=object).ravel()
+    found = "" if one.size != 1 or isinstance(one[0], h5py.Empty) else one[0]
+    return (found.decode(errors="replace") if isinstance(found, bytes) else str(found)).strip()
 
 
 def check_dataset(item: h5py.Dataset, share: float = 1.0) -> None:

@@ -147,8 +147,14 @@ def _unwritten(dataset: h5py.Dataset) -> Iterator[Hole]:
             yield Hole(first, last, "a chunk was never written")
 
 
-def check_holes(holes: tuple[Hole, ...], index: tuple[slice, ...], name: str, shape: Any) -> None:
-    """Refuse to read `index` where it meets a hole, whose values would be zeros.
+def check_holes(
+    holes: tuple[Hole, ...],
+    index: tuple[slice, ...],
+    name: str,
+    shape: Any,
+    advice: str = "leave out what it holds (leave_out)",
+) -> None:
+    """Refuse to read `index` where it meets a hole, whose values would be zeros; `advice` says what else than to find it.
 
     Raises
     ------
@@ -159,4 +165,4 @@ def check_holes(holes: tuple[Hole, ...], index: tuple[slice, ...], name: str, sh
     for hole in holes:
         if hole.meets(full):
             at = ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in zip(hole.first, hole.last))
-            raise DarklungError(f"{name}: {hole.told}, at [{at}]; leave out what it holds (leave_out), or find it")
+            raise DarklungError(f"{name}: {hole.told}, at [{at}]; {advice}, or find it")

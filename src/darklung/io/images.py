@@ -202,7 +202,7 @@ def _ends(values: NDArray[Any]) -> tuple[float, float]:
     parts = [part[np.isfinite(part)] for part in values]
     low = min((float(p.min()) for p in parts if p.size), default=0.0)
     high = max((float(p.max()) for p in parts if p.size), default=1.0)
-    return (low, high) if high > low else (low, low + 1.0)
+    return (low, high) if high > low else (low, low + max(1.0, 0.01 * abs(low)))
 
 
 def _spread(count: int) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ def open_metaimage(path: Path) -> VolumeFile:
     require(kind in _TYPES, f"{name}: ElementType: wanted one of {', '.join(_TYPES)}, got {kind!r}")
     msb = _truth(fields, "binarydatabyteordermsb", fields.get("elementbyteordermsb", "false"))
     dtype = np.dtype(_TYPES[kind]).newbyteorder(">" if msb else "<")
-    sizes = [int(v) for v in _numbers(name, fields, "dimsize", 3)]
+    sizes = _wholes(name, fields, "dimsize", 3)
     data, offset = _data_file(path, fields, end)
     packed = _truth(fields, "compresseddata", "false")
     shape = tuple(reversed(sizes))
@@ -128,7 +128,15 @@ def _numbers(name: str, fields: dict[str, str], key: str, count: int, default: s
 
 
 def _whole(name: str, fields: dict[str, str], key: str, default: str) -> int:
-    return int(_numbers(name, fields, key, 1, default)[0])
+    return _wholes(name, fields, key, 1, default)[0]
+
+
+def _wholes(name: str, fields: dict[str, str], key: str, count: int, default: str = "") -> list[int]:
+    values = _numbers(name, fields, key, count, default)
+    require(
+        all(v.is_integer() for v in values), f"{name}: {key}: wanted whole numbers, got {fields.get(key, default)[:80]!r}"
+    )
+    return [int(v) for v in values]
 
 
 def _truth(fields: dict[str, str], key: str, default: str) -> bool:

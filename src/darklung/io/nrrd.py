@@ -65,6 +65,7 @@ def open_nrrd(path: Path) -> VolumeFile:
     require(dimension == "3", f"{name}: wanted dimension 3, got {dimension}")
     dtype = _dtype(name, fields)
     sizes = _numbers(name, "sizes", _value(name, fields, "sizes").split(), 3)
+    require(all(n.is_integer() for n in sizes), f"{name}: sizes: wanted whole numbers, got {fields['sizes'][:80]!r}")
     encoding = _value(name, fields, "encoding").lower()
     require(encoding in ("raw", "gzip", "gz"), f"{name}: encoding: wanted raw or gzip, got {encoding!r}")
     packed = encoding != "raw"

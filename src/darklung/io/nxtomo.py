@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.checks import DarklungError, require
-from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
+from darklung.core.checks import DarklungError, check_finite, require
+from darklung.core.units import parse_quantity, unit_of
+from darklung.io.hdf5 import check_dataset, opened_hdf5, real_numbers, text_of
 from darklung.io.heaps import check_heaps
+from darklung.io.references import check_found
 
 # https://manual.nexusformat.org/classes/applications/NXtomo.html
 IMAGE_KEYS = {"sample": 0, "flat": 1, "dark": 2}
@@ -20,12 +22,6 @@ _PLACES = ("instrument/detector/data", "data/data")
 # Frames that check the alignment have the key of the sample, and -1 in `image_key_control`.
 _KEYS = ("instrument/detector/image_key_control", "instrument/detector/image_key", "data/image_key")
 _ANGLES = ("sample/rotation_angle", "data/rotation_angle")
-
-
-_FACTORS = {
-    **dict.fromkeys(("deg", "degree", "degrees", "°"), np.pi / 180),
-    **dict.fromkeys(("rad", "radian", "radians"), 1.0),
-}
 
 
 def objects(file: Path, entry: str | None) -> list[str]:
@@ -53,8 +49,10 @@ def select(file: Path, entry: str | None, frames: str, name: str) -> tuple[str, 
         place, keys = _first(handle[entry], _PLACES), _first(handle[entry], _KEYS)
         require(bool(place), f"{name}: {entry} has no frames at {' or '.join(_PLACES)}")
         require(bool(keys), f"{name}: {entry} has no image key at {' or '.join(_KEYS)}")
-        data, key = handle[f"{entry}/{place}"], whole_dataset(handle[f"{entry}/{keys}"])
+        data, key = handle[f"{entry}/{place}"], real_numbers(handle[f"{entry}/{keys}"])
         check_dataset(data, share=0)
+        for item, asked in ((data, place), (handle[f"{entry}/{keys}"], keys)):
+            check_found(item, file, f"{entry}/{asked}")
         require(data.ndim == 3, f"{name}: wanted frames (frame, row, col), got shape {data.shape}")
         key = key.reshape(-1) if key.size == max(key.shape, default=0) else key
         require(key.shape == data.shape[:1], f"{name}: {data.shape[0]} frames, but image_key has shape {key.shape}")
@@ -93,20 +91,20 @@ def rotation_angles(file: Path, entry: str | None, numbers: NDArray[np.intp], na
         place = _first(handle[entry], _ANGLES)
         require(bool(place), f"{name}: {entry} has no angles at {' or '.join(_ANGLES)}")
         item = handle[f"{entry}/{place}"]
-        angles, unit = whole_dataset(item).astype(np.float64).ravel(), item.attrs.get("units", "")
-    unit = _text(unit)
-    require(unit.lower() in _FACTORS, f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad")
-    require(
-        bool(numbers.max() < len(angles)), f"{name}: {len(angles)} rotation angles, but frame {int(numbers.max())} is used"
-    )
-    return np.asarray(angles[numbers] * _FACTORS[unit.lower()], dtype=np.float64)
-
-
-def _text(value: Any) -> str:
-    """An attribute's text, also of writers that put it into an array of one."""
-    one = np.asarray(value, dtype=object).ravel()
-    found = one[0] if one.size == 1 else ""
-    return (found.decode(errors="replace") if isinstance(found, bytes) else str(found)).strip()
+        check_found(item, file, f"{entry}/{place}")
+        data = _first(handle[entry], _PLACES)
+        frames = handle[f"{entry}/{data}"].shape[0] if data else None
+        angles, unit = real_numbers(item).ravel(), text_of(item.attrs.get("units", ""))
+    try:
+        factor = parse_quantity(f"1 {unit_of(unit, 'angle')}", "angle")
+    except DarklungError:
+        raise DarklungError(f"{name}: rotation_angle has the unit {unit!r}; wanted degree or rad") from None
+    told = f"{name}: {len(angles)} rotation angles"
+    require(int(numbers.max()) < len(angles), f"{told}, but frame {int(numbers.max())} is used")
+    # Which of them would be whose?
+    require(frames is None or len(angles) <= frames, f"{told}, but {frames} frames")
+    check_finite(f"{name}: rotation_angle", angles[numbers])
+    return np.asarray(angles[numbers] * factor, dtype=np.float64)
 
 
 def _first(group: Any, places: tuple[str, ...]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import require
 
-_DIGITS = re.compile(r"([0-9]+)")
-# A number of a name as a person would read it: with a sign after _, = or a space, and with decimals.
-_SIGNED = re.compile(r"(?:(?<=[_= ])-)?[0-9]+(?:\.[0-9]+)?")
+_DIGITS = re.compile(r"(\d+)")
+# A number of a name as a person would read it: with decimals (``0.5``, ``0,5``, ``0p5``) and a power of ten; and its sign,
+# which elsewhere than after _, = or a space may as well be a dash between two words.
+_NUMBER = re.compile(r"((?:[-+\u2212]|(?<=[_= ])[mp])?)(\d+(?:[.,p]\d+)?(?:e-?\d+)?)")
 
 
 def matching(pattern: Path) -> list[Path]:
@@ -49,17 +51,33 @@ def _children(folder: Path, part: str) -> Iterator[Path]:
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    """The key by which names are sorted: numbers in them by their value, the rest letter by letter."""
-    return [(int(t), "") if _DIGITS.fullmatch(t) else (-1, t) for t in _DIGITS.split(name)], name
+    """The key by which names are sorted: numbers in them by their value, the rest letter by letter, whatever their case.
+
+    A dot stands before all else, so that ``scan.tif`` is before ``scan (2).tif``.
+    """
+    parts = _DIGITS.split(name.casefold().replace(".", "\0"))
+    return [(int(t), "") if _DIGITS.fullmatch(t) else (-1, t) for t in parts], name
 
 
 def _check_order(pattern: Path, ordered: Sequence[Path]) -> None:
-    """Refuse names such as ``x_0.5`` and ``x_0.25``, or ``x_-1`` and ``x_1``, whose numbers are no counters."""
-    read = [(_SIGNED.sub("#", str(p)), [float(n) for n in _SIGNED.findall(str(p))]) for p in ordered]
-    for (kind, numbers), (next_kind, next_numbers), first, second in zip(read, read[1:], ordered, ordered[1:]):
-        if kind == next_kind and next_numbers < numbers:
-            told = f"the order of {first.name} and {second.name} depends on how their numbers are read"
-            raise DarklungError(f"{pattern}: {told}; list the files in their order")
+    """Refuse names whose numbers are no counters: ``x_0.5`` and ``x_0.25``, ``x_-1`` and ``x_1``, ``x1`` and ``x01``."""
+    before: dict[str, tuple[Path, list[str], list[Decimal]]] = {}
+    for path in ordered:
+        kind, signs, numbers = _read(str(path).casefold())
+        first, its_signs, its_numbers = before.get(kind, (path, signs, []))
+        told = f"{pattern}: the order of {first.name} and {path.name} depends on how their numbers are read"
+        require(signs == its_signs and its_numbers <= numbers, f"{told}; list the files in their order")
+        twice = numbers and numbers == its_numbers
+        require(not twice, f"{pattern}: {first.name} and {path.name} have the same numbers; list the files that are meant")
+        before[kind] = path, signs, numbers
+
+
+def _read(text: str) -> tuple[str, list[str], list[Decimal]]:
+    """A name without its numbers, their signs, and the numbers: below 0 where a sign can be nothing else."""
+    found = list(_NUMBER.finditer(text))
+    below = [m[1] in ("-", "\u2212") and text[: m.start()].endswith(("_", "=", " ")) for m in found]
+    values = [Decimal(re.sub("[,p]", ".", m[2])) * (-1 if negative else 1) for m, negative in zip(found, below)]
+    return _NUMBER.sub("#", text), [m[1] for m in found], values
 
 
 def told_order(files: Sequence[Path]) -> str:

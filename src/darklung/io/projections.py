@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_positive, check_range, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
 from darklung.core.types import PROJECTION_MAPS, Projections
-from darklung.io.hdf5 import check_dataset, opened_hdf5, whole_dataset
+from darklung.core.units import parse_number
+from darklung.io.hdf5 import check_dataset, opened_hdf5, real_numbers
 from darklung.io.references import files_behind
 
 # What reconstruction reads; a file need not hold the others. More turns than these are degrees.
 TURNS = 4
+MOST_PIXEL_M = 0.01  # larger ones are in another unit
 CONE = ("axis_col", "source_axis_m", "axis_row", "tilt_rad")
 READ = ("attenuation", "dark_field", "phase", "attenuation_variance", "dark_field_variance", "valid")
 
@@ -143,14 +145,16 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
     for name, shape in shapes.items():
         require(shape == first, f"{path}: {name}: wanted the shape of {signals[0]}, {first}, got {shape}")
     directions, views, rows, cols = (1, *first)[-4:]
-    angles = whole_dataset(place["angles_rad"]).astype(np.float64)
+    angles = real_numbers(place["angles_rad"])
     require(angles.shape == (views,), f"{path}: angles_rad: wanted {views} (one a view), got shape {angles.shape}")
     _check_radians(path, angles)
-    alpha = np.asarray(file["directions_rad"], np.float64) if "directions_rad" in file else np.full(1, np.pi / 2)
+    alpha = real_numbers(file["directions_rad"]) if "directions_rad" in file else np.full(1, np.pi / 2)
     require(
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
     pixel = check_positive(f"{path}: pixel_m", _number(path, "pixel_m", place.attrs["pixel_m"]))
+    told = f"{path}: pixel_m: wanted metres, up to {MOST_PIXEL_M:g}, got {pixel:g}: is this in mm or um?"
+    require(pixel <= MOST_PIXEL_M, told)
     more = (n for n in PROJECTION_MAPS if n not in READ and isinstance(file.get(n), h5py.Dataset) and file[n].shape == first)
     return ProjectionsFile(path, _geometry(path, place, angles, rows, cols, pixel), alpha, (*present, *more))
 
@@ -175,7 +179,9 @@ def _geometry(path: Path, place: h5py.Group, angles: NDArray[np.float64], rows: 
 
 def _number(path: Path, name: str, value: Any) -> float:
     try:
-        return float(np.asarray(value).item())
+        one = np.asarray(value).item()
+        text = one.decode() if isinstance(one, bytes) else one
+        return parse_number(text) if isinstance(text, str) else float(one)
     except (TypeError, ValueError) as error:
         raise DarklungError(f"{path}: {name}: wanted one number, got {value!r}") from error
 

@@ -12,28 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError, check_finite, require
+from darklung.core.files import reading
+from darklung.core.units import parse_number, parse_quantity, unit_of
 from darklung.io.documents import Document, validate
-from darklung.io.heaps import check_heaps
+from darklung.io.hdf5 import opened_hdf5, real_numbers, text_of
+from darklung.io.references import check_allowed, check_found
 from darklung.io.tables import read_rows
 
-# Field of a description -> unit of the values where the file tells none, and those it may have, each with its factor.
-_TURN = {
-    "deg": 1.0,
-    "degree": 1.0,
-    "degrees": 1.0,
-    "°": 1.0,
-    "rad": 180 / np.pi,
-    "radian": 180 / np.pi,
-    "radians": 180 / np.pi,
-}
-_CLOCK = {"s": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
-UNITS: dict[str, tuple[str, dict[str, float]]] = {
-    "angles": ("deg", _TURN),
-    "view_times": ("s", _CLOCK),
-    "flat_times": ("s", _CLOCK),
-    "view_doses": ("", {}),
-    "flat_doses": ("", {}),
-}
+# Field of a description -> what its values are; doses have no unit.
+KINDS = {"angles": "angle", "view_times": "time", "flat_times": "time", "view_doses": "", "flat_doses": ""}
+_WANTED = {"angle": "deg, rad, mrad, arcmin", "time": "s, ms, min, h"}
 
 
 class Reading(Document):
@@ -77,7 +65,7 @@ def read_readings(content: Any, resolve: Callable[[str], Path], origin: str) -> 
     if not isinstance(content, dict):
         return content
     found = {}
-    for field in UNITS:
+    for field in KINDS:
         value = content.get(field)
         if isinstance(value, dict) and {"table", "file"} & set(value):
             asked: Reading = validate(value, Reading, f"{origin}: {field}")
@@ -93,7 +81,7 @@ def _steps(content: dict[str, Any]) -> int:
 
 
 def _values(field: str, asked: Reading, resolve: Callable[[str], Path], steps: int, name: str) -> list[Any]:
-    values, unit = _column(asked, resolve, name) if asked.table else _dataset(asked, resolve, name)
+    values, told = (_column(asked, resolve, name), "") if asked.table else _dataset(asked, resolve, name)
     stop = len(values) if asked.count is None else asked.first + asked.count
     require(asked.first < stop <= len(values), f"{name}: wanted values {asked.first} to {stop - 1}, there are {len(values)}")
     values = values[asked.first : stop]
@@ -104,37 +92,41 @@ def _values(field: str, asked: Reading, resolve: Callable[[str], Path], steps: i
         most = float(np.ptp(values, axis=1).max())
         require(field != "angles" or most < 1e-3, f"{name}: the steps of one view differ by up to {most:g} in angle")
         values = values.mean(axis=1)
-    plain, known = UNITS[field]
-    if not known:
+    if not KINDS[field]:
         return [float(v) for v in values]
-    require(unit in known, f"{name}: the unit is {unit!r}; wanted unit: one of {', '.join(known)}")
-    return [f"{float(v) * known[unit]!r} {plain}" for v in values]
+    unit = _unit(told or asked.unit, KINDS[field], name)
+    said = _unit(asked.unit or unit, KINDS[field], name)
+    same = parse_quantity(f"1 {said}", KINDS[field]) == parse_quantity(f"1 {unit}", KINDS[field])
+    require(same, f"{name}: the unit is said to be {asked.unit!r}, but the dataset's own is {told!r}")
+    return [f"{float(v)!r} {unit}" for v in values]
 
 
-def _column(asked: Reading, resolve: Callable[[str], Path], name: str) -> tuple[NDArray[np.float64], str]:
+def _unit(text: str, kind: str, name: str) -> str:
+    try:
+        return unit_of(text, kind)
+    except DarklungError:
+        raise DarklungError(f"{name}: the unit is {text!r}; wanted unit: one of {_WANTED[kind]}") from None
+
+
+def _column(asked: Reading, resolve: Callable[[str], Path], name: str) -> NDArray[np.float64]:
     table = resolve(asked.table)
     require(table.is_file(), f"{name}: {table}: no such file")
     rows = read_rows(table)
     require(asked.column in rows[0], f"{name}: no column {asked.column!r} in {asked.table}; known: {', '.join(rows[0])}")
-    try:
-        return np.array([float(row[asked.column]) for row in rows]), asked.unit
-    except ValueError as error:
-        raise DarklungError(f"{name}: column {asked.column} of {asked.table}: {error}") from error
+    values = []
+    for number, row in enumerate(rows, start=2):
+        with reading(f"{name}: row {number}: column {asked.column} of {asked.table}"):
+            values.append(parse_number(row[asked.column]))
+    return np.array(values)
 
 
 def _dataset(asked: Reading, resolve: Callable[[str], Path], name: str) -> tuple[NDArray[np.float64], str]:
+    """Values, and the unit that the dataset has."""
     path = resolve(asked.file)
     require(path.is_file(), f"{name}: {path}: no such file")
-    try:
-        check_heaps(path)
-        with h5py.File(path, "r") as file:
-            item = file.get(asked.dataset)
-            require(isinstance(item, h5py.Dataset), f"{name}: {path}: no dataset {asked.dataset!r}")
-            values, unit = np.asarray(item[()], dtype=np.float64).ravel(), item.attrs.get("units", "")
-    except (OSError, TypeError, ValueError) as error:
-        if isinstance(error, DarklungError):
-            raise
-        raise DarklungError(f"{name}: {path}: cannot be read ({error})") from error
-    told = np.asarray(unit, dtype=object).ravel()
-    text = told[0] if told.size == 1 else ""
-    return values, (text.decode(errors="replace") if isinstance(text, bytes) else str(text)).strip() or asked.unit
+    with reading(name), opened_hdf5(path) as file:
+        check_allowed(path, [asked.dataset], allowed=(), name=str(path))
+        item = file.get(asked.dataset)
+        require(isinstance(item, h5py.Dataset), f"{path}: no dataset {asked.dataset!r}")
+        check_found(item, path, asked.dataset)
+        return real_numbers(item).ravel(), text_of(item.attrs.get("units", ""))

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from darklung.core.checks import require
+from darklung.core.checks import DarklungError, require
 from darklung.io.heaps import check_heaps
 from darklung.io.patterns import matching
 
@@ -60,6 +60,16 @@ def check_allowed(file: Path, names: Iterable[str], *, allowed: Sequence[Path], 
         inside = other.resolve().is_relative_to(file.resolve().parent)
         told = f"{name}: leads to {other}, outside its folder; allow it by name (links: [...])"
         require(inside or other.resolve() in known, told)
+
+
+def check_found(item: h5py.Dataset | h5py.Group, file: Path, asked: str) -> None:
+    """Refuse what HDF5 did not find where a link of `file` leads: it also looks in the folder that one works in."""
+    at = Path(item.file.filename).resolve()
+    if at == file.resolve():
+        return
+    behind = files_behind(file, [asked])
+    for gone in (p for p in behind if at not in {b.resolve() for b in behind}):
+        raise DarklungError(f"{file}: {asked}: leads to {gone}, which is not there ({at} is another file)")
 
 
 def check_alone(file: h5py.File) -> None:

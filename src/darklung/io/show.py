@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.files import reading
 from darklung.io.edf import read_edf
 from darklung.io.fabio_frames import read_fabio
@@ -42,6 +42,7 @@ def describe_file(path: Path) -> str:
         raise DarklungError(f"{path}: no such file")
     if path.is_dir():
         return _folder(path)
+    require(path.is_file(), f"{path}: wanted a file, got a device or a pipe")
     if volume_kind(path) not in ("", "tiff"):
         return _volume(path)
     kind = file_kind(path)

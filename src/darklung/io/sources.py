@@ -26,7 +26,7 @@ from darklung.io.heaps import check_heaps, walk
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
 from darklung.io.patterns import is_pattern, natural
-from darklung.io.references import check_allowed, files_behind
+from darklung.io.references import check_allowed, check_found, files_behind
 from darklung.io.tiff_frames import read_tiff
 from darklung.io.volume_file import check_memory
 
@@ -146,6 +146,7 @@ def _dataset(handle: h5py.File, member: Member) -> h5py.Dataset:
         raise DarklungError(f"{member.name}: no such dataset; the file holds {_datasets(handle)}") from error
     require(isinstance(item, h5py.Dataset), f"{member.name}: is a group, not a dataset")
     require(item.shape is not None, f"{member.name}: is empty, a dataset without values")
+    check_found(item, member.path, member.array)
     return item
 
 

@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darklung.core.checks import DarklungError, printable, require
 from darklung.core.files import read_text, reading, whole, write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = Mapping[str, Any]
 DIGITS = 12  # of numbers in the CSV file: 3.3 mm and not 3.299999999999999, which came from metres
-# A cell that starts so is a formula to a spreadsheet.
-_FORMULA = ("=", "+", "-", "@")
+# A cell that starts so is a formula to a spreadsheet, in some languages also with the wide signs.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def save_table(path: Path, rows: Sequence[Row], meanings: Mapping[str, str]) -> list[str]:
@@ -58,6 +61,25 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
+def read_foreign(path: Path) -> pd.DataFrame:
+    """A table of another program: CSV, whose cells stay text, or Parquet; it may have no rows.
+
+    Raises
+    ------
+    DarklungError
+        As `read_rows`; a column named twice.
+    """
+    import pandas
+
+    if path.suffix.lower() == ".csv":
+        names, rows = _cells(path)
+        return pandas.DataFrame(rows, columns=names, dtype=str)
+    with reading(path, "a table"):
+        found = pandas.read_parquet(path)
+    _check_names(path, list(map(str, found.columns)))
+    return found
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV table of the user's, as text; a byte order mark and spaces around the columns' names do not count.
 
@@ -66,18 +88,29 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     DarklungError
         No such file, no text, no rows, a column named twice, or a row with another number of cells than the header.
     """
+    names, rows = _cells(path)
+    require(bool(rows), f"{path}: wanted a header and at least one row")
+    return [dict(zip(names, row)) for row in rows]
+
+
+def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and the cells of each row."""
     text = read_text(path)
     with reading(path, "a table"):
         head, *rows = [r for r in csv.reader(StringIO(text, newline="")) if r] or [[]]
     names = [name.strip() for name in head]
-    require(bool(names and rows), f"{path}: wanted a header and at least one row")
-    twice = sorted({n for n in names if names.count(n) > 1})
-    require(not twice, f"{path}: two columns are named {', '.join(map(repr, twice))}")
+    require(bool(names), f"{path}: wanted a header and at least one row")
+    _check_names(path, names)
     for number, row in enumerate([names, *rows], start=1):
         require(all(printable(cell) == cell for cell in row), f"{path}: row {number}: a control character in a cell")
         told = f"{path}: row {number}: wanted {len(names)} cells as in the header, got {len(row)}"
         require(len(row) == len(names), told)
-    return [dict(zip(names, map(bare_cell, row))) for row in rows]
+    return names, [list(map(bare_cell, row)) for row in rows]
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    twice = sorted({n for n in names if names.count(n) > 1})
+    require(not twice, f"{path}: two columns are named {', '.join(map(repr, twice))}")
 
 
 def plain_cell(value: Any) -> Any:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from darklung.io.tiff_stack import check_page, opened_tiff
 
+_MINISBLACK = 1
+
 
 def read_tiff(file: Path, name: str = "") -> NDArray[Any]:
     """The array of a file; images that are no one series are stacked along a first axis if they are alike.
@@ -24,6 +26,7 @@ def read_tiff(file: Path, name: str = "") -> NDArray[Any]:
     with opened_tiff(file, name) as opened:
         for page in opened.pages:
             check_page(file, page)
+            _check_grey(page)
         offset, series = imagej_offset(opened), list(opened.series)
         if len({(s.shape, s.dtype) for s in series}) != 1:
             kinds = ", ".join(f"{' × '.join(map(str, s.shape))} {s.dtype}" for s in series[:4])
@@ -31,6 +34,13 @@ def read_tiff(file: Path, name: str = "") -> NDArray[Any]:
         images = [_array(file, opened, s) for s in series]
     found = images[0] if len(images) == 1 else np.stack(images)
     return found if not offset else found.astype(np.int32) + offset
+
+
+def _check_grey(page: Any) -> None:
+    """Refuse colours, palettes, and images whose 0 is said to be white: what is stored is then no count."""
+    tag = page.tags.get("PhotometricInterpretation")
+    if tag is not None and int(tag.value) != _MINISBLACK:
+        raise ValueError(f"wanted grey images whose 0 is black (PhotometricInterpretation 1), got {page.photometric.name}")
 
 
 def imagej_offset(opened: Any) -> int:

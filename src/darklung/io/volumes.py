@@ -170,6 +170,8 @@ def open_volume(path: Path, *, options: VolumeOptions = NOTHING_DECLARED) -> Vol
     DarklungError
         As `read_volume`.
     """
+    told = f"{path}: wanted a file or a folder, got a device or a pipe"
+    require(not path.exists() or path.is_file() or path.is_dir(), told)
     kind = volume_kind(path)
     require(kind != "", f"{path}: wanted a volume ({FORMATS})" if path.exists() else f"{path}: no such file or folder")
     log = Path(options.log) if options.log else None

@@ -14,6 +14,8 @@ from darklung.io.documents import Document, read_document
 from darklung.publish.ethics import EthicsFile
 from darklung.publish.licences import licence_of
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _ORCID = re.compile(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]")
 ORCID_PAGE = "https://orcid.org/"
 _NONE = "none"
@@ -65,7 +67,19 @@ def check_day(text: str) -> str:
     return text
 
 
-Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+def check_line(text: str) -> str:
+    """Words in one line.
+
+    Raises
+    ------
+    DarklungError
+    """
+    require(bool(text.strip()), f"wanted words, got {text!r}")
+    require(not _CONTROL.search(text), f"wanted one line without control characters, got {text!r}")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_line)]
 
 
 class Creator(Document):

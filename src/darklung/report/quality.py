@@ -200,7 +200,8 @@ def _draw_histograms(page: QualityPage) -> list[Any]:
                 axis.hist(np.log10(known), bins=100, histtype="step", label=name)
         axis.set_xlabel("log10 of the stated standard error")
         axis.set_yticks([])
-        axis.legend(frameon=False)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=False)
 
     panels = [one(name, values[page.valid]) for name, values in page.maps.items()]
     return [*panels, errors] if page.errors else panels

@@ -61,7 +61,8 @@ def _joined(parts: list[NDArray[np.float64]], bad: NDArray[np.bool_]) -> SignalC
     # −ln T and −ln D fall as a0 and V of the sample grow, the phase grows with the sample's.
     signed = [np.where(good, value, np.nan) for value in (a_v, -a_p, -v_p)]
     roots = [np.sqrt(a_a * v_v), np.sqrt(a_a * p_p), np.sqrt(v_v * p_p)]
-    correlation = [float(np.sqrt(np.nanmean((value / root) ** 2))) for value, root in zip(signed, roots)]
+    known = [(v / r)[np.isfinite(v / r)] for v, r in zip(signed, roots)]
+    correlation = [float(np.sqrt(np.mean(k**2))) if k.size else 0.0 for k in known]
     return SignalCovariance(signed[0], signed[1], signed[2], max(correlation))
 
 

@@ -9,7 +9,7 @@ from darklung.core.streaks import STREAKED
 
 Numbers = Mapping[str, Any]
 
-LEAST_VALID, LEAST_VISIBILITY = 0.9, 0.10
+LEAST_VALID, LEAST_VISIBILITY, LEAST_ATTENUATION = 0.9, 0.10, -0.1
 # Reduced χ² and measured over stated noise outside these speak against the declared steps, doses, or counts per photon.
 MISFIT, NOISE = (0.9, 1.1), (0.85, 1.15)
 # Second harmonic over the first in the flats and, where it is less well known, in the views; what may reach the signals.
@@ -29,6 +29,11 @@ def findings_of(numbers: Numbers) -> tuple[str, ...]:
 def _validity(n: Numbers) -> Iterator[str]:
     if n["valid_share"] < LEAST_VALID:
         yield f"only {100 * n['valid_share']:.1f} % of the pixels are valid"
+    if n.get("attenuation", 0.0) < LEAST_ATTENUATION:
+        yield (
+            f"the median of −ln T is {n['attenuation']:.2f}: more light than without an object; are sample and flats"
+            " exchanged, or is their dose another (normalise)?"
+        )
     if n["flat_visibility"] < LEAST_VISIBILITY:
         yield f"low flat visibility: {n['flat_visibility']:.3f}, below {LEAST_VISIBILITY:g}"
 
@@ -64,6 +69,8 @@ def _residuals(n: Numbers) -> Iterator[str]:
         )
     if n.get("odd_views"):
         yield f"mean reduced χ² far above that of other views: {n['odd_views']}; look at their frames, or leave them out"
+    if n.get("odd_flats"):
+        yield f"mean reduced χ² far above that of other flats: {n['odd_flats']}; look at their frames, or leave them out"
 
 
 def _too_large(n: Numbers) -> str:

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from darklung.core.checks import DarklungError
-from darklung.core.fitting import LEAST_SQUARES
+from darklung.core.fitting import LEAST_SQUARES, Fit
 from darklung.core.streaks import find_streaks
 from darklung.core.types import Image, Projections, Scan
 from darklung.retrieve.covariance import signal_covariance
 from darklung.retrieve.darks import dark_scale
 from darklung.retrieve.findings import MISFIT, findings_of
+from darklung.retrieve.harmonic import nominal_steps
 from darklung.retrieve.order import order_findings, views_findings
+from darklung.retrieve.reference import dark_signal
 from darklung.retrieve.residuals import curve_residuals, harmonic_content, harmonic_leak
 from darklung.retrieve.stepping import retriever, steps_of_view
+from darklung.retrieve.watch import curve_numbers, designs_of, spread_pixels
 
 SIGNALS = ("attenuation", "dark_field", "phase")
 _LEAST_ROWS = 8
@@ -243,13 +246,28 @@ def _odd(misfit: NDArray[Any]) -> NDArray[np.bool_]:
     return odd
 
 
-def _named(marked: NDArray[np.bool_], values: NDArray[Any] | None = None) -> str:
+def _odd_flats(scan: Scan, fit: Fit) -> str:
+    """Flats whose χ² stands out among those of their direction, named."""
+    found, dark = np.full(scan.flats.shape[:2], np.nan), dark_signal(scan)
+    good = np.ones(dark.shape, bool) if scan.bad_pixels is None else ~np.asarray(scan.bad_pixels, bool)
+    chosen = spread_pixels(good.reshape(-1))
+    for direction, phases in enumerate(scan.step_phase_rad):
+        designs = designs_of(nominal_steps(phases), fit.harmonics)
+        for flat in range(scan.flats.shape[1]):
+            curves = np.asarray(scan.flats[direction, flat])
+            curves = curves.reshape(len(curves), -1)[:, chosen]
+            numbers = curve_numbers(curves, dark.reshape(-1)[chosen], designs, fit.gain)
+            found[direction, flat] = numbers.get("misfit", np.nan)
+    return _named(_odd(found), found, what="flat")
+
+
+def _named(marked: NDArray[np.bool_], values: NDArray[Any] | None = None, what: str = "view") -> str:
     """``"view 3 (35.1), view 7 of direction 1 (2.2) and 4 more"``; empty where none is marked."""
     found = np.argwhere(marked)
     parts = []
     for direction, view in found[:_LISTED]:
         of = f" of direction {direction}" if len(marked) > 1 else ""
-        parts.append(f"view {view}{of}" + ("" if values is None else f" ({values[direction, view]:.3g})"))
+        parts.append(f"{what} {view}{of}" + ("" if values is None else f" ({values[direction, view]:.3g})"))
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return ", ".join(parts) + more
 
@@ -288,6 +306,7 @@ def flats_numbers(scan: Scan, options: Mapping[str, Any]) -> dict[str, Any]:
         for name, (ratio, error) in harmonic_content(scan, direction=direction, gain=fit.gain).items():
             if ratio >= extra.get(f"{name}_harmonic", 0.0):
                 extra[f"{name}_harmonic"], extra[f"{name}_harmonic_error"] = ratio, error
+    extra["odd_flats"] = _odd_flats(scan, options.get("fit", LEAST_SQUARES))
     extra["harmonic_leak"] = max(harmonic_leak(phases) for phases in scan.step_phase_rad)
     extra["largest_correlation"] = signal_covariance(scan, fit=fit).largest_correlation
     for scale in _dark_scales(scan):

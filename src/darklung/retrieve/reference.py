@@ -91,6 +91,10 @@ def _fit_flat(
         usual = usual_visibility(curves, coefficients)
         lost = placeholders(curves, coefficients[0], usual, dark, fit.gain)
         bad = bad if lost is None else bad | lost
+        bad = bad | ~curves.any(axis=0)  # a part of the frames that was not written
+    if curves.dtype.kind in "iu":  # filled up; where all of it is saturated, every view tells
+        filled = (curves == np.iinfo(curves.dtype).max).any(axis=0)
+        bad = bad if (filled | bad).all() else bad | filled
     return np.where(bad, 0.0, coefficients), np.where(bad, 0.0, covariance), bad
 
 

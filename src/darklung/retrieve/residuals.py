@@ -77,6 +77,8 @@ def harmonic_content(scan: Scan, *, direction: int = 0, gain: float = 1.0) -> di
     good = coefficients[0] > 0
     if scan.bad_pixels is not None:
         good &= ~np.asarray(scan.bad_pixels, dtype=bool)
+    if not good.any():
+        return {}
     variance = gain * (coefficients[0] + dark)[good] / flats
     power, error = [], []
     for order in range(1, orders + 1):
@@ -85,6 +87,8 @@ def harmonic_content(scan: Scan, *, direction: int = 0, gain: float = 1.0) -> di
         power.append(float(square.mean()))
         error.append(float(square.std() / np.sqrt(square.size)))
     result = {}
+    if power[0] <= 0:  # no modulation beyond noise
+        return {}
     for name, one, spread in zip(("second", "third"), power[1:], error[1:]):
         ratio, floor = np.sqrt(max(one, 0.0) / power[0]), np.sqrt(spread / power[0])
         # The error of a root; near 0, where a root has none, that of its square.

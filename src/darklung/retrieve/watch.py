@@ -124,6 +124,7 @@ class FrameWatch:
         self._designs: dict[str, Design] = {}
         first = np.asarray(scan.flats[direction, 0])
         self.saturation = saturation_of(first[:, ~bad] if first.ndim == 3 else first)
+        self._flat_over = (first >= self.saturation).any(axis=0)
 
     def judge(self, view: int, frames: NDArray[Any], model: StepModel, maps: NDArray, valid: NDArray[np.bool_]) -> None:
         """Look at a view whose ratios and variances are in `maps`, as `stepping` has them before the logarithms.
@@ -155,10 +156,10 @@ class FrameWatch:
         self.found[name][view] = value
 
     def _saturated(self, frames: NDArray[Any], valid: NDArray[np.bool_]) -> float:
-        """Share of pixels at the detector's end; they are not valid."""
-        if self.saturation == np.inf or frames.max() < self.saturation:
+        """Share of pixels at the detector's end, here or in the first flat; they are not valid."""
+        if self.saturation == np.inf:
             return 0.0
-        over = (frames >= self.saturation).any(axis=0)
+        over = (frames >= self.saturation).any(axis=0) | self._flat_over
         share = float((over & valid).sum()) / max(int(valid.sum()), 1)
         valid &= ~over
         return share

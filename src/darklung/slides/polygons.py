@@ -122,7 +122,7 @@ def _class_of(properties: Mapping[str, Any]) -> str:
 
 
 def _ring(path: Path, ring: Any) -> NDArray[np.float64]:
-    points = np.asarray([p[:2] for p in ring], dtype=np.float64)
-    right = points.ndim == 2 and len(points) >= 3 and bool(np.isfinite(points).all())
-    require(right, f"{path}: wanted rings of at least 3 finite points, got {points.shape}")
-    return points
+    points = np.asarray([p[:2] for p in ring])
+    right = points.ndim == 2 and len(points) >= 3 and points.dtype.kind in "iuf" and bool(np.isfinite(points).all())
+    require(right, f"{path}: wanted rings of at least 3 finite points, got {points.shape} {points.dtype}")
+    return points.astype(np.float64)

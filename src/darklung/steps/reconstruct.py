@@ -59,7 +59,11 @@ def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictur
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
     """The file in the beam that the user says, and the part `with_default_options`."""
-    stored = _in_beam(stored, part)
+    stored, angles = _in_beam(stored, part), stored.geometry.angles_rad
+    turned = len(angles) < 2 or np.ptp(angles) > 0
+    require(
+        bool(turned), f"{stored.path}: angles_rad: all {len(angles)} views have the same angle; say angles where frames are"
+    )
     check_device(part.method, part.options, cone=isinstance(stored.geometry, ConeGeometry))
     return stored, with_default_options(part, variances=stored.variances)
 

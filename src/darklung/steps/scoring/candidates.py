@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import reading
 from darklung.core.types import Image
+from darklung.core.units import parse_number
+from darklung.io.tables import read_foreign
 from darklung.steps.findings import PAGE, TABLE
 
 TABLES = (".csv", ".parquet")
@@ -32,20 +34,25 @@ def read_candidates(path: Path) -> dict[str, pd.DataFrame]:
     DarklungError
         No such table, columns that are missing, or entries that are no finite numbers.
     """
-    with reading(path, "a table"):
-        table = (
-            pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-        )
+    table = read_foreign(path)
     name = next((c for c in CASES if c in table.columns), "")
     missing = [c for c in (*PLACES, "score") if c not in table.columns]
     require(name != "", f"{path}: wanted a column case (or subject), got {', '.join(map(str, table.columns))}")
     require(not missing, f"{path}: column {', '.join(missing)} is missing; it has {', '.join(map(str, table.columns))}")
-    numbers = table[[*PLACES, "score"]].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers = table[[*PLACES, "score"]].map(_number).astype(np.float64)
     bad = ~np.isfinite(numbers.to_numpy()).all(axis=1)
     if bad.any():
         first = int(np.argmax(bad))
         raise DarklungError(f"{path}: row {first + 1}: wanted finite numbers, got {table.iloc[first].to_dict()}")
     return {str(case): rows.reset_index(drop=True) for case, rows in numbers.groupby(table[name].astype(str))}
+
+
+def _number(cell: Any) -> float:
+    """The number in a cell; NaN where there is none."""
+    try:
+        return parse_number(cell) if isinstance(cell, str) else float(cell)
+    except (DarklungError, TypeError, ValueError):
+        return float("nan")
 
 
 def read_findings(folder: Path) -> tuple[dict[str, pd.DataFrame], set[str]]:

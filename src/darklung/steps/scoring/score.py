@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from darklung.core.checks import check_one_of, require
-from darklung.core.files import reading
 from darklung.evaluate.folds import by_animal
 from darklung.evaluate.logits import logits_of
 from darklung.evaluate.tables import ArmTables, join_tables, listed_tables
 from darklung.io.case import LabelledCase
+from darklung.io.tables import read_foreign
 from darklung.steps.arm_reading import known_of, map_tables
 from darklung.steps.evaluate import compared
 from darklung.steps.scoring.candidates import CASES, is_table, read_candidates, read_findings, voxels_of
@@ -204,11 +204,12 @@ class _Arm:
 
 def read_animals(path: Path) -> dict[str, str]:
     """Case -> animal, of a table with the columns ``case`` (or ``subject``) and ``animal``."""
-    with reading(path, "a table"):
-        table = pd.read_csv(path, dtype=str) if path.suffix.lower() == ".csv" else pd.read_parquet(path).astype(str)
+    table = read_foreign(path)
     name = next((c for c in CASES if c in table.columns), "")
     wanted = name != "" and "animal" in table.columns
     require(wanted, f"{path}: wanted the columns case and animal, got {', '.join(map(str, table.columns))}")
-    empty = table[[name, "animal"]].isna().any(axis=None)
-    require(not empty and table[name].is_unique, f"{path}: wanted each case once, with its animal")
-    return dict(zip(table[name], table["animal"]))
+    told = table[[name, "animal"]]
+    texts = told.astype(str)
+    empty = (told.isna() | (texts == "")).any(axis=None)
+    require(not empty and texts[name].is_unique, f"{path}: wanted each case once, with its animal")
+    return dict(zip(texts[name], texts["animal"]))
