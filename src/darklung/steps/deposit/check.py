@@ -47,8 +47,9 @@ def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
 def _versions(folder: Path) -> list[str]:
     """In what its makers' darklung and libraries differ from those here, where its record can be read."""
     made = _object(folder / RUN / RUN_RECORD).get("environment")
-    told = isinstance(made, dict) and isinstance(made.get("versions", {}), dict)
-    return list(other_versions(made)) if told else []
+    if not isinstance(made, dict) or not isinstance(made.get("versions", {}), dict):
+        return []
+    return list(other_versions(made))
 
 
 def _placed(folder: Path, line: str) -> tuple[Path, str]:
