@@ -298,6 +298,14 @@ def test_the_page_ranks_entries_with_intervals_and_escapes_what_they_say(made, s
     told = write_page(made / "public", [scores / "fair", scores / "good"], tmp_path / "site/board.html")
     text = (tmp_path / "site/board.html").read_text()
     assert "board.html" in told
+    first, second = [line.split() for line in told.splitlines()[1:3]]
+    assert (first[:2], second[:2]) == (["good", "1"], ["fair", "2"])
+    auroc = json.loads((scores / "good/score.json").read_text())["metrics"]["auroc"]
+    assert first[2:4] == [f"{auroc['value']:.3f}", f"{auroc['low']:.3f}..{auroc['high']:.3f}"]
+    drawn = [pd.read_parquet(scores / name / "replicates.parquet")["auroc"].to_numpy() for name in ("good", "fair")]
+    defined = np.isfinite(drawn).all(axis=0)
+    assert float(first[4]) == pytest.approx(100 * (drawn[0] >= drawn[1])[defined].mean(), abs=0.06)
+    assert "Only 5 animals were scored." in told
     assert "<b>fair</b>" not in text
     assert "&lt;b&gt;fair&lt;/b&gt;" in text
     assert text.index(">good<") < text.index(">fair<")

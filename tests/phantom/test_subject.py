@@ -7,6 +7,7 @@ from darklung.core.checks import DarklungError
 from darklung.phantom.families import FINER, draw_anatomy, family
 from darklung.phantom.grid import make_grid
 from darklung.phantom.lesions import LesionRequest
+from darklung.phantom.microstructure import textured
 from darklung.phantom.subject import make_phantom
 from darklung.phantom.thorax import build_thorax
 from darklung.phantom.trees import grow_lung_trees
@@ -296,3 +297,15 @@ def test_bad_requests_end_in_one_clear_line(change, message):
 def test_bad_lesion_requests(tissue, size):
     with pytest.raises(DarklungError):
         LesionRequest(tissue, size)
+
+
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
+def test_no_voxel_has_more_tissue_than_room_for_it(variant):
+    """Textures are logarithmic and have no bound: of lung that is dense already their tail was above 1."""
+    grid, anatomy = make_grid((8e-3, 8e-3), 2e-4), draw_anatomy(variant, 3)
+    dense, thin = (textured(np.full(grid.shape, v, np.float32), grid, anatomy, variant, 3) for v in (0.85, 0.17))
+    assert (dense[0] == 1).sum() > 100
+    assert (dense[0] <= 1).all()
+    assert thin[0].max() < 1
+    # Of the same noise, five times as dense where there is room.
+    np.testing.assert_allclose(dense[0], np.minimum(5 * thin[0], 1), rtol=1e-5)

@@ -1,6 +1,7 @@
 """A run's cases as nnU-Net v2 and MONAI read them: values, axes, spacing, folds, and what is not to be learned from."""
 
 import json
+import shutil
 
 import nibabel
 import numpy as np
@@ -19,7 +20,7 @@ from darklung.io.images import export_nifti
 from darklung.io.nifti import write_nifti_channels
 from darklung.io.tables import save_table
 from darklung.learn.data import location_and_scale
-from darklung.pipeline.record import write_json
+from darklung.pipeline.record import write_json, write_record
 from darklung.publish import datasets
 from darklung.publish.datasets import DATALIST, DATASET, IGNORE, SPLITS, safe_names
 from darklung.steps import cohort
@@ -57,7 +58,7 @@ def run(tmp_path_factory):
     save_table(folder / cohort.NAME / cohort.TABLE, rows, cohort.COLUMNS)
     source = {"from": "cases", "files": ["somewhere/*"]}
     study = Study(name="small", seed=SEED, sources={"x": source}, learning={"arms": ARMS, "folds": 2})
-    write_json(folder / "run.json", {"format": 2, "study": study.model_dump(mode="json", by_alias=True)})
+    write_record(folder / "run.json", {"format": 2, "study": study.model_dump(mode="json", by_alias=True)})
     return folder
 
 
@@ -157,6 +158,11 @@ def test_what_does_not_fit_ends_in_one_line(run, tmp_path, words, line):
         export_run(run, tmp_path / "full", layout="monai", arm="hybrid")
     with pytest.raises(DarklungError, match="wanted a run folder"):
         export_run(run / "cases", tmp_path / "out", layout="monai", arm="hybrid")
+    edited = shutil.copytree(run, tmp_path / "edited")
+    text = (edited / "run.json").read_text()
+    (edited / "run.json").write_text(text.replace('"folds": ', '"folds": 1', 1))
+    with pytest.raises(DarklungError, match=r"run.json: is not what was written"):
+        export_run(edited, tmp_path / "out", layout="monai", arm="hybrid")
 
 
 @pytest.mark.parametrize("layout", ["nnunet", "monai"])

@@ -11,7 +11,7 @@ from darklung.io.names import LOGITS
 from darklung.io.tables import save_table
 from darklung.pipeline import Context
 from darklung.pipeline.artefacts import note, outputs_of
-from darklung.pipeline.record import environment, write_json, write_record
+from darklung.pipeline.record import environment, write_record
 from darklung.steps import evaluate
 from darklung.study.learning import EvaluationPart
 
@@ -87,7 +87,7 @@ def make_run(folder, *, seed=1, skills=None, metrics=None, study=None, part=None
     tasks = [{"task": f"cases/{n}", "key": f"{n}-{seed}"} for n in cases]
     tasks.append({"task": "evaluate/all", "key": f"evaluate-{seed}-{sorted(skills.items())}"})
     about = {"name": folder.name, "seed": seed, "study": study or {"name": folder.name, "learning": {"steps": 100}}}
-    write_json(folder / "run.json", {"format": 2, **about, "environment": environment(), "tasks": tasks})
+    write_record(folder / "run.json", {"format": 2, **about, "environment": environment(), "tasks": tasks})
     return folder
 
 

@@ -11,7 +11,7 @@ from darklung.commands.compare import compare_folders
 from darklung.core.checks import DarklungError
 from darklung.evaluate.paired import paired_differences
 from darklung.evaluate.tables import ArmTables
-from darklung.pipeline.record import read_json, write_json
+from darklung.pipeline.record import read_json, write_record
 from darklung.study.learning import EvaluationPart
 
 
@@ -69,7 +69,7 @@ def test_settings_keys_and_versions_that_differ_are_told(run, worse, tmp_path):
     about["environment"]["versions"]["numpy"] = "0.1"
     about["tasks"] = [t | {"key": "other"} if t["task"] == "cases/test-0002" else t for t in about["tasks"]]
     about["tasks"].append({"task": "train/control.fold0", "key": "new"})
-    write_json(second / "run.json", about)
+    write_record(second / "run.json", about)
     result, told = found(run, second, tmp_path / "out")
     assert result["settings"] == [
         {"name": "learning.steps", "first": 100, "second": 50},
@@ -124,7 +124,7 @@ def test_what_is_no_finished_run_is_refused_in_one_line(run, tmp_path):
     started, old = tmp_path / "started", tmp_path / "old"
     for folder, about in ((started, {"format": 2}), (old, {"format": 1, "study": {}})):
         folder.mkdir()
-        write_json(folder / "run.json", about)
+        write_record(folder / "run.json", about)
     lines = {empty: "no finished run", started: "no finished run; wanted evaluate/all", old: "format 1"}
     for folder, line in lines.items():
         with pytest.raises(DarklungError, match=line) as error:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+import zarr
 from typer.testing import CliRunner
 
 from darklung.commands.cli import app
@@ -26,11 +27,12 @@ from darklung.io.tables import save_table
 from darklung.pipeline.artefacts import note, outputs_of
 from darklung.pipeline.record import environment, write_record
 from darklung.publish.about import About, read_about
+from darklung.publish.head import read_head
 from darklung.publish.tables import read_dictionary
 from darklung.steps.deposit.contents import look_through
 from darklung.steps.deposit.reproduce import compare_results, study_of
 from darklung.steps.deposit.tables import case_measurements
-from darklung.steps.deposit.write import Planned, check_out, write_deposit
+from darklung.steps.deposit.write import Planned, check_out, lock_of, write_deposit
 from darklung.steps.scoring.finished import open_run
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
@@ -102,6 +104,17 @@ def reseal(folder):
     lines = [line.split("  ", 1)[1] for line in (folder / "checksums.sha256").read_text().splitlines()]
     told = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in lines if (folder / n).exists()]
     (folder / "checksums.sha256").write_text("".join(told))
+
+
+def rerecorded(folder, change):
+    """The record of the run after a change that its maker might have made himself: seal, study file and checksums fit it."""
+    about = json.loads((folder / "run/run.json").read_text())
+    was = change(about)
+    write_record(folder / "run/run.json", about)
+    (folder / "run/study.yaml").write_text(yaml.safe_dump(about["study"], sort_keys=False, allow_unicode=True))
+    (folder / "run/requirements.txt").write_text(lock_of(about["environment"]))
+    reseal(folder)
+    return was
 
 
 def edit(path, old, new):
@@ -358,17 +371,18 @@ def test_results_that_are_none_are_told_before_anything_runs(deposit, tmp_path, 
 
 @pytest.mark.parametrize("key", ["evaluation", "learning.network", "processing.reconstruction.method"])
 def test_code_that_a_study_of_strangers_names_is_told_and_not_imported(deposit, tmp_path, key):
-    study = deposit / "run/study.yaml"
-    content = part = yaml.safe_load(study.read_text())
     (deposit / "run/strange.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef go(*a, **k): return 1.0\n")
     *above, last = key.split(".")
-    for name in above:
-        part = part.setdefault(name, {})
-    part[last] = {"metrics": {"mine": "strange:go"}} if key == "evaluation" else "strange:go"
-    study.write_text(yaml.safe_dump(content))
+
+    def strange(about):
+        part = about["study"]
+        for name in above:
+            part = part.setdefault(name, {})
+        part[last] = {"metrics": {"mine": "strange:go"}} if key == "evaluation" else "strange:go"
+
     with (deposit / "checksums.sha256").open("a") as sums:
         sums.write(f"{'0' * 64}  run/strange.py\n")
-    reseal(deposit)
+    rerecorded(deposit, strange)
     with pytest.raises(DarklungError, match=r"names code; look at it, then give --code(.|\n)*strange.py"):
         reproduce(deposit, tmp_path / "again")
     verify_files(deposit)
@@ -466,3 +480,203 @@ def test_the_readme_has_a_head_that_yaml_reads(first):
     assert all((first / c["data_files"]).is_file() for c in head["configs"])
     assert "&lt;small&gt;" in (first / "README.md").read_text()
     assert read_about(first / "about.yaml") == About.model_validate(ABOUT)
+
+
+# Twenty-two plants in a deposit: eight flipped bits, seven edited settings, seven other versions.
+FLIPPED = (  # those above the last three are what compare reads
+    "run/run.json", "run/evaluate/all/comparison.json", "images/m1/case.json", "tables/units.parquet",
+    "tables/lesions.parquet",
+    "run/study.yaml", "croissant.json", "images/m1/channels.ome.zarr",
+)  # fmt: skip
+SETTINGS = (
+    ("learning.steps", 3), ("learning.patch", 16), ("learning.batch", 1), ("learning.learning_rate", 0.1),
+    ("learning.training.precision", "bfloat16"), ("evaluation.tile", 0.002), ("seed", 8),
+)  # fmt: skip
+OTHERS = ("numpy", "scipy", "torch", "h5py", "zarr", "python", "pandas")
+
+
+def put(content, dotted, value):
+    """Another value of a setting; returns what it was."""
+    *above, last = dotted.split(".")
+    for name in above:
+        content = content[name]
+    was, content[last] = content[last], value
+    assert was != value
+    return was
+
+
+@pytest.mark.parametrize("place", FLIPPED)
+def test_a_flipped_bit_of_a_deposit_is_named(run, deposit, place):
+    rng = np.random.default_rng(sum(place.encode()))
+    there = deposit / place
+    file = there if there.is_file() else max((p for p in there.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    file.write_bytes(content)
+    text, whole = verify_files(deposit)
+    assert not whole
+    assert f"{file}: is not what was written" in text
+    assert {line.split(": ")[0] for line in text.splitlines()[:-1] if not line.startswith("note")} == {str(file)}
+    if place in FLIPPED[:-3]:
+        with pytest.raises(DarklungError, match=re.escape(file.name)):
+            compare_folders(deposit, run)
+
+
+@pytest.mark.parametrize(("setting", "value"), SETTINGS)
+def test_an_edited_setting_of_a_deposit_is_named(first, deposit, setting, value):
+    study = deposit / "run/study.yaml"
+    content = yaml.safe_load(study.read_text())
+    was = put(content, setting, value)
+    study.write_text(yaml.safe_dump(content))
+    reseal(deposit)
+    text, whole = verify_files(deposit)  # the file says so although its checksum was made anew
+    assert not whole
+    assert f"{study}: {setting}: wanted {was!r} as in run.json, got {value!r}" in text
+    about = json.loads((deposit / "run/run.json").read_text())
+    put(about["study"], setting, value)
+    (deposit / "run/run.json").write_text(json.dumps(about))
+    reseal(deposit)
+    with pytest.raises(DarklungError, match=r"run.json: is not what was written"):
+        compare_folders(deposit, first)
+    assert "run.json: is not what was written" in verify_files(deposit)[0]
+    rerecorded(deposit, lambda about: None)  # another run of one setting: compare tells it, and nothing else
+    assert verify_files(deposit)[1]
+    told = compare_folders(deposit, first)
+    assert f"settings: 1 differ\n  {setting}: {value} | {was}\n" in told
+    assert "environment: the same" in told
+
+
+@pytest.mark.parametrize("library", OTHERS)
+def test_another_version_in_a_deposit_is_named(first, deposit, library):
+    if library != "python":
+        edit(deposit / "run/requirements.txt", f"{library}==", f"{library}==0.")
+        reseal(deposit)
+        text, whole = verify_files(deposit)
+        assert not whole
+        assert "requirements.txt: its versions are not those of run.json" in text
+    was = rerecorded(deposit, lambda about: put(about, f"environment.versions.{library}", "0.0.1"))
+    text, whole = verify_files(deposit)
+    assert whole  # no file is other than it was made; who verifies is told
+    assert f"note: made with {library} 0.0.1; here is {was}" in text
+    told = compare_folders(deposit, first)
+    assert f"settings: the same\n\nenvironment: 1 differ\n  versions.{library}: 0.0.1 | {was}\n" in told
+
+
+def test_what_a_stranger_wrote_for_a_record_is_told_in_lines(deposit):
+    for text in ("[]", '{"study": 5}', '{"study": {}, "environment": "x"}', '{"study": {}, "environment": {"versions": 3}}'):
+        (deposit / "run/run.json").write_text(text)
+        reseal(deposit)
+        told, whole = verify_files(deposit)
+        assert not whole
+        assert "run.json: " in told
+
+
+def planted(file, change):
+    """A JSON document with a mistake."""
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def faults_of_datacite(folder):
+    schema = pytest.importorskip("datacite.schema45")
+    return [e.message for e in schema.validator.iter_errors(json.loads((folder / "datacite.json").read_text()))]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda c: c.pop("titles"), "titles"),
+        (lambda c: c["creators"].clear(), r"\[\]"),
+        (lambda c: c["types"].update(resourceTypeGeneral="Data set"), "Data set"),
+        (lambda c: c.update(publicationYear=26), "26"),
+    ],
+)
+def test_the_schema_of_datacite_catches_a_planted_mistake(deposit, change, wanted):
+    assert faults_of_datacite(deposit) == []
+    planted(deposit / "datacite.json", change)
+    assert any(re.search(wanted, fault) for fault in faults_of_datacite(deposit))
+
+
+def iterated(folder):
+    """Every record of the measurements, as Croissant's own reader gives them."""
+    croissant = pytest.importorskip("mlcroissant")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(croissant.Dataset(jsonld=str(folder / "croissant.json")).records(record_set="measurements"))
+
+
+def one_field(content):
+    records = next(r for r in content["recordSet"] if r["@id"] == "measurements")
+    return next(f for f in records["field"] if f["@id"] == "measurements/value")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: one_field(c)["source"]["extract"].update(column="valeu"),
+        lambda c: one_field(c)["source"]["fileObject"].update({"@id": "nobody"}),
+        lambda c: next(f for f in c["distribution"] if "measurements" in f["@id"]).update(sha256=64 * "0"),
+        lambda c: next(f for f in c["distribution"] if "measurements" in f["@id"]).update(contentUrl="tables/other.csv"),
+    ],
+)
+def test_mlcroissant_catches_a_planted_mistake(deposit, change):
+    assert len(iterated(deposit)) == len(pd.read_csv(deposit / "tables/measurements.csv"))
+    planted(deposit / "croissant.json", change)
+    with pytest.raises(Exception, match=r"(?s)."):  # each from its own class of errors
+        iterated(deposit)
+
+
+def crate_of(folder):
+    return pytest.importorskip("rocrate.rocrate").ROCrate(str(folder))
+
+
+def entity(content, name):
+    return next(e for e in content["@graph"] if e["@id"] == name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["@graph"].remove(entity(c, "./")),
+        lambda c: c["@graph"].remove(entity(c, "ro-crate-metadata.json")),
+        lambda c: entity(c, "ro-crate-metadata.json")["about"].update({"@id": "elsewhere"}),
+        lambda c: c.pop("@context"),
+    ],
+)
+def test_rocrate_catches_a_planted_mistake(deposit, change):
+    crate_of(deposit)
+    planted(deposit / "ro-crate-metadata.json", change)
+    with pytest.raises((ValueError, KeyError)):
+        crate_of(deposit)
+
+
+def schema_of_image(folder):
+    models = pytest.importorskip("ome_zarr_models.v05")
+    return models.Image.from_zarr(zarr.open_group(str(folder), mode="r"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"space"', '"length"'), ('"multiscales"', '"multiscale"'),
+        ('"version": "0.5"', '"version": "0.9"'), ('"scale"', '"stretch"'),
+    ],
+)  # fmt: skip
+def test_the_schema_of_ome_zarr_reads_a_deposits_images_and_catches_a_planted_mistake(deposit, old, new):
+    for name in ("channels", "labels"):
+        schema_of_image(deposit / f"images/m1/{name}.ome.zarr")
+    file = deposit / "images/m1/channels.ome.zarr/zarr.json"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=r"(?s)."):
+        schema_of_image(file.parent)
+
+
+def test_the_head_of_the_models_card_is_read_and_a_planted_mistake_caught(deposit):
+    card = next(deposit.glob("models/*/card.md"))
+    head = yaml.safe_load(card.read_text().split("---\n")[1])
+    assert read_head(card.read_text()).model_dump(mode="json", by_alias=True, exclude_none=True) == head
+    edit(card, "license: ", "licence: ")
+    with pytest.raises(DarklungError, match="licence: unknown key"):
+        read_head(card.read_text())

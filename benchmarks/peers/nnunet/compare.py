@@ -1,9 +1,10 @@
 """nnU-Net v2 on the cases, folds and voxels of a run of ours, scored by our evaluation. See README.md beside this file.
 
     python benchmarks/peers/nnunet/compare.py RUN --arm hybrid --venv VENV --work WORK [--device cpu|cuda] [--normalised]
-        [--steps N] [--no-mirroring]
+        [--steps N] [--no-mirroring] [--maps-only]
 
-What is done already is not done again: a stage that was stopped goes on where it was.
+`--maps-only` ends with the maps: of sealed cases they are what `darklung benchmark pack` takes. What is done already is not
+done again: a stage that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> None:
     read.add_argument("--steps", type=int, help="those of the run by default")
     read.add_argument("--normalised", action="store_true", help="values as our networks see them")
     read.add_argument("--no-mirroring", action="store_true", help="predict without mirrored copies, as ours do")
+    read.add_argument("--maps-only", action="store_true", help="end with the maps of held-out and unlabelled cases")
     given = read.parse_args()
     learning = json.loads((given.run / "run.json").read_text())["study"]["learning"]
     work = given.work.resolve()
@@ -47,7 +49,9 @@ def main() -> None:
     for fold in folds:
         train(given, work, fold, steps)
     predict(given, data, work, folds)
-    maps(work)
+    maps(data, work)
+    if given.maps_only:
+        return
     ours = given.run / "predict" / f"{given.arm}.test"
     also = ["--also", f"ours={ours}"] if ours.is_dir() else []
     darklung("evaluate", work / "maps", given.run, "--out", work / "scores", "--name", "nnunet", *also)
@@ -62,7 +66,7 @@ def theirs(given: argparse.Namespace, work: Path, command: str, *words: Any, ste
     """One of nnU-Net's commands in its own environment."""
     places = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
     told = {"nnUNet_extTrainer": str(HERE / "trainers"), "DARKLUNG_STEPS": str(steps), "nnUNet_n_proc_DA": "1"}
-    told |= {"nnUNet_compile": "f"}
+    told |= {"nnUNet_compile": "f", "OMP_WAIT_POLICY": "passive"}
     subprocess.run([given.venv / "bin" / command, *map(str, words)], check=True, env={**os.environ, **places, **told})
 
 
@@ -71,14 +75,15 @@ def export(given: argparse.Namespace, data: Path) -> None:
     if not (data / "dataset.json").is_file():
         more = ["--normalised"] if given.normalised else []
         darklung("export", given.run, "--layout", "nnunet", "--arm", given.arm, "--out", data, *more)
-    if not any((data / "labelsTs").glob("*.nii.gz")):
+    if not any((data / ("imagesTs" if given.maps_only else "labelsTs")).glob("*.nii.gz")):
         sys.exit(f"{given.run}: wanted held-out animals, which the folds of both are tested on")
 
 
 def plan(given: argparse.Namespace, data: Path, work: Path, *, patch: int, batch: int) -> None:
     """nnU-Net's fingerprint and preprocessing, its plan with our patch and batch, and our folds."""
     place = work / "preprocessed" / data.name
-    if (place / "splits_final.json").is_file():
+    done = place / f"{CONFIGURATION}.done"  # of its own: nnU-Net copies the folds before it preprocesses anything
+    if done.is_file():
         return
     theirs(given, work, "nnUNetv2_extract_fingerprint", "-d", NUMBER, "-np", 1, "--verify_dataset_integrity")
     theirs(given, work, "nnUNetv2_plan_experiment", "-d", NUMBER)
@@ -88,6 +93,7 @@ def plan(given: argparse.Namespace, data: Path, work: Path, *, patch: int, batch
     file.write_text(json.dumps(plans, indent=2))
     theirs(given, work, "nnUNetv2_preprocess", "-d", NUMBER, "-c", CONFIGURATION, "-np", 1)
     shutil.copyfile(data / "splits_final.json", place / "splits_final.json")
+    done.touch()
 
 
 def smaller(full: dict[str, Any], patch: int, batch: int) -> dict[str, Any]:
@@ -126,14 +132,15 @@ def predict(given: argparse.Namespace, data: Path, work: Path, folds: range) -> 
     theirs(given, work, "nnUNetv2_predict", *words, "--save_probabilities", "--continue_prediction", steps=1)
 
 
-def maps(work: Path) -> None:
-    """Probabilities of the lesion as NIfTI, on the grid of nnU-Net's masks."""
-    (work / "maps").mkdir(exist_ok=True)
+def maps(data: Path, work: Path) -> None:
+    """Probabilities of the lesion as NIfTI, on the grid of its masks; those of cases without labels in `unlabelled`."""
     for file in sorted((work / "predicted").glob("*.npz")):
+        place = work / ("maps" if (data / "labelsTs" / f"{file.stem}.nii.gz").is_file() else "unlabelled")
+        place.mkdir(exist_ok=True)
         mask = nibabel.load(file.with_suffix("").with_suffix(".nii.gz"))
         with np.load(file, allow_pickle=False) as found:
             lesion = found["probabilities"][1].transpose()  # (z, y, x) to (x, y, z)
-        nibabel.save(nibabel.Nifti1Image(lesion.astype(np.float32), mask.affine), work / "maps" / f"{file.stem}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(lesion.astype(np.float32), mask.affine), place / f"{file.stem}.nii.gz")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from darklung import __version__
-from darklung.core.checks import check_one_of, require
+from darklung.core.checks import check_one_of, printable, require
 from darklung.core.files import make_folder, reading, whole
 from darklung.io.documents import validate
 from darklung.io.names import CASE
@@ -37,7 +37,7 @@ from darklung.publish.sealed import (
     read_seal,
 )
 from darklung.report.html import write_report
-from darklung.report.leaderboard import Entry, leaderboard_sections
+from darklung.report.leaderboard import Entry, leaderboard_lines, leaderboard_sections
 from darklung.steps import cohort
 from darklung.steps.evaluate import metrics_of, save_comparison
 from darklung.steps.findings import PAGE
@@ -264,7 +264,7 @@ def _told(value: float | None) -> str:
 
 
 def write_page(benchmark: Path, scores: Sequence[Path], out: Path) -> str:
-    """Write the page of all entries; returns where it is.
+    """Write the page of all entries; returns the ranking with its intervals and stability, and where the page is.
 
     Raises
     ------
@@ -285,8 +285,8 @@ def write_page(benchmark: Path, scores: Sequence[Path], out: Path) -> str:
     make_folder(out.parent)
     facts = {"Cases": len(manifest.cases), "Entries": len(entries), "Replicates": counts[0]}
     commitments = {name: (case.content, case.truth) for name, case in manifest.cases.items()}
-    where = {"identity": identity, "origin": manifest.origin}
-    sections = leaderboard_sections(listed, commitments, stabilities(listed), **where)
+    where, stable = {"identity": identity, "origin": manifest.origin}, stabilities(listed)
+    sections = leaderboard_sections(listed, commitments, stable, **where)
     write_report(
         out,
         title=f"Benchmark: {manifest.name}",
@@ -294,7 +294,7 @@ def write_page(benchmark: Path, scores: Sequence[Path], out: Path) -> str:
         sections=sections,
         footer=f"darklung {__version__}",
     )
-    return f"page: {out}"
+    return "\n".join([*map(printable, leaderboard_lines(listed, stable)), f"page: {out}"])
 
 
 def _entry(place: Path, identity: str) -> Entry:

@@ -11,9 +11,9 @@ from darklung.flow.plan import rounds_of
 from darklung.io.documents import validate
 from darklung.io.images import export_nifti, load_image
 from darklung.io.tables import load_table
-from darklung.pipeline.artefacts import RECORD, RUN_RECORD
+from darklung.pipeline.artefacts import CHANGED, RECORD, RUN_RECORD
 from darklung.pipeline.folder import check_folder
-from darklung.pipeline.record import read_json, write_record
+from darklung.pipeline.record import read_json, seal_holds, write_record
 from darklung.publish.datasets import LAYOUTS, About, safe_names
 from darklung.steps import cohort
 from darklung.steps.dataset import exported
@@ -81,6 +81,7 @@ def _run(folder: Path) -> tuple[Study, LearningPart, list[Member]]:
     check_folder(folder)
     record = read_json(folder / RUN_RECORD)
     require(isinstance(record, dict), f"{folder}: wanted a run folder (with {RUN_RECORD}), or an image NAME.ome.zarr")
+    require(seal_holds(folder / RUN_RECORD), f"{folder / RUN_RECORD}: {CHANGED}; darklung verify tells more")
     study: Study = validate((record or {}).get("study"), Study, str(folder / RUN_RECORD))
     if study.learning is None:
         raise DarklungError(f"{folder}: its study learns nothing, so that there are no arms and no folds to export")

@@ -79,16 +79,15 @@ def surface_of(fraction: Field, a: Anatomy, wobble: Field) -> Field:
 def textured(
     smooth: Field, grid: Grid, a: Anatomy, variant: str, seed: int, refresh: Refresh | None = None
 ) -> tuple[Field, Field]:
-    """φ and S_V of lung whose smooth tissue fraction is `smooth`."""
+    """φ, 1 at most, and S_V of lung whose smooth tissue fraction is `smooth`."""
     noise = _noise(grid, seed, "tissue", TEXTURE_M, 0.8, refresh)
     fraction = smooth * np.exp(np.float32(a.texture) * noise - np.float32(a.texture**2 / 2))  # keeps the mean
     surface = surface_of(fraction, a, _noise(grid, seed, "surface", TEXTURE_M[1:], 0.8, refresh))
-    law = family(variant).texture
-    if law == "patchy":
-        return _patchy(fraction, surface, grid, a, seed, refresh)
-    if law == "acinar":
-        return _acinar(fraction, surface, grid, a, seed, refresh)
-    return fraction, surface
+    change = {"patchy": _patchy, "acinar": _acinar}.get(family(variant).texture)
+    if change is not None:
+        fraction, surface = change(fraction, surface, grid, a, seed, refresh)
+    # Of textures without bound one voxel in a cohort would have more tissue than room for it.
+    return np.minimum(fraction, np.float32(1)), surface
 
 
 def _patchy(

@@ -183,7 +183,7 @@ def _look_around(book: Book, found: Found, wanted: dict[Path, str]) -> None:
             found.notes.append(f"{name}: was read, and is not there any more to look at")
     gone = (name for name in book.content.get("finished", ()) if not (book.place / name / RECORD).is_file())
     found.wrong += [(book.place / name, GONE) for name in gone]
-    found.notes += [n for n in _versions(book.content.get("environment", {})) if n not in found.notes]
+    found.notes += [n for n in other_versions(book.content.get("environment", {})) if n not in found.notes]
 
 
 def _want(path: Path, known: Note, found: Found, wanted: dict[Path, str]) -> None:
@@ -216,8 +216,8 @@ def _sealed(path: Path) -> bool:
         return False
 
 
-def _versions(made: Mapping[str, Any]) -> Iterator[str]:
-    """In what the darklung that made it differs from this one, and the libraries."""
+def other_versions(made: Mapping[str, Any]) -> Iterator[str]:
+    """In what the darklung and the libraries of a record's environment differ from those here, in lines."""
     here = environment()
     if made and made.get("source") != here["source"]:
         then, now = made.get("versions", {}), here["versions"]

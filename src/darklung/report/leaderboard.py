@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class Entry:
 class Stability:
     """Ranks of the entries in a metric: `names` best first, the rank of each, and the share of replicates in each rank."""
 
+    metric: str
     title: str
     names: tuple[str, ...]
     ranks: tuple[int, ...]
@@ -85,6 +86,20 @@ def leaderboard_sections(
     return sections
 
 
+def leaderboard_lines(entries: Sequence[Entry], stabilities: Sequence[Stability]) -> Iterator[str]:
+    """The same for a terminal: in each metric the entries by rank, with intervals and in which share each has each rank."""
+    known = {e.name: e for e in entries}
+    for found in stabilities:
+        shares = " ".join(f"{f'rank {k}':>7}" for k in range(1, len(found.names) + 1))
+        yield f"{found.title:<40}{'rank':>4} {'value':>6} {'of 95 %':>14}  {shares}  of {found.used} bootstraps"
+        for name, rank, own in zip(found.names, found.ranks, found.shares):
+            value, low, high = (known[name].metrics[found.metric][k] for k in ("value", "low", "high"))
+            within = "-" if None in (low, high) else f"{low:.3f}..{high:.3f}"
+            told = " ".join(f"{_percent(share):>7}" for share in own)
+            yield f"  {name:<38}{rank:>4} {value:>6.3f} {within:>14}  {told}"
+    yield from (block.text for block in _warning(min(e.animals for e in entries))) if stabilities else ()
+
+
 def _table(entries: Sequence[Entry], stabilities: Sequence[Stability]) -> Table:
     titles = dict.fromkeys(name for e in entries for name in e.metrics)
     heads = {name: next(e.metrics[name]["title"] for e in entries if name in e.metrics) for name in titles}
@@ -98,7 +113,7 @@ def _table(entries: Sequence[Entry], stabilities: Sequence[Stability]) -> Table:
     return Table(("Entry", "Rank", *heads.values()), tuple(rows), "All entries, 95 % intervals over animals", first)
 
 
-def _warning(animals: int) -> list[Block]:
+def _warning(animals: int) -> list[Text]:
     """What shares of few animals do not say."""
     if animals >= FEW:
         return []

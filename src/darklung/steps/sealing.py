@@ -206,5 +206,5 @@ def stabilities(entries: Sequence[Entry]) -> list[Stability]:
         order = sorted(range(len(own)), key=lambda i: (ranked.ranks[i], own[i].name))
         names, ranks = tuple(own[i].name for i in order), tuple(int(ranked.ranks[i]) for i in order)
         shares = tuple(tuple(map(float, ranked.shares[i])) for i in order)
-        found.append(Stability(str(own[0].metrics[name]["title"]), names, ranks, shares, ranked.used))
+        found.append(Stability(name, str(own[0].metrics[name]["title"]), names, ranks, shares, ranked.used))
     return found

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from darklung.core.checks import DarklungError
+from darklung.core.files import read_object, read_text, reading
 from darklung.io.images import image_grid, load_image
 from darklung.io.names import CHANNELS, LABELS
-from darklung.pipeline.artefacts import ADDED
+from darklung.io.strict_yaml import load_yaml
+from darklung.pipeline.artefacts import ADDED, CHANGED, RUN_RECORD
 from darklung.pipeline.contents import files_of
-from darklung.pipeline.verify import Found, Tell, verify_listed
+from darklung.pipeline.record import SEAL, read_json, seal_holds
+from darklung.pipeline.verify import Found, Tell, other_versions, verify_listed
 from darklung.publish.about import About, read_about
 from darklung.publish.agree import disagreements
-from darklung.publish.dataset import ABOUT, IMAGES, SUMS, TABLES
+from darklung.publish.dataset import ABOUT, IMAGES, RUN, SUMS, TABLES
 from darklung.publish.fields import Field
 from darklung.publish.sums import read_sums
 from darklung.publish.tables import CSV, DICTIONARY, PARQUET, SHOWN, check_table, read_dictionary
+from darklung.report.records import flatten
+from darklung.steps.deposit.write import LOCK, STUDY, lock_of
 
 
 def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
@@ -28,13 +34,22 @@ def verify_deposit(folder: Path, *, progress: Tell | None = None) -> Found:
     found = verify_listed(sums, progress=progress)
     found.wrong += [(f, ADDED) for f in files_of(folder) if f not in sums and f != folder / SUMS]
     found.wrong += [(f, "is a link; a deposit holds its files itself") for f in sorted(folder.rglob("*")) if f.is_symlink()]
-    for look in (_tables, _documents):
+    for look in (_tables, _documents, _records):
         try:
             found.wrong += list(look(folder))
         except DarklungError as error:
             found.wrong += [_placed(folder, line) for line in str(error).splitlines()]
     found.wrong = sorted(dict.fromkeys(found.wrong))
+    found.notes += _versions(folder)
     return found
+
+
+def _versions(folder: Path) -> list[str]:
+    """In what its makers' darklung and libraries differ from those here, where its record can be read."""
+    made = _object(folder / RUN / RUN_RECORD).get("environment")
+    if not isinstance(made, dict) or not isinstance(made.get("versions", {}), dict):
+        return []
+    return list(other_versions(made))
 
 
 def _placed(folder: Path, line: str) -> tuple[Path, str]:
@@ -73,3 +88,23 @@ def _image_faults(place: Path, fields: Sequence[Field], *, values: bool) -> Iter
 def _documents(folder: Path) -> Iterator[tuple[Path, str]]:
     about: About = read_about(folder / ABOUT)
     yield from disagreements(folder, about, read_dictionary(folder))
+
+
+def _records(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Records that their own seals do not fit; a study and a list of versions that are not those of the run's record."""
+    yield from ((f, CHANGED) for f in sorted((folder / RUN).rglob("*.json")) if SEAL in _object(f) and not seal_holds(f))
+    about, study, lock = folder / RUN / RUN_RECORD, folder / RUN / STUDY, folder / RUN / LOCK
+    with reading(about, "the record of a run"):
+        known = read_object(about)
+        versions, wanted = lock_of(known.get("environment") or {}), dict(flatten(known["study"]))
+    with reading(study, "a study"):
+        said = dict(flatten(load_yaml(read_text(study))))
+    for name in [n for n in dict.fromkeys([*wanted, *said]) if wanted.get(n) != said.get(n)][:SHOWN]:
+        yield study, f"{name}: wanted {wanted.get(name)!r} as in {RUN_RECORD}, got {said.get(name)!r}"
+    if read_text(lock) != versions:
+        yield lock, f"its versions are not those of {RUN_RECORD}"
+
+
+def _object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    return content if isinstance(content, dict) else {}

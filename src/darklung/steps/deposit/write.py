@@ -147,7 +147,7 @@ def _write_records(found: Contents, out: Path) -> None:
     """The run's own words: its study, its record, that of each task, and its results."""
     make_folder(out)
     write_text(out / STUDY, _yaml(without_places(found.about["study"])))
-    write_text(out / LOCK, _lock(found.about.get("environment") or {}))
+    write_text(out / LOCK, lock_of(found.about.get("environment") or {}))
     files = [found.run / RUN_RECORD, *found.records, *([found.comparison] if found.comparison else [])]
     for file in files:
         place = out / file.relative_to(found.run)
@@ -155,7 +155,7 @@ def _write_records(found: Contents, out: Path) -> None:
         _write_clean(file, place)
 
 
-def _lock(environment: Mapping[str, Any]) -> str:
+def lock_of(environment: Mapping[str, Any]) -> str:
     """Versions of the run as pip reads them; Python and the processor as a comment."""
     versions = dict(environment.get("versions") or {})
     head = f"# Python {versions.pop('python', None)}, {(environment.get('hardware') or {}).get('processor')}\n"

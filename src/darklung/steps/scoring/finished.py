@@ -15,10 +15,10 @@ from darklung.core.checks import require
 from darklung.evaluate.tables import ArmTables
 from darklung.io.case import case_facts, case_insertions
 from darklung.io.names import CASE, COMPARISON
-from darklung.pipeline.artefacts import RUN_RECORD, require_as_written
+from darklung.pipeline.artefacts import CHANGED, RUN_RECORD, require_as_written
 from darklung.pipeline.contents import file_hash
 from darklung.pipeline.folder import check_folder
-from darklung.pipeline.record import read_json
+from darklung.pipeline.record import read_json, seal_holds
 from darklung.publish.columns import FLAG
 from darklung.publish.dataset import IMAGES, RUN, SUMS, TABLES
 from darklung.publish.sums import is_deposit, read_sums
@@ -129,6 +129,10 @@ def open_run(folder: Path) -> FinishedRun:
     done = isinstance(comparison, dict) and "study" in about and (tables / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")
     _check_record(about, run / RUN_RECORD)
+    require(seal_holds(run / RUN_RECORD), f"{run / RUN_RECORD}: {CHANGED}; darklung verify tells more")
+    if deposited:
+        tells = (folder / IMAGES).glob(f"*/{CASE}")  # with the table of the cohort: whose each case is
+        _require_listed(folder, [run / RUN_RECORD, tables / f"{cohort.TABLE}.parquet", *tells])
     return FinishedRun(folder, about, comparison, deposited)
 
 
