@@ -20,7 +20,7 @@ from darklung.io.images import export_nifti
 from darklung.io.nifti import write_nifti_channels
 from darklung.io.tables import save_table
 from darklung.learn.data import location_and_scale
-from darklung.pipeline.record import write_json, write_record
+from darklung.pipeline.record import write_record
 from darklung.publish import datasets
 from darklung.publish.datasets import DATALIST, DATASET, IGNORE, SPLITS, safe_names
 from darklung.steps import cohort
