@@ -20,7 +20,8 @@ import numpy as np
 import yaml
 
 from darklung.commands.run import run_study
-from darklung.evaluate.metrics import METRICS, Spread, scored
+from darklung.evaluate.metrics import METRICS
+from darklung.evaluate.scored import Spread, scored
 from darklung.evaluate.statistics import bootstrap_weights
 from darklung.steps.scoring.finished import open_run
 
