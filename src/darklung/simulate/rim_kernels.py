@@ -1,0 +1,290 @@
+"""Kernels that find the rims of rounded bodies on lines of pixels and take what they bend off the mean of e^{iφ}.
+
+All of them in one file: numba does not see that a kernel in another file has changed, and would keep the old one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+LEAST_RADIUS = 0.625
+"""Pixels. What is thinner does not show its width, and is taken as 1.25 pixels wide."""
+MISFIT = 0.3
+"""Of what a rim adds to three pixels: more, and it is none."""
+FAINTEST = 1e-3
+"""Radians: what refracts less loses less than 1e-5."""
+RADII = np.geomspace(LEAST_RADIUS, 1e3, 48)
+RATIOS = ((0.0, 0.9), (0.3, 1.0))
+"""Of the table of rims, along either axis."""
+WINDOW = np.arange(-3, 8)
+"""Pixels from the rim's, inwards, that are compared with discs."""
+PLACES = np.linspace(-1, 2, 25)
+LEANS = 5
+"""From 0 to 1, of which discs are kept."""
+STRENGTHS, ANGLES = np.geomspace(1e-4, 30, 80), np.geomspace(2e-3, np.pi / 2, 80)
+_FIRST_RADIUS, _RADIUS_STEP = float(np.log(RADII[0])), float(np.log(RADII[1] / RADII[0]))
+_FIRST, _STEP = float(np.log(ANGLES[0])), float(np.log(ANGLES[1] / ANGLES[0]))
+_APART = 1.5  # pixels: of nearer rims only the best is one; twice that for one that rises and one that falls
+_COARSE = 5  # of the radii only each so manieth is tried first
+_UNLIKE = 0.1  # part of the window that a disc may leave, or the first fit stays
+_WEAK = 2e-4  # Δδ² R: a rim that loses less than 1e-3 or so is left as it is
+_STRAIGHT = 0.02  # what leans less is not smeared
+_SMEARED = 5  # places across the smear at which it is worked out
+
+
+@njit(cache=True, error_model="numpy")
+def bend_at_rims(path, along, across, scales, table, discs, lengths, strengths, defects, mean, turn, rim):  # type: ignore[no-untyped-def]
+    """Find the rims on each line of `path`, and take them off `mean`, (direction, node, line, pixel)."""
+    lines, count = path.shape
+    fits, spots = np.full((2, count, 5), np.inf), np.empty((3, _SMEARED))
+    for line in range(lines):
+        found = False
+        for side in range(2):
+            for e in range(3, count - 3):
+                _fit_rim(path[line], e, 1 - 2 * side, table, fits[side, e])
+                if fits[side, e, 0] < MISFIT:
+                    found, step = True, 1 - 2 * side
+                    _refine(path[line], e, step, _lean_of(path, line, e, step), discs, lengths, fits[side, e])
+        if not found:
+            continue
+        for side in range(2):
+            for e in range(3, count - 3):
+                if fits[side, e, 0] < MISFIT and _is_best(fits, side, e):
+                    step, fit = 1 - 2 * side, fits[side, e].copy()
+                    lean = _lean_of(path, line, e, step)
+                    weight = min(0.5 + 2.5 * (1 - abs(lean)), 1.0)  # at 45° half comes from either axis
+                    if weight > 0:
+                        moved = int(np.floor(fit[1]))
+                        at, fit[1] = min(max(e - step * moved, 3), count - 4), fit[1] - moved
+                        rim[line, at - 1 : at + 2] = True
+                        _angles(fit, lean, spots)
+                        for d in range(len(along)):
+                            share = along[d] + lean * across[d]
+                            _take(path[line], at, step, fit, weight * share, turn[d, line])
+                            for k in range(len(scales)):
+                                strength = share * scales[k]
+                                _bend(at, step, fit, strength, weight, spots, strengths, defects, mean[d, k, line])
+
+
+@njit(cache=True)
+def _take(line, e, step, fit, share, turn):  # type: ignore[no-untyped-def]
+    """Take the central difference of what the rim adds off `turn`, in its pixel and either neighbour."""
+    q0, q1, q2 = _added(line, e, step, 0), _added(line, e, step, 1), _added(line, e, step, 2)
+    width = int(np.ceil(2 * fit[2] - fit[1]))  # pixels to the other rim, which takes its own
+    inner = 1.0 if width > 2 else (0.5 if width == 2 else 0.0)
+    for j, difference in ((-1, q0), (0, q1), (1, inner * (q2 - q0))):
+        turn[e + j * step] -= share * step * difference / 2
+
+
+@njit(cache=True, error_model="numpy")
+def _angles(fit, lean, spots):  # type: ignore[no-untyped-def]
+    """Where on the table's axis of angles the inner sides of the pixels about a rim lie, smeared by their other side.
+
+    (pixel, place) from the pixel before the rim's; −1 outside the disc. What does not lean has one place, then NaN.
+    """
+    smear = min(abs(lean), 1.0)
+    places = _SMEARED if smear > _STRAIGHT else 1
+    spots[:] = np.nan
+    for j in range(3):
+        for n in range(places):
+            depth = fit[1] + j - 1 + smear * ((n + 0.5) / places - 0.5)
+            angle = np.arccos(1 - min(max(depth, 0.0) / fit[2], 1.0))
+            spots[j, n] = max((np.log(angle) - _FIRST) / _STEP, 0.0) if angle > 0 else -1.0
+
+
+@njit(cache=True, error_model="numpy")
+def _bend(e, step, fit, scale, weight, spots, strengths, defects, mean):  # type: ignore[no-untyped-def]
+    """Take the rim's half of a disc off the mean of e^{iφ} in its pixel, the next, and that before if it is smeared."""
+    strength = 2 * abs(fit[3] * scale)
+    if strength < FAINTEST / 10:
+        return
+    row = (np.log(strength) - strengths[0]) / (strengths[1] - strengths[0])
+    i = min(max(int(row), 0), len(strengths) - 2)
+    part = min(max(row - i, 0.0), 1.0)
+    before, amount = 0j, weight * fit[2] * strength**2
+    for j in range(3):
+        running = amount * _running(spots[j], defects[i], defects[i + 1], part)
+        lost = running - before
+        before = running
+        mean[e + (j - 1) * step] -= lost if step * fit[3] * scale > 0 else np.conj(lost)
+
+
+@njit(cache=True, error_model="numpy")
+def _running(spots, weaker, stronger, part):  # type: ignore[no-untyped-def]
+    """What the rim's half of a disc takes off up to a pixel's inner side: the mean over the places that it has."""
+    total, count = 0j, 0
+    for spot in spots:
+        if np.isnan(spot):
+            break
+        count += 1
+        if spot >= 0:
+            k = min(int(spot), len(weaker) - 2)
+            b = min(spot - k, 1.0)
+            total += (1 - part) * ((1 - b) * weaker[k] + b * weaker[k + 1])
+            total += part * ((1 - b) * stronger[k] + b * stronger[k + 1])
+    return total / count
+
+
+@njit(cache=True)
+def _added(line, e, step, j):  # type: ignore[no-untyped-def]
+    """What stands on the straight continuation of the two pixels before pixel e, j pixels on."""
+    first = line[e - step]
+    return line[e + j * step] - first - (j + 1) * (first - line[e - 2 * step])
+
+
+@njit(cache=True)
+def _between(values, i, j, a, b):  # type: ignore[no-untyped-def]
+    """Of four nodes, a of the way along the first axis and b along the second."""
+    low = (1 - b) * values[i, j] + b * values[i, j + 1]
+    return (1 - a) * low + a * ((1 - b) * values[i + 1, j] + b * values[i + 1, j + 1])
+
+
+@njit(cache=True, error_model="numpy")
+def _fit_rim(line, e, step, table, out):  # type: ignore[no-untyped-def]
+    """The disc whose rim lies in pixel e and whose inner side is towards `step`: misfit, share, R, signed Δδ, its sign."""
+    out[0] = np.inf
+    q0, q1, q2 = _added(line, e, step, 0), _added(line, e, step, 1), _added(line, e, step, 2)
+    total = q0 + q1 + q2
+    if abs(q0 + q1) < FAINTEST or min(q0 * total, q1 * total, q2 * total) < -1e-6 * total**2:
+        return
+    sign, before, first = np.sign(total), line[e - 2 * step], line[e - step]
+    uneven = abs(first - 2 * before + line[e - 3 * step]) / abs(q0 + q1)
+    falling = max((before - first) * sign, 0.0) / abs(q0 + q1)  # a slope that ends is no rim
+    if uneven + falling / 2 >= MISFIT:
+        return
+    nodes = table.shape[1]
+    u = (q0 / (q0 + q1) - RATIOS[0][0]) / (RATIOS[0][1] - RATIOS[0][0]) * (nodes - 1)
+    v = ((q0 + q1) / total - RATIOS[1][0]) / (RATIOS[1][1] - RATIOS[1][0]) * (nodes - 1)
+    i, j = min(max(int(u), 0), nodes - 2), min(max(int(v), 0), nodes - 2)
+    a, b = min(max(u - i, 0.0), 1.0), min(max(v - j, 0.0), 1.0)
+    share, curvature, summed, fourth, off = (
+        _between(table[0], i, j, a, b),
+        _between(table[1], i, j, a, b),
+        _between(table[2], i, j, a, b),
+        _between(table[3], i, j, a, b),
+        _between(table[4], i, j, a, b),
+    )
+    beyond = abs(_added(line, e, step, 3) / total - fourth)
+    out[0] = uneven + beyond + 1.5 * off + falling / 2
+    out[1], out[2], out[4] = share, 1 / curvature, sign
+    out[3] = total / (summed * np.sqrt(out[2]))
+
+
+@njit(cache=True)
+def _is_best(fits, side, e):  # type: ignore[no-untyped-def]
+    """Whether no better fit says the same rim: near it, from the same side, or from the other with the other sign."""
+    mine = e + (0.5 - fits[side, e, 1]) * (1 - 2 * side)
+    for other in range(2):
+        for f in range(max(e - 4, 0), min(e + 5, fits.shape[1])):
+            rival = fits[other, f]
+            if (other == side and f == e) or rival[0] > fits[side, e, 0] + 1e-6 or rival[0] >= MISFIT:
+                continue
+            place = f + (0.5 - rival[1]) * (1 - 2 * other)
+            between = (place - mine) * (1 - 2 * side) > 0  # the two sides of one thin body
+            if other != side and between and rival[4] == fits[side, e, 4]:
+                continue
+            tie = rival[0] > fits[side, e, 0] - 1e-6
+            apart = _APART if rival[4] == fits[side, e, 4] else 2 * _APART
+            if abs(place - mine) < apart and not (tie and other == side and rival[1] > fits[side, e, 1]):
+                return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _lean_of(path, line, e, step):  # type: ignore[no-untyped-def]
+    """Slope of the path across the lines over that along them, at a rim."""
+    above, below = min(line + 1, path.shape[0] - 1), max(line - 1, 0)
+    if above - below < 2:
+        return 0.0
+    risen = 0.0
+    for j in range(-1, 2):
+        at, ground = e + j * step, e - 2 * step
+        risen += (path[above, at] - path[below, at] - path[above, ground] + path[below, ground]) / 2
+    end = (_added(path[line], e, step, 1) + _added(path[line], e, step, 2)) / 2
+    return step * risen / end
+
+
+@njit(cache=True, error_model="numpy")
+def _refine(line, e, step, lean, discs, lengths, fit):  # type: ignore[no-untyped-def]
+    """Take the disc most like the window about pixel e instead of the first fit, if one is like it: it then goes first."""
+    first, last = e + step * WINDOW[0], e + step * WINDOW[-1]
+    if min(first, last) < 0 or max(first, last) >= len(line) or fit[3] ** 2 * fit[2] < _WEAK:
+        return
+    leaning = int(np.round(min(abs(lean), 1.0) * (LEANS - 1)))
+    if lengths[leaning, 0, 0] == 0:
+        return
+    values = _bent(line, first, step, discs.shape[3]) * fit[4]
+    radius, place, like = _search(values, discs[leaning], (fit[1] - PLACES[0]) / (PLACES[1] - PLACES[0]))
+    size = _like(values, values)
+    if like <= 0 or size - like**2 > _UNLIKE**2 * size:
+        return
+    i, k = min(int(radius), discs.shape[1] - 2), min(max(int(place), 0), discs.shape[2] - 2)
+    fit[0] -= MISFIT
+    fit[1] = PLACES[0] + place * (PLACES[1] - PLACES[0])
+    fit[2] = np.exp(_FIRST_RADIUS + radius * _RADIUS_STEP)
+    fit[3] = fit[4] * like / _between(lengths[leaning], i, k, radius - i, place - k)
+
+
+@njit(cache=True)
+def _bent(line, first, step, count):  # type: ignore[no-untyped-def]
+    """`count` pixels from `first` without what is straight in them."""
+    values, mean, slope, middle = np.empty(count), 0.0, 0.0, (count - 1) / 2
+    for j in range(count):
+        values[j] = line[first + step * j]
+        mean += values[j] / count
+        slope += values[j] * (j - middle) * 12 / (count * (count**2 - 1))
+    for j in range(count):
+        values[j] -= mean + slope * (j - middle)
+    return values
+
+
+@njit(cache=True, error_model="numpy")
+def _search(values, discs, start):  # type: ignore[no-untyped-def]
+    """Number of the likest radius and of its place, between the nodes, and the likeness: coarse, uphill, by a parabola."""
+    radii = discs.shape[0]
+    i, best, kb = 1, -1.0, start
+    for n in range(1, radii - 1, _COARSE):
+        like, place = _likest(values, discs[n], start)
+        if like > best:
+            i, best, kb = n, like, place
+    low, kl = _likest(values, discs[i - 1], kb)
+    high, kh = _likest(values, discs[i + 1], kb)
+    while low > best and i > 1:
+        i -= 1
+        high, kh, best, kb = best, kb, low, kl
+        low, kl = _likest(values, discs[i - 1], kb)
+    while high > best and i < radii - 2:
+        i += 1
+        low, kl, best, kb = best, kb, high, kh
+        high, kh = _likest(values, discs[i + 1], kb)
+    bend, tilt = low - 2 * best + high, (high - low) / 2
+    part = min(max(-tilt / bend, -1.0), 1.0) if bend < 0 else 0.0
+    place = kb + (kh - kl) / 2 * part + (kl - 2 * kb + kh) / 2 * part**2
+    return i + part, place, best + tilt * part + bend * part**2 / 2
+
+
+@njit(cache=True)
+def _likest(values, discs, start):  # type: ignore[no-untyped-def]
+    """Largest likeness of discs of one radius, uphill from place `start`, and its place, by a parabola between three."""
+    places = discs.shape[0]
+    k = min(max(int(np.round(start)), 1), places - 2)
+    before, here, after = _like(values, discs[k - 1]), _like(values, discs[k]), _like(values, discs[k + 1])
+    while before > here and k > 1:
+        k, after, here = k - 1, here, before
+        before = _like(values, discs[k - 1])
+    while after > here and k < places - 2:
+        k, before, here = k + 1, here, after
+        after = _like(values, discs[k + 1])
+    bend, tilt = before - 2 * here + after, (after - before) / 2
+    step = min(max(-tilt / bend, -1.0), 1.0) if bend < 0 else 0.0
+    return here + tilt * step + bend * step**2 / 2, k + step
+
+
+@njit(cache=True)
+def _like(values, disc):  # type: ignore[no-untyped-def]
+    """Their product; of so few numbers faster than a library's."""
+    total = 0.0
+    for j in range(len(values)):
+        total += values[j] * disc[j]
+    return total
