@@ -26,11 +26,11 @@ STRENGTHS, ANGLES = np.geomspace(1e-4, 30, 80), np.geomspace(2e-3, np.pi / 2, 80
 _FIRST_RADIUS, _RADIUS_STEP = float(np.log(RADII[0])), float(np.log(RADII[1] / RADII[0]))
 _FIRST, _STEP = float(np.log(ANGLES[0])), float(np.log(ANGLES[1] / ANGLES[0]))
 _APART = 1.5  # pixels: of nearer rims only the best is one; twice that for one that rises and one that falls
-_COARSE = 5  # of the radii only each so manieth is tried first
+_COARSE = 10  # of the radii only each so manieth is tried first
 _UNLIKE = 0.1  # part of the window that a disc may leave, or the first fit stays
-_WEAK = 2e-4  # Δδ² R: a rim that loses less than 1e-3 or so is left as it is
+_WEAK = 1e-3  # Δδ² R: a rim that loses less than 0.005 or so is left as it is
 _STRAIGHT = 0.02  # what leans less is not smeared
-_SMEARED = 5  # places across the smear at which it is worked out
+_SMEARED = 3  # places across the smear at which it is worked out
 
 
 @njit(cache=True, error_model="numpy")
