@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from darklung.report.assumptions import assumptions_of
 from darklung.report.blocks import fixed
 from darklung.report.figures import arm_colours
 from darklung.report.gallery import ArmErrors, gallery_section, sight_title
@@ -192,3 +193,20 @@ def test_arms_beyond_seven_differ_in_line_and_hatch():
 )
 def test_cells_of_one_table_have_as_many_digits(value, text):
     assert fixed(value, 2) == text
+
+
+def test_the_beam_that_is_told_is_the_one_that_was_simulated():
+    def source(far, sites=()):
+        told = {f"s{k}": {"instrument": {}, "scan": scan, "effects": {}} for k, scan in enumerate(sites)}
+        return {"scan": {"source_axis": far}, "effects": {}, "sites": told}
+
+    for one, beams in (
+        (source(None), ["The beam is parallel."]),
+        (source("1.0 m"), ["The beam is a cone, its source 1.0 m from the axis."]),
+        (
+            source(None, [{"source_axis": "2 m"}, {}]),
+            ["The beam is a cone, its source 2 m from the axis.", "The beam is parallel."],
+        ),
+    ):
+        found = assumptions_of({"a": one}, {"a": "simulation"}, flawless={})
+        assert [line for line in found if line.startswith("The beam")] == beams
