@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,13 @@ def test_where_both_settings_scatter_alike_nothing_is_told():
     assert not outside.valid.any()
     with pytest.raises(DarklungError, match="both settings respond alike"):
         sizes_from_two((NEAR, NEAR), (1.0, 1.0))
+
+
+def test_two_settings_of_powders_of_other_thicknesses():
+    diameter = 1e-6 * np.array([1.3, 2.5, 6.0])
+    thick = replace(FAR, signal=2 * FAR.signal, thickness_m=2 * FAR.thickness_m)
+    signals = (dark(diameter, 0.8e-6), 2 * dark(diameter, 2.4e-6))
+    for paths in (None, (DEPTH_M, 2 * DEPTH_M)):
+        found = sizes_from_two((NEAR, thick), signals, thickness_m=paths)
+        np.testing.assert_allclose(found.size_m, diameter, rtol=0.05)
+        np.testing.assert_allclose(found.amount, 1.0, rtol=0.05)

@@ -305,6 +305,21 @@ def test_two_settings_tell_size_and_amount_of_a_volume(made, tmp_path):
     assert found.spacing_m == (1e-3,) * 3
     with pytest.raises(DarklungError, match="sources: wanted 2 for this calibration"):
         apply_calibration(folder / "two" / CALIBRATION, sources[:1], tmp_path / "out")
+    for said, told in ({"prefer": "small"}, "--prefer"), ({"amount": 2.0, "filters": "cu 1 mm"}, "--amount, --filter"):
+        with pytest.raises(DarklungError, match=f"^{told}: two settings find size and amount of every pixel without it"):
+            apply_calibration(folder / "two" / CALIBRATION, sources, tmp_path / "out", **said)
+
+
+def test_what_a_calibration_would_not_read_is_refused(made, tmp_path):
+    folder, _ = made
+    for kind, said, told in (
+        ("unit", {"thickness": "12 mm", "region": "0:1,0:1"}, "--region, --thickness: belong to a calibration of spheres"),
+        ("fibres", {"within": 0.2}, "--within: belong to a calibration of spheres, got one of fibres"),
+        ("wedges", {"thickness": "1 mm"}, "--thickness: belong to"),
+        ("wedges", {"like": folder / "wedges" / CALIBRATION, "method": "inversion"}, "--like: .* no --method and no --set"),
+    ):
+        with pytest.raises(DarklungError, match=told):
+            apply_calibration(folder / kind / CALIBRATION, [tmp_path / "any.h5"], tmp_path / "out", **said)
 
 
 def test_units_of_a_volume(made, tmp_path):

@@ -14,7 +14,7 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import Image
 from darklung.io.documents import read_document
 from darklung.io.images import export_nifti, save_image
-from darklung.io.labels import VolumeDescription, read_described, read_labels, read_region
+from darklung.io.labels import VolumeDescription, check_unknown, read_described, read_labels, read_region
 from darklung.io.nifti import write_nifti
 from darklung.io.volumes import VolumeOptions, read_volume
 
@@ -173,3 +173,24 @@ def test_the_grid_of_options_is_that_of_the_file(tmp_path):
     assert turned.frame == "scanner"
     assert turned.direction == ((1, 0, 0), (0, -1, 0), (0, 0, -1))
     assert turned.origin_m == pytest.approx((1e-3, -2e-3, -3e-3))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        (range(301), "numbered up to 300; wanted lesions to leave it out"),
+        (range(256), "numbered up to 255; wanted lesions"),
+        ((0, 1, 255, 256), "numbered up to 256"),
+        ((0, 1, 3, 255), ""),
+        ([n for n in range(301) if n != 255], ""),
+        ((0, 254), ""),
+        ((255,), ""),
+    ],
+)
+def test_lesion_255_is_not_lost_among_what_is_unknown(numbers, told):
+    drawn = np.array(list(numbers), np.uint16)
+    if not told:
+        check_unknown(drawn, "a.nii")
+        return
+    with pytest.raises(DarklungError, match=f"a.nii: labels: 255 means unknown, and stands among lesions {told}"):
+        check_unknown(drawn, "a.nii")

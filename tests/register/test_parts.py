@@ -19,7 +19,7 @@ from darklung.register.fit import Problem, Target, seen
 from darklung.register.pose import OWN, SHARED, Frame, make_prior
 from darklung.register.sampling import grid_of
 from darklung.register.transform import Bending, PlaneMap
-from darklung.steps.register import Parameters, landmarks_of
+from darklung.steps.register import Parameters, landmarks_of, task
 from darklung.steps.sections import _flipped
 from darklung.study.histology import SectionPart
 
@@ -201,3 +201,14 @@ def test_landmarks_are_mirrored_with_their_picture(tmp_path):
             at = (np.argwhere(_flipped(picture, flip))[0] + 0.5 - (20, 10)) * 1e-4
             np.testing.assert_allclose(found[use][name].points_m[0], at, atol=0.6e-4)
             np.testing.assert_array_equal(found[use][name].places_m, [[1e-3, 2e-3, 3e-3]])
+
+
+@pytest.mark.parametrize("known", [(1e-3, None, 3e-3), (None, None, 1e-3)])
+def test_places_of_some_sections_alone_are_refused(tmp_path, known):
+    sections = tuple(SectionPart(file=tmp_path / f"{n}.tif") for n in "abc")
+    given = {"subject": "s", "animal": "s", "volume": "v.nrrd", "names": ("a", "b", "c"), "numbers": (1, 2, 3)}
+    told = rf"wanted the position of each \(or a spacing\), or of none; got those of {3 - known.count(None)} of 3"
+    with pytest.raises(DarklungError, match=told):
+        task(Parameters(**given, positions=known, sections=sections))
+    for every in ((None,) * 3, (1e-3, 2e-3, 4e-3)):
+        task(Parameters(**given, positions=every, sections=sections))

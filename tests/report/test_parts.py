@@ -5,11 +5,15 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from darklung.report.blocks import fixed
+from darklung.core.types import Image
+from darklung.report.assumptions import assumptions_of
+from darklung.report.blocks import Text, fixed
 from darklung.report.figures import arm_colours
+from darklung.report.findings import Findings, findings_sections
 from darklung.report.gallery import ArmErrors, gallery_section, sight_title
 from darklung.report.gallery import Sight as Place
 from darklung.report.html import page
@@ -192,3 +196,33 @@ def test_arms_beyond_seven_differ_in_line_and_hatch():
 )
 def test_cells_of_one_table_have_as_many_digits(value, text):
     assert fixed(value, 2) == text
+
+
+def test_the_beam_that_is_told_is_the_one_that_was_simulated():
+    def source(far, sites=()):
+        told = {f"s{k}": {"instrument": {}, "scan": scan, "effects": {}} for k, scan in enumerate(sites)}
+        return {"scan": {"source_axis": far}, "effects": {}, "sites": told}
+
+    for one, beams in (
+        (source(None), ["The beam is parallel."]),
+        (source("1.0 m"), ["The beam is a cone, its source 1.0 m from the axis."]),
+        (
+            source(None, [{"source_axis": "2 m"}, {}]),
+            ["The beam is a cone, its source 2 m from the axis.", "The beam is parallel."],
+        ),
+    ):
+        found = assumptions_of({"a": one}, {"a": "simulation"}, flawless={})
+        assert [line for line in found if line.startswith("The beam")] == beams
+
+
+def test_a_false_candidate_is_told_apart_from_one_of_which_nothing_is_known():
+    image = Image(np.random.default_rng(0).normal(size=(1, 9, 9)), ("attenuation",), ("1",), (1e-3,) * 2)
+    maps = image.with_data(np.zeros((2, 9, 9)), ("probability", "logit_spread"), ("1", "1"))
+    everywhere = np.ones((9, 9), bool)
+    row = {"number": 1, "z_mm": 4.0, "y_mm": 0.0, "x_mm": 4.0, "score": 1.0, "tile_score": 1.0, "spread": 0.1, "rank": None}
+    row |= {"probability": 0.5, "diameter_mm": 1.0, "called": True, "promised": ""}
+    for hits, told in (("none", "; no lesion is there."), ("unknown", " mm."), ("lesion", "; a lesion is known there.")):
+        table = pd.DataFrame([{**row, "hits": hits}])
+        found = findings_sections(Findings("x", image, maps, everywhere, everywhere, ~everywhere, table, 0.0))
+        (line,) = [b.text for s in found for b in s.blocks if isinstance(b, Text) and b.text.startswith("Number 1")]
+        assert line.endswith(told)

@@ -72,6 +72,7 @@ def test_mirrored_twice_is_the_same(tmp_path):
         ({"description": "Aperio Image Library v1\n10x10|AppMag = 20|MPP = 0.4990"}, 0.499e-6),
         ({"resolution": (20000.0, 20000.0), "resolutionunit": "CENTIMETER"}, 0.5e-6),
         ({"resolution": (72.0, 72.0), "resolutionunit": "INCH"}, None),  # a screen's, no microscope's
+        ({"resolution": (600.0, 600.0), "resolutionunit": "INCH"}, None),  # a flatbed's or printer's, as in a PNG
         ({}, None),
     ],
 )  # fmt: skip
@@ -82,6 +83,7 @@ def test_the_pixel_is_read_where_it_is_told(tmp_path, options, pixel):
     slide = open_slide(path)
     assert slide.pixel_m == (None if pixel is None else pytest.approx(pixel))
     np.testing.assert_array_equal(slide.region((10, 20, 300, 500)), PICTURE[10:310, 20:520])
+    assert ("dots per inch" in " ".join(slide.notes)) == (options.get("resolutionunit") == "INCH")
     if pixel is None:
         with pytest.raises(DarklungError, match=r"a.tif: pixel: the file does not tell it; give it \('0.5 um'\)"):
             slide.pixel()

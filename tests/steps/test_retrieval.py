@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from darklung.core.types import PROJECTION_MAPS, Projections, Scan
 from darklung.flow import door
 from darklung.flow.plan import plan
 from darklung.io.hdf5 import load, save
+from darklung.io.images import load_image
 from darklung.io.retrieval import Retrieval
 from darklung.pipeline import Context, task_keys
 from darklung.retrieve import overview
@@ -26,6 +28,7 @@ from darklung.retrieve.methods import RETRIEVALS, find_retrieval
 from darklung.simulate.objects import cylinder
 from darklung.steps import radiograph
 from darklung.steps.phantom import plan_animals
+from darklung.steps.retrieve import _save_preview, _spread
 from darklung.study.study import read_study
 
 STEPS, VIEWS, ROWS, COLS = 8, 3, 9, 40
@@ -286,3 +289,22 @@ def test_radiographs_of_a_cohort_are_retrieved_as_the_study_says(tmp_path):
         resolve("task", task.function, {})(context)
         spread[steps] = float(load(tmp_path / steps / "projections.h5", Projections).dark_field[..., :2].std())
     assert spread["estimate"] < 0.5 * spread["nominal"]
+
+
+@pytest.mark.parametrize("views", [12, 100, 360, 1001])
+def test_the_frame_of_a_preview_is_of_the_view_of_its_maps(tmp_path, views):
+    """Of a scan on disk some views come back; each map and each frame tells here which view it is of."""
+    kept = _spread(views)
+
+    def made(numbers):
+        maps = np.broadcast_to(np.asarray(numbers, np.float32)[None, :, None, None], (1, len(numbers), 2, 3))
+        errors = dict.fromkeys(PROJECTION_MAPS, maps)
+        geometry = ParallelGeometry(np.linspace(0, np.pi, len(numbers), endpoint=False), 2, 3, 1e-4)
+        return SimpleNamespace(**errors, geometry=geometry)
+
+    frames = np.broadcast_to(np.arange(views, dtype=np.float32)[None, :, None, None, None], (1, views, 4, 2, 3))
+    scan = SimpleNamespace(frames=frames, geometry=made(range(views)).geometry)
+    for number, numbers in enumerate((kept, range(views))):
+        _save_preview(tmp_path / f"{number}.ome.zarr", scan, made(numbers))
+        found = load_image(tmp_path / f"{number}.ome.zarr")
+        assert found.channel("raw frame")[0, 0] == found.channel("attenuation")[0, 0]

@@ -60,6 +60,7 @@ def make_case(
     """
     from darklung.features.labels import no_truth, truth_of_labels, truth_of_phantom
     from darklung.features.lung import find_lungs
+    from darklung.io.labels import check_unknown
     from darklung.steps.cases import labelled
 
     if region is None:
@@ -71,6 +72,7 @@ def make_case(
         lung = search = np.asarray(region, dtype=bool)
     if truth is not None and not isinstance(truth, Phantom):
         check_shape("truth", truth, "*spatial", image.shape)
+        check_unknown(truth, "truth")
 
     def known(box: tuple[slice, ...], grid: Image) -> Any:
         if truth is None:

@@ -204,7 +204,7 @@ def sizes_from_two(
     signal: tuple[ArrayLike, ArrayLike],
     variance: tuple[ArrayLike, ArrayLike] = (0.0, 0.0),
     *,
-    thickness_m: float | None = None,
+    thickness_m: tuple[float, float] | None = None,
 ) -> SizeMaps:
     """Diameter and amount from −ln D in two settings with different ξ (positions of the sample, or energies).
 
@@ -212,6 +212,8 @@ def sizes_from_two(
     direction, so the diameter is unique, and the amount follows as the signal over the curve. Below the smaller ξ of dilute
     spheres both settings scatter alike (h = D/ξ) and the ratio tells nothing: signals within two standard errors of that are
     not valid, as are ratios that no calibrated diameter gives.
+
+    `thickness_m` is the path that each signal is of, the first row's if not told.
 
     Errors are those of the signals and of both curves; scatter of real powders is common to both settings and not added.
     Intervals are of `LEVEL`.
@@ -222,7 +224,7 @@ def sizes_from_two(
         Settings whose ratio does not change with the diameter anywhere, or a thickness that was not calibrated.
     """
     first, second = calibrations
-    thickness = [float(c.thickness_m[0]) if thickness_m is None else thickness_m for c in calibrations]
+    thickness = thickness_m or (float(first.thickness_m[0]), float(second.thickness_m[0]))
     for c, t in zip(calibrations, thickness):
         outside = c.outside(t, c.filters[0])
         require(not outside, f"{outside} in setting {c.setting!r}")

@@ -267,7 +267,8 @@ def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
             return str(error)
         beam = (image.energy_kev, None)
         reason = why_not(chosen.descriptions[0], spacing_m=image.spacing_m, units=units, beam=beam)
-        hints = {"spacing": " (--resample brings it there)", "the energy": " (--energy says it)"}
+        hints = {"the energy": " (--energy says it)"}
+        hints |= {} if _kind(source) == "cases" else {"spacing": " (--resample brings it there)"}
         if reason:
             return reason + next((hint for start, hint in hints.items() if reason.startswith(start)), "")
     return ""
@@ -292,8 +293,9 @@ def _study(source: Path, chosen: Chosen, given: Given) -> Study:
         part |= {"reading": dict(given.reading), "region": str(given.region.resolve()) if given.region else ""}
     else:
         require(not given.reading and given.region is None, f"{source}: --read and --region are for volumes, this is {kind}")
-    if kind != "cases" and given.energy:
+    if given.energy:
         part["energy"] = given.energy
+    require(not (given.resample and kind == "cases"), f"{source}: --resample: labelled cases are taken as they are")
     if given.calibration is not None:
         require(
             kind in ("frames", "projections"), f"{source}: --calibration belongs to frames and projections, this is {kind}"
@@ -301,7 +303,10 @@ def _study(source: Path, chosen: Chosen, given: Given) -> Study:
         part["calibrations"] = {"wedges": str(given.calibration.resolve())}
     processing = chosen.processing
     wanted = chosen.descriptions[0].get("images", {}).get("spacing_m")
-    if given.resample and wanted and kind != "cases":
+    require(
+        not given.resample or bool(wanted), f"--resample: {chosen.folders[0]} does not tell at which voxel it was trained"
+    )
+    if given.resample:
         processing = processing.model_copy(update={"voxel": float(wanted[0])})
     study: Study = validate({"name": "predict", "sources": {INPUT: part}}, Study, str(source))
     return study.model_copy(update={"processing": processing})

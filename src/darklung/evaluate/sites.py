@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ Splits = Mapping[str, Mapping[str, "ArmTables"]]
 
 def results_by_site(
     splits: Splits,
-    sites: Mapping[str, str],
+    sites: Mapping[str, Sequence[str]],
     *,
     seed: int,
     replicates: int,
@@ -26,13 +26,14 @@ def results_by_site(
     """One entry for each split and site: ``split``, ``site``, ``seen`` and the arms' counts, metrics and FROC.
 
     Threshold and probability come from all validation animals, as in the whole comparison; ``seen`` tells whether any
-    animal of the site was in training or validation. NOT separated: what the families of mice at each site contribute.
+    animal of the site was in training or validation. An animal that several scanners saw is one animal, whose images count
+    together: it has an entry of its own, ``A + B``. NOT separated: what the families of mice at each site contribute.
 
     Parameters
     ----------
     splits : split -> arm -> ArmTables
     sites : mapping
-        Animal -> site.
+        Animal -> names of its sites, most often one.
     seed, replicates, specificity, metrics
         As in `darklung.evaluate.comparison.compare`.
     """
@@ -40,17 +41,18 @@ def results_by_site(
     from darklung.evaluate.paired import only
 
     arms = splits["validation"]
-    seen = {sites[a] for a in _animals(next(iter(arms.values())))}
+    seen = {site for a in _animals(next(iter(arms.values()))) for site in sites[a]}
     entries = []
     for split, tables in splits.items():
-        for site in sorted({sites[a] for a in _animals(next(iter(tables.values())))}):
-            own = {arm: only(t, {a for a in sites if sites[a] == site}) for arm, t in tables.items()}
+        for names in sorted({tuple(sites[a]) for a in _animals(next(iter(tables.values())))}):
+            own = {arm: only(t, {a for a in sites if tuple(sites[a]) == names}) for arm, t in tables.items()}
             found = compare(
                 tables={"validation": arms, "test": own}, seed=seed, replicates=replicates,
                 specificity=specificity, crossed=True, metrics=metrics, questions=(),
             )["results"]["test"]  # fmt: skip
             results = {arm: {k: result[k] for k in KEPT} for arm, result in found.items()}
-            entries.append({"split": split, "site": site, "seen": site in seen, "results": results})
+            site = " + ".join(names)
+            entries.append({"split": split, "site": site, "seen": not seen.isdisjoint(names), "results": results})
     return entries
 
 

@@ -16,19 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darklung.core.checks import DarklungError, require
+from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.random import derive_seed
 from darklung.insert.lobes import UNKNOWN_ANIMAL
-from darklung.io.case import case_facts
+from darklung.io.case import CaseFacts, case_facts
 from darklung.io.description import read_raw
 from darklung.io.names import item_name, stem
 from darklung.io.projections import open_projections
+from darklung.learn.fits import SAME_ENERGY
 from darklung.phantom.cohort import cohort_table
 from darklung.pipeline import Task
 from darklung.steps import align, cases, correct, phantom, reconstruct, resample, retrieve, scan, volume
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
+from darklung.steps.network_case import beam_of
 from darklung.steps.recorded_energy import with_recorded_energy
 from darklung.study.calibrations import CalibrationsPart, ReferencePart
 from darklung.study.correction import CorrectionPart
@@ -53,6 +55,7 @@ class Chain:
 
     tasks: list[Task] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    scans: dict[str, set[str]] = field(default_factory=dict)  # source -> names by which its subjects are told
 
     def add(self, *tasks: Task) -> str:
         """Add tasks; the last one's name."""
@@ -72,6 +75,7 @@ def build(study: Study) -> Chain:
     for name, source in study.sources.items():
         try:
             _BUILDERS[type(source)](chain, study, name, source)
+            _check_subjects(chain, name, source)
         except DarklungError as error:
             # A simulated source has no file of its own that the line could name.
             own = isinstance(source, SimulatedSource) and not str(error).startswith("sources.")
@@ -81,6 +85,12 @@ def build(study: Study) -> Chain:
         require(task.name not in seen, f"sources: two scans are called {task.item!r}; wanted each name once")
         seen[task.name] = task.name
     return chain
+
+
+def _check_subjects(chain: Chain, name: str, source: Any) -> None:
+    """Refuse an animal of a scan that is not there: a scan misnamed would be an animal of its own, in any fold."""
+    for scan_name in getattr(source, "subjects", ()):
+        check_one_of(f"sources.{name}.subjects", scan_name, chain.scans.get(name, set()))
 
 
 def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -> None:
@@ -204,11 +214,12 @@ def _measured(
     """The cases of a measured volume: with insertions, or as it is."""
     if study.processing.voxel is not None:
         image = chain.add(resample.task(item, study.processing.voxel, image))
+    chain.scans.setdefault(name, set()).add(item)
     facts, about = _about(name, source, item, study.processing.correction)
     if study.insertion is None:
         unit, reference = source.calibrations.unit, source.reference
         case = _case(study, item, about, image, labels=labels, region=region, unit=unit, reference=reference)
-        _member(chain, study, name, source, facts, case)
+        _member(chain, study, name, source, facts, case, site=source.site)
         return
     require(not labels, f"sources.{name}.labels: a volume with labels of its own takes no insertions")
     paths = {"paths": {"region": region}} if region else {}
@@ -219,11 +230,14 @@ def _measured(
 def _lobes(chain: Chain, study: Study, name: str, source: LobesSource) -> None:
     if study.insertion is None:
         raise DarklungError(f"sources.{name}: measured lobes have no labels; wanted a section insertion")
-    for found in find_lobes(Path(source.data), study.insertion.pixel):
+    data, beam = Path(source.data), own_beam(source)
+    chain.scans[name] = {path.stem for path in data.glob("*.npz")}  # also those that cannot be used
+    for found in find_lobes(data, study.insertion.pixel):
         facts = source.facts(found.name, found.animal)
         if facts.animal == UNKNOWN_ANIMAL:
             continue  # it may be of an animal that is in another fold; the report's table of sources tells it
-        about = {"subject": found.name, "animal": facts.animal, "site": source.site, "source": name}
+        about: dict[str, Any] = {"subject": found.name, "animal": facts.animal, "site": source.site, "source": name}
+        about |= {"provenance": beam} if beam else {}
         _inserted(chain, study, name, source, found, facts, about)
 
 
@@ -248,7 +262,7 @@ def _inserted(
         own = {**about, "subject": task.item, "synthetic": True}
         unit, reference = (source.calibrations.unit, source.reference) if image else ("", None)
         case = _case(study, task.item, own, chain.add(task), region=region, unit=unit, reference=reference)
-        _member(chain, study, name, source, facts, case, inserted=True)
+        _member(chain, study, name, source, facts, case, site=source.site, synthetic=True)
 
 
 def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
@@ -257,9 +271,28 @@ def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
         given = source.subjects.get(stored.subject, SubjectFacts())
         facts = SubjectFacts(animal=given.animal or stored.animal, time_point=given.time_point or stored.time_point)
         item = item_name(stored.subject)
-        about = {"animal": facts.animal, "time_point": facts.time_point, "source": name}
-        about |= {"site": source.site} if source.site else {}
-        _member(chain, study, name, source, facts, cases.task_of_case(folder, item, about))
+        site, beam = source.site or stored.site, case_beam(source, folder, stored)
+        about: dict[str, Any] = {"animal": facts.animal, "time_point": facts.time_point, "source": name, "site": site}
+        about |= {"provenance": {**stored.provenance, **beam}} if beam else {}
+        chain.scans.setdefault(name, set()).add(stored.subject)
+        case = cases.task_of_case(folder, item, about)
+        _member(chain, study, name, source, facts, case, site=site, synthetic=stored.synthetic)
+
+
+def case_beam(source: CasesSource, folder: Path, stored: CaseFacts) -> dict[str, Any]:
+    """Energy that the source says of a case which tells none itself.
+
+    Raises
+    ------
+    DarklungError
+        The case tells another.
+    """
+    energy, _ = beam_of(stored)
+    if source.energy is None or energy is not None:
+        other = source.energy is not None and energy is not None and abs(source.energy / energy - 1) > SAME_ENERGY
+        require(not other, f"{folder}: its values are at {energy} keV; energy: wanted none beside that, got {source.energy}")
+        return {}
+    return {"energy_kev": source.energy}
 
 
 def _about(name: str, source: Any, item: str, correction: CorrectionPart) -> tuple[SubjectFacts, dict[str, Any]]:
@@ -298,9 +331,17 @@ def _case(
 
 
 def _member(
-    chain: Chain, study: Study, name: str, source: Any, facts: SubjectFacts, case: Task, *, inserted: bool = False
+    chain: Chain,
+    study: Study,
+    name: str,
+    source: Any,
+    facts: SubjectFacts,
+    case: Task,
+    *,
+    site: str,
+    synthetic: bool = False,
 ) -> None:
-    row = {"site": source.site or study.name, "source": name, "time_point": facts.time_point, "synthetic_flag": inserted}
+    row = {"site": site or study.name, "source": name, "time_point": facts.time_point, "synthetic_flag": synthetic}
     chain.members.append(Member(chain.add(case), facts.animal, source.use, row))
 
 

@@ -322,7 +322,7 @@ def _may_have_lesions(study: Study, member: Member, known: Mapping[tuple[str, st
     source: Any = study.sources[member.row["source"]]
     if isinstance(source, SimulatedSource):
         return bool(member.row["lesions"])
-    if member.row.get("synthetic_flag"):
+    if member.row.get("synthetic_flag") and not isinstance(source, CasesSource):
         return study.insertion is not None and study.insertion.lesions[1] > 0
     return known.get((member.row["source"], item_name(member.item))) != 0
 

@@ -18,7 +18,7 @@ from darklung.core.types import Image
 from darklung.features.channels import derived_channels
 from darklung.features.recipe import Known, is_made, planned
 from darklung.features.reference_object import check_object
-from darklung.flow.chain import beam_facts, own_beam
+from darklung.flow.chain import beam_facts, case_beam, own_beam
 from darklung.io.case import case_facts, case_lesions
 from darklung.io.description import read_raw
 from darklung.io.images import image_grid, is_own_image
@@ -175,6 +175,7 @@ def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
         lesions = None if source.use == "predict" else case_lesions(folder)
         channels, item = dict(zip(grid.names, grid.units)), item_name(facts.subject)
         energy, xi = beam_of(facts)
+        energy = case_beam(source, folder, facts).get("energy_kev", energy)
         found = Expected(str(folder), name, grid.spacing_m, channels, item=item, lesions=lesions, energy_kev=energy)
         yield replace(found, correlation_length_m=xi)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,12 @@ def bank_facts(study: Study, training: Sequence[Member]) -> dict[str, Any]:
     at = {key: source.at(key[1] if key[1] in source.sites else "") for key, source in scanners.items()}
     told = "learning.bank: lesions are drawn in 1/m, calibrations.unit gives the animals scatter units; wanted one of them"
     require(not any(scanner.calibrations.unit for scanner in at.values()), told)
+    told = "learning.bank: lesions are drawn at the reference energy; wanted animals corrected to it, got hardening: none"
+    require(study.processing.correction.hardening != "none", f"{told} (processing.correction)")
+    for name, other in ((n, s.cohort) for n, s in simulated.items() if s.cohort.animals):
+        for key in ("variant", "tissues", "diameter"):
+            told = f"learning.bank: one bank is drawn like the animals' own lesions; sources.{name}.cohort.{key}: wanted"
+            require(getattr(other, key) == getattr(part, key), f"{told} that of the others, which train too")
     beams = {key: _beam(scanner) for key, scanner in at.items()}
     return {
         "variant": part.variant,
@@ -169,13 +175,16 @@ def _prediction(
 def _evaluation(
     study: Study, learning: LearningPart, members: Sequence[Member], judged: Sequence[tuple[evaluate.Prediction, str]]
 ) -> Task:
-    sites: Mapping[str, Any] = {m.animal: m.row["site"] for m in members}
+    at: dict[str, dict[str, None]] = {}
+    for m in members:
+        at.setdefault(m.animal, {})[m.row["site"]] = None
+    sites = {animal: tuple(sorted(own)) for animal, own in at.items()}
     parameters = evaluate.Parameters(
         evaluation=study.evaluation,
         arms=tuple(row.name for row in learning.rows),
         predictions=tuple(what for what, _ in judged),
         animals={m.item: m.animal for m in members},
-        sites=dict(sites) if len(set(sites.values())) > 1 else {},
+        sites=sites if len({site for own in sites.values() for site in own}) > 1 else {},
         seed=derive_seed(study.seed, "evaluate"),
     )
     return evaluate.task(parameters, tuple(m.task for m in members), tuple(name for _, name in judged))

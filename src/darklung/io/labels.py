@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from darklung.core.checks import DarklungError, check_shape, require
 from darklung.core.orientation import ANATOMICAL
 from darklung.core.resample import reorient_like, resample
-from darklung.core.types import Image
+from darklung.core.types import UNKNOWN, Image
 from darklung.io.description import resolve_path
 from darklung.io.images import is_own_image, load_image
 from darklung.io.npy import read_npy
@@ -66,6 +66,20 @@ def read_labels(
         return turned.data[0]
     require(resample_labels, f"{path}: labels and volume differ in {differs}; resample them if that is meant")
     return resample(labels, like=like, method="nearest").data[0]
+
+
+def check_unknown(labels: NDArray[Any], origin: str) -> None:
+    """Refuse lesions so numbered that one of them has the number of what is unknown, 255.
+
+    Raises
+    ------
+    DarklungError
+        It is there, and so is 254 or a number above it.
+    """
+    numbers = np.unique(labels)
+    among = bool((numbers == UNKNOWN).any() and ((numbers == UNKNOWN - 1) | (numbers > UNKNOWN)).any())
+    told = f"{origin}: labels: {UNKNOWN} means unknown, and stands among lesions numbered up to {numbers.max(initial=0)}"
+    require(not among, f"{told}; wanted lesions to leave it out (254, 256, ...), or all of them as 1")
 
 
 def read_region(

@@ -10,7 +10,6 @@ ASSUMED = {
         "Simulated animals, lesions and frames: nothing of them was measured.",
         "Lung is a two-phase medium with an exponential (Debye) covariance; its dark field is uncertain by ± 50 %.",
         "Mimics keep the interface density stated for their class; the ranking of the arms depends on it.",
-        "The beam is parallel.",
         "Visibility over energy is that of an ideal interferometer, scaled to the stated mean visibility.",
         "The flat field is known as well as the stated number of flats allows; spectrum and visibility spectrum exactly.",
     ),
@@ -42,8 +41,19 @@ def assumptions_of(sources: Mapping[str, Any], kinds: Mapping[str, str], *, flaw
     """What holds for the sources of a study, each line once; `flawless` is what a simulation without flaws says of them."""
     told = [line for kind in dict.fromkeys(kinds.values()) for line in ASSUMED.get(kind, MEASURED)]
     simulated = [sources[name] for name, kind in kinds.items() if kind == "simulation"]
+    beams = [line for source in simulated for line in _beams(source)]
     flaws = [line for source in simulated for line in _imperfections(source, flawless)]
-    return tuple(dict.fromkeys([*told, REGION, *flaws]))
+    return tuple(dict.fromkeys([*told, *beams, REGION, *flaws]))
+
+
+def _beams(source: Mapping[str, Any]) -> list[str]:
+    """Shape of the beam at each site of a simulation."""
+    own = source["scan"].get("source_axis")
+    sites = [site["scan"].get("source_axis", own) for site in source["sites"].values()]
+    axes = dict.fromkeys(sites or [own])
+    return [
+        "The beam is parallel." if far is None else f"The beam is a cone, its source {far} from the axis." for far in axes
+    ]
 
 
 def _imperfections(source: Mapping[str, Any], nothing: Mapping[str, Any]) -> list[str]:

@@ -75,13 +75,8 @@ def _closeups(found: Findings) -> Section:
         )
         if row.get("promised"):
             told += f", on the list that promises {row['promised']} of the lesions"
-        known = {
-            "lesion": "; a lesion is known there",
-            "mimic": "; a mimic is known there",
-            "none": "; nothing is known there",
-        }
         blocks += [
-            Text(f"{told}{known.get(row['hits'], '')}."),
+            Text(f"{told}{KNOWN.get(row['hits'], '')}."),
             *planes(found.image, found.maps.channel("probability"), found.region, at, name=found.name),
         ]
     lead = "The highest candidates, 8 mm around each; a frame marks the place, the bar is 2 mm."

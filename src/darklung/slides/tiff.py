@@ -161,7 +161,7 @@ def _pixel(file: Any) -> tuple[float | None, tuple[str, ...]]:
     text = str(file.pages[0].description or "")[:100_000]
     sizes = _ome_pixel(text) or _aperio_pixel(text) or _tag_pixel(file)
     if sizes is None:
-        return None, ()
+        return None, _dots(file)
     x, y = sizes
     if abs(x / y - 1) > 0.02:
         raise DarklungError(f"{file.filename}: wanted square pixels, got {1e6 * x:g} × {1e6 * y:g} um")
@@ -188,7 +188,7 @@ def _aperio_pixel(text: str) -> tuple[float, float] | None:
 
 
 def _tag_pixel(file: Any) -> tuple[float, float] | None:
-    """From the resolution: of ImageJ in its unit, else in inches or centimetres."""
+    """From the resolution: of ImageJ in its unit, else in centimetres; dots per inch are a printer's, as in a PNG."""
     page = file.pages[0]
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution")]
     if any(tag is None for tag in tags):
@@ -196,10 +196,17 @@ def _tag_pixel(file: Any) -> tuple[float, float] | None:
     told = str((file.imagej_metadata or {}).get("unit", "")) if file.is_imagej else ""
     unit = told.replace("\\u00B5m", "um").replace("micron", "um")
     number = int(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else 1
-    scale = {2: 25.4e-3, 3: 10e-3}.get(number, 0.0)
+    scale = 10e-3 if number == 3 else 0.0
     try:
         scale = parse_quantity(f"1 {unit}", "length") if unit else scale
         x, y = (scale * tag.value[1] / tag.value[0] for tag in tags)
     except (DarklungError, ZeroDivisionError, TypeError):
         return None
     return (x, y) if min(x, y) > 0 else None
+
+
+def _dots(file: Any) -> tuple[str, ...]:
+    """That a file without a pixel has dots per inch."""
+    tags = file.pages[0].tags
+    inches = "ResolutionUnit" in tags and int(tags["ResolutionUnit"].value) == 2 and "XResolution" in tags
+    return ("the file tells dots per inch, which are a printer's and no pixel: not used",) if inches else ()

@@ -15,7 +15,7 @@ from darklung.core.types import UNKNOWN, Image
 from darklung.features.labels import Truth, truth_of_labels
 from darklung.features.lung import search_around
 from darklung.io.case import CaseFacts, save_case
-from darklung.io.labels import read_labels
+from darklung.io.labels import check_unknown, read_labels
 from darklung.register.carry import Carried
 from darklung.steps.cases import labelled
 
@@ -85,6 +85,7 @@ def agreed(carried: Carried, labels: NDArray[np.uint8], path: Path, image: Image
         Another grid, or nothing that both know.
     """
     given = read_labels(path, like=image)
+    check_unknown(given, str(path))
     both = carried.seen & (given != UNKNOWN)
     require(bool(both.any()), f"{path}: no voxel that a section saw is known in it")
     true, mine = (given > 0) & both, (carried.probability >= 0.5) & both

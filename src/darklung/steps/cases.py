@@ -178,9 +178,11 @@ def _truth(context: Context, p: Parameters, image: Image, box: tuple[slice, ...]
         inserted = load_case(folder, ())
         return inserted.labels[box], inserted.instances[box], inserted.insertions
     if p.labels:
-        from darklung.io.labels import read_labels
+        from darklung.io.labels import check_unknown, read_labels
 
-        return truth_of_labels(read_labels(Path(p.labels), like=image, resample_labels=p.resampled)[box], grid)
+        drawn = read_labels(Path(p.labels), like=image, resample_labels=p.resampled)
+        check_unknown(drawn, p.labels)
+        return truth_of_labels(drawn[box], grid)
     return no_truth(grid)
 
 

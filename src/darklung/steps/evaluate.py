@@ -43,7 +43,7 @@ class Parameters(Document):
     arms: tuple[str, ...]
     predictions: tuple[Prediction, ...]
     animals: dict[str, str]
-    sites: dict[str, str]
+    sites: dict[str, tuple[str, ...]]
     seed: int
 
 
@@ -138,7 +138,7 @@ def compared(
     part: EvaluationPart,
     *,
     seed: int,
-    sites: Mapping[str, str] | None = None,
+    sites: Mapping[str, Sequence[str]] | None = None,
     crossed: bool = False,
     thresholds: Mapping[str, float | None] | None = None,
 ) -> dict[str, Any]:

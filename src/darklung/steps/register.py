@@ -83,8 +83,17 @@ class Parameters(Document):
 
 
 def task(parameters: Parameters) -> Task:
-    """Sections of one animal in its volume."""
+    """Sections of one animal in its volume.
+
+    Raises
+    ------
+    DarklungError
+        Places of some of the sections alone.
+    """
     p = parameters
+    known = sum(one is not None for one in p.positions)
+    told = "sections: wanted the position of each (or a spacing), or of none"
+    require(known in (0, len(p.positions)), f"{told}; got those of {known} of {len(p.positions)}")
     files = {f"{name}: {what}": path for name, part in zip(p.names, p.sections) for what, path in part.files().items()}
     if p.landmarks:
         files["landmarks"] = Path(p.landmarks)

@@ -102,10 +102,13 @@ def read_image(path: Path, *, options: VolumeOptions = NOTHING_DECLARED, view: i
         None of these, or a view that is not there.
     """
     file = path / PROJECTIONS if path.is_dir() and (path / PROJECTIONS).is_file() else path
-    if file.suffix.lower() == ".npz":
+    projected, lobe = file.suffix.lower() in HDF5, file.suffix.lower() == ".npz"
+    require(projected or view == 0, f"view: wanted projections (HDF5), {path} is a volume or an image")
+    told = f"--read: what it says is for volumes of other programs, {path} is none"
+    require(options == NOTHING_DECLARED or not (projected or lobe), told)
+    if lobe:
         return read_lobe(file)
-    if file.suffix.lower() not in HDF5:
-        require(view == 0, f"view: wanted projections (HDF5), {path} is a volume or an image")
+    if not projected:
         return read_volume(file, options=options)
     source = open_projections(file)
     require(0 <= view < source.geometry.views, f"view: wanted 0 to {source.geometry.views - 1}, got {view}")

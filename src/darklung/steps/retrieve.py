@@ -245,8 +245,9 @@ def _save_preview(path: Path, scan: Scan, projections: Projections) -> None:
     """One view, kept for the report after the frames are gone."""
     shown = projections.geometry.views // 4
     maps = {name: getattr(projections, name)[0, shown] for name in ("attenuation", "dark_field", "phase", "visibility")}
-    # Of a scan on disk only some views came back, evenly spread.
-    view = round(shown * (scan.geometry.views - 1) / max(projections.geometry.views - 1, 1))
+    # Of a scan on disk only some views came back.
+    whole = projections.geometry.views == scan.geometry.views
+    view = shown if whole else _spread(scan.geometry.views)[shown]
     maps["raw frame"] = np.asarray(scan.frames[0, view, 0])
     pixel = scan.geometry.pixel_m
     units = {"phase": "rad", "raw frame": "counts"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ T = TypeVar("T")
 OUTPUT, PICTURE = "calibrated.ome.zarr", "calibrated.png"
 CORRECTED = "projections.h5"
 AS_CALIBRATED = "as calibrated"
+_SAID = {"filters": "filter"}  # how the command names what `Sizing` holds
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Sizing:
     Parameters
     ----------
     amount : float
-        f δ² of the sample over that of the calibration powder; not used with two settings, which find it.
+        f δ² of the sample over that of the calibration powder. Two settings find it, and take none of these.
     prefer : {"none", "small", "large"}
         Branch to take where two diameters fit.
     filters : str
@@ -168,8 +169,7 @@ def apply_calibration(
     loaded = load_calibration(calibration)
     wanted = max(len(loaded.curves), 1)
     require(len(sources) == wanted, f"sources: wanted {wanted} for this calibration ({loaded.kind}), got {len(sources)}")
-    unfit = loaded.kind != "wedges" and (correction is not None or like is not None)
-    require(not unfit, f"--method, --set, --like: belong to a calibration of wedges, got one of {loaded.kind}")
+    _check_said(loaded, thickness, sizing or Sizing(), correction, like)
     depth = parse_quantity(thickness, "length") if thickness else None
     make_folder(out)
     done: Applied
@@ -190,6 +190,23 @@ def apply_calibration(
     record = {**provenance("darklung calibrate apply", files), "sources": [str(s) for s in sources], "options": options}
     write_json(out / "record.json", record)
     return done
+
+
+def _check_said(
+    loaded: Calibration, thickness: str, sizing: Sizing, correction: CorrectionPart | None, like: Path | None
+) -> None:
+    """Refuse what is said and would not be read."""
+    unfit = loaded.kind != "wedges" and (correction is not None or like is not None)
+    require(not unfit, f"--method, --set, --like: belong to a calibration of wedges, got one of {loaded.kind}")
+    told = "--like: values become those of another beam, without a correction; wanted no --method and no --set with it"
+    require(like is None or correction is None, told)
+    usual = Sizing()
+    said = [f"--{_SAID.get(f.name, f.name)}" for f in fields(usual) if getattr(sizing, f.name) != getattr(usual, f.name)]
+    if loaded.kind != "spheres":
+        said += ["--thickness"] if thickness else []
+        require(not said, f"{', '.join(said)}: belong to a calibration of spheres, got one of {loaded.kind}")
+    told = f"{', '.join(said)}: two settings find size and amount of every pixel without it; wanted a calibration with one"
+    require(len(loaded.curves) < 2 or not said, told)
 
 
 def _held(value: T | None, where: object, what: str) -> T:
@@ -245,7 +262,8 @@ def _sizes(loaded: Calibration, sources: Sequence[Path], out: Path, depth: float
         same = one.epsilon.shape == two.epsilon.shape
         require(same, f"sources: wanted maps of one shape, got {one.epsilon.shape} and {two.epsilon.shape}")
         signals, noise = (one.epsilon, two.epsilon), (one.variance, two.variance)
-        found = sizes_from_two((loaded.curves[0], loaded.curves[1]), signals, noise, thickness_m=settings[0][1])
+        paths = (settings[0][1], settings[1][1])  # of a volume that of each setting's own powder
+        found = sizes_from_two((loaded.curves[0], loaded.curves[1]), signals, noise, thickness_m=paths)
     save_image(out / OUTPUT, by_direction(first, size_channels(found)))
     shown = {"size [µm]": (1e6 * found.size_m[0], "viridis"), "branch": (found.branch[0], "cividis")}
     maps_png(shown, out / PICTURE)

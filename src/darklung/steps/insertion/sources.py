@@ -101,6 +101,7 @@ def find_sources(
         return find_lobes(source, pixel_m)
     retrieved = sorted(source.glob(f"retrieve/*/{PROJECTIONS}")) if source.is_dir() else []
     if retrieved:
+        _check_one(source, len(retrieved), volume)
         return [f for p in retrieved for f in find_sources(p, region=region, volume=volume, pixel_m=pixel_m)]
     if not is_own_image(source) and source.suffix not in (*HDF5, ".yaml", ".yml") and volume_kind(source):
         require(volume is None, "--volume: an image is inserted into itself")
@@ -118,7 +119,7 @@ def find_sources(
     if source.is_dir():
         return [_image(source, region, volume, known, data)]
     if source.suffix in (".yaml", ".yml"):
-        return _described(source, known, data)
+        return _described(source, volume, known, data)
     require(source.suffix in HDF5, f"{source}: wanted .npz, .ome.zarr, .yaml or .h5; darklung show tells more")
     route = {"Scan": "frames", "Projections": "projections"}.get(_hdf5_type(source), "")
     require(bool(route), f"{source}: wanted a darklung Scan or Projections; describe other frames in a YAML file")
@@ -136,11 +137,18 @@ def _image(source: Path, region: Path | None, volume: Path | None, known: dict[s
     return Found(stem(source), "unknown", "radiograph" if flat else "volume", known, data=data)
 
 
-def _described(source: Path, known: dict[str, Any], data: tuple[Path, ...]) -> list[Found]:
+def _check_one(source: Path, scans: int, volume: Path | None) -> None:
+    """Lesions get their places and their host in the reconstruction of their own scan."""
+    told = f"--volume: {volume} is the reconstruction of one scan, {source} holds {scans}; give them one by one"
+    require(volume is None or scans == 1, told)
+
+
+def _described(source: Path, volume: Path | None, known: dict[str, Any], data: tuple[Path, ...]) -> list[Found]:
     from darklung.io.description import read_raw
     from darklung.steps.retrieve import raw_files
 
     scans = [raw for raw, _ in read_raw(source)]
+    _check_one(source, len(scans), volume)
     frames = [tuple(raw_files(raw, source)) for raw in scans]
     return [
         Found(raw.name, "unknown", "frames", {**known, "scan": raw.name}, data=(*data, *files))

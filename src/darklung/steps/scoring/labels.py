@@ -14,7 +14,7 @@ from darklung.core.checks import require
 from darklung.core.types import LESION, UNKNOWN, Image, Insertion
 from darklung.features.labels import numbered_as_insertions, parts_as_insertions
 from darklung.io.case import CaseFacts, LabelledCase, case_facts, load_case
-from darklung.io.labels import read_labels, read_region
+from darklung.io.labels import check_unknown, read_labels, read_region
 from darklung.io.names import CASE
 from darklung.io.tiff_stack import opened_tiff
 from darklung.io.volumes import read_volume, volume_kind
@@ -109,6 +109,7 @@ def _of_volume(name: str, path: Path, region: Path | None, resample: bool) -> La
     grid = volume.with_data(np.zeros((0, *volume.shape), np.float32), (), ())
     values = read_labels(path, like=volume)
     searched = np.ones(grid.shape, bool) if region is None else read_region(region, like=grid, resample_labels=resample)
+    check_unknown(values, str(path))
     unknown = values == UNKNOWN
     instances, insertions = _instances(path, np.where(unknown, 0, values), grid)
     labels = np.where(unknown, UNKNOWN, np.where(instances > 0, LESION, 0)).astype(np.uint8)
