@@ -109,7 +109,10 @@ def test_projections_of_a_simulated_edge_have_the_transfer_of_their_pixel(tmp_pa
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--box", "3-4"), "--box: wanted ranges of pixels"),
+        (("--box", "3-4"), "--box: wanted ranges of pixels such as 10:90,20:100, got '3-4'"),
+        (("--box", "1_0:90,20:100"), "--box: wanted ranges of pixels such as"),
+        (("--box", "٣:90,20:100"), "--box: wanted ranges of pixels such as"),
+        (("--box", "9:9,20:100"), "--box: wanted ranges of pixels such as"),
         (("--box", "0:24,0:96,0:97"), "box: wanted ranges within 0:96, got 0:97"),
         (("--edge", "square"), "edge: 'square' is not known"),
         (("--edge", "none"), "nothing is left to measure"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from darklung.core.channel import noise_of, values_of
 from darklung.core.checks import check_finite, check_positive, check_shape, require
 from darklung.core.types import Image, Projections
+from darklung.core.units import parse_ranges
 from darklung.correct.monochromatic import inversion_table, invert_hardening
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
 
 REFERENCE_UNITS = 1000.0
 PER_METRE, SCATTER_UNITS = "1/m", "SU"
-_RANGE = re.compile(r"(\d+):(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -186,12 +185,11 @@ def in_units(image: Image, unit: ScatterUnit) -> Image:
 
 def box(text: str, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
     """A region of an image from ``z0:z1,y0:y1,x0:x1``."""
-    parts = [_RANGE.match(p.strip()) for p in text.split(",")]
     wanted = ",".join(f"{a}0:{a}1" for a in ("z", "y", "x")[-len(shape) :])
-    require(len(parts) == len(shape) and all(parts), f"{name}: wanted {wanted}, got {text!r}")
-    limits = [(int(p[1]), int(p[2])) for p in parts if p]
-    fits = all(a < b <= n for (a, b), n in zip(limits, shape))
+    found = parse_ranges(text, name, wanted)
+    require(len(found) == len(shape), f"{name}: wanted {wanted}, got {text!r}")
+    fits = all(part.stop <= n for part, n in zip(found, shape))
     require(fits, f"{name}: wanted a box inside {' x '.join(map(str, shape))} voxels, got {text!r}")
     region = np.zeros(shape, dtype=bool)
-    region[tuple(slice(a, b) for a, b in limits)] = True
+    region[found] = True
     return region

@@ -41,7 +41,7 @@ def resolution(
     from darklung.steps.resolution import Asked, measure, one_slice, read_image
 
     options: VolumeOptions = validate(pairs(read), VolumeOptions, "--read")
-    asked = Asked(edge, parse_box("box", box), parse_box("noise-box", noise_box), halves, signal, tuple(channel or ()))
+    asked = Asked(edge, _box("box", box), _box("noise-box", noise_box), halves, signal, tuple(channel or ()))
     require(not halves or repeat is not None, "--halves: wanted the other half as --repeat")
     images = [read_image(file, options=options, view=view) for file in (image, repeat) if file is not None]
     if slice_ is not None:
@@ -49,17 +49,10 @@ def resolution(
     typer.echo(_told(out, measure(images[0], asked, *images[1:]), image.name))
 
 
-def parse_box(name: str, text: str) -> tuple[slice, ...] | None:
-    """``"10:90,20:100"`` as slices; None of an empty text."""
-    from darklung.core.checks import DarklungError
+def _box(name: str, text: str) -> tuple[slice, ...] | None:
+    from darklung.core.units import parse_ranges
 
-    if not text:
-        return None
-    try:
-        ends = [tuple(int(n) for n in part.split(":")) for part in text.split(",")]
-        return tuple(slice(low, high) for low, high in ends)
-    except ValueError:
-        raise DarklungError(f"--{name}: wanted ranges of pixels such as 10:90,20:100, got {text!r}") from None
+    return parse_ranges(text, f"--{name}", "ranges of pixels such as 10:90,20:100") if text else None
 
 
 def _told(out: Path, found: Sequence[Measured], title: str) -> str:

@@ -135,6 +135,21 @@ def parse_number(text: str) -> float:
     return value
 
 
+def parse_ranges(text: str, name: str, wanted: str) -> tuple[slice, ...]:
+    """``"10:90, 20:100"`` as slices, one an axis.
+
+    Raises
+    ------
+    DarklungError
+        Anything else than whole numbers, or a range without anything in it; with `name` and what was `wanted`.
+    """
+    parts = [re.fullmatch("([0-9]{1,9}):([0-9]{1,9})", part.strip(" ")) for part in text.split(",")]
+    found = tuple(slice(int(p[1]), int(p[2])) for p in parts if p)
+    sound = len(found) == len(parts) and all(f.start < f.stop for f in found)
+    require(sound, f"{name}: wanted {wanted}, got {_shown(text)}")
+    return found
+
+
 @lru_cache(maxsize=4096)
 def parse_quantity(text: str, kind: str) -> float:
     """Convert ``"120 um"`` to 1.2e-4 (kind ``length``).
