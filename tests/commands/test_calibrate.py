@@ -158,7 +158,7 @@ def broken():
         (
             "text for a number",
             put(["curves", 0, "residual"], "small"),
-            r"curves\.0\.residual: input should be a valid number",
+            r"curves\.0\.residual: wanted a number, got 'small'",
         ),
         ("not a number", put(["curves", 0, "offset"], float("nan")), r"curves\.0\.offset: input should be a finite number"),
         ("no curves", put(["curves"], []), "curves: wanted at least one, got none"),
