@@ -16,6 +16,7 @@ from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.deposit import deposit
 from darklung.commands.detectability import detectability
+from darklung.commands.outcome import Outcome
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
 from darklung.commands.reproduce import reproduce
@@ -23,11 +24,25 @@ from darklung.commands.resolution import resolution
 from darklung.core.checks import DarklungError, printable, shortened
 from darklung.core.extras import EXTRAS, wanting
 from darklung.core.files import machine_line
+from darklung.core.screen import keep_quiet
 
 INTERRUPTED = 130
+PANELS = {
+    "Studies and learning": "run train predict evaluate compare",
+    "Simulate": "cohort simulate check detectability insert",
+    "Process measured data": "import retrieve qc align calibrate reconstruct resolution",
+    "Histology": "section stereology register",
+    "Publish": "card deposit reproduce verify benchmark export",
+    "Files and help": "show describe examples keys",
+}
+EXAMPLES = (
+    "Such as: darklung examples --out examples; darklung retrieve examples/raw_scan/scan.yaml --out maps; "
+    "darklung run examples/quick.yaml --out runs/quick"
+)
 
 app = typer.Typer(
     help="Dark-field X-ray imaging of lungs: simulate, process real raw data, reconstruct, learn, compare, report.",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -41,17 +56,36 @@ def _add(*commands: Callable[..., None]) -> None:
         app.command()(command)
 
 
+def _group() -> None:
+    """Show each command in the help under what it is for."""
+    panels = {name: panel for panel, names in PANELS.items() for name in names.split()}
+    for one in app.registered_commands:
+        one.rich_help_panel = panels[str(one.name or getattr(one.callback, "__name__", ""))]
+    for group in app.registered_groups:
+        group.rich_help_panel = panels[str(group.name)]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"darklung {__version__}")
         raise typer.Exit
 
 
+_outcome = Outcome()
+
+
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notes: results and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="With an error, where in the code it was found.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell the outcome as one JSON object.")] = False,
 ) -> None:
     """Options before the command."""
+    keep_quiet(quiet)
+    _outcome.verbose = verbose
+    if as_json:
+        _outcome.begin()
 
 
 @app.command()
@@ -289,6 +323,7 @@ def stereology(
 
 
 _add(card, deposit, detectability, register, reproduce, resolution, *files.COMMANDS)
+_group()
 
 
 def _left_out(error: Exception) -> str:
@@ -299,24 +334,33 @@ def _left_out(error: Exception) -> str:
 
 def main() -> None:
     """Entry point: one clear line and a non-zero exit code for whatever the user can mend, never a traceback."""
+    code, error = _run()
+    for line in error.splitlines():
+        typer.secho(f"darklung: {line}", err=True, fg="red")
+    _outcome.end(code, error)
+    sys.exit(code)
+
+
+def _run() -> tuple[int, str]:
+    """Exit code and error of the command line."""
     try:
         app()
     except DarklungError as error:
-        for line in str(error).splitlines():
-            typer.secho(f"darklung: {shortened(printable(line))}", err=True, fg="red")
-        sys.exit(2)
+        _outcome.say_where(error)
+        return 2, "\n".join(shortened(printable(line)) for line in str(error).splitlines())
     except BrokenPipeError:
-        sys.exit(1)
+        return 1, ""
     except Exception as error:
         line = machine_line(error) or _left_out(error)
         if not line:
             raise
-        typer.secho(f"darklung: {line}", err=True, fg="red")
-        sys.exit(2)
+        _outcome.say_where(error)
+        return 2, line
     except SystemExit as error:
         if error.code == INTERRUPTED:  # typer has caught the interrupt
-            typer.secho("darklung: stopped; the same command goes on from here", err=True)
-        raise
+            return INTERRUPTED, "stopped; the same command goes on from here"
+        return (error.code, "") if isinstance(error.code, int) else (1 if error.code else 0, str(error.code or ""))
+    return 0, ""
 
 
 if __name__ == "__main__":

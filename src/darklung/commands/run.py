@@ -15,6 +15,7 @@ import yaml
 from darklung.commands.words import with_changes
 from darklung.core.checks import require
 from darklung.core.files import read_object, write_bytes, write_text
+from darklung.core.screen import screen
 from darklung.core.seams import importable
 from darklung.evaluate.sites import site_lines
 from darklung.flow import door, plugins
@@ -96,7 +97,7 @@ def opened(path: Path, *, learning: Mapping[str, Any] | None = None) -> Iterator
         made = plan(study)
         door.check(study, made)
         for note in door.notes(study):
-            typer.echo(note, err=True)
+            typer.echo(note, file=screen())
         yield study, made
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
+
+from darklung.core.screen import screen
 
 _EVERY_S = 10.0
 
@@ -18,11 +19,11 @@ class Bar:
     ----------
     name : str
     stream : TextIO, optional
-        Standard error by default, so that output can be redirected.
+        `darklung.core.screen` by default, so that output can be redirected.
     """
 
     def __init__(self, name: str, stream: TextIO | None = None) -> None:
-        self.name, self.stream = name, stream or sys.stderr
+        self.name, self.stream = name, stream or screen()
         self._told = time.perf_counter()
         self._left = TimeLeft()
         self._rich: Any = None

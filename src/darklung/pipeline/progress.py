@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TextIO
+
+from darklung.core.screen import screen
 
 # A running task that is this far tells how long its stage takes.
 TELLING = 0.05
@@ -117,7 +118,7 @@ class Progress:
 
     def __init__(self, total: int, done: int, pace: Pace, stream: TextIO | None = None, log: TextIO | None = None) -> None:
         self.total, self.done, self.pace = total, done, pace
-        self.stream = stream or sys.stderr
+        self.stream = stream or screen()
         self.log = log
         self._bars: dict[str, Any] = {}
         self._rich: Any = None
