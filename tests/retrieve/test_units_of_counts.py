@@ -65,7 +65,10 @@ def test_retrieval(scan, unit, steps, method, harmonics):
 def test_flats_and_bad_pixels(scan, unit):
     wanted = flats_numbers(scan, {})
     found = flats_numbers(in_unit(scan, unit), {"fit": Fit(gain=unit)})
-    assert found == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    texts = {name for name, value in wanted.items() if isinstance(value, str)}
+    assert {name: found[name] for name in texts} == {name: wanted[name] for name in texts}
+    numbers = [{name: value for name, value in one.items() if name not in texts} for one in (found, wanted)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-6, abs=1e-9)
     flats = np.array(scan.flats)
     flats[0, :, 0, 7, 9] += 800
     unsteady = replace(scan, flats=flats)
