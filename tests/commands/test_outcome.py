@@ -49,6 +49,16 @@ def test_a_command_line_that_is_none_leaves_json_too(run):
     assert "--rings" in err
 
 
+def test_a_fault_of_ours_is_told_as_failed_and_keeps_its_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["darklung", "--json", "keys"])
+    monkeypatch.setattr(cli, "app", lambda: (cli._outcome.begin(), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+    found = json.loads(capsys.readouterr().out)
+    assert (found["status"], found["code"]) == ("failed", 1)
+    assert "ZeroDivisionError" in found["error"]
+
+
 def test_verbose_tells_where_and_quiet_tells_no_progress(run, tmp_path, capsys):
     assert "Traceback" not in run("show", tmp_path / "none.h5")[2]
     assert "Traceback" in run("--verbose", "show", tmp_path / "none.h5")[2]

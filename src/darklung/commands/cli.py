@@ -334,7 +334,11 @@ def _left_out(error: Exception) -> str:
 
 def main() -> None:
     """Entry point: one clear line and a non-zero exit code for whatever the user can mend, never a traceback."""
-    code, error = _run()
+    try:
+        code, error = _run()
+    except BaseException as fault:  # a fault of ours: its traceback follows
+        _outcome.end(1, repr(fault))
+        raise
     for line in error.splitlines():
         typer.secho(f"darklung: {line}", err=True, fg="red")
     _outcome.end(code, error)
