@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 from retrieve_scans import curves, equidistant, make_scan
+from scipy.ndimage import uniform_filter
 
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
-from darklung.retrieve.neighbours import expected_square, noise_growth, views_are_near
+from darklung.retrieve.neighbours import _mean_around, expected_square, noise_growth, views_are_near
 from darklung.retrieve.stepping import retrieve, retrieve_blocks
 
 SIZE = 200
@@ -77,6 +78,12 @@ def test_the_median_is_that_of_the_other_pixels():
     line = expected_square(np.sqrt(square[:1]), np.full((1, 300), 1e12))
     around = np.lib.stride_tricks.sliding_window_view(square[0], 9)
     np.testing.assert_allclose(line[0, 4:-4], np.median(np.delete(around, 4, axis=1), axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(20, 300), (5, 5), (3, 40), (1, 2)])
+def test_the_mean_around_a_pixel_is_that_of_scipy(shape):
+    photons = stream(0, "mean around").uniform(10, 1000, shape)
+    np.testing.assert_allclose(_mean_around(photons), uniform_filter(photons, 5, mode="nearest"), rtol=1e-6)
 
 
 def test_pixels_without_modulation_take_no_part():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -57,19 +58,37 @@ def expected_square(visibility: NDArray, photons: NDArray) -> NDArray[np.float64
     photons : (row, col)
         N, photons of the whole curve.
     """
-    good = (visibility > 0) & (photons > 0)
-    counts = np.where(good, photons, 1.0)
-    square = np.where(good, np.square(visibility, dtype=np.float64) - _MEDIAN_LIFT / counts, 0.0)
+    square: NDArray[np.float64] = np.empty(visibility.shape)
     high, wide = _window(len(square))
-    if not good.all():
+    if not _squares(visibility.ravel(), photons.ravel(), square.ravel()):
+        good = (visibility > 0) & (photons > 0)
         share = uniform_filter(good.astype(np.float64), WIDTH, mode="constant")
         filling = uniform_filter(square, WIDTH, mode="constant") / np.maximum(share, 1e-9)
         square = np.where(good, square, filling)
-    padded = np.pad(square, ((high // 2,) * 2, (wide // 2,) * 2), mode="reflect" if square.shape[1] > wide // 2 else "edge")
-    result = np.empty(square.shape)
-    network = _network(high * wide - 1)
-    _median_of_others(np.ascontiguousarray(padded, dtype=np.float32), high, wide, *network, result)
-    return np.where(good, np.maximum(result, WEAKEST / counts), result)
+    mode: Any = "reflect" if square.shape[1] > wide // 2 else "edge"
+    padded = np.pad(square.astype(np.float32), ((high // 2,) * 2, (wide // 2,) * 2), mode=mode)
+    _median_of_others(padded, high, wide, *_network(high * wide - 1), square)
+    _raise_weak(visibility.ravel(), photons.ravel(), square.ravel())
+    return square
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _squares(visibility, photons, square):  # type: ignore[no-untyped-def]
+    """V² − 2/N, or 0 where there is no modulation; whether there is some everywhere."""
+    lacking = 0
+    for p in range(len(square)):
+        v, n = np.float64(visibility[p]), photons[p]
+        good = (v > 0) & (n > 0)
+        square[p] = v * v - _MEDIAN_LIFT / n if good else 0.0
+        lacking += 0 if good else 1
+    return lacking == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _raise_weak(visibility, photons, square):  # type: ignore[no-untyped-def]
+    for p in range(len(square)):
+        least = WEAKEST / photons[p] if (visibility[p] > 0) & (photons[p] > 0) else -np.inf
+        square[p] = max(square[p], least)
 
 
 def _window(rows: int) -> tuple[int, int]:
@@ -89,8 +108,15 @@ def noise_growth(strength: NDArray) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 def photons_of(maps: NDArray, flat_variance: NDArray) -> NDArray[np.float64]:
     """N, photons of the whole curve, (row, col), from the variance of −ln T without the flat's; 0 without modulation."""
-    usable = maps[6] > 0
-    return np.where(usable, 1 / np.where(usable, maps[3] - flat_variance, 1.0), 0.0)
+    found = np.empty(flat_variance.shape)
+    _photons(maps[6].ravel(), maps[3].ravel(), flat_variance.ravel(), found.ravel())
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _photons(visibility, variance, of_flat, out):  # type: ignore[no-untyped-def]
+    for p in range(len(out)):
+        out[p] = 1.0 / (variance[p] - of_flat[p]) if visibility[p] > 0 else 0.0
 
 
 def restate(
@@ -120,14 +146,41 @@ def restate(
     planes = _planes(near)
     high, wide = _window(len(planes[0][0]))
     squares = [expected_square(*plane) for plane in planes]
-    photons = [uniform_filter(n.astype(np.float32), WIDTH, mode="nearest") for _, n in planes]
+    photons = [_mean_around(n) for _, n in planes]
     alone, middle = len(near[0]) == 1, len(near[0]) // 2
     square, around = (p[0] if alone else np.stack([q[middle] for q in p]) for p in (squares, photons))
+    _restate_all(maps, valid, *flat, square, around, *_growth_of(high * wide - 1), least_strength)
+
+
+@lru_cache(maxsize=2)
+def _growth_of(others: int) -> tuple[NDArray[np.float64], float]:
+    """`noise_growth` for evenly spaced 1/(N V²), V known from so many pixels; and how many there are to a unit."""
     even = np.linspace(0.0, 1.0 / WEAKEST, 2049)
     # The strength is known to a relative variance of π/2 (8/s + 16/s²)/24 only; the mean of 1/s is larger by that.
-    unsure = 1 + np.pi / 2 * (8 * even + 16 * even**2) / (high * wide - 1)
-    growth = unsure * np.stack(noise_growth(1.0 / np.maximum(even, 1e-12)))
-    _restate_all(maps, valid, *flat, square, around, growth, 1.0 / even[1], least_strength)
+    unsure = 1 + np.pi / 2 * (8 * even + 16 * even**2) / others
+    return unsure * np.stack(noise_growth(1.0 / np.maximum(even, 1e-12))), float(1.0 / even[1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_around(values):  # type: ignore[no-untyped-def]
+    """Mean over `WIDTH` × `WIDTH` pixels, (row, col) float32; beyond the border the nearest pixel counts."""
+    rows, cols = values.shape
+    half = WIDTH // 2
+    out, column = np.empty((rows, cols), np.float32), np.empty(cols + 2 * half)
+    for r in range(rows):
+        inner = column[half : half + cols]
+        inner[:] = 0.0
+        for dy in range(-half, half + 1):
+            line = values[min(max(r + dy, 0), rows - 1)]
+            for c in range(cols):
+                inner[c] += line[c]
+        column[:half], column[half + cols :] = inner[0], inner[cols - 1]
+        for c in range(cols):
+            total = 0.0
+            for dx in range(WIDTH):
+                total += column[c + dx]
+            out[r, c] = total / WIDTH**2
+    return out
 
 
 def _planes(near: tuple[NDArray, NDArray]) -> list[tuple[NDArray, NDArray]]:
