@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ from darklung.steps.seen import STAGE as CHANNELS
 from darklung.steps.seen import load_seen
 from darklung.study.learning import EvaluationPart, LearningPart
 from darklung.study.scanner import NO_FLAWS
-from darklung.study.sources import LobesSource
+from darklung.study.sources import LobesSource, SimulatedSource
 
 if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.steps.members import Member
@@ -308,8 +308,19 @@ def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Map
         **_cost(records),
         **_machine(records),
     }
-    simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
-    if len(simulated) == 1:
-        facts["Counts per pixel"] = f"{simulated[0]['scan']['counts']:.2g}"
-        facts["Visibility"] = simulated[0]["instrument"]["visibility"]
+    if scanners := _scanners(p):
+        facts["Counts per pixel"] = _each(f"{s.scan.counts_per_pixel:.2g}" for s in scanners)
+        facts["Visibility"] = _each(f"{s.instrument.flat_visibility:g}" for s in scanners)
     return facts
+
+
+def _scanners(p: Parameters) -> list[SimulatedSource]:
+    """Every simulated scanner: a source as each of its sites has it."""
+    plain = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
+    sources = [SimulatedSource.model_validate(source) for source in plain]
+    return [source.at(site) for source in sources for site in source.sites or [""]]
+
+
+def _each(values: Iterable[str]) -> str:
+    """Every value once."""
+    return ", ".join(dict.fromkeys(values))
