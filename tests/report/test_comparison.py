@@ -211,7 +211,7 @@ def test_records_parameters_cohort_sources():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": {}}) == [("a.b", 1), ("a.c.d", 2), ("e", {})]
     environment = {"versions": {"numpy": "2"}, "hardware": {"cores": 2}}
     records = [
-        {"stage": html.HOSTILE, "wall_s": 1.25, "peak_memory_mib": 100.0, "key": "k" * 64, "environment": environment},
+        {"stage": html.HOSTILE, "wall_s": 1.25, "peak_memory_mib": 100.0, "seed": 3, "environments": [environment]},
         {},
     ]
     cohort = [{"subject": html.HOSTILE, "split": "test", "n": i} for i in range(70)]
