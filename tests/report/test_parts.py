@@ -17,7 +17,14 @@ from darklung.report.findings import Findings, findings_sections
 from darklung.report.gallery import ArmErrors, gallery_section, sight_title
 from darklung.report.gallery import Sight as Place
 from darklung.report.html import page
-from darklung.report.metric_tables import all_metrics, animals_and_folds, main_table, rate_tables, reliability_table
+from darklung.report.metric_tables import (
+    all_metrics,
+    animals_and_folds,
+    lesion_rates,
+    main_table,
+    negative_rates,
+    reliability_table,
+)
 from darklung.report.pictures import picture
 from darklung.report.planes import planes
 from darklung.report.story import methods_section, story_section
@@ -52,7 +59,7 @@ def test_the_first_paragraph_says_what_was_compared_on_how_many_and_what_came():
         "hybrid: attenuation",
     ):
         assert wanted in text
-    assert text.count("Cannot tell: up to 0.08 either way is possible.") == 4
+    assert text.count("Cannot tell: an AUROC 0.02 lower to 0.08 higher is possible.") == 4
     trees = {**STUDY, "learning": {**STUDY["learning"], "observers": ["network", "boosting"]}}
     assert "boosted decision trees" in whole(story_section(c, trees, {"mice": "simulation"}, [{}], tile_m=2e-3))
     measured = story_section(c, STUDY, {"a": "volumes"}, [{}], tile_m=2e-3)
@@ -108,9 +115,11 @@ def test_the_study_file_that_is_saved_is_the_study():
 
 def test_learning_curves_tell_the_step_that_was_kept():
     rows = [{"step": s, "loss": 1 / s, "score": 0.5 + s / 100} for s in (10, 20, 30)]
-    logs = [{"arm": a, "fold": f, "rows": rows, "selected": {"step": 20, "score": 0.7}} for a in ("x", "y") for f in "01"]
+    selected = {"by": "tile_auroc", "step": 20, "score": 0.7}
+    logs = [{"arm": a, "fold": f, "rows": rows, "selected": selected} for a in ("x", "y") for f in "01"]
     section = training_section(logs)
     html.check_page(whole(section))
+    assert "Tile auroc on validation animals by step" in whole(section)  # which score it is
     rows = section.blocks[-1].rows
     assert [(r[0], r[1], r[2], r[3].value, r[4]) for r in rows] == [
         (a, f, "20", 0.7, "30") for a in ("x", "y") for f in "01"
@@ -171,7 +180,7 @@ def test_tables_hold_every_number_of_the_comparison():
                         [
                             main_table(c, "test", "Main"),
                             all_metrics(c, "test"),
-                            rate_tables(c, "test"),
+                            [*lesion_rates(c, "test"), *negative_rates(c, "test")],
                             reliability_table(c, "test"),
                             animals_and_folds(c, "test"),
                         ]

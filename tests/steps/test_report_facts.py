@@ -33,7 +33,9 @@ def test_counts_and_visibility_are_those_of_every_scanner():
 
 def test_seeds_and_versions_are_of_all_tasks_and_the_last_one_ended_when_it_ended(tmp_path):
     """A run that went on with another version on another machine; the long task began first and ended last."""
-    one, other = ({"versions": {"numpy": v}, "hardware": {"processor": p, "cores": 2}} for v, p in (("2.3", "A"), ("2.4", "B")))
+    one, other = (
+        {"versions": {"numpy": v}, "hardware": {"processor": p, "cores": 2}} for v, p in (("2.3", "A"), ("2.4", "B"))
+    )
     rows = (
         ("scan/a", "2026-01-01T23:59:00Z", 5, one), ("scan/b", "2026-01-01T10:00:00Z", 6, one),
         ("correct/a", "2026-01-01T12:00:00Z", None, one), ("train/a", "2026-01-01T22:00:00Z", 7, other),
