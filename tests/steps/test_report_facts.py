@@ -23,8 +23,10 @@ def test_counts_and_visibility_are_those_of_every_scanner():
     facts = _summary(parameters(mice=mice), COMPARISON, [])
     assert (facts["Counts per pixel"], facts["Visibility"]) == ("1.5e+07", "0.2")
     sites = {
-        "north": {"scan": {"counts": "4e6"}}, "south": {"instrument": {"visibility": 0.1}}, "west": {"scan": {"counts": 4e6}},
-    }  # fmt: skip
+        "north": {"scan": {"counts": "4e6"}},
+        "south": {"instrument": {"visibility": 0.1}},
+        "west": {"scan": {"counts": 4e6}},
+    }
     facts = _summary(parameters(mice={**mice, "sites": sites}), COMPARISON, [])
     assert (facts["Counts per pixel"], facts["Visibility"]) == ("4e+06; 1.5e+07", "0.2; 0.1")
     two = parameters(mice=mice, others={**mice, "scan": {"counts": 2e6}, "sites": {"east": {"scan": {"counts": 3e6}}}})
