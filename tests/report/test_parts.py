@@ -235,3 +235,32 @@ def test_a_false_candidate_is_told_apart_from_one_of_which_nothing_is_known():
         found = findings_sections(Findings("x", image, maps, everywhere, everywhere, ~everywhere, table, 0.0))
         (line,) = [b.text for s in found for b in s.blocks if isinstance(b, Text) and b.text.startswith("Number 1")]
         assert line.endswith(told)
+
+
+@pytest.mark.parametrize(("detected", "calibrated"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_candidates_numbers_say_what_they_are_of(detected, calibrated):
+    """The score of a detection head, the spread of the logits and the probability of the tile are of three maps."""
+    image = Image(np.random.default_rng(0).normal(size=(1, 9, 9)), ("attenuation",), ("1",), (1e-3,) * 2)
+    maps = image.with_data(np.zeros((2, 9, 9)), ("probability", "logit_spread"), ("1", "1"))
+    everywhere = np.ones((9, 9), bool)
+    row = {
+        "number": 1,
+        "z_mm": 4.0,
+        "y_mm": 0.0,
+        "x_mm": 4.0,
+        "score": 3.0,
+        "tile_score": -1.5,
+        "spread": 0.25,
+        "rank": None,
+    }
+    row |= {"probability": 0.125, "diameter_mm": 1.0, "called": True, "promised": "", "hits": "unknown"}
+    masks = (everywhere, everywhere, ~everywhere)
+    found = Findings("x", image, maps, *masks, pd.DataFrame([row]), None, detected, calibrated)
+    _, close, _, listed = findings_sections(found)
+    head = "score 3.00 of the detection head, logits ± 0.25" if detected else "score 3.00 ± 0.25"
+    likely = "its tile's score −1.50, probability 0.12" if calibrated else "probability 0.12"
+    assert close.blocks[0].text == f"Number 1: {head}, {likely}, 1.0 mm."
+    told = dict(zip(listed.blocks[0].header, listed.blocks[0].rows[0]))
+    assert told["probability of the tile" if calibrated else "probability"] == 0.125
+    assert told["score of the detection head" if detected else "score"] == 3.0
+    assert (told["score of the tile"], told["z [mm]"], told["diameter [mm]"]) == (-1.5, 4.0, 1.0)
