@@ -99,7 +99,7 @@ class Pace:
         return seconds, known
 
     def told(self) -> str:
-        """Such as ``about 3 min left``; ``more than ...`` while a stage was never timed; ``left: ...`` if none of them was."""
+        """Such as ``about 3 min left``; ``more than ...`` while a stage was never timed; ``left: ...`` if none was."""
         seconds, known = self.left()
         if not any(self._left.values()):
             return ""
