@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import darklung
+from darklung.commands import predict
 from darklung.commands.predict import Given, predict_files
 from darklung.io.case import load_case, save_case
 from darklung.io.images import load_image, save_image
-from darklung.io.tables import load_table
+from darklung.io.tables import load_table, save_table
+from darklung.steps import findings
+from darklung.study.processing import ProcessingPart
 
 SMALL = {"widths": [16, 16], "patch": 8, "batch": 1}
 
@@ -74,3 +77,19 @@ def test_another_voxel_is_refused_and_brought_there_on_request(model, scan, tmp_
     listed = predict_files(model, tmp_path / "fine.ome.zarr", out=tmp_path / "out", given=Given(resample=True), dry_run=True)
     assert "resample/fine" in listed
     assert "findings/fine" in listed
+
+
+def test_the_highest_probability_is_that_of_the_best_tile_and_not_of_the_best_candidate(tmp_path, monkeypatch):
+    """A single bright voxel makes the best candidate, a bright tile the highest probability; a lone head has none."""
+    chosen = predict.Chosen("a", (), predict.Rule(), ProcessingPart(), ({},))
+    monkeypatch.setattr(predict, "note_files", lambda *_: None)
+    for name, likely, told in (("two", (0.2, 0.9), "0.900"), ("head", (np.nan, np.nan), "–"), ("none", (), "–")):
+        task = findings.task(name, findings.Parameters(arm="a"), "predict/a", "cases/a")
+        place = tmp_path / task.name
+        place.mkdir(parents=True)
+        (place / findings.PAGE).write_bytes(b"")
+        rows = [{"score": 2.0 - k, "probability": p, "called": None} for k, p in enumerate(likely)]
+        if rows:
+            save_table(place / findings.TABLE, rows, dict.fromkeys(rows[0], "a column"))
+        line = predict._told(tmp_path, [task], chosen).splitlines()[1]
+        assert line.split() == [name, str(len(likely)), "-", told]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from darklung.commands.predict_rules import Rule, rules_of
+from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of
 from darklung.core.checks import DarklungError
 from darklung.steps.arm_reading import SCALES
 
@@ -53,3 +53,25 @@ def test_lists_are_those_of_candidates_and_go_with_the_models_that_were_judged(t
 def test_known_lesions_that_do_not_fit_together_are_refused_at_once(tmp_path, change):
     with pytest.raises(DarklungError):
         rules_of(promised(tmp_path / "c.json", **change), 2e-3)
+
+
+def test_a_rule_holds_for_the_mean_of_all_models_that_were_judged(tmp_path):
+    """A mean of fewer models varies more: a threshold of the mean of three would call too many of its tiles."""
+    asked = [{"arm": "hybrid", "fold": k, "role": "validation"} for k in range(3)]
+    asked += [{"arm": "hybrid", "fold": None, "role": "test"}, {"arm": "one", "fold": 0, "role": "validation"}]
+    (tmp_path / "record.json").write_text(json.dumps({"parameters": {"predictions": asked}}))
+    judged = judged_folds(tmp_path / "c.json")
+    assert judged == {"hybrid": {"0", "1", "2"}, "one": {"0"}}
+    rule = Rule(-0.4, (1.5, -2.0), 1e-3)
+    folders = [tmp_path / f"hybrid.fold{k}" for k in (2, 0, 1)]
+    assert of_models(rule, folders, judged["hybrid"]) == (rule, ())
+    for fewer in (folders[:2], folders[2:], [*folders, tmp_path / "hybrid.fold3"]):
+        found, (note,) = of_models(rule, fewer, judged["hybrid"])
+        assert found == Rule(tile_m=1e-3)
+        assert "the run judged the mean of 0, 1, 2: its threshold" in note
+    assert of_models(Rule(tile_m=1e-3), folders[:1], judged["hybrid"]) == (Rule(tile_m=1e-3), ())
+    assert judged_folds(tmp_path / "elsewhere" / "c.json") == {}
+    assert of_models(rule, folders[:1], None) == (rule, ())
+    (tmp_path / "record.json").write_text('{"parameters": {}}')
+    with pytest.raises(DarklungError, match="record"):
+        judged_folds(tmp_path / "c.json")

@@ -17,7 +17,7 @@ from darklung.evaluate.replicates import RankedUnits, threshold_replicates
 from darklung.evaluate.roc import threshold_at_specificity
 from darklung.evaluate.statistics import Estimate, bootstrap_weights, least_p, paired_permutation
 
-NONE = np.zeros(0)
+NONE, NAN = np.zeros(0), float("nan")
 
 
 def test_wilson_of_a_textbook_case():
@@ -126,3 +126,15 @@ def test_the_least_p_is_reached_and_never_undercut():
     good, bad = labels * 2.0, -labels * 2.0
     found = paired_permutation(first=good, second=bad, labels=labels, clusters=who, seed=0)
     assert found == least_p(6) == 2 / 2**6
+
+
+@pytest.mark.parametrize(("first", "second"), [(NAN, NAN), (NAN, 0.4), (0.4, NAN)])
+def test_a_difference_of_what_has_no_interval_has_none(first, second):
+    """One animal: an interval of no width, or from -1 to 1, would say what nobody knows."""
+    known = Estimate(0.5, 0.4, 0.6)
+    one, other = (known if end == 0.4 else Estimate(0.5, NAN, NAN) for end in (first, second))
+    found = difference_interval(one, other, correlation=0.5)
+    assert found.value == 0
+    assert np.isnan([found.low, found.high]).all()
+    undefined = difference_interval(Estimate(NAN, NAN, NAN), known, correlation=0.0)
+    assert np.isnan([undefined.value, undefined.low, undefined.high]).all()

@@ -361,3 +361,42 @@ def test_more_scattering_than_the_model_has_is_not_valid():
     mu = 0.3 * float(linear_attenuation("soft_tissue", 1.05, 70.0))
     for epsilon, attenuation in ((1e4, mu), (80.0, 0.0), (80.0, 5 * mu)):
         assert not interface_density(Layer(epsilon * whole), Layer(attenuation * whole), place=place).known.any()
+
+
+MADE = ("difference(attenuation, attenuation)", "tissue_fraction", "attenuation_copy", "ratio(attenuation, attenuation)")
+
+
+@pytest.mark.parametrize("name", [*MADE, "contrast(attenuation, 0.6 mm)", "mirror(attenuation)"])
+def test_what_has_no_value_has_no_error(name):
+    """A cube has no mirror plane; half of the other lungs has no value of its own."""
+    shape, lung = (12, 12, 12), np.zeros((12, 12, 12), bool)
+    lung[2:10, 2:10, 2:10] = True
+    data = np.stack([RNG.normal(20, 1, shape), np.full(shape, 0.5), np.indices(shape)[0] % 2, np.ones(shape)])
+    names = ("attenuation", "attenuation_noise", "valid(attenuation)", "valid(attenuation_noise)")
+    image = Image(data, names, ("1/m", "1/m", "1", "1"), (VOXEL,) * 3)
+    value, noise = make_channels(image, (name, f"noise({name})"), Place(lung, lung, image.spacing_m, energy_kev=70.0))
+    assert value.known.any() == (not name.startswith("mirror"))
+    assert np.array_equal(noise.known & ~value.known, np.zeros(shape, bool))
+
+
+@pytest.mark.parametrize("none", [np.nan, np.inf, "valid"])
+@pytest.mark.parametrize("name", ["contrast(attenuation, 0.6 mm)", "mirror(attenuation)", "tissue_fraction"])
+def test_what_is_made_of_voxels_that_tell_no_error_tells_none(name, none):
+    """Left out of the sum of variances they would make the error of a mean smaller, as if they were certain."""
+    lung, _ = lungs()
+    shape, blind = lung.shape, tuple(np.argwhere(lung)[lung.sum() // 3])
+    data = np.stack([RNG.normal(20, 1, shape), np.full(shape, 0.5), np.ones(shape)])
+    names = ("attenuation", "attenuation_noise", "valid(attenuation_noise)")
+    place = Place(lung, lung, (VOXEL,) * 3, energy_kev=70.0)
+
+    def error(data):
+        return make_channels(Image(data, names, ("1/m", "1/m", "1"), (VOXEL,) * 3), (f"noise({name})",), place)[0]
+
+    known = error(data)
+    changed = data.copy()
+    changed[2 if none == "valid" else 1][blind] = 0 if none == "valid" else none
+    found = error(changed)
+    lost = known.known & ~found.known
+    assert lost.any()
+    assert lost.sum() < known.known.sum() / 2
+    assert np.array_equal(found.values[found.known], known.values[found.known])  # and nowhere smaller

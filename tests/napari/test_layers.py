@@ -126,6 +126,21 @@ def test_a_runs_predictions_are_layers_with_candidates_where_they_are(tmp_path):
     assert list(found)[-1] == "m1 labels"
 
 
+@pytest.mark.parametrize(("tile", "score"), [("", -0.75), ("0.3 mm", -5 / 3)])
+def test_scores_of_tiles_are_those_of_the_runs_own_tiles(tmp_path, tile, score):
+    """The mean of the four largest logits (0.3 mm cubed): 3, 2, -4, -4 of tiles of 2 mm; a small one has three voxels."""
+    one = case()
+    run = made_run(tmp_path / "run", one)
+    said = logits(one.channels)
+    said.data[0][1, 0, 0] = 2.0
+    save_image(run / "predict" / "hybrid.test" / f"m1{LOGITS}", said)
+    if tile:
+        study = {"name": "s", "sources": {"a": {"from": "cases", "files": ["*"]}}, "evaluation": {"tile": tile}}
+        (run / "study.yaml").write_text(yaml.safe_dump(study))
+    found = {o["name"]: o for _, o, _ in reader.read(str(run))}
+    assert found["m1 candidates hybrid"]["features"]["tile_score"][0] == pytest.approx(score)
+
+
 def made_run(folder, *cases):
     """A run folder as far as a viewer looks at it."""
     for one in cases:

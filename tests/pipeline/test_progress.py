@@ -27,14 +27,14 @@ class Clock:
 def test_a_hundred_quick_tasks_before_four_slow_ones():
     clock = Clock()
     pace = Pace([*QUICK, *SLOW], {}, workers=1, clock=clock)
-    assert pace.told() == "time left: ?"
+    assert pace.told() == "left: 100 quick, 4 slow, never timed"
     for name in QUICK[:50]:
         clock.take(pace, name, 1.0)
     # The mean of the tasks so far would promise 54 s; nothing is known of the slow stage yet, and that is told.
     assert pace.told() == "more than 50 s left"
     for name in QUICK[50:]:
         clock.take(pace, name, 1.0)
-    assert pace.told() == "time left: ?"
+    assert pace.told() == "left: 4 slow, never timed"
     clock.take(pace, SLOW[0], 600.0)
     assert pace.told() == "about 30 min left"
     pace.start(SLOW[1])
@@ -104,3 +104,17 @@ def test_the_log_says_what_is_left():
     lines = [line.split("] ")[1] for line in log.getvalue().splitlines()]
     assert lines[0] == "slow/0 done in 120.0 s (1/4, about 6 min left)"
     assert lines[3] == "slow/3 done in 120.0 s (4/4)"
+
+
+def test_near_the_end_it_is_told_what_is_left_where_nobody_knows_how_long_it_takes():
+    """The last stages of a run have one task each, which nothing of the run can time before it is done."""
+    clock = Clock()
+    pace = Pace([*SLOW, "evaluate/all", "report/all"], {}, workers=1, clock=clock)
+    for name in SLOW:
+        clock.take(pace, name, 600.0)
+    assert pace.told() == "left: evaluate, report, never timed"
+    clock.take(pace, "evaluate/all", 50.0)
+    assert pace.told() == "left: report, never timed"
+    clock.take(pace, "report/all", 20.0)
+    assert pace.told() == ""
+    assert Pace(["report/all"], {"report": 20.0}, workers=1, clock=clock).told() == "about 20 s left"

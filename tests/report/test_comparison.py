@@ -80,7 +80,7 @@ def test_hostile_names():
 
 def test_verdicts_say_what_is_possible_when_interval_or_p_cannot_tell():
     text = " ".join(verdicts(examples.comparison(low=-0.02)))
-    assert text.count("cannot tell: up to 0.08 either way is possible") == 4
+    assert text.count("cannot tell: an AUROC 0.02 lower to 0.08 higher is possible") == 4
     assert "is higher" not in text
     text = " ".join(verdicts(examples.comparison(low=0.01)))
     assert "is higher" not in text
@@ -211,7 +211,7 @@ def test_records_parameters_cohort_sources():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": {}}) == [("a.b", 1), ("a.c.d", 2), ("e", {})]
     environment = {"versions": {"numpy": "2"}, "hardware": {"cores": 2}}
     records = [
-        {"stage": html.HOSTILE, "wall_s": 1.25, "peak_memory_mib": 100.0, "key": "k" * 64, "environment": environment},
+        {"stage": html.HOSTILE, "wall_s": 1.25, "peak_memory_mib": 100.0, "seed": 3, "environments": [environment]},
         {},
     ]
     cohort = [{"subject": html.HOSTILE, "split": "test", "n": i} for i in range(70)]
@@ -233,3 +233,15 @@ def test_the_same_report_twice_is_the_same_text():
     c = examples.comparison((0.8, 0.9), arms=("transmission", "hybrid"))
     c["splits"] = ["test"]
     assert whole(comparison_sections(c)) == whole(comparison_sections(c))
+
+
+@pytest.mark.parametrize("absent", [(), ("by_size",), ("by_class",), ("by_class", "by_size")])
+def test_rates_of_negatives_stand_among_the_errors_whatever_else_is_known(absent):
+    c = examples.comparison()
+    for name in absent:
+        for own in c["results"]["test"].values():
+            own[name] = None
+    sections = {s.title: whole([s]) for s in comparison_sections(c)}
+    assert "Called positive by kind of negative" in sections["Errors"]
+    assert "Called positive by kind of negative" not in sections["Lesions"]
+    assert ("Sensitivity by diameter, 95 % intervals" in sections["Lesions"]) == ("by_size" not in absent)

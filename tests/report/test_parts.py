@@ -17,7 +17,14 @@ from darklung.report.findings import Findings, findings_sections
 from darklung.report.gallery import ArmErrors, gallery_section, sight_title
 from darklung.report.gallery import Sight as Place
 from darklung.report.html import page
-from darklung.report.metric_tables import all_metrics, animals_and_folds, main_table, rate_tables, reliability_table
+from darklung.report.metric_tables import (
+    all_metrics,
+    animals_and_folds,
+    lesion_rates,
+    main_table,
+    negative_rates,
+    reliability_table,
+)
 from darklung.report.pictures import picture
 from darklung.report.planes import planes
 from darklung.report.story import methods_section, story_section
@@ -52,7 +59,7 @@ def test_the_first_paragraph_says_what_was_compared_on_how_many_and_what_came():
         "hybrid: attenuation",
     ):
         assert wanted in text
-    assert text.count("Cannot tell: up to 0.08 either way is possible.") == 4
+    assert text.count("Cannot tell: an AUROC 0.02 lower to 0.08 higher is possible.") == 4
     trees = {**STUDY, "learning": {**STUDY["learning"], "observers": ["network", "boosting"]}}
     assert "boosted decision trees" in whole(story_section(c, trees, {"mice": "simulation"}, [{}], tile_m=2e-3))
     measured = story_section(c, STUDY, {"a": "volumes"}, [{}], tile_m=2e-3)
@@ -108,9 +115,11 @@ def test_the_study_file_that_is_saved_is_the_study():
 
 def test_learning_curves_tell_the_step_that_was_kept():
     rows = [{"step": s, "loss": 1 / s, "score": 0.5 + s / 100} for s in (10, 20, 30)]
-    logs = [{"arm": a, "fold": f, "rows": rows, "selected": {"step": 20, "score": 0.7}} for a in ("x", "y") for f in "01"]
+    selected = {"by": "tile_auroc", "step": 20, "score": 0.7}
+    logs = [{"arm": a, "fold": f, "rows": rows, "selected": selected} for a in ("x", "y") for f in "01"]
     section = training_section(logs)
     html.check_page(whole(section))
+    assert "Tile auroc on validation animals by step" in whole(section)  # which score it is
     rows = section.blocks[-1].rows
     assert [(r[0], r[1], r[2], r[3].value, r[4]) for r in rows] == [
         (a, f, "20", 0.7, "30") for a in ("x", "y") for f in "01"
@@ -171,7 +180,7 @@ def test_tables_hold_every_number_of_the_comparison():
                         [
                             main_table(c, "test", "Main"),
                             all_metrics(c, "test"),
-                            rate_tables(c, "test"),
+                            [*lesion_rates(c, "test"), *negative_rates(c, "test")],
                             reliability_table(c, "test"),
                             animals_and_folds(c, "test"),
                         ]
@@ -226,3 +235,32 @@ def test_a_false_candidate_is_told_apart_from_one_of_which_nothing_is_known():
         found = findings_sections(Findings("x", image, maps, everywhere, everywhere, ~everywhere, table, 0.0))
         (line,) = [b.text for s in found for b in s.blocks if isinstance(b, Text) and b.text.startswith("Number 1")]
         assert line.endswith(told)
+
+
+@pytest.mark.parametrize(("detected", "calibrated"), [(False, False), (False, True), (True, False), (True, True)])
+def test_a_candidates_numbers_say_what_they_are_of(detected, calibrated):
+    """The score of a detection head, the spread of the logits and the probability of the tile are of three maps."""
+    image = Image(np.random.default_rng(0).normal(size=(1, 9, 9)), ("attenuation",), ("1",), (1e-3,) * 2)
+    maps = image.with_data(np.zeros((2, 9, 9)), ("probability", "logit_spread"), ("1", "1"))
+    everywhere = np.ones((9, 9), bool)
+    row = {
+        "number": 1,
+        "z_mm": 4.0,
+        "y_mm": 0.0,
+        "x_mm": 4.0,
+        "score": 3.0,
+        "tile_score": -1.5,
+        "spread": 0.25,
+        "rank": None,
+    }
+    row |= {"probability": 0.125, "diameter_mm": 1.0, "called": True, "promised": "", "hits": "unknown"}
+    masks = (everywhere, everywhere, ~everywhere)
+    found = Findings("x", image, maps, *masks, pd.DataFrame([row]), None, detected, calibrated)
+    _, close, _, listed = findings_sections(found)
+    head = "score 3.00 of the detection head, logits ± 0.25" if detected else "score 3.00 ± 0.25"
+    likely = "its tile's score −1.50, probability 0.12" if calibrated else "probability 0.12"
+    assert close.blocks[0].text == f"Number 1: {head}, {likely}, 1.0 mm."
+    told = dict(zip(listed.blocks[0].header, listed.blocks[0].rows[0]))
+    assert told["probability of the tile" if calibrated else "probability"] == 0.125
+    assert told["score of the detection head" if detected else "score"] == 3.0
+    assert (told["score of the tile"], told["z [mm]"], told["diameter [mm]"]) == (-1.5, 4.0, 1.0)

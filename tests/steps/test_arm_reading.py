@@ -1,6 +1,7 @@
 """Predictions of an arm become tables on one scale; single errors and learning curves are found for the report."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -156,6 +157,42 @@ def test_missed_lesions_and_false_positives_are_found_where_they_are(tmp_path):
     for sight in found.false:
         assert sight.region[sight.at]
         assert "plain lung" in sight.title
+
+
+def test_errors_of_animals_with_several_images_are_counted_and_found_in_their_own_image(tmp_path):
+    """Of ten images of two animals and two of one each; names whose order as texts is not that of their numbers."""
+    names = [*(f"two-{k}" for k in range(1, 11)), "other"]
+    animals = {n: n.split("-")[0] for n in names}
+    reading, saved = ArmReading(), {}
+    for k, name in enumerate(("v0", "v1")):
+        case = labelled(name)
+        image = case.channels.with_data(logits(case, 0, 1.0)[None].astype(np.float32), ("logit",), ("1",))
+        reading.add("validation", k, name, image, case, TILE)
+    folder = tmp_path / "predict" / "a.test"
+    for name in names:
+        case = labelled(name)
+        save_case(tmp_path / "cases" / name, replace(case, about=replace(case.about, animal=animals[name])))
+        saved[name] = logits(case, 1, 1.0).astype(np.float32)
+        save_image(folder / f"{name}{LOGITS}", case.channels.with_data(saved[name][None], ("logit",), ("1",)))
+    maps, cases = maps_by_case(["a"], [folder]), {n: tmp_path / "cases" / n for n in names}
+    for name in maps:
+        case = labelled(name)
+        image = case.channels.with_data(saved[name][None], ("logit",), ("1",))
+        reading.add("test", None, name, image, case, TILE)
+    units = reading.pooled({**animals, "v0": "v0", "v1": "v1"}, 0.9)[1].tiles.assign(arm="a")
+    assert set(units["subject"]) == {"two", "other"}
+    lesions, false = units[units["label"] == 1], units[units["label"] == 0]
+    limit = float(lesions["score"].median())
+    (found,) = arm_errors(Judged(cases, maps, units, {"a": limit}, TILE), {"a": ("attenuation",)})
+    assert (found.missed_count, found.false_count) == ((lesions["score"] < limit).sum(), (false["score"] >= limit).sum())
+    assert found.missed_count == 5
+    for sight in (*found.missed, *found.false):
+        name = sight.title.partition(":")[0]
+        own = map_tables(name, saved[name], labelled(name), TILE).tiles
+        told = float(sight.title.split("score ")[1].split(",")[0].replace("−", "-"))
+        (score,) = own["score"][own["score"].sub(told).abs() < 5e-3 + 1e-9][:1]
+        here = saved[name][sight.at]
+        assert here >= score - 1e-6  # the place is the highest voxel of the lesion or tile whose score is told
 
 
 def test_learning_curves_are_read_from_the_tasks_that_kept_one(tmp_path):

@@ -35,7 +35,7 @@ def detectability(
     from darklung.physics.lung import LESIONS
     from darklung.pipeline import run_tasks
     from darklung.steps.detectability import Parameters, check_places, planned_places, searched_places, tasks
-    from darklung.study.protocols import read_protocol
+    from darklung.study.protocols import read_protocol, unit_of
 
     found = read_protocol(protocol)
     swept = parse_sweeps(sweep or (), found)
@@ -43,18 +43,32 @@ def detectability(
     sizes = tuple(dict.fromkeys(parse_quantity(text, "length") for text in size or SIZES))
     classes = tuple(dict.fromkeys(lesion or LESIONS))
     check_places(places, classes, sizes, realisations, clutter)
+    units = {key: unit_of(found, key) for key in places[0][0]}
     if dry_run:
-        typer.echo("\n".join(", ".join(f"{key} = {value:.6g}" for key, value in values.items()) for values, _ in places))
+        typer.echo("\n".join(_where(values, units) for values, _ in places))
         return
     asked: dict[str, Any] = {"classes": classes, "diameters_m": sizes, "realisations": realisations, "seed": seed}
     listed = tasks([Parameters(protocol=one, clutter=clutter, **asked) for _, one in places])
     about = {"protocol": protocol, "title": found.title}
     names = [t.name for t in listed[-len(places) :]]
     run_tasks(listed, folder=out, targets=names, workers=workers, about=about)
-    typer.echo(_told(out, [values for values, _ in places], names, found.title, clutter=clutter > 0))
+    typer.echo(_told(out, [values for values, _ in places], names, found.title, units, clutter=clutter > 0))
 
 
-def _told(out: Path, places: Sequence[Mapping[str, float]], tasks: Sequence[str], title: str, *, clutter: bool) -> str:
+def _where(values: Mapping[str, float], units: Mapping[str, str]) -> str:
+    """The swept numbers of a place, each in its unit."""
+    return ", ".join(f"{key} = {values[key]:.6g} {unit}".rstrip() for key, unit in units.items())
+
+
+def _told(
+    out: Path,
+    places: Sequence[Mapping[str, float]],
+    tasks: Sequence[str],
+    title: str,
+    units: Mapping[str, str],
+    *,
+    clutter: bool,
+) -> str:
     """Write the table and the page; the best place of each lesion as text."""
     from darklung.io.tables import save_json, save_table
     from darklung.pipeline import note_files
@@ -62,24 +76,26 @@ def _told(out: Path, places: Sequence[Mapping[str, float]], tasks: Sequence[str]
     from darklung.report.detectability import best_places, write_detectability
     from darklung.steps.detectability import CLUTTER, MEANINGS, ROWS
 
-    keys = list(places[0])
     rows = [{**values, **row} for values, name in zip(places, tasks) for row in read_json(out / name / ROWS)]
     save_table(
         out / TABLE,
         rows,
-        {**dict.fromkeys(keys, "swept number, in inner units"), **MEANINGS, **(CLUTTER if clutter else {})},
+        {
+            **{key: f"swept number [{unit or '1'}]" for key, unit in units.items()},
+            **MEANINGS,
+            **(CLUTTER if clutter else {}),
+        },
     )
     save_json(out / f"{TABLE}.json", rows)
-    page = write_detectability(out / f"{TABLE}.html", rows, keys, title=title)
+    page = write_detectability(out / f"{TABLE}.html", rows, units, title=title)
     note_files(out, sorted(p.name for p in out.glob(f"{TABLE}.*")))
     head = f"{'clutter':>9}  {'95 %':<17}" if clutter else ""
     lines = [f"{'lesion':<11}{'mm':>5}  {'arm':<13}{'best d′':>9}  {'95 %':<17}{head}at"]
     for row in best_places(rows):
-        where = ", ".join(f"{key} = {row[key]:.4g}" for key in keys)
         ends = f"{row['d_low']:.2f} to {row['d_high']:.2f}"
         lines.append(
             f"{row['lesion']:<11}{row['size_mm']:5g}  {row['arm']:<13}{row['d_prime']:9.2f}  {ends:<17}{_clutter(row)}"
-            f"{where}, {row['dose_mgy']:.3g} mGy"
+            f"{_where(row, units)}, {row['dose_mgy']:.3g} mGy"
         )
     told = "place and lesion known, photon noise alone, one slice, no clutter: compares protocols, not what a search finds"
     if clutter:

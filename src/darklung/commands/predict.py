@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from darklung.commands.predict_rules import Rule, rules_of
+from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
 from darklung.core.files import write_bytes
@@ -222,13 +223,12 @@ def _of_run(folder: Path) -> list[Chosen]:
     if comparison.is_file():
         require_as_written(comparison)
     rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
-    how = How.of(known.learning if known else None)
-    return [
-        Chosen(
-            name, tuple(own), _of_folders(rules.get(name, Rule()), own), processing, tuple(map(read_description, own)), how
-        )
-        for name, own in arms.items()
-    ]
+    judged, how = judged_folds(comparison), How.of(known.learning if known else None)
+    found = []
+    for name, own in arms.items():
+        rule, notes = of_models(rules.get(name, Rule(tile_m=tile_m)), own, judged.get(name))
+        found.append(Chosen(name, tuple(own), rule, processing, tuple(map(read_description, own)), how, notes))
+    return found
 
 
 def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
@@ -241,19 +241,14 @@ def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
     if not (wanted or chosen.how.mirroring):
         return chosen
     if not any(map(_network, chosen.descriptions)):
-        return replace(chosen, notes=("Trees see the same in every mirror image: nothing is averaged.",))
+        return replace(chosen, notes=(*chosen.notes, "Trees see the same in every mirror image: nothing is averaged."))
     first = chosen.descriptions[0]
     told = told_mirrors(chosen.channels, int(first["dims"]), (first.get("images") or {}).get("directions") or ())
-    notes: tuple[str, ...] = (f"Each prediction is the {told}.",)
+    notes = (*chosen.notes, f"Each prediction is the {told}.")
     if not chosen.how.mirroring and chosen.rule != Rule(tile_m=chosen.rule.tile_m):
         notes += ("The run did not mirror: its threshold, probabilities and lists hold for other scores and are left out.",)
     rule = chosen.rule if chosen.how.mirroring else Rule(tile_m=chosen.rule.tile_m)
     return replace(chosen, rule=rule, how=replace(chosen.how, mirroring=True), notes=notes)
-
-
-def _of_folders(rule: Rule, folders: Sequence[Path]) -> Rule:
-    """The rule with its lists in the order of the models."""
-    return replace(rule, lists=None if rule.lists is None else rule.lists.of_folders(folders))
 
 
 def _misfit(chosen: Chosen, source: Path, given: Given) -> str:
@@ -372,7 +367,8 @@ def _told(out: Path, found: Sequence[Task], chosen: Chosen) -> str:
         place = out / task.name / findings.TABLE
         rows = load_table(place) if place.with_suffix(".parquet").exists() else []
         called = "-" if chosen.rule.threshold is None else str(sum(bool(r["called"]) for r in rows))
-        highest = number(rows[0]["probability"]) if rows else "–"
+        # The best candidate need not lie in the best tile, whose probability it is; that of a lone head is not known.
+        highest = number(max((r["probability"] for r in rows if not math.isnan(r["probability"])), default=None))
         listed = "".join(f"{sum(bool(looked_at(r['rank'], level)) for r in rows):15d}" for level in levels)
         lines.append(f"{task.item:<26}{len(rows):11d}{called:>8}{highest:>9}{listed}")
         write_bytes(out / f"{task.item}.html", (out / task.name / findings.PAGE).read_bytes())

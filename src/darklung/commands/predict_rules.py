@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from darklung.core.files import read_object, reading
 from darklung.evaluate.tiles import TILE_M
+from darklung.pipeline.artefacts import RECORD
 from darklung.steps.arm_reading import SCALES
 from darklung.steps.lists import KnownLesions, Lists, percent
 
@@ -36,6 +37,29 @@ def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
             lists = _lists(content.get("promises", {}).get(name) or {})
             rules[name] = Rule(found.get("threshold"), curve, tile_m, lists)
         return rules
+
+
+def judged_folds(comparison: Path) -> dict[str, set[str]]:
+    """Folds of which a run's comparison judged the models, by arm, as its record tells; empty without one."""
+    record = comparison.with_name(RECORD)
+    if not record.is_file():
+        return {}
+    found: dict[str, set[str]] = {}
+    with reading(record, "a record"):
+        for one in read_object(record)["parameters"]["predictions"]:
+            if one["role"] == "validation":
+                found.setdefault(one["arm"], set()).add(str(one["fold"]))
+    return found
+
+
+def of_models(rule: Rule, folders: Sequence[Path], judged: set[str] | None) -> tuple[Rule, tuple[str, ...]]:
+    """The rule for the models in folders ``ARM.foldN``, its lists in their order, and a note where it does not hold."""
+    here = {f.name.rpartition(".fold")[2] for f in folders}
+    none = Rule(tile_m=rule.tile_m)
+    if judged is None or here == judged or rule == none:
+        return replace(rule, lists=None if rule.lists is None else rule.lists.of_folders(folders)), ()
+    told = f"Here are the models of folds {', '.join(sorted(here))}; the run judged the mean of {', '.join(sorted(judged))}"
+    return none, (f"{told}: its threshold, probabilities and lists hold for other scores and are left out.",)
 
 
 def _lists(found: Mapping[str, Any]) -> Lists | None:

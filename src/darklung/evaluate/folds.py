@@ -196,6 +196,13 @@ def by_animal(parts: Sequence[ArmTables], animals: Mapping[str, str]) -> list[Ar
     return [_animal(name, images) for name, images in grouped.items()]
 
 
+def of_image(tile: int, number: int) -> tuple[int, int, int]:
+    """Which image of its animal a row of `by_animal` is of, from 0 on, and its tile and insertion number there."""
+    image = abs(tile) // TILES_AN_IMAGE
+    moved = image * TILES_AN_IMAGE
+    return image, tile - moved if tile >= 0 else tile + moved, number - image * NUMBERS_AN_IMAGE if number > 0 else number
+
+
 def _named(image: ArmTables, name: str) -> ArmTables:
     """The tables of one image under its animal's name."""
     if image.voxels["subject"].iloc[0] == name:

@@ -86,15 +86,16 @@ def share_interval(*, value: float, share: Share, replicates: NDArray, level: fl
 
 
 def difference_interval(first: Estimate, second: Estimate, *, correlation: float) -> Estimate:
-    """Interval of first − second from the intervals of both and their correlation (MOVER).
+    """Interval of first − second from the intervals of both and their correlation (MOVER); NaN where either has none.
 
     Newcombe 1998, 10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C; Zou and Donner 2008, 10.1002/sim.3095.
     """
     down = (first.value - first.low, second.high - second.value)
     up = (first.high - first.value, second.value - second.low)
     value = first.value - second.value
-    reach = [np.sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b)) for a, b in (down, up)]
-    return Estimate(value, max(-1.0, value - float(reach[0])), min(1.0, value + float(reach[1])))
+    reach = [np.sqrt(np.maximum(0.0, a * a - 2 * correlation * a * b + b * b)) for a, b in (down, up)]
+    low, high = (float(np.clip(end, -1.0, 1.0)) for end in (value - reach[0], value + reach[1]))
+    return Estimate(value, low, high)
 
 
 def correlation_of(first: NDArray, second: NDArray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from darklung.core.checks import check_positive, require
-from darklung.features.layers import LEAST_WEIGHT, Layer, Mask, Place, Values, convolved, kernels_of, local_mean
+from darklung.features.layers import LEAST_WEIGHT, Layer, Mask, Place, Values, convolved, kernels_of, local_mean, variance_of
 
 # Diameter over the standard deviation of a Gaussian as wide: a disc's own is a quarter of its diameter along each axis.
 DIAMETER_SD = 4.0
@@ -17,7 +17,8 @@ def contrast(layer: Layer, size_m: float, surround_m: float | None = None, *, pl
 
     Both are Gaussian means (σ a quarter of the diameter) by normalised convolution: the spot's over the search region, the
     surroundings' over the lung, so that nothing else leaks in. The error is that of independent voxels, exactly; neighbours
-    of a filtered backprojection are anticorrelated, and the true error of a mean is then smaller.
+    of a filtered backprojection are anticorrelated, and the true error of a mean is then smaller. Where a voxel of either
+    mean tells no error, the contrast has none.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def contrast(layer: Layer, size_m: float, surround_m: float | None = None, *, pl
     found = near - far
     if layer.noise is None:
         return Layer(found, layer.unit)
-    used = [where & layer.known & np.isfinite(layer.noise) for where in (place.inside, place.lung)]
-    variance = _variance(layer.noise**2, used, [spot, around], [near_weight, far_weight])
+    used = [where & layer.known for where in (place.inside, place.lung)]
+    variance = _variance(variance_of(layer.noise), used, [spot, around], [near_weight, far_weight])
     return Layer(found, layer.unit, np.where(np.isfinite(found), np.sqrt(np.maximum(variance, 0.0)), np.nan))
 
 

@@ -73,6 +73,11 @@ class Place:
         return np.asarray(self.lung | self.region)
 
 
+def variance_of(noise: Values) -> Values:
+    """σ², NaN where no finite error is told: what is made of such a voxel has no error either."""
+    return np.where(np.isfinite(noise), noise, np.nan) ** 2
+
+
 def weights(sigma_voxels: float) -> Values:
     """A Gaussian's weights on whole voxels, their sum 1."""
     reach = int(REACH_SD * sigma_voxels + 0.5)

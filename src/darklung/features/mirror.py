@@ -11,7 +11,7 @@ from scipy import ndimage, optimize
 
 from darklung.core.checks import check_positive
 from darklung.features.contrast import DIAMETER_SD
-from darklung.features.layers import LEAST_WEIGHT, Layer, Mask, Place, Values, convolved, kernels_of, local_mean
+from darklung.features.layers import LEAST_WEIGHT, Layer, Mask, Place, Values, convolved, kernels_of, local_mean, variance_of
 
 # Found on voxels merged until the lung has no more than so many; directions tried first; how far the plane may lean.
 MOST_VOXELS, STARTS, LEAN_RAD = 8000, 24, 0.35
@@ -51,7 +51,8 @@ def mirror(layer: Layer, size_m: float = 1e-3, *, place: Place) -> Layer:
 
     The mean is a Gaussian one over a spot of diameter `size_m`, wide enough for two sides that are no exact mirror images.
     NaN everywhere without a plane (`mirror_plane`), and where there is no lung on the other side: in the heart, and where
-    one lung reaches further than the other. The error is that of independent voxels.
+    one lung reaches further than the other. The error is that of independent voxels, and there is none where a voxel of the
+    mean tells none.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def mirror(layer: Layer, size_m: float = 1e-3, *, place: Place) -> Layer:
     found = layer.values - _sampled(mean, weight, at)
     if layer.noise is None:
         return Layer(found, layer.unit)
-    each = np.where(used & np.isfinite(layer.noise), layer.noise**2, 0.0)
+    each = np.where(used, variance_of(layer.noise), 0.0)
     variance = convolved(each, [k**2 for k in kernels]) / np.where(weight > LEAST_WEIGHT, weight, np.nan) ** 2
     return Layer(found, layer.unit, np.sqrt(layer.noise**2 + _sampled(variance, weight, at)))
 
@@ -187,6 +188,6 @@ def _elsewhere(plane: MirrorPlane, shape: tuple[int, ...], spacing_m: tuple[floa
 
 def _sampled(mean: Values, weight: Values, at: Values) -> Values:
     """Means between voxels, by the weight that each rests on; NaN where there is less than half of a neighbourhood."""
-    total = ndimage.map_coordinates(np.where(np.isfinite(mean), mean * weight, 0.0), at, order=1, mode="constant")
+    total = ndimage.map_coordinates(np.where(weight > LEAST_WEIGHT, mean * weight, 0.0), at, order=1, mode="constant")
     rests = ndimage.map_coordinates(weight, at, order=1, mode="constant")
     return np.where(rests > 0.5, total / np.where(rests > 0.5, rests, 1.0), np.nan)

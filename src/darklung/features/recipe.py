@@ -223,7 +223,7 @@ def _mapped(bound: _Bound, image: Image, place: Place, make: Callable[[str], Lay
 def _error(value: Layer, name: str) -> Layer:
     if value.noise is None:
         raise DarklungError(f"{name}: nothing tells the standard error")
-    return Layer(value.noise, value.unit)
+    return Layer(np.where(value.known, value.noise, np.nan), value.unit)
 
 
 def _stored(name: str, image: Image) -> Layer:
@@ -231,6 +231,6 @@ def _stored(name: str, image: Image) -> Layer:
     values = np.asarray(image.channel(name), dtype=np.float64)
     if (validity := f"valid({name})") in image.names:
         values = np.where(image.channel(validity) > 0, values, np.nan)
-    errors = [np.asarray(image.channel(one), dtype=np.float64) for one in errors_of(name, image.names)]
+    errors = [_stored(one, image).values for one in errors_of(name, image.names)]
     noise = np.sqrt(sum(one**2 for one in errors)) / len(errors) if errors else None
     return Layer(values, image.unit(name), noise)

@@ -81,15 +81,25 @@ def _predicted(subject: Subject, case: Any, about: dict[str, Any], *, visible: b
     from darklung.steps.findings import candidates_of
 
     made: list[Layer] = []
+    tile_m = _tile_m(subject.folder)
     for arm, path in subject.logits:
         logits, first = load_image(path), visible and not made
         maps = layers.maps_of_logits(logits, case)
-        table = candidates_of(case, logits, threshold=None).to_dict("records")
+        table = candidates_of(case, logits, threshold=None, tile_m=tile_m).to_dict("records")
         rows = [{str(key): value for key, value in row.items()} for row in table]
         told = {**about, "arm": arm}
         made += layers.prediction_layers(maps, subject.name, told, visible=first, arm=arm)
         made.append(layers.candidate_layer(rows, len(maps.shape), subject.name, told, visible=first, arm=arm))
     return made
+
+
+def _tile_m(run: Path | None) -> float:
+    """Of the run's study, so that tiles have the scores of its evaluation."""
+    from darklung.evaluate.tiles import TILE_M
+    from darklung.study.study import read_study
+
+    study = None if run is None else run / "study.yaml"
+    return read_study(study).evaluation.tile if study is not None and study.is_file() else TILE_M
 
 
 def _paths(path: Paths) -> Sequence[str]:

@@ -99,12 +99,13 @@ class Pace:
         return seconds, known
 
     def told(self) -> str:
-        """Such as ``about 3 min left``; ``more than ...`` while a stage was never timed; ``time left: ?`` if none was."""
+        """Such as ``about 3 min left``; ``more than ...`` while a stage was never timed; ``left: ...`` if none was."""
         seconds, known = self.left()
         if not any(self._left.values()):
             return ""
         if not known and seconds < 1:
-            return "time left: ?"
+            stages = [f"{count} {stage}" if count > 1 else stage for stage, count in self._left.items() if count > 0]
+            return f"left: {', '.join(stages)}, never timed"
         words = f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
         return f"about {words}" if known else f"more than {words}"
 

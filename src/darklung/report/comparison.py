@@ -15,9 +15,10 @@ from darklung.report.metric_tables import (
     froc,
     froc_keys,
     interval,
+    lesion_rates,
     main_table,
     name,
-    rate_tables,
+    negative_rates,
     reliability_table,
     size_range,
 )
@@ -157,7 +158,7 @@ def _lesions(comparison: Comparison, split: str) -> Section | None:
             blocks.append(made)
     if not blocks:
         return None
-    tables: list[Block] = rate_tables(comparison, split)[:2]
+    tables = lesion_rates(comparison, split)
     tables += [t for t in (_search_table(comparison, split), _dice_table(comparison, split)) if t]
     return Section("Lesions", (Row(tuple(blocks)), *tables), "Lesion by lesion: which are found, at which price?")
 
@@ -178,12 +179,12 @@ def _froc_figure(comparison: Comparison, split: str, colours: figures.Colours) -
         series[True],
         name=f"froc {split}",
         colours=colours,
-        labels=("false positives per subject", "share of lesions found"),
+        labels=("false positives per animal", "share of lesions found"),
         limits=((0.0, max(min(most, 8.0), 0.5)), (-0.02, 1.02)),
         dashed=series[False],
     )
     dashes = " Dashed: mimics not counted as false positives." if series[False] else ""
-    return Figure(svg, f"FROC: search of the whole lung.{dashes}", "Lesions found against false positives per subject")
+    return Figure(svg, f"FROC: search of the whole lung.{dashes}", "Lesions found against false positives per animal")
 
 
 def _search_table(comparison: Comparison, split: str) -> Table | None:
@@ -195,7 +196,7 @@ def _search_table(comparison: Comparison, split: str) -> Table | None:
     for mimics, end in ((True, ""), (False, ", mimics not counted")):
         for k in keys:
             points = [(froc(comparison, split, a, mimics).get("points") or {}).get(k) for a in arms]
-            rows.append((f"{k} FP a subject{end}", *map(interval, points)))
+            rows.append((f"{k} FP an animal{end}", *map(interval, points)))
     caption = "Share of lesions found by searching the whole lung, 95 % intervals"
     return Table(("At", *map(name, arms)), tuple(rows), caption)
 
@@ -257,7 +258,7 @@ def _errors(comparison: Comparison, split: str) -> Section | None:
     if known:
         svg = figures.confusion(known, name=f"confusion {split}")
         blocks.append(Figure(svg, _threshold(comparison, "At {}; % of the true class"), "Confusion matrices"))
-    blocks += rate_tables(comparison, split)[2:]
+    blocks += negative_rates(comparison, split)
     blocks += animals_and_folds(comparison, split)
     return Section("Errors", tuple(blocks), "What is called wrongly?") if blocks else None
 

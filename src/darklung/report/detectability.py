@@ -34,7 +34,7 @@ CLUTTER = (
 )
 
 
-def write_detectability(path: Path, rows: Rows, keys: Sequence[str], *, title: str) -> Path:
+def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, title: str) -> Path:
     """Write the page.
 
     Parameters
@@ -42,29 +42,30 @@ def write_detectability(path: Path, rows: Rows, keys: Sequence[str], *, title: s
     path : Path
     rows : sequence of mappings
         The swept keys, and the columns of `darklung.steps.detectability.MEANINGS`.
-    keys : sequence of str
-        The swept keys, columns of `rows`.
+    units : mapping
+        The swept keys, columns of `rows`, each with its unit (empty for a plain number).
     """
+    keys, swept = list(units), [f"{key} [{unit}]" if unit else key for key, unit in units.items()]
     sections = [
         Section("What is asked", (Bullets(TASK, "note"), *((Bullets(CLUTTER, "note"),) if _cluttered(rows) else ()))),
-        Section("Best place of each lesion", (_best(rows, keys),)),
+        Section("Best place of each lesion", (_best(rows, keys, swept),)),
     ]
     if len(keys) == 1:
         sections.append(
             Section(
                 "Curves",
-                _figures(rows, keys[0]),
+                _figures(rows, keys[0], swept[0]),
                 "Bars: 95 % intervals over realisations of the noise, in clutter over mice.",
             )
         )
     more = ("d′ in clutter", "backgrounds") if _cluttered(rows) else ()
-    head = (*keys, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", *more)
+    head = (*swept, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", *more)
     cells = tuple((*(_short(row[k]) for k in keys), *_cells(row)) for row in rows)
     sections.append(Section("All places", (Table(head, cells, "d′ and AUC, 95 % intervals"),)))
     places = len({tuple(row[k] for k in keys) for row in rows})
     facts: dict[str, str | int | float | None] = {
         "Places": places,
-        "Swept": ", ".join(keys),
+        "Swept": ", ".join(swept),
         "Lesions": len({(r["lesion"], r["size_mm"]) for r in rows}),
     }
     return write_report(path, title=f"Detectability: {title}", summary=facts, sections=sections)
@@ -108,12 +109,12 @@ def best_places(rows: Rows) -> list[Mapping[str, Any]]:
     return list(found.values())
 
 
-def _best(rows: Rows, keys: Sequence[str]) -> Block:
+def _best(rows: Rows, keys: Sequence[str], swept: Sequence[str]) -> Block:
     head = (
         "lesion",
         "size [mm]",
         "arm",
-        *keys,
+        *swept,
         "dose [mGy]",
         "time [s]",
         "d′",
@@ -136,27 +137,33 @@ def _best(rows: Rows, keys: Sequence[str]) -> Block:
     return Table(head, tuple(cells), "Highest d′ over the places; look at dose and time before you call one better")
 
 
-def _figures(rows: Rows, key: str) -> tuple[Block, ...]:
+def _figures(rows: Rows, key: str, label: str) -> tuple[Block, ...]:
     """Of each lesion d′ of noise alone, and beside it d′ in clutter, which has a scale of its own."""
     kinds = list(dict.fromkeys((row["lesion"], row["size_mm"]) for row in rows))
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     drawn = []
     for kind in kinds:
         own = [r for r in rows if (r["lesion"], r["size_mm"]) == kind]
-        drawn += [_figure(own, key, kind, arms, columns) for columns in COLUMNS if columns[0] in own[0]]
+        drawn += [_figure(own, (key, label), kind, arms, columns) for columns in COLUMNS if columns[0] in own[0]]
     return tuple(Row(tuple(drawn[k : k + 2])) for k in range(0, len(drawn), 2)) or (Text("none"),)
 
 
-def _figure(rows: Rows, key: str, kind: tuple[str, float], arms: Sequence[str], columns: tuple[str, str, str]) -> Figure:
-    series, bands = {}, {}
+def _figure(
+    rows: Rows, swept: tuple[str, str], kind: tuple[str, float], arms: Sequence[str], columns: tuple[str, str, str]
+) -> Figure:
+    """`swept` is a key with its label."""
+    (key, label), series, bands, absent = swept, {}, {}, []
     for arm in arms:
         own = [row for row in rows if row["arm"] == arm]
         values = [[row[column] for row in own] for column in columns]
-        if all(value is not None for value in values[0]):
+        unknown = values[0].count(None)
+        absent += [f"{arm} at {unknown} of {len(own)}"] if unknown else []
+        if unknown < len(own):
             series[arm], bands[arm] = ([row[key] for row in own], values[0]), (values[1], values[2])
     where = " in clutter" if columns != COLUMNS[0] else ""
     name = f"detect-{kind[0]}-{kind[1]:g}{where.replace(' ', '-')}"
-    look: dict[str, Any] = {"colours": arm_colours(arms), "labels": (key, f"d′{where}"), "markers": True, "limits": None}
+    look: dict[str, Any] = {"colours": arm_colours(arms), "labels": (label, f"d′{where}"), "markers": True, "limits": None}
     drawing = curves(series, name=name, bands=bands, **look)
     told = f"{kind[0]}, {kind[1]:g} mm{where}"
-    return Figure(drawing, told, f"d′ of {told} against {key}, a line for each arm")
+    caption = f"{told}; not told: {', '.join(absent)} places" if absent else told
+    return Figure(drawing, caption, f"d′ of {told} against {key}, a line for each arm")

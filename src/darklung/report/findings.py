@@ -21,7 +21,8 @@ TEXTS = ("number", "promised", "hits")
 KNOWN = {"lesion": "; a lesion is known there", "mimic": "; a mimic is known there", "none": "; no lesion is there"}
 HONEST = (
     "A candidate is called by the score of its tile, for which the run's threshold was fixed, and once a tile.",
-    "Probabilities of candidates are calibrated on the run's validation animals, if it has any; maps are as networks say.",
+    "A candidate's probability is that of its tile, calibrated on the run's validation animals, if it has any; maps are as "
+    "networks say.",
     "The map is blank where nothing was searched: outside the region around the lung that was found in the image itself.",
 )
 
@@ -43,7 +44,11 @@ class Findings:
     candidates : DataFrame
         Columns of `darklung.steps.findings.COLUMNS`.
     threshold : float, optional
-        Score from which a candidate is called.
+        Score of its tile from which a candidate is called.
+    detected : bool
+        Whether candidates' scores are those of a detection head, on another scale than tiles and spread.
+    calibrated : bool
+        Whether their probabilities are those of their tiles, by a run's curve.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Findings:
     lesion: NDArray[np.bool_]
     candidates: pd.DataFrame
     threshold: float | None = None
+    detected: bool = False
+    calibrated: bool = False
 
 
 def findings_sections(found: Findings, *, notes: Sequence[str] = ()) -> list[Section]:
@@ -69,10 +76,7 @@ def _closeups(found: Findings) -> Section:
     blocks: list[Block] = []
     for row in found.candidates.head(SHOWN).to_dict("records"):
         at = _voxel(found.image, row)
-        told = (
-            f"Number {row['number']}: score {number(row['score'], 2)} ± {number(row['spread'], 2)}, probability "
-            f"{number(row['probability'], 2)}, {number(row['diameter_mm'], 1)} mm"
-        )
+        told = f"Number {row['number']}: {_said(found, row)}, {number(row['diameter_mm'], 1)} mm"
         if row.get("promised"):
             told += f", on the list that promises {row['promised']} of the lesions"
         blocks += [
@@ -81,6 +85,14 @@ def _closeups(found: Findings) -> Section:
         ]
     lead = "The highest candidates, 8 mm around each; a frame marks the place, the bar is 2 mm."
     return Section("Candidates", tuple(blocks), lead)
+
+
+def _said(found: Findings, row: Mapping[Any, Any]) -> str:
+    """Score and probability, each of what it is of."""
+    score, spread, tile, likely = (number(row[k], 2) for k in ("score", "spread", "tile_score", "probability"))
+    head = f"score {score} of the detection head, logits ± {spread}" if found.detected else f"score {score} ± {spread}"
+    of_tile = f"its tile's score {tile}, probability {likely}"
+    return f"{head}, {of_tile if found.calibrated else f'probability {likely}'}"
 
 
 def _voxel(image: Image, row: Mapping[Any, Any]) -> tuple[int, ...]:
@@ -151,23 +163,23 @@ def _slider(
 
 
 def _listed(found: Findings) -> Section:
-    columns = (
-        "number",
-        "z_mm",
-        "y_mm",
-        "x_mm",
-        "score",
-        "tile_score",
-        "spread",
-        "probability",
-        "diameter_mm",
-        "called",
-        "rank",
-        "promised",
-        "hits",
-    )
+    heads = {
+        "number": "number",
+        "z_mm": "z [mm]",
+        "y_mm": "y [mm]",
+        "x_mm": "x [mm]",
+        "score": "score of the detection head" if found.detected else "score",
+        "tile_score": "score of the tile",
+        "spread": "spread of the logits",
+        "probability": "probability of the tile" if found.calibrated else "probability",
+        "diameter_mm": "diameter [mm]",
+        "called": "called",
+        "rank": "rank",
+        "promised": "promised",
+        "hits": "hits",
+    }
     rows: list[tuple[Cell, ...]] = []
     for row in found.candidates.head(LISTED).to_dict("records"):
-        rows.append(tuple("" if row[c] is None else str(row[c]) if c in TEXTS else row[c] for c in columns))
+        rows.append(tuple("" if row[c] is None else str(row[c]) if c in TEXTS else row[c] for c in heads))
     lead = f"The first {min(LISTED, len(found.candidates))} of {len(found.candidates)}; all are in candidates.csv."
-    return Section("Table", (Table(tuple(c.replace("_", " ") for c in columns), tuple(rows)),) if rows else (), lead)
+    return Section("Table", (Table(tuple(heads.values()), tuple(rows)),) if rows else (), lead)

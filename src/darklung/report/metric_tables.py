@@ -72,7 +72,12 @@ def main_table(comparison: Comparison, split: str, caption: str) -> Table:
         size = f"{count(n.get('subjects'))}: {count(n.get('positives'))} / {count(n.get('negatives'))}"
         cells = [interval(metric(comparison, split, arm, m)) for m in shown]
         rows.append((name(arm), size, *cells, *(interval(points.get(k)) for k in one)))
-    header = ("Arm", "Subjects: pos. / neg.", *(titles[m] for m in shown), *(f"Lesions found at {k} FP" for k in one))
+    header = (
+        "Arm",
+        "Subjects: pos. / neg.",
+        *(titles[m] for m in shown),
+        *(f"Lesions found at {k} FP an animal" for k in one),
+    )
     values = [metric(comparison, split, a, "auroc").get("value") for a in arms]
     known = [v for v in values if v is not None]
     best = tuple(i for i, v in enumerate(values) if known and v == max(known))
@@ -88,7 +93,7 @@ def all_metrics(comparison: Comparison, split: str) -> Details:
     ]
     for k in froc_keys(comparison, split):
         points = [(froc(comparison, split, a, True).get("points") or {}).get(k) for a in arms]
-        rows.append((f"Lesions found at {k} FP", *(interval(p, digits=3) for p in points)))
+        rows.append((f"Lesions found at {k} FP an animal", *(interval(p, digits=3) for p in points)))
     for title, part, key in PLAIN:
         values = [(result(comparison, split, a).get(part) or {}).get(key) for a in arms]
         if any(v is not None for v in values):
@@ -122,18 +127,24 @@ def difference_table(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) 
     return Table(header, tuple(cells), "Paired differences, 95 % intervals; p for AUROC, by which a question is decided")
 
 
-def rate_tables(comparison: Comparison, split: str) -> list[Block]:
-    """Every rate by class, size and kind of negative, with its number and interval."""
-    arms = list(comparison.get("arms") or ())
-    found = {a: result(comparison, split, a) for a in arms}
-    parts = (
-        ("Sensitivity by class", {a: r.get("by_class") or {} for a, r in found.items()}, "sensitivity"),
-        ("Sensitivity by diameter", {a: _sizes(r.get("by_size")) for a, r in found.items()}, "sensitivity"),
-        ("Called positive by kind of negative; a sham is the same editing with healthy parameters",
-         {a: r.get("by_kind") or {} for a, r in found.items()}, "value"),
-    )  # fmt: skip
-    tables = [_rates(title, rates, key) for title, rates, key in parts]
-    return [t for t in tables if t is not None]
+def lesion_rates(comparison: Comparison, split: str) -> list[Block]:
+    """Sensitivity by class and size, with its number and interval."""
+    found = _of_arms(comparison, split)
+    classes = {a: r.get("by_class") or {} for a, r in found.items()}
+    sizes = {a: _sizes(r.get("by_size")) for a, r in found.items()}
+    parts = (("Sensitivity by class", classes), ("Sensitivity by diameter", sizes))
+    return [t for title, rates in parts if (t := _rates(title, rates, "sensitivity"))]
+
+
+def negative_rates(comparison: Comparison, split: str) -> list[Block]:
+    """What is called wrongly by kind of negative, with its number and interval."""
+    title = "Called positive by kind of negative; a sham is the same editing with healthy parameters"
+    kinds = {a: r.get("by_kind") or {} for a, r in _of_arms(comparison, split).items()}
+    return [t for t in (_rates(title, kinds, "value"),) if t]
+
+
+def _of_arms(comparison: Comparison, split: str) -> dict[str, Mapping[str, Any]]:
+    return {a: result(comparison, split, a) for a in comparison.get("arms") or ()}
 
 
 def _sizes(bins: Sequence[Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:

@@ -39,25 +39,33 @@ def records_section(records: Sequence[Mapping[str, Any]], *, title: str = "Recor
     Parameters
     ----------
     records : sequence of mappings
-        Each may hold ``stage`` (or ``name``), ``wall_s``, ``peak_memory_mib``, ``key``, ``seed``, ``tasks`` and
-        ``environment`` (``versions``, ``hardware``, ``source``).
+        Each may hold ``stage`` (or ``name``), ``wall_s``, ``peak_memory_mib``, ``seed``, ``tasks`` and ``environments``
+        (each with ``versions``, ``hardware``, ``source``).
     """
     rows: list[tuple[Cell, ...]] = []
     for record in records:
         name = record.get("stage") or record.get("name") or "–"
-        tasks, seed, key = record.get("tasks"), record.get("seed"), record.get("key")
+        tasks, seed = record.get("tasks"), record.get("seed")
         times = (_round(record.get(k)) for k in ("wall_s", "processor_s"))
         cost = (_cell(tasks), *times, _round(record.get("peak_memory_mib"), 0))
-        rows.append((str(name), *cost, "–" if seed is None else str(seed), str(key or "–")[:12]))
-    header = ("Stage", "Tasks", "Wall time [s]", "Processor time [s]", "Peak memory [MiB]", "Seed", "Key")
+        rows.append((str(name), *cost, "–" if seed is None else str(seed)))
+    header = ("Stage", "Tasks", "Wall time [s]", "Processor time [s]", "Peak memory [MiB]", "Seed")
     blocks: list[Block] = [
         Table(header, tuple(rows), "Time is summed over the stage's tasks; memory is the highest of any.")
     ]
-    environment = next((r["environment"] for r in records if r.get("environment")), None)
-    if environment:
-        entries = tuple((k, _text(v)) for k, v in flatten(environment))
+    entries = _environments(records)
+    if entries:
         blocks.append(Details("Versions and hardware", (Table(("What", "Value"), entries),)))
     return Section(title, tuple(blocks), "What was computed, at what cost, with which code.")
+
+
+def _environments(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Every value that anything had while the run was computed: it may have gone on with another version elsewhere."""
+    found: dict[str, dict[str, None]] = {}
+    for environment in (e for record in records for e in record.get("environments") or ()):
+        for name, value in flatten(environment):
+            found.setdefault(name, {})[_text(value)] = None
+    return tuple((name, "; ".join(values)) for name, values in found.items())
 
 
 def sources_section(rows: Sequence[Mapping[str, Any]], *, title: str = "Sources of the data") -> Section:

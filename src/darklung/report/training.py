@@ -25,7 +25,9 @@ def training_section(logs: Sequence[Mapping[str, Any]]) -> Section | None:
     if not known:
         return None
     arms = list(dict.fromkeys(str(log["arm"]) for log in known))
-    parts = (("score", "score on validation animals"), ("loss", "training loss"))
+    chosen = {str((log.get("selected") or {}).get("by", "")).replace("_", " ") for log in known} - {"", "last step"}
+    score = chosen.pop() if len(chosen) == 1 else "score"
+    parts = (("score", f"{score} on validation animals"), ("loss", "training loss"))
     drawn = [_curves(known, arms, key, label) for key, label in parts]
     blocks: list[Block] = [Row(tuple(f for f in drawn if f is not None))]
     rows: list[tuple[Cell, ...]] = []

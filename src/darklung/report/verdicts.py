@@ -80,7 +80,7 @@ def corrected_p(row: Mapping[str, Any]) -> float | None:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """What a difference says: which is higher, or how large it may still be either way."""
+    """What a difference says: which is higher, or how far it may still be either way."""
     low, high, state = row.get("low"), row.get("high"), judged(row)
     if low is None or high is None:
         return "cannot tell: there is no interval"
@@ -88,7 +88,7 @@ def told(row: Mapping[str, Any]) -> str:
         return f"{_arm(str(row.get('a')))} is {state}"
     if low > 0 or high < 0:
         return "cannot tell: the interval leaves zero out, but p does not support it at 0.05"
-    return f"cannot tell: up to {number(max(-low, high), 2)} either way is possible"
+    return f"cannot tell: an {_metric(row)} {number(-low, 2)} lower to {number(high, 2)} higher is possible"
 
 
 def _ranking(comparison: Comparison, split: str) -> str:
@@ -155,7 +155,8 @@ def _with_interval(m: Mapping[str, Any]) -> str:
 
 
 def _metric(row: Mapping[str, Any]) -> str:
-    return {"auroc": "AUROC"}.get(str(row.get("metric")), str(row.get("metric")))
+    name = str(row.get("metric") or "auroc")
+    return {"auroc": "AUROC"}.get(name, name)
 
 
 def _arm(name: str) -> str:

@@ -94,7 +94,7 @@ def find(context: Context) -> None:
         rows = [{str(k): v for k, v in row.items()} for row in candidates.to_dict("records")]
         save_table(context.out / TABLE, rows, COLUMNS)
     seen = load_seen(folder, p.channels, context.inputs.get("channels", ())) if p.channels else case
-    _page(context.out / PAGE, p, case, maps, candidates, _constant(p, seen))
+    _page(context.out / PAGE, p, case, maps, candidates, _constant(p, seen), detected=CENTRE in image.names)
 
 
 def _constant(p: Parameters, seen: LabelledCase) -> list[str]:
@@ -191,7 +191,14 @@ def _diameter_m(
 
 
 def _page(
-    path: Path, p: Parameters, case: LabelledCase, maps: Image, candidates: pd.DataFrame, notes: Sequence[str]
+    path: Path,
+    p: Parameters,
+    case: LabelledCase,
+    maps: Image,
+    candidates: pd.DataFrame,
+    notes: Sequence[str],
+    *,
+    detected: bool,
 ) -> None:
     require(bool(case.region.any()), f"{case.about.subject}: nothing was searched")
     voxel = float(np.prod(case.channels.spacing_m))
@@ -209,10 +216,9 @@ def _page(
         many = int(looked_at(candidates["rank"], level).sum())
         per_ml = f", {many / (1e6 * volume):.1f} per ml" if volume > 0 and case.channels.data.ndim == 4 else ""
         facts[f"Promising {percent(level)} of lesions"] = f"{many}{per_ml}"
-    sections = findings_sections(
-        Findings(case.about.subject, case.channels, maps, case.lung, case.region, case.lesion, candidates, p.threshold),
-        notes=(*p.notes, *notes),
-    )
+    where = (case.channels, maps, case.lung, case.region, case.lesion)
+    found = Findings(case.about.subject, *where, candidates, p.threshold, detected, calibrated=p.curve is not None)
+    sections = findings_sections(found, notes=(*p.notes, *notes))
     write_report(
         path,
         title=f"Findings: {case.about.subject}",

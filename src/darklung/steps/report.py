@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ from darklung.steps.seen import STAGE as CHANNELS
 from darklung.steps.seen import load_seen
 from darklung.study.learning import EvaluationPart, LearningPart
 from darklung.study.scanner import NO_FLAWS
-from darklung.study.sources import LobesSource
+from darklung.study.sources import LobesSource, SimulatedSource
 
 if TYPE_CHECKING:  # what plans the step must not decide its key
     from darklung.steps.members import Member
@@ -203,8 +204,8 @@ def _methods(p: Parameters) -> dict[str, Any]:
 
 def _made(p: Parameters, records: Sequence[Mapping[str, Any]]) -> str:
     """When and with what."""
-    last = max((str(r["started"]) for r in records if r.get("started")), default="")
-    when = f"Computed until {last.replace('T', ' ').replace('Z', ' UTC')}" if last else "Computed"
+    last = max((r["ended"] for r in records), default="")
+    when = f"Computed until {last}" if last else "Computed"
     return f"{when} by darklung run study.yaml (the file is under Methods), seed {p.study['seed']}."
 
 
@@ -257,22 +258,30 @@ def _projections(context: Context) -> Section:
 
 
 def _records(folder: Path, tasks: Sequence[str]) -> list[dict[str, Any]]:
-    """Cost of each stage, summed over its tasks, and the environment of the last one."""
+    """Cost of each stage, summed over its tasks, with each environment that any of them had."""
     stages: dict[str, dict[str, Any]] = {}
     for name in tasks:
         record = read_json(folder / name / "record.json")
         if record is None:
             continue
-        row = stages.setdefault(name.split("/")[0], {"stage": name.split("/")[0], "tasks": 0, "wall_s": 0.0})
+        stage, seed = name.split("/")[0], record["parameters"].get("seed")
+        new = {"stage": stage, "tasks": 0, "wall_s": 0.0, "seed": seed, "environments": []}
+        row = stages.setdefault(stage, new)
         row["tasks"] += 1
         row["wall_s"] += record["wall_s"]
         row["processor_s"] = _sum(row.get("processor_s", 0.0), record.get("processor_s"))
-        row["started"] = max(str(row.get("started", "")), str(record["started"]))
+        row["ended"] = max(row.get("ended", ""), _ended(record))
         row["peak_memory_mib"] = max(row.get("peak_memory_mib", 0.0), record["peak_memory_mib"])
-        row["environment"] = record["environment"]
-        if row["tasks"] == 1 and "seed" in record["parameters"]:
-            row["seed"] = record["parameters"]["seed"]
+        if seed != row["seed"]:
+            row["seed"] = "one a task"
+        if record["environment"] not in row["environments"]:
+            row["environments"].append(record["environment"])
     return list(stages.values())
+
+
+def _ended(record: Mapping[str, Any]) -> str:
+    ended = datetime.fromisoformat(record["started"]) + timedelta(seconds=record["wall_s"])
+    return ended.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _sum(so_far: float | None, more: float | None) -> float | None:
@@ -289,11 +298,14 @@ def _cost(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _machine(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What it was computed on, as the last record has it."""
-    hardware = next((r["environment"].get("hardware") for r in reversed(records) if r.get("environment")), None) or {}
-    told = [str(hardware[k]) for k in ("processor", "system") if hardware.get(k)]
-    told += [f"{hardware['cores']} cores"] if hardware.get("cores") else []
-    return {"Machine": ", ".join(told)} if told else {}
+    """What it was computed on."""
+    found = _each(_hardware(e.get("hardware") or {}) for record in records for e in record["environments"])
+    return {"Machine": found} if found else {}
+
+
+def _hardware(known: Mapping[str, Any]) -> str:
+    told = [str(known[k]) for k in ("processor", "system") if known.get(k)]
+    return ", ".join([*told, *([f"{known['cores']} cores"] if known.get("cores") else [])])
 
 
 def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -308,8 +320,19 @@ def _summary(p: Parameters, comparison: Mapping[str, Any], records: Sequence[Map
         **_cost(records),
         **_machine(records),
     }
-    simulated = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
-    if len(simulated) == 1:
-        facts["Counts per pixel"] = f"{simulated[0]['scan']['counts']:.2g}"
-        facts["Visibility"] = simulated[0]["instrument"]["visibility"]
+    if scanners := _scanners(p):
+        facts["Counts per pixel"] = _each(f"{s.scan.counts_per_pixel:.2g}" for s in scanners)
+        facts["Visibility"] = _each(f"{s.instrument.flat_visibility:g}" for s in scanners)
     return facts
+
+
+def _scanners(p: Parameters) -> list[SimulatedSource]:
+    """Every simulated scanner: a source as each of its sites has it."""
+    plain = [p.study["sources"][name] for name, kind in p.kinds.items() if kind == "simulation"]
+    sources = [SimulatedSource.model_validate(source) for source in plain]
+    return [source.at(site) for source in sources for site in source.sites or [""]]
+
+
+def _each(values: Iterable[str]) -> str:
+    """Every text once."""
+    return "; ".join(dict.fromkeys(v for v in values if v))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from darklung.evaluate.folds import of_image
 from darklung.evaluate.units import tile_numbers
 from darklung.io.case import LabelledCase, case_facts
 from darklung.io.images import load_image
@@ -42,7 +43,7 @@ class Judged:
     cases : mapping name -> Path
     maps : mapping case -> arm -> Path
     units : DataFrame
-        The table ``units`` of the evaluation, test animals alone.
+        The table ``units`` of the evaluation, test animals alone; all images of an animal are in it.
     thresholds : mapping arm -> number
     tile_m : float
     made : sequence of Path
@@ -56,19 +57,19 @@ class Judged:
     tile_m: float
     made: Sequence[Path] = ()
 
-    def images(self) -> dict[str, str]:
-        """Animal -> its case; animals with several images have tile numbers of their own and are left out."""
-        animals = [(case_facts(self.cases[name]).animal, name) for name in self.maps]
-        names = [animal for animal, _ in animals]
-        return {animal: name for animal, name in animals if names.count(animal) == 1}
+    def images(self, arm: str) -> dict[str, list[str]]:
+        """Animal -> its cases, in the order in which an evaluation numbers them (`darklung.evaluate.folds.by_animal`)."""
+        found: dict[str, list[str]] = {}
+        for name in (name for name, arms in self.maps.items() if arm in arms):
+            found.setdefault(case_facts(self.cases[name]).animal, []).append(name)
+        return found
 
 
 def arm_errors(judged: Judged, channels: Mapping[str, Sequence[str]]) -> list[ArmErrors]:
     """Of each arm the lesions with the lowest scores of those missed, and the negatives with the highest of those called."""
-    images = judged.images()
     found = []
     for arm, threshold in judged.thresholds.items():
-        own = judged.units[(judged.units["arm"] == arm) & judged.units["subject"].isin(images)]
+        images, own = judged.images(arm), judged.units[judged.units["arm"] == arm]
         missed = own[(own["label"] == 1) & (own["score"] < threshold)].sort_values("score")
         false = own[(own["label"] == 0) & (own["score"] >= threshold)].sort_values("score", ascending=False)
         sights = [
@@ -80,10 +81,11 @@ def arm_errors(judged: Judged, channels: Mapping[str, Sequence[str]]) -> list[Ar
 
 
 def _sight(
-    judged: Judged, arm: str, images: Mapping[str, str], row: Mapping[Any, Any], channels: Sequence[str]
+    judged: Judged, arm: str, images: Mapping[str, Sequence[str]], row: Mapping[Any, Any], channels: Sequence[str]
 ) -> Iterator[Sight]:
     """Where a unit is and what is there; nothing where it has no voxel in the image."""
-    name = images[row["subject"]]
+    image, tile, number = of_image(int(row["tile"]), int(row["number"]))
+    name, row = images[row["subject"]][image], {**row, "tile": tile, "number": number}
     case = load_seen(judged.cases[name], channels, judged.made)
     logit = load_image(judged.maps[name][arm]).channel("logit").astype(np.float64)
     inside = _voxels(case, row, judged.tile_m)

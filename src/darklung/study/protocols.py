@@ -157,6 +157,12 @@ def _place(plain: dict[str, Any], protocol: ProtocolFile, key: str, said: str) -
     return found
 
 
+def unit_of(protocol: ProtocolFile, key: str) -> str:
+    """The inner unit of a numeric key, empty of a plain number."""
+    held = _place(protocol.model_dump(mode="json"), protocol, key, "sweep")[key]
+    return held.split(maxsplit=1)[1] if isinstance(held, str) else ""
+
+
 def number_of(protocol: ProtocolFile, key: str) -> float:
     """The value of a numeric key, in inner units."""
     name = numeric_keys(protocol)[key]
