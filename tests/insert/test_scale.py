@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
+from darklung.calibrate.file import save_calibration
 from darklung.core.checks import DarklungError
 from darklung.insert.scale import own_tissue_per_m
+from darklung.steps.insertion import rows
+from darklung.steps.insertion.parameters import Parameters, Paths
+from darklung.steps.insertion.rows import beam_told
+from darklung.steps.insertion.scale import read_scale
+from darklung.study.insertion import InsertOptions
 
 VOXEL_M = 2e-4
 
@@ -30,3 +36,43 @@ def test_an_excised_lung_tells_none():
     values, region = chest(20.0, 6.0)
     with pytest.raises(DarklungError, match="no soft tissue around the lungs"):
         own_tissue_per_m(np.where(region, values, 0.0), region, VOXEL_M)
+
+
+def curve(length_um):
+    """A response to spheres as a calibration holds it."""
+    measured = {"diameter_m": [1e-6, 3e-6, 9e-6], "signal": [0.2, 0.5, 0.4], "thickness_m": [1e-3] * 3, "filters": [""] * 3}
+    fitted = {"scale_per_m2": 1e8, "correlation_length_m": length_um * 1e-6, "offset": 0.0, "residual": 0.01, "free": 2.0}
+    covariance = np.eye(3).tolist()
+    return {**measured, **fitted, "covariance": covariance, "model": "dilute", "fill": 0.5, "setting": f"{length_um}"}
+
+
+@pytest.mark.parametrize("lengths", [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0, 1.5)])
+def test_a_calibration_of_several_settings_is_no_scale(tmp_path, lengths):
+    save_calibration(tmp_path / "c.json", "spheres", "powders", {}, curves=[curve(length) for length in lengths])
+    with pytest.raises(DarklungError, match=r"--scale: .*c\.json: is of 2 settings \(ξ 1 um, .* um\)"):
+        read_scale(str(tmp_path / "c.json"))
+
+
+@pytest.mark.parametrize("settings", [1, 2])
+def test_settings_of_one_correlation_length_are_one_scale(tmp_path, settings):
+    save_calibration(tmp_path / "c.json", "spheres", "powders", {}, curves=[curve(1.25)] * settings)
+    assert read_scale(str(tmp_path / "c.json")).correlation_length_m == 1.25e-6
+
+
+def copy(scale, **paths):
+    return Parameters(
+        source="m", animal="m", copy_number=0, wanted=(), options=InsertOptions(), scale=scale, paths=Paths(**paths)
+    )
+
+
+def test_copies_tell_the_beam_that_source_or_instrument_say(tmp_path, monkeypatch):
+    assert beam_told(copy("own")) == {}
+    instrument = read_scale("mission_ct")
+    told = {"energy_kev": instrument.energy_kev, "correlation_length_m": instrument.correlation_length_m}
+    assert beam_told(copy("mission_ct")) == told
+    save_calibration(tmp_path / "c.json", "spheres", "powders", {}, curves=[curve(1.25)])
+    assert beam_told(copy(str(tmp_path / "c.json"))) == {"correlation_length_m": 1.25e-6}
+    monkeypatch.setattr(rows, "recorded_energy_kev", lambda path: {"v.ome.zarr": 62.0}.get(path.name))
+    assert beam_told(copy("own", volume="v.ome.zarr")) == {"energy_kev": 62.0}
+    assert beam_told(copy("own", source="v.ome.zarr", volume="w.ome.zarr")) == {}
+    assert beam_told(copy("mission_ct", source="v.ome.zarr"))["energy_kev"] == 62.0
