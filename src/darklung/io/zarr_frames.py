@@ -6,8 +6,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from darklung.core.checks import DarklungError, require
 
 
@@ -21,6 +19,8 @@ class ZarrArray:
     """
 
     def __init__(self, root: Path, array: str, name: str) -> None:
+        import zarr
+
         folder = root / array
         require(folder.resolve().is_relative_to(root.resolve()), f"{name}: leads out of {root}")
         found = zarr.open(str(folder), mode="r")
