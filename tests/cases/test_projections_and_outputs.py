@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darklung.commands.benchmark_entries import _column
+from darklung.commands.benchmark_entries import _column, pack_entry
 from darklung.commands.benchmark_make import Wanted, make_benchmark
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.documents import validate
+from darklung.io.images import save_image
 from darklung.io.projections import open_projections
 from darklung.publish.about import Creator
-from darklung.publish.sealed import read_seal
+from darklung.publish.sealed import open_benchmark, read_seal
 from darklung.steps.reconstruct import resolved
 from darklung.steps.scoring.candidates import read_candidates
 from darklung.steps.scoring.score import read_animals
@@ -136,6 +137,21 @@ def test_neither_benchmark_nor_seal_tells_places_of_the_machine(sealed):
     assert str(sealed) not in told
     for place in [sealed / "public.seal.h5", *(p for p in (sealed / "public").rglob("*") if p.is_file())]:
         assert b"secret-project" not in place.read_bytes()
+
+
+@pytest.mark.parametrize("link", ["secret.txt", "0/c/link", "zarr.json"])
+def test_maps_with_links_are_not_handed_in(sealed, tmp_path, link):
+    """A copy would hold what they lead to, and be given away."""
+    (tmp_path / "private").write_text("secret")
+    manifest, _ = open_benchmark(sealed / "public")
+    for name in manifest.cases:
+        save_image(tmp_path / f"maps/{name}.ome.zarr", case(name).channels)
+    place = tmp_path / f"maps/{name}.ome.zarr/{link}"
+    place.unlink(missing_ok=True)
+    place.symlink_to(tmp_path / "private")
+    with pytest.raises(DarklungError, match="is a link, which would hand in what it leads to"):
+        pack_entry(sealed / "public", tmp_path / "maps", tmp_path / "entry", name="mine")
+    assert not (tmp_path / "entry").exists()
 
 
 @pytest.mark.parametrize("left", ["the seal alone", "the seal and a partial folder", "the seal and an empty folder"])

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import zarr
 from case_scans import curves, npy
 
 from darklung.commands import cli
+from darklung.commands.benchmark_entries import _new
 from darklung.commands.recorded import recorded
+from darklung.core.checks import DarklungError
 from darklung.core.files import whole
 from darklung.core.types import Image
 from darklung.io.images import save_image
 from darklung.pipeline.verify import verify
+from darklung.steps.deposit.write import check_out
 
 DEAD = 2**22 + 1  # no process has this number
 
@@ -71,6 +75,41 @@ def test_places_that_take_no_output(tmp_path, capsys, place):
     }[place]
     line = refused(capsys, "retrieve", npy(tmp_path, *curves()), "--out", out)
     assert "out" in line or "nnn" in line
+
+
+@pytest.mark.parametrize("place", [".", "..", "../{here}", "", "~", "link"])
+def test_a_folder_that_somebody_is_in_is_not_exchanged(tmp_path, monkeypatch, capsys, place):
+    (tmp_path / "above/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above/here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "above/here")
+    out = {"~": tmp_path / "home", "link": tmp_path / "link"}.get(place) or place.format(here="here")
+    told = refused(capsys, "examples", "--out", out)
+    assert "wanted the name of a new folder" in told or "wanted a new or an empty folder" in told
+    assert os.listdir(tmp_path / "above/here") == []
+
+
+def test_a_deposit_takes_no_place_of_other_files(tmp_path):
+    out = tmp_path / "deposit"
+    out.mkdir()
+    (out / "checksums.sha256").write_text(f"{'0' * 64}  README.md\n")
+    (out / "README.md").touch()
+    check_out(out, tmp_path / "run")
+    (out / "notes").mkdir()
+    check_out(out, tmp_path / "run")
+    (out / "notes/mine.txt").write_text("a year's work")
+    with pytest.raises(DarklungError, match=r"holds .*mine\.txt, which is not of the deposit there"):
+        check_out(out, tmp_path / "run")
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_no_deposit_and_no_entry_takes_the_place_of_where_one_works(tmp_path, monkeypatch, out):
+    (tmp_path / "work/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work/here")
+    for refuse in (lambda: check_out(Path(out), tmp_path / "run"), lambda: _new(Path(out), tmp_path / "benchmark")):
+        with pytest.raises(DarklungError, match=r"wanted (the name of )?a new folder"):
+            refuse()
 
 
 @pytest.fixture

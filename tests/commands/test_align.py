@@ -56,7 +56,7 @@ def test_axis_and_tilt_are_told_and_taken_out(tilted, tmp_path):
     ("options", "words"),
     [
         (["--axis", "left"], "align: axis: wanted estimate or a column (wanted a number, got 'left')"),
-        (["--tilt", "3"], "wanted a angle with its unit"),
+        (["--tilt", "3"], "wanted an angle with its unit"),
         (["--out", "somewhere"], "somewhere: wanted a file ending in .h5"),
     ],
 )

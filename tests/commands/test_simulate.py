@@ -31,6 +31,20 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("options", [{}, {"gratings": False}, {"radiograph": True}])
+@pytest.mark.parametrize("what", ["cylinder", "mouse"])
+def test_a_simulation_beyond_the_memory_is_refused_before_anything_is_made(tiny, tmp_path, what, options) -> None:
+    with pytest.raises(DarklungError, match=r"simulate: wants .* GiB of memory, .* are free"):
+        simulate_files(tiny, what, out=tmp_path / "out", field="2 m,9 m", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_memory_of_a_simulation_is_that_of_its_frames(tiny) -> None:
+    scan = read_protocol(tiny).scan
+    assert scan.memory_bytes(10, 20) == 2 * 2 * (4 + 2) * scan.steps * 200 + 8 * 10 * 20 * 20
+    assert scan.memory_bytes(10, 20, gratings=False) == 2 * 4 * 200 + 8 * 10 * 20 * 20
+
+
 def test_every_object_has_its_usual_size() -> None:
     assert set(OBJECTS) == set(USUAL)
 

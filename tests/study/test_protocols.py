@@ -88,11 +88,19 @@ def test_sweep_text(small: Path) -> None:
     assert parse_sweeps(["visibility=0.1:0.3:3"], protocol)["visibility"] == pytest.approx([0.1, 0.2, 0.3])
     lengths = parse_sweeps(["correlation_length=1 um:5 um:3"], protocol)["correlation_length"]
     assert lengths == pytest.approx([1e-6, 3e-6, 5e-6])
+    # Ends that are whole make no count of a time or an energy.
+    assert parse_sweeps(["exposure=1 s:4 s:3"], protocol)["exposure"] == [1.0, 2.5, 4.0]
+    assert parse_sweeps(["visibility=0:1:2"], protocol)["visibility"] == [0.0, 1.0]
+    assert parse_sweeps(["counts=1:10:4"], protocol)["counts"] == [1.0, 4.0, 7.0, 10.0]
+    assert parse_sweeps(["counts=1:6:3"], protocol)["counts"] == [1.0, 3.5, 6.0]
+    assert parse_sweeps(["views=60:301:3"], protocol)["views"] == [60.0, 180.0, 301.0]
     for texts, told in (
         (["visibility=0.1:0.3"], "sweep: wanted key=first:last:count"),
         (["visibility=0.1:0.3:2"] * 2, "two keys that differ"),
         (["views=1:2:2", "visibility=0.1:0.3:2", "steps=5:6:2"], "wanted one key or two, got 3"),
-        (["visibility=some:0.3:2"], "visibility"),
+        (["visibility=some:0.3:2"], "visibility|wanted a number"),
+        (["visibility=1_0:2_0:2"], "wanted a number, got '1_0'"),
+        (["visibility=nan:0.3:2"], "wanted a number, got 'nan'"),
         (["pixel=1:2:2"], "pixel"),
     ):
         with pytest.raises(DarklungError, match=told):

@@ -113,7 +113,7 @@ def test_what_is_not_given_is_infinite_and_the_other_way_round() -> None:
         ("effects", {"electronic_noise": 9}, "file: dark_counts: wanted at least 8 electronic_noise = 72"),
         ("scan", {"steps": 2}, "file: steps: input should be greater than or equal to 3, got 2"),
         ("scan", {"views": 2.5}, "file: views: input should be a valid integer"),
-        ("scan", {"directions": ["0 deg", "2 m"]}, "file: directions.1: wanted a angle such as '45 deg', got '2 m'"),
+        ("scan", {"directions": ["0 deg", "2 m"]}, "file: directions.1: wanted an angle such as '45 deg', got '2 m'"),
         ("scan", {"directions": []}, "file: directions: wanted at least one direction, got none"),
         (
             "scan",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from darklung.commands.options import Workers, whole
+
 app = typer.Typer(
     help="A benchmark whose truth is sealed: make it, pack an entry, score it, open the seal, and rank the entries.",
     no_args_is_help=True,
@@ -26,11 +28,9 @@ def make(
     ] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of the run with the truth; SEAL.run by default.")] = None,
     name: Annotated[str, typer.Option(help="Of the benchmark; the study's by default.")] = "",
-    animals: Annotated[
-        int | None, typer.Option(min=2, help="Simulated animals; the study's held-out ones if not given.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Hidden seed; drawn by the system if not given.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    animals: Annotated[int | None, whole("Simulated animals; the study's held-out ones if not given.", least=2)] = None,
+    seed: Annotated[int | None, whole("Hidden seed; drawn by the system if not given.", least=0)] = None,
+    workers: Workers = None,
 ) -> None:
     """Make cases of hidden seeds: images in OUT, truth in a seal, and hashes that bind both."""
     from darklung.commands.benchmark_make import Wanted, make_benchmark

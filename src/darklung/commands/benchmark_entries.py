@@ -10,7 +10,7 @@ from typing import Any
 
 from darklung import __version__
 from darklung.core.checks import check_one_of, printable, require
-from darklung.core.files import make_folder, reading, whole
+from darklung.core.files import check_replaceable, make_folder, reading, whole
 from darklung.io.documents import validate
 from darklung.io.names import CASE
 from darklung.io.tables import load_table, save_json, save_table
@@ -129,6 +129,7 @@ def _write_entry(folder: Path, files: Mapping[str, Path], content: Mapping[str, 
 def _new(out: Path, benchmark: Path) -> None:
     free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     require(free, f"{out}: holds something already; wanted a new folder")
+    check_replaceable(out)
     check_apart(out, benchmark)
 
 
@@ -149,6 +150,8 @@ def _found(predictions: Path, manifest: Manifest) -> dict[str, Path]:
     for file in files.values():
         told = f"{file}: its values lie in another file; wanted a map that is one file, such as .nii.gz"
         require(file.suffix.lower() not in DETACHED, told)
+        link = next((p for p in file.rglob("*") if p.is_symlink()), None) if file.is_dir() else None
+        require(link is None, f"{link}: is a link, which would hand in what it leads to; wanted the files themselves")
     return dict(sorted(files.items()))
 
 

@@ -13,7 +13,7 @@ from darklung import __version__
 from darklung.commands.benchmark_pages import RULES
 from darklung.commands.run import resolved, run_plan
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import make_folder, whole, write_text
+from darklung.core.files import check_replaceable, make_folder, whole, write_text
 from darklung.core.seams import importable
 from darklung.flow import chain, plugins
 from darklung.flow.plan import Plan
@@ -92,6 +92,7 @@ def make_benchmark(
     if _published(out, place):
         return _put_seal(out, place, work)
     require(not there, f"{out}: holds something already; wanted a new folder")
+    check_replaceable(out)
     said = read_study(study_file)
     check_name(w.name or said.name, "--name")
     study = hidden(said, w, work)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from darklung.commands.options import Workers, real
 from darklung.commands.recorded import recorded
 
 app = typer.Typer(
@@ -16,7 +17,6 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option(help="Folder for calibration.json, its figure and, of raw series, the maps.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")]
 SET = "What is said against a wedge's file, name=value as in a study's correction: material=soft_tissue, exponent=3.5."
 SERIES = "Raw series (YAML) or table of retrieved signals (CSV)"
 
@@ -30,7 +30,7 @@ def spheres(
     thickness: Annotated[str, typer.Option(help="Thickness of the powder in the beam.")] = "{thickness_mm} mm",
     model: Annotated[str, typer.Option(help="dilute, packed, hard, or best (by AICc, or evidence).")] = "best",
     offset: Annotated[bool | None, typer.Option(help="Fit a signal that is the same for all; by AICc if not given.")] = None,
-    fill: Annotated[float, typer.Option(help="Volume fraction of the powder.")] = 0.5,
+    fill: Annotated[float, real("Volume fraction of the powder.")] = 0.5,
     filters: Annotated[str, typer.Option("--filter", help="Filter of each row, such as '{filter}' with 'cu 1 mm'.")] = "",
     instrument: Annotated[
         Path | None, typer.Option(help="YAML with an instrument section: its beam is the start, V(E) S(E) is fitted.")
@@ -89,7 +89,7 @@ def wedges(
     second: Annotated[str, typer.Option(help="Path in a second material, such as '{bone_mm} mm'.")] = "",
     second_material: Annotated[str, typer.Option(help="What that is.")] = "bone",
     foam: Annotated[str, typer.Option(help="Column that is 1 where one and the same foam is in the beam too.")] = "",
-    exponent: Annotated[float, typer.Option(help="Scattering falls as energy to this power; 3.55: lung.")] = 3.55,
+    exponent: Annotated[float, real("Scattering falls as energy to this power; 3.55: lung.")] = 3.55,
     workers: Workers = None,
 ) -> None:
     """Judge all hardening corrections on held-out steps, recommend one, and save what they need."""
@@ -135,10 +135,10 @@ def apply_(
     sources: Annotated[list[Path], typer.Argument(help="Projections (HDF5) or volume (OME-Zarr); two for two settings.")],
     out: Annotated[Path, typer.Option(help="Folder for the result and its record.")],
     thickness: Annotated[str, typer.Option(help="Of the sample, for sizes from projections, such as '12 mm'.")] = "",
-    amount: Annotated[float, typer.Option(min=0, help="Scatterers of the sample over the calibration's.")] = 1.0,
+    amount: Annotated[float, real("Scatterers of the sample over the calibration's.", least=0)] = 1.0,
     prefer: Annotated[str, typer.Option(help="Size to take where two fit: none, small or large.")] = "none",
     filters: Annotated[str, typer.Option("--filter", help="Before sample and flat, such as 'cu 1 mm'.")] = "as calibrated",
-    within: Annotated[float, typer.Option(min=0, help="A size is told if its interval is at most +- this share.")] = 0.1,
+    within: Annotated[float, real("A size is told if its interval is at most +- this share.", least=0)] = 0.1,
     region: Annotated[str, typer.Option(help="Box y0:y1,x0:x1 whose mean signal is read; everything by default.")] = "",
     method: Annotated[str, typer.Option(help="Hardening correction; the recommended one by default.")] = "",
     settings: Annotated[list[str], typer.Option("--set", help=SET)] = [],  # noqa: B006  typer makes a new list

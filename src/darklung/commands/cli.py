@@ -16,6 +16,7 @@ from darklung.commands.calibrate import app as calibrate_app
 from darklung.commands.card import card
 from darklung.commands.deposit import deposit
 from darklung.commands.detectability import detectability
+from darklung.commands.options import Workers, real, whole
 from darklung.commands.outcome import Outcome
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
@@ -92,7 +93,7 @@ def _options(
 def run(
     study: Annotated[Path, typer.Argument(help="The study file (YAML), such as examples/quick.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where tasks are computed: local, or dask (extra cluster).")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Dask's scheduler, tcp://HOST:PORT or FILE.json.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
@@ -115,10 +116,10 @@ def cohort(
     out: Annotated[Path, typer.Option(help="Folder for the animals and their tables.")] = Path("cohort"),
     animals: Annotated[str | None, typer.Option(help="Animals, or training,held-out, such as 150,50.")] = None,
     voxel: Annotated[str | None, typer.Option(help="Voxel of the phantoms, such as '300 um'.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the cohort.")] = None,
+    seed: Annotated[int | None, whole("Seed of the cohort.", least=0)] = None,
     radiographs: Annotated[bool, typer.Option("--radiographs", help="Simulate a radiograph of each animal.")] = False,
     ct: Annotated[bool, typer.Option("--ct", help="Simulate and reconstruct the study's CT of each animal.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be made.")] = False,
 ) -> None:
     """Make a cohort of mice alone: tables with a data dictionary, phantoms and, if wanted, scans of the same animals."""
@@ -146,7 +147,7 @@ def import_(
 def retrieve(
     description: Annotated[Path, typer.Argument(help="Description of the raw scan (YAML); see examples/real.")],
     out: Annotated[Path, typer.Option(help="Folder for the maps, the overview and the record.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Turn real raw frames into transmission, phase and dark field with standard errors and validity."""
     from darklung.commands.retrieve import retrieve_described
@@ -174,7 +175,7 @@ def align(
     tilt: Annotated[str, typer.Option(help="The detector's turn in its plane: estimate, or '0.3 deg'.")] = "estimate",
     axis: Annotated[str, typer.Option(help="Column of the rotation axis: estimate, or a number.")] = "estimate",
     shifts: Annotated[bool, typer.Option("--shifts", help="Also find by how much the sample moved in each view.")] = False,
-    magnification: Annotated[float, typer.Option(min=0.5, max=2.0, help="Relative to the pixel the file states.")] = 1.0,
+    magnification: Annotated[float, real("Relative to the pixel the file states.", least=0.5, most=2.0)] = 1.0,
 ) -> None:
     """Find rotation axis, tilt and shifts, and resample the projections as an aligned detector would have seen them."""
     from darklung.commands.align import align_file
@@ -189,7 +190,7 @@ def reconstruct(
     method: Annotated[str, typer.Option(help="fbp, cgls, pwls_tv, tensor, or package.module:function.")] = "fbp",
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the method, such as noise=true.")] = None,
     axis: Annotated[str, typer.Option(help="Column of the rotation axis: file, estimate, or a number.")] = "file",
-    rings: Annotated[int, typer.Option(min=0, help="Columns over which rings are suppressed, odd, such as 9; 0: no.")] = 0,
+    rings: Annotated[int, whole("Columns over which rings are suppressed, odd, such as 9; 0: no.", least=0)] = 0,
     memory: Annotated[str, typer.Option(help="Most memory; slabs are made to fit.")] = "4 GiB",
     tilt: Annotated[
         str, typer.Option(help="The detector's turn in its own plane, such as '0.3 deg'; else the file's.")
@@ -211,20 +212,20 @@ def reconstruct(
 def insert(
     source: Annotated[Path, typer.Argument(help="Lobes (folder, .npz), .ome.zarr, projections or frames (.h5, .yaml).")],
     out: Annotated[Path, typer.Option(help="Folder for the changed scans, labels, tables and contact sheets.")],
-    lesions: Annotated[int | None, typer.Option(help="Lesions in each copy; 1 by default.")] = None,
-    shams: Annotated[int | None, typer.Option(help="Shams in each copy: the same editing with healthy lung.")] = None,
-    mimics: Annotated[int | None, typer.Option(help="Mimics in each copy.")] = None,
+    lesions: Annotated[int | None, whole("Lesions in each copy; 1 by default.")] = None,
+    shams: Annotated[int | None, whole("Shams in each copy: the same editing with healthy lung.")] = None,
+    mimics: Annotated[int | None, whole("Mimics in each copy.")] = None,
     classes: Annotated[str | None, typer.Option(help="Lesion classes, dealt in turn, such as solid,lepidic.")] = None,
     diameter: Annotated[str | None, typer.Option(help="Smallest and largest, such as '0.5 mm,1.5 mm'.")] = None,
-    copies: Annotated[int | None, typer.Option(help="Copies of each scan, each with its own insertions.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the insertions.")] = None,
+    copies: Annotated[int | None, whole("Copies of each scan, each with its own insertions.")] = None,
+    seed: Annotated[int | None, whole("Seed of the insertions.", least=0)] = None,
     region: Annotated[Path | None, typer.Option(help="Where lung is (OME-Zarr, .npy); radiographs need it.")] = None,
     volume: Annotated[Path | None, typer.Option(help="Reconstruction (OME-Zarr) of a CT's projections or frames.")] = None,
     scale: Annotated[str, typer.Option(help="own, a protocol or study file, a ready protocol, calibration.json.")] = "own",
     across_edge: Annotated[bool, typer.Option("--across-edge", help="Put them across the lung region's edge.")] = False,
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value: growth, thickness, blur, ...")] = None,
     read: Annotated[list[str] | None, typer.Option("--read", help="name=value of a foreign volume: axes, grey, ...")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the copies.")] = False,
 ) -> None:
     """Put synthetic lesions, mimics and shams into real scans: the same one in all channels, with labels and noise."""
@@ -273,7 +274,7 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the raw frames and their description.")],
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value of the object: diameter='25 mm'.")] = None,
     field: Annotated[str | None, typer.Option(help="Length along z and width, such as '6 mm,27 mm'.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the object and of the noise.")] = 1,
+    seed: Annotated[int, whole("Seed of the object and of the noise.", least=0)] = 1,
     radiograph: Annotated[bool, typer.Option("--radiograph", help="One view, at a view's dose.")] = False,
     gratings: Annotated[bool, typer.Option(help="Without: attenuation alone, at equal dose.")] = True,
     noise: Annotated[bool, typer.Option(help="Without: expected counts.")] = True,
@@ -309,9 +310,9 @@ def stereology(
     scale_bar: Annotated[str, typer.Option(help="Length of the bar burnt into the picture, such as '500 um'.")] = "",
     outlines: Annotated[Path | None, typer.Option(help="Drawn outlines (GeoJSON, QuPath).")] = None,
     masks: Annotated[list[str] | None, typer.Option("--mask", help="class=picture, such as airway=airways.png.")] = None,
-    shrinkage: Annotated[float, typer.Option(help="By how much of them all lengths shrank, such as 0.15.")] = 0.0,
+    shrinkage: Annotated[float, real("By how much of them all lengths shrank, such as 0.15.")] = 0.0,
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value: tile, lines, resolution.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Measure tissue fraction, interface density, intercept and septa of sections by lines and points, with errors."""
     from darklung.commands.stereology import measure_sections

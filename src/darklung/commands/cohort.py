@@ -13,6 +13,7 @@ from darklung.commands.run import run_plan, told_tasks
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import write_bytes
 from darklung.core.seams import importable
+from darklung.core.units import parse_whole
 from darklung.flow import chain, plugins
 from darklung.flow.plan import Plan
 from darklung.io.documents import validate
@@ -90,9 +91,12 @@ def _study(study_file: Path | None, changes: Mapping[str, Any]) -> tuple[Study, 
     update: dict[str, Any] = {}
     if changes.get("animals") is not None:
         counts = str(changes["animals"]).split(",")
-        right = len(counts) <= 2 and all(c.strip().isdigit() for c in counts)
-        require(right, f"animals: wanted a number, or training,held-out such as 150,50, got {changes['animals']!r}")
-        numbers = dict(zip(("animals", "test_animals"), [int(c) for c in counts] + [0]))
+        try:
+            numbers = dict(zip(("animals", "test_animals"), [parse_whole(c.strip(" ")) for c in counts] + [0]))
+            require(len(counts) <= 2, "more than two numbers")
+        except DarklungError as error:
+            told = f"wanted a number, or training,held-out such as 150,50, got {changes['animals']!r}"
+            raise DarklungError(f"animals: {told}") from error
         update["cohort"] = _changed(source.cohort, numbers, f"{origin}: cohort")
     if changes.get("voxel") is not None:
         update["body"] = _changed(source.body, {"voxel": changes["voxel"]}, f"{origin}: body")

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from darklung.commands.options import Workers, whole
+
 TABLE = "detections"
 SIZES = ("0.5 mm", "1 mm", "2 mm", "3 mm")
 
@@ -22,11 +24,11 @@ def detectability(
         list[str] | None, typer.Option(help="Diameter, such as '1 mm'; again for more. 0.5, 1, 2, 3 mm.")
     ] = None,
     lesion: Annotated[list[str] | None, typer.Option(help="Class, such as solid; again for more. All.")] = None,
-    realisations: Annotated[int, typer.Option(max=10_000, help="Draws of the noise.")] = 300,
-    clutter: Annotated[int, typer.Option(min=0, help="Backgrounds of lung, such as 240; 0: noise alone.")] = 0,
+    realisations: Annotated[int, whole("Draws of the noise.", most=10_000)] = 300,
+    clutter: Annotated[int, whole("Backgrounds of lung, such as 240; 0: noise alone.", least=0)] = 0,
     search: Annotated[bool, typer.Option("--search", help="Sweep at equal dose, and at most the time.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    seed: Annotated[int, whole("Seed of the draws.", least=0)] = 0,
+    workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and list the places.")] = False,
 ) -> None:
     """Tell how well model observers see known lesions in a CT against dose or any number of a protocol: d′ and AUC."""

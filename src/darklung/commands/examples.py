@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from darklung.core.checks import DarklungError, require
-from darklung.core.files import make_folder, one_line, whole
+from darklung.core.files import check_replaceable, make_folder, one_line, whole
 from darklung.study.protocols import examples_folder
 
 
@@ -19,6 +19,7 @@ def copy_examples(out: Path) -> str:
         The folder holds something already, or cannot be written.
     """
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"{out}: wanted a new or an empty folder")
+    check_replaceable(out)
     source = examples_folder()
     make_folder(out.absolute().parent)
     try:

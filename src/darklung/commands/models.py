@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from darklung.commands.options import Workers, whole
 from darklung.commands.recorded import recorded
 
 
 def train(
     study: Annotated[Path, typer.Argument(help="The study file (YAML), with a part learning.")],
     arm: Annotated[list[str] | None, typer.Option(help="Of learning.arms, once for each; all by default.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; more than before goes on from there.")] = None,
+    steps: Annotated[int | None, whole("Training steps; more than before goes on from there.", least=1)] = None,
     options: Annotated[list[str] | None, typer.Option("--set", help="name=value of learning: widths, ...")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="That share each training's steps; with torchrun its own.")] = 1,
+    workers: Workers = None,
+    processes: Annotated[int, whole("That share each training's steps; with torchrun its own.", least=1)] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and list what would be computed.")] = False,
 ) -> None:
     """Train a study's networks alone, or go on training them, and tell how well each fold's does on its animals."""
@@ -43,7 +44,7 @@ def predict(
     resample: Annotated[bool, typer.Option("--resample", help="Bring the volume to the model's voxel.")] = False,
     code: Annotated[bool, typer.Option("--code", help="Run functions that the models name; look at them first.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="Average over mirror images, up to 8 times the time.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the model fits and list the tasks.")] = False,
 ) -> None:
     """Apply trained models to a scan, a volume or a case: probability maps, candidates, and a page to look at."""

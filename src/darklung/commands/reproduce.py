@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from darklung.commands.options import Workers, real
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder, write_bytes
 
@@ -24,9 +25,9 @@ def reproduce(
         Path | None, typer.Option(help="The deposited study with the places of your files, where it reads measured data.")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Allowed difference of a result, where versions or processor are others.")
+        float, real("Allowed difference of a result, where versions or processor are others.", least=0)
     ] = TOLERANCE,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the number of cores by default.")] = None,
+    workers: Workers = None,
     code: Annotated[bool, typer.Option("--code", help="Run functions that the study names.")] = False,
 ) -> None:
     """Run a deposit's study again and compare each result: bit for bit on the same machine, else within the tolerance."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from darklung.commands.options import whole
 from darklung.commands.recorded import recorded
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def resolution(
     halves: Annotated[bool, typer.Option("--halves", help="Image and repeat are halves of one scan: their mean.")] = False,
     signal: Annotated[str, typer.Option(help="S of NEQ: contrast, mean or a number; 1 of -ln T, else the contrast.")] = "",
     channel: Annotated[list[str] | None, typer.Option(help="Such as attenuation; again for more. All.")] = None,
-    view: Annotated[int, typer.Option(min=0, help="Of projections.")] = 0,
-    slice_: Annotated[int | None, typer.Option("--slice", min=0, help="Of a volume, to be seen as a picture.")] = None,
+    view: Annotated[int, whole("Of projections.", least=0)] = 0,
+    slice_: Annotated[int | None, whole("Of a volume, to be seen as a picture.", "--slice", least=0)] = None,
     read: Annotated[list[str] | None, typer.Option("--read", help="name=value of a foreign volume: spacing, ...")] = None,
 ) -> None:
     """Measure MTF, noise-power spectrum and noise-equivalent quanta of an image by channel, from an edge in it."""

@@ -17,6 +17,7 @@ from darklung.core.types import Scan
 from darklung.core.units import parse_quantity, split_unit
 from darklung.io.documents import read_yaml_text
 from darklung.io.hdf5 import save
+from darklung.io.volume_file import check_memory
 from darklung.phantom.subject import make_phantom
 from darklung.pipeline.bar import Bar
 from darklung.simulate import objects
@@ -87,10 +88,11 @@ def simulate_files(
         False gives expected counts.
     """
     protocol = read_protocol(target)
-    scene = make_object(what, protocol, options=options, field=field, seed=seed)
     plan = protocol.scan
     if radiograph:
         plan = replace(plan, views=1, counts_per_pixel=plan.counts_per_pixel / plan.views)
+    check_memory("simulate", plan.memory_bytes(*_pixels(what, protocol, field), gratings=gratings))
+    scene = make_object(what, protocol, options=options, field=field, seed=seed)
     instrument = protocol.instrument.instrument()
     make_folder(out)
     record = {"protocol": protocol.model_dump(mode="json"), "object": what, "options": list(options), "seed": seed}
@@ -129,16 +131,21 @@ def make_object(
     """The object on the protocol's voxels: detector pixel over supersampling."""
     make = OBJECTS[check_one_of("object", what, OBJECTS)]
     given = {**USUAL[what], **_options(what, make, options)}
-    depth_m, width_m = _field(what, field)
+    pixels = _pixels(what, protocol, field)
     k = protocol.scan.supersampling
     voxel_m = protocol.pixel / k
-    pixels = [max(1, round(size / protocol.pixel)) for size in (depth_m, width_m)]
     if what == "mouse":
         extent = (pixels[0] * protocol.pixel, pixels[1] * protocol.pixel)
         found = make(seed=seed, voxel_m=voxel_m, field_of_view_m=extent, **given)
     else:
         found = make(voxel_m=voxel_m, shape=(pixels[0] * k, pixels[1] * k, pixels[1] * k), **given)
     return found if isinstance(found, Scene) else Scene(found)
+
+
+def _pixels(what: str, protocol: ProtocolFile, field: str | None) -> tuple[int, int]:
+    """Rows and columns that see the field of view."""
+    depth_m, width_m = _field(check_one_of("object", what, OBJECTS), field)
+    return max(1, round(depth_m / protocol.pixel)), max(1, round(width_m / protocol.pixel))
 
 
 def _field(what: str, text: str | None) -> tuple[float, float]:

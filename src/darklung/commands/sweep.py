@@ -11,7 +11,7 @@ import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import whole
-from darklung.core.units import KINDS, parse_quantity
+from darklung.core.units import KINDS, parse_number, parse_quantity
 from darklung.pipeline.bar import Bar
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ COLUMNS = ("time_s", "dose_mgy", "cnr_attenuation", "cnr_dark_field", "valid_per
 
 
 def parse_sweeps(texts: Sequence[str], protocol: ProtocolFile) -> dict[str, list[float]]:
-    """Each ``"visibility=0.05:0.3:6"`` -> the key and the evenly spaced values; whole numbers stay whole.
+    """Each ``"visibility=0.05:0.3:6"`` -> the key and the evenly spaced values; those of a count are whole.
 
     First and last may have units where the key has: ``"exposure=0.1 s:0.4 s:4"``. They may be values that the protocol
     cannot have: those are told in the sweep, and the others planned.
@@ -34,6 +34,8 @@ def parse_sweeps(texts: Sequence[str], protocol: ProtocolFile) -> dict[str, list
 
 
 def _parsed(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
+    from darklung.study.protocols import is_whole
+
     key, _, span = text.partition("=")
     try:
         first, last, count = span.split(":")
@@ -43,7 +45,7 @@ def _parsed(text: str, protocol: ProtocolFile) -> tuple[str, list[float]]:
     require(2 <= number <= MOST_VALUES, f"sweep: wanted 2 to {MOST_VALUES} values, got {number}")
     low, high = (_end(protocol, key, end.strip()) for end in (first, last))
     values = np.linspace(low, high, number)
-    steps = float(low).is_integer() and float(high).is_integer() and abs(high - low) >= number - 1
+    steps = is_whole(protocol, key) and abs(high - low) >= number - 1
     return key, [float(v) for v in (np.round(values) if steps else values)]
 
 
@@ -65,11 +67,8 @@ def _numbers(text: str, with_unit: bool) -> Iterator[float]:
             yield parse_quantity(text, kind)
         except DarklungError:
             continue
-    try:
-        if not with_unit:
-            yield float(text)
-    except ValueError:
-        return
+    if not with_unit:
+        yield parse_number(text)
 
 
 def swept(protocol: ProtocolFile, wanted: Mapping[str, Sequence[float]], out: Path | None) -> list[str]:

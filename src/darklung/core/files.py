@@ -116,6 +116,19 @@ def make_folder(folder: Path) -> None:
         raise DarklungError(f"{folder}: cannot make the folder ({one_line(error)})") from error
 
 
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that may not be exchanged for a new one: a home, or what somebody works in.
+
+    Raises
+    ------
+    DarklungError
+    """
+    real = folder.resolve()
+    for place, what in ((Path.cwd(), "the folder that this was called in"), (Path("~").expanduser(), "a home")):
+        held = place.resolve().is_relative_to(real)
+        require(not held, f"{folder}: is or holds {place}, {what}; wanted the name of a new folder")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or a folder to; it takes the place of `path` when the block ends without error.

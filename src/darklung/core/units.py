@@ -45,6 +45,7 @@ SUFFIXES = {
 
 _MINUS = "\N{MINUS SIGN}"
 _NUMBER = rf"[+\-{_MINUS}]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+\-{_MINUS}]?[0-9]+)?"
+_WHOLE = re.compile(rf"[+\-{_MINUS}]?[0-9]{{1,18}}")
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*(.*?)\s*", re.DOTALL)
 _FACTOR = re.compile(r"([^\W\d¹²³_]+(?:_[^\W\d¹²³_]+)*|°)(?:\^(-?[1-9])|(⁻?[¹²³]))?")
 _RAISED = str.maketrans("⁻¹²³", "-123")
@@ -135,6 +136,19 @@ def parse_number(text: str) -> float:
     return value
 
 
+def parse_whole(text: str) -> int:
+    """A whole number in digits: ``"12"``, ``"-3"``; ``1e1`` and ``12.0`` are none.
+
+    Raises
+    ------
+    DarklungError
+        Anything else.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise DarklungError(f"wanted a whole number, got {_shown(text)}{_why(text)}")
+    return int(text.replace(_MINUS, "-"))
+
+
 def parse_ranges(text: str, name: str, wanted: str) -> tuple[slice, ...]:
     """``"10:90, 20:100"`` as slices, one an axis.
 
@@ -169,11 +183,12 @@ def parse_quantity(text: str, kind: str) -> float:
         `WITHIN` what there is.
     """
     unit, example = KINDS[kind]
-    told = f"wanted a {kind} such as {example!r}, got {_shown(text)}"
+    noun = f"{'an' if kind[0] in 'ae' else 'a'} {kind}"
+    told = f"wanted {noun} such as {example!r}, got {_shown(text)}"
     found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     require(found is not None, f"{told}{_why(text)}")
     number, given = found.groups()  # type: ignore[union-attr]
-    require(given != "", f"wanted a {kind} with its unit, such as {example!r}, got {_shown(text)} without a unit")
+    require(given != "", f"wanted {noun} with its unit, such as {example!r}, got {_shown(text)} without a unit")
     try:
         value, (factor, dimension), (wanted, same) = parse_number(number), _unit(given), _unit(unit)
     except DarklungError as error:

@@ -77,6 +77,9 @@ QUANTITIES = {"length": Length, "energy": Energy, "angle": Angle, "time": Time, 
 
 T = TypeVar("T")
 
+# Errors that say no more than that a value is of another kind: of a union each kind that it is not has one.
+_OF_KIND = ("model_type", "model_attributes_type", "tuple_type", "list_type", "dict_type", "literal_error")
+
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, or one clear line about what is wrong with it."""
@@ -120,19 +123,23 @@ def validate(content: Any, model: Any, origin: str) -> Any:
         try:
             return TypeAdapter(model).validate_python(content)
         except ValidationError as error:
-            lines = [f"{origin}: {_place(e, content)}{_told(e, model)}" for e in _own(error.errors())]
+            lines = [f"{origin}: {place}{_told(e, model)}" for place, e in _own(error.errors(), content)]
             raise DarklungError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _own(errors: list[Any]) -> list[Any]:
-    """Without what follows from another: a list is too short since its items are wrong."""
-    places = [e["loc"] for e in errors]
+def _own(errors: list[Any], content: Any) -> list[tuple[str, Any]]:
+    """(place, error) without what follows from another: a list is too short since its items are wrong, or the same value is
+    also none of the other kinds that could stand there.
+    """
+    placed = [(_place(e, content), e) for e in errors]
 
-    def follows(error: Any) -> bool:
-        depth = len(error["loc"])
-        return error["type"] == "too_short" and any(len(p) > depth and p[:depth] == error["loc"] for p in places)
+    def follows(place: str, error: Any) -> bool:
+        if error["type"] not in _OF_KIND and error["type"] != "too_short":
+            return False
+        within = place.removesuffix(": ") + "."
+        return any(p.startswith(within) or (p == place and e["type"] not in _OF_KIND) for p, e in placed if e is not error)
 
-    return [e for e in errors if not follows(e)]
+    return [(p, e) for p, e in placed if not follows(p, e)]
 
 
 def _place(error: Any, content: Any) -> str:
@@ -140,7 +147,7 @@ def _place(error: Any, content: Any) -> str:
     names, location = [], error["loc"]
     for number, part in enumerate(location, start=1):
         absent = error["type"] == "missing" and number == len(location)
-        if isinstance(content, dict) and part not in content and not absent:
+        if not absent and not (part in content if isinstance(content, dict) else isinstance(part, int)):
             continue
         names.append(str(part))
         try:

@@ -29,9 +29,8 @@ DTYPES = {
 }
 ORDERS = {"lowbytefirst": "<", "highbytefirst": ">"}
 _LONGEST_HEADER = 1 << 20
-
-
 _BLOCK = 512
+_LAYOUT = ("dim_1", "dim_2", "dim_3", "datatype", "byteorder", "compression")
 _SIZE = re.compile(r"0*[1-9][0-9]{0,9}")
 
 
@@ -78,8 +77,13 @@ def _read_header(file: Path, at: int) -> tuple[dict[str, str], int]:
         raise ValueError("no EDF header")
     # A header fills whole blocks; a brace within it belongs to a value.
     end = next((e for e in ends if e % _BLOCK == 0), ends[0])
-    pairs = re.findall(r"([^=;{}]+)=([^;]*);", text[:end].decode("latin-1").lstrip()[1:])
-    return {key.strip().lower(): value.strip() for key, value in pairs}, at + end
+    header: dict[str, str] = {}
+    for key, value in re.findall(r"([^=;{}]+)=([^;]*);", text[:end].decode("latin-1").lstrip()[1:]):
+        name, told = key.strip().lower(), value.strip()
+        if name in _LAYOUT and header.get(name, told) != told:
+            raise ValueError(f"{key.strip()} is told twice, as {header[name]} and as {told}")
+        header[name] = told
+    return header, at + end
 
 
 def _layout(header: dict[str, str]) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -93,7 +97,11 @@ def _layout(header: dict[str, str]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     for key, text in sizes.items():
         if not _SIZE.fullmatch(text):
             raise ValueError(f"{key} = {text[:40]!r}: wanted a whole number > 0")
-    return np.dtype(ORDERS[order] + DTYPES[kind]), tuple(map(int, sizes.values()))
+    dtype, shape = np.dtype(ORDERS[order] + DTYPES[kind]), tuple(map(int, sizes.values()))
+    told, held = header.get("size", ""), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if _SIZE.fullmatch(told) and int(told) != held:
+        raise ValueError(f"Size tells {told} bytes, but Dim and DataType {held}")
+    return dtype, shape
 
 
 def _compressed(file: Path, how: str) -> NDArray[Any]:

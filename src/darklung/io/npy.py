@@ -35,7 +35,10 @@ def npz_members(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Name -> shape and type of the arrays in a .npz file, of which only the headers are read."""
     require(path.is_file(), f"{path}: no such file")
     with reading(path, "npz"), zipfile.ZipFile(path) as archive:
-        return {name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()}
+        names = archive.namelist()
+        twice = next((name for name in names if names.count(name) > 1), None)
+        require(twice is None, f"{path}: holds {twice!r} twice")
+        return {name.removesuffix(".npy"): _member(archive, name) for name in names}
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -124,7 +124,7 @@ def _data_file(path: Path, fields: dict[str, str], end: int) -> tuple[Path, int]
     for key in ("line skip", "lineskip"):
         require(fields.get(key, "0") == "0", f"{path}: {key} is not read")
     skip = fields.get("byte skip", fields.get("byteskip", "0"))
-    require(skip.isdigit(), f"{path}: byte skip: wanted a number >= 0, got {skip!r}")
+    require(skip.isascii() and skip.isdigit(), f"{path}: byte skip: wanted a number >= 0, got {skip[:40]!r}")
     named = fields.get("data file", fields.get("datafile"))
     if named is None:
         return path, end + int(skip)

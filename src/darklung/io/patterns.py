@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,9 +28,18 @@ def matching(pattern: Path) -> list[Path]:
     found = [Path(pattern.anchor)]
     for part in pattern.relative_to(pattern.anchor).parts:
         found = [child for folder in found for child in _children(folder, part)]
-    if len(found) < 2:
-        return found
-    ordered = sorted(found, key=lambda path: [natural(part) for part in path.parts])
+    return [Path(name) for name in in_order(str(pattern), map(str, found))]
+
+
+def in_order(pattern: str, names: Iterable[str]) -> list[str]:
+    """Names or paths in natural order.
+
+    Raises
+    ------
+    DarklungError
+        The order depends on how the numbers in them are read.
+    """
+    ordered = sorted(names, key=lambda name: [natural(part) for part in Path(name).parts])
     _check_order(pattern, ordered)
     return ordered
 
@@ -59,16 +68,17 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(t), "") if _DIGITS.fullmatch(t) else (-1, t) for t in parts], name
 
 
-def _check_order(pattern: Path, ordered: Sequence[Path]) -> None:
+def _check_order(pattern: str, ordered: Sequence[str]) -> None:
     """Refuse names whose numbers are no counters: ``x_0.5`` and ``x_0.25``, ``x_-1`` and ``x_1``, ``x1`` and ``x01``."""
-    before: dict[str, tuple[Path, list[str], list[Decimal]]] = {}
+    before: dict[str, tuple[str, list[str], list[Decimal]]] = {}
     for path in ordered:
-        kind, signs, numbers = _read(str(path).casefold())
+        kind, signs, numbers = _read(path.casefold())
         first, its_signs, its_numbers = before.get(kind, (path, signs, []))
-        told = f"{pattern}: the order of {first.name} and {path.name} depends on how their numbers are read"
+        one, other = Path(first).name, Path(path).name
+        told = f"{pattern}: the order of {one} and {other} depends on how their numbers are read"
         require(signs == its_signs and its_numbers <= numbers, f"{told}; list the files in their order")
         twice = numbers and numbers == its_numbers
-        require(not twice, f"{pattern}: {first.name} and {path.name} have the same numbers; list the files that are meant")
+        require(not twice, f"{pattern}: {one} and {other} have the same numbers; list the files that are meant")
         before[kind] = path, signs, numbers
 
 

@@ -85,7 +85,7 @@ class ProjectionsFile:
                     stored = file[name]
                     check_dataset(stored, count / self.geometry.rows * g.views / self.geometry.views)
                     part = stored[:, views, rows] if stored.ndim == 4 else stored[views, rows][None]
-                    values[name] = np.asarray(part, bool if name == "valid" else np.float32)
+                    values[name] = _plain(f"{self.path}: {name}", part, bool if name == "valid" else np.float32)
                 else:
                     values[name] = np.broadcast_to(_missing(name), shape)
         for name in ("attenuation", "dark_field", "phase"):
@@ -144,6 +144,8 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
     require(ndim in (3, 4), f"{path}: {signals[0]}: wanted (direction, view, row, col) or (view, row, col), got {first}")
     for name, shape in shapes.items():
         require(shape == first, f"{path}: {name}: wanted the shape of {signals[0]}, {first}, got {shape}")
+        kinds = "biuf" if name == "valid" else "iuf"
+        require(file[name].dtype.kind in kinds, f"{path}: {name}: wanted numbers, got {file[name].dtype}")
     directions, views, rows, cols = (1, *first)[-4:]
     angles = real_numbers(place["angles_rad"])
     require(angles.shape == (views,), f"{path}: angles_rad: wanted {views} (one a view), got shape {angles.shape}")
@@ -152,6 +154,8 @@ def _described(path: Path, file: h5py.File) -> ProjectionsFile:
     require(
         alpha.shape == (directions,), f"{path}: directions_rad: wanted {directions} (one a direction), got {alpha.shape}"
     )
+    radians = bool((np.abs(alpha) <= 2 * np.pi).all())
+    require(radians, f"{path}: directions_rad: wanted radians within a turn, got {alpha.tolist()[:4]}: are these degrees?")
     pixel = check_positive(f"{path}: pixel_m", _number(path, "pixel_m", place.attrs["pixel_m"]))
     told = f"{path}: pixel_m: wanted metres, up to {MOST_PIXEL_M:g}, got {pixel:g}: is this in mm or um?"
     require(pixel <= MOST_PIXEL_M, told)
@@ -173,7 +177,11 @@ def _geometry(path: Path, place: h5py.Group, angles: NDArray[np.float64], rows: 
     if "axis_row" in known:
         check_range(f"{path}: axis_row", known["axis_row"], -10 * rows, 10 * rows)
     if "source_axis_m" in known:
-        return ConeGeometry(angles, rows, cols, pixel_m, **known)
+        cone = ConeGeometry(angles, rows, cols, pixel_m, **known)
+        seen = max(float(cone.axis_col or 0), cols - 1 - float(cone.axis_col or 0)) * pixel_m
+        told = f"{path}: source_axis_m: wanted more than {seen:g}, which is seen beside the axis, got {cone.source_axis_m:g}"
+        require(cone.source_axis_m > seen, f"{told}: the source would turn within the object")
+        return cone
     return ParallelGeometry(angles, rows, cols, pixel_m, known.get("axis_col", (cols - 1) / 2))
 
 
@@ -194,6 +202,14 @@ def _rows_of(geometry: Geometry, rows: slice | NDArray[np.int64]) -> Geometry:
     if isinstance(geometry, ConeGeometry):
         return replace(geometry, rows=count, axis_row=float(geometry.axis_row or 0.0) - rows.start)
     return replace(geometry, rows=count)
+
+
+def _plain(name: str, values: NDArray[Any], dtype: type) -> NDArray[Any]:
+    """Values as they are computed with; of validity only what is a truth value."""
+    if dtype is bool and values.dtype.kind == "f":
+        require(bool(np.isin(values, (0, 1)).all()), f"{name}: wanted true or false (1 or 0), got other numbers")
+    with np.errstate(over="ignore"):  # beyond single precision is infinite, which is told
+        return np.asarray(values, dtype)
 
 
 def _missing(name: str) -> Any:

@@ -25,10 +25,11 @@ from darklung.io.hdf5 import check_dataset
 from darklung.io.heaps import check_heaps, walk
 from darklung.io.holes import check_holes, holes_of, need_filters
 from darklung.io.npy import read_npy
-from darklung.io.patterns import is_pattern, natural
+from darklung.io.patterns import in_order, is_pattern
 from darklung.io.references import check_allowed, check_found, files_behind
 from darklung.io.tiff_frames import read_tiff
 from darklung.io.volume_file import check_memory
+from darklung.io.zarr_frames import check_unscaled
 
 Index = tuple[slice, ...]
 
@@ -117,6 +118,7 @@ class Hdf5Array:
             item = _dataset(handle, member)
             check_dataset(item, share=0)
             need_filters(item, member.name)
+            check_unscaled(item.attrs, member.name)
             self.shape, self.dtype, self._holes = item.shape, item.dtype, holes_of(item)
 
     def check(self, index: Index) -> None:
@@ -151,11 +153,9 @@ def _dataset(handle: h5py.File, member: Member) -> h5py.Dataset:
 
 
 def _open_zarr(member: Member) -> Any:
-    import zarr
+    from darklung.io.zarr_frames import ZarrArray
 
-    found = zarr.open(str(member.path / member.array), mode="r")
-    require(isinstance(found, zarr.Array), f"{member.name}: is a group; give dataset")
-    return found
+    return ZarrArray(member.path, member.array, member.name)
 
 
 def source_files(source: Source, description: Path) -> Iterator[tuple[str, list[Path]]]:
@@ -215,6 +215,8 @@ def _members(source: Any, description: Path, field: str) -> list[Member]:
     for text, files in named_files(source, description):
         told = "no file matches" if is_pattern(text) else "no such file"
         require(bool(files), f"{resolve_path(text, description)}: {field}: {told}")
+        twice = next((path for path in files if path in found), None)
+        require(twice is None, f"{twice}: {field}: is named twice")
         found += files
     dataset = getattr(source, "dataset", "")
     members = []
@@ -237,7 +239,7 @@ def _arrays(member: Member) -> list[Member]:
             places = [f"{place}/{key}".strip("/") for place, key in inside if fnmatchcase(key, part)]
         require(bool(places), f"{member.name}: no such dataset; the file holds {_datasets(handle)}")
     label = member.name.removesuffix(f"({member.array})")
-    return [Member(member.path, f"{label}({place})", place) for place in sorted(places, key=natural)]
+    return [Member(member.path, f"{label}({place})", place) for place in in_order(member.array, places)]
 
 
 def _stack(members: list[Member], source: Any, field: str, read_one: Any) -> Stack:

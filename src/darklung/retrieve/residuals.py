@@ -43,8 +43,8 @@ def curve_residuals(scan: Scan, model: StepModel, *, direction: int, view: int, 
     good = c[0] > 0
     if scan.bad_pixels is not None:
         good &= ~np.asarray(scan.bad_pixels, dtype=bool)
-    mean, spread = np.zeros(len(frames)), np.zeros(len(frames))
-    for k, frame in enumerate(frames):
+    mean, spread = np.full((2, len(frames)), np.nan)
+    for k, frame in enumerate(frames if good.any() else ()):
         theta = model.phases_rad[k] + model.ramp_rad[k, 0] * y[:, None] + model.ramp_rad[k, 1] * x
         expected = model.dose[k] * (c[0] + c[1] * np.cos(theta) + c[2] * np.sin(theta))
         left = (frame - dark - expected)[good] / np.sqrt(fit.gain * np.maximum((expected + dark)[good], 1e-9 * fit.gain))

@@ -74,6 +74,11 @@ class Protocol:
             "fewer views, steps, directions or flats, or a shorter exposure_s would fit",
         )
 
+    def memory_bytes(self, rows: int, cols: int, *, gratings: bool = True) -> int:
+        """What a simulation on this detector holds at the least: frames and flats of 16 bit, two maps of voxels."""
+        curves = len(self.directions_rad) * (self.views + self.flats) * self.steps if gratings else self.views
+        return 2 * curves * rows * cols + 8 * self.supersampling**3 * rows * cols * cols
+
     @property
     def angles_rad(self) -> NDArray[np.float64]:
         """View angles, (view,)."""

@@ -132,7 +132,16 @@ def numeric_keys(protocol: ProtocolFile) -> dict[str, str]:
 
 def has_unit(protocol: ProtocolFile, key: str) -> bool:
     """Whether a numeric key is written with a unit."""
-    return isinstance(_place(protocol.model_dump(mode="json"), protocol, key, "sweep")[key], str)
+    return isinstance(_written(protocol, key), str)
+
+
+def is_whole(protocol: ProtocolFile, key: str) -> bool:
+    """Whether a numeric key takes whole numbers alone."""
+    return isinstance(_written(protocol, key), int)
+
+
+def _written(protocol: ProtocolFile, key: str) -> Any:
+    return _place(protocol.model_dump(mode="json"), protocol, key, "sweep")[key]
 
 
 def changed(protocol: ProtocolFile, key: str, value: float | str, *, said: str = "sweep") -> ProtocolFile:

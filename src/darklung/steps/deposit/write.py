@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from darklung.core.checks import require
-from darklung.core.files import make_folder, whole, write_text
+from darklung.core.files import check_replaceable, make_folder, whole, write_text
 from darklung.io.images import export_nifti, load_image
 from darklung.io.names import CHANNELS, LABELS
 from darklung.pipeline.artefacts import RUN_RECORD
@@ -26,6 +26,7 @@ from darklung.publish.dataset import DOCUMENTS, IMAGES, MODELS, RUN, SUMS, DataS
 from darklung.publish.dataset_card import dataset_card
 from darklung.publish.licences import notice
 from darklung.publish.places import without_places
+from darklung.publish.sums import read_sums
 from darklung.publish.tables import write_dictionary, write_table
 from darklung.steps.card.make import make_card, write_card
 from darklung.steps.deposit.contents import CASES, MODEL_FILES, NIFTI, Contents
@@ -70,6 +71,10 @@ def check_out(out: Path, run: Path) -> None:
     """
     free = not out.exists() or (out.is_dir() and (not any(out.iterdir()) or (out / SUMS).is_file()))
     require(free, f"{out}: is there and is no deposit (no {SUMS}); wanted a new folder")
+    check_replaceable(out)
+    own = {*read_sums(out), out / SUMS} if (out / SUMS).is_file() else set()
+    strange = next((f for f in (files_of(out) if own else ()) if f not in own), None)
+    require(strange is None, f"{out}: holds {strange}, which is not of the deposit there; wanted a new folder")
     apart = not out.resolve().is_relative_to(run.resolve()) and not run.resolve().is_relative_to(out.resolve())
     require(apart, f"{out}: and the run {run} lie in each other; wanted another --out")
 

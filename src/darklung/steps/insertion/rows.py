@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from darklung.io.images import save_image
 from darklung.io.names import EXTENT
 from darklung.pipeline import Context
 from darklung.steps.insertion.parameters import Parameters
+from darklung.steps.insertion.scale import read_scale
+from darklung.steps.recorded_energy import recorded_energy_kev
 
 MM = 1e-3
 
@@ -83,6 +86,7 @@ def copy_case(
     """A changed scan with the labels of what was put in; lung and search region are `region`."""
     subject, own = f"{p.source}-{p.copy_number:03d}", np.asarray(instances, dtype=np.uint16)
     about: dict[str, Any] = {"copy": p.copy_number, "scale": p.scale, "options": p.options.model_dump(mode="json")}
+    about |= beam_told(p)
     return LabelledCase(
         channels=image.with_data(image.data.astype(np.float32)),
         labels=lesion_labels(own, insertions),
@@ -93,6 +97,14 @@ def copy_case(
         insertions=tuple(insertions),
         about=CaseFacts(subject, p.animal, source=p.source, synthetic=True, provenance=about),
     )
+
+
+def beam_told(p: Parameters) -> dict[str, float]:
+    """Energy [keV] and ξ [m] of a copy, as far as its source's records or the instrument that it is scaled by say them."""
+    scale, volume = read_scale(p.scale), p.paths.volume or p.paths.source
+    energy = (recorded_energy_kev(Path(volume)) if volume else None) or scale.energy_kev
+    length = None if p.scale == "own" else scale.correlation_length_m
+    return {name: v for name, v in (("energy_kev", energy), ("correlation_length_m", length)) if v is not None}
 
 
 def without_channels(image: Image) -> Image:

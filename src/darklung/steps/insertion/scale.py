@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darklung.calibrate.file import load_calibration
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.insert.scale import ASSUMED_XI_M, Scale
 from darklung.study.protocols import protocol_path, read_protocol
 
@@ -39,6 +39,9 @@ def read_scale(text: str) -> Scale:
 
 def _calibrated(path: Path) -> float:
     try:
-        return load_calibration(path, "spheres").curves[0].correlation_length_m
+        lengths = sorted({curve.correlation_length_m for curve in load_calibration(path, "spheres").curves})
+        told = ", ".join(f"{1e6 * length:.4g} um" for length in lengths)
+        require(len(lengths) == 1, f"{path}: is of {len(lengths)} settings (ξ {told}); wanted the scan's alone")
     except DarklungError as error:
         raise DarklungError(f"--scale: {error}") from error
+    return lengths[0]
