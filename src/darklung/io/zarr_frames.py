@@ -37,7 +37,9 @@ class ZarrArray:
         for place in product(*(range(a // size, -(-b // size)) for (a, b), size in zip(ends, sizes))):
             key = self._array.metadata.encode_chunk_key(place)
             written = (self._folder / key).is_file()
-            require(written, f"{self._name}: chunk {key} was never written; leave out its frames, or this dataset")
+            # Writers leave out chunks of zeros alone, too (gaps between modules), unless they are told not to.
+            remedy = "leave out its frames, or, where 0 was counted, write it with write_empty_chunks"
+            require(written, f"{self._name}: chunk {key} was never written; {remedy}")
 
     def __getitem__(self, index: tuple[slice, ...]) -> Any:
         return self._array[index]
