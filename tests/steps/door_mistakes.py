@@ -282,7 +282,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "no light": ("mice", {f"{MICE_AT}.scan.counts": 1e-3}, "no pixel will be valid: N V² of the open beam is 4.69e-07"),
     "no visibility": ("mice", {f"{MICE_AT}.instrument.visibility": 1e-3}, "no pixel will be valid"),
     "frames' shape": (
-        "frames", {"sources.raw.files": ["axes.yaml"]}, "frames.npy.*: 2 steps, but steps in .*axes.yaml tells 5",
+        "frames", {"sources.raw.files": ["axes.yaml"]}, "frames.npy.*: 4 steps, but steps in .*axes.yaml tells 5",
     ),
     "growth": ("turns", {"insertion": {"growth": "Z"}}, "insertion: growth: 'Z' is not known; known: A, B, C"),
     "larger than the scan": (
