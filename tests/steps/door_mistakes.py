@@ -244,6 +244,52 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "calibration's kind": ("mice", {f"{MICE_AT}.calibrations.wedges": "unit.json"}, "calibrations.wedges: .*unit"),
     "calibration": ("mice", {f"{MICE_AT}.calibrations.unit": "lost.json"}, "calibrations.unit: .*lost.json"),
+    # what the scan does not allow
+    "axis": ("mice", {"processing.reconstruction.axis": "500"}, "processing.reconstruction.axis: wanted 0 to 59, got 500"),
+    "aligned axis": (
+        "turns", {"processing.alignment": {"axis": "99", "tilt": "0 deg"}}, "alignment.axis: wanted 0 to 15, got 99",
+    ),
+    "cone's mirror": (
+        "mice",
+        {"processing.alignment": {}, f"{MICE_AT}.scan.source_axis": "150 mm", f"{MICE_AT}.scan.arc": "360 deg"},
+        "alignment: a cone beam's opposite views do not mirror each other",
+    ),
+    "tilt": ("turns", {"processing.alignment": {"tilt": "60 deg"}}, "alignment: tilt: wanted -0.2 to 0.2, got 1.04"),
+    "even window": ("mice", {"processing.reconstruction.rings": 8}, "rings: wanted 0 or an odd number of columns .* got 8"),
+    "wide window": ("mice", {"processing.reconstruction.rings": 999}, "rings: .* from 5 to 60, got 999"),
+    "near source": (
+        "mice", {"processing.reconstruction.source_axis": "10 mm"}, "wanted a full turn or at least 180° and the fan",
+    ),
+    "air beside": (
+        "frames", {"processing.retrieval": {"normalise": "air", "air_cols": [[2, 30]]}},
+        "whole.yaml: scan: processing.retrieval.air_cols: wanted 0 to 15, got 30",
+    ),
+    "air turned": (
+        "mice", {"processing.retrieval": {"normalise": "air", "air_cols": [[9, 2]]}},
+        "air_cols: wanted first and last, the smaller number first",
+    ),
+    "air rows": (
+        "mice", {"processing.retrieval": {"normalise": "air_around", "air_lines": [[0, 900]]}}, "air_lines: wanted 0 to 44",
+    ),
+    "harmonics": ("mice", {"processing.retrieval": {"harmonics": 3}}, "harmonics: 3 need at least 7 phase steps, got 5"),
+    "misfit": (
+        "mice", {"processing.retrieval": {"most_misfit": 2}, f"{MICE_AT}.scan.steps": 3}, "wanted 4 steps or more, got 3",
+    ),
+    "patterns of flats": (
+        "mice", {"processing.retrieval": {"reference": "eigenflats"}, f"{MICE_AT}.scan.flat_repeats": 1},
+        "eigenflats wants . flats or more in each direction, got 2",
+    ),
+    "no light": ("mice", {f"{MICE_AT}.scan.counts": 1e-3}, "no pixel will be valid: N V² of the open beam is 4.69e-07"),
+    "no visibility": ("mice", {f"{MICE_AT}.instrument.visibility": 1e-3}, "no pixel will be valid"),
+    "frames' shape": (
+        "frames", {"sources.raw.files": ["axes.yaml"]}, "frames.npy.*: 4 steps, but steps in .*axes.yaml tells 5",
+    ),
+    "growth": ("turns", {"insertion": {"growth": "Z"}}, "insertion: growth: 'Z' is not known; known: A, B, C"),
+    "larger than the scan": (
+        "turns", {"insertion": {"diameter": ["50 mm", "60 mm"]}}, "diameter: 50 mm is more than the 4.8 mm of .*t1",
+    ),
+    "reach": ("mice", {"processing.correction.reach": "1 nm"}, "correction.reach: .*got '1 nm'"),
+    "period": ("mice", {f"{MICE_AT}.instrument.period": "1 m"}, "instrument.period: .*got '1 m'"),
     "bank's channels": (
         "mice", {"learning.bank": {}, "learning.arms": {"a": ["anisotropy"]}}, "bank: lesions change attenuation",
     ),

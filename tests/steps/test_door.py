@@ -25,7 +25,7 @@ from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.nifti import write_nifti
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
-SECONDS = 3.0
+SECONDS = 3.0  # of the processor: what others do on this machine is no fault of the door
 OWN = """
     import numpy as np
     import torch
@@ -103,6 +103,7 @@ def folder(tmp_path_factory):
     }  # fmt: skip
     changes: dict[str, dict[str, Any]] = {
         "whole": {}, "one_view": {"angles": None}, "no_flat": {"flat": None}, "unit": {"pixel": "300"},
+        "axes": {"sample": {**raw["sample"], "axes": ["direction", "view", "row", "step", "col"]}},
         "no_frames": {"sample": {**raw["sample"], "files": "not_there.npy"}},
     }  # fmt: skip
     for name, change in changes.items():
@@ -159,10 +160,10 @@ def test_the_examples_pass(path, tmp_path):
 def test_a_mistake_is_refused_in_one_line_before_anything_is_computed(folder, name, tmp_path):
     kind, changes, line = MISTAKES[name]
     path = written(folder, changed(kind, changes))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DarklungError) as caught:
         list_tasks(path, out=tmp_path / "run")
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     told = str(caught.value)
     assert re.search(line, told), told
     assert len(told.splitlines()) == 1, told
@@ -217,9 +218,9 @@ def test_a_cohort_of_many_is_checked_in_little_time(folder, tmp_path, monkeypatc
     original = door.check
 
     def timed(*given):
-        started = time.perf_counter()
+        started = time.process_time()
         original(*given)
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
 
     monkeypatch.setattr(door, "check", timed)
     list_tasks(path, out=tmp_path)

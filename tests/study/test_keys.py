@@ -55,6 +55,7 @@ def package(tmp_path, monkeypatch):
 
 def due_after(path, tasks, package=PACKAGE):
     """Tasks with another key once a comment is added to a file."""
+    assert path.is_file()
     before = task_keys(tasks, package=package)
     with path.open("a") as file:
         file.write("# a comment\n")
@@ -86,7 +87,7 @@ def test_image_files_count_for_all_steps_that_read_or_write_them_and_for_what_fo
 
 
 @pytest.mark.parametrize(
-    "file", ["commands/cli.py", "commands/run.py", "steps/plan.py", "steps/chain.py", "pipeline/run.py", "study/study.py"]
+    "file", ["commands/cli.py", "commands/run.py", "flow/plan.py", "flow/chain.py", "pipeline/run.py", "study/study.py"]
 )
 def test_commands_planning_and_the_machinery_count_nowhere(tasks, package, file):
     assert due_after(package / file, tasks, package) == set()

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from darklung.core.checks import DarklungError, check_finite, check_positive, check_range, check_shape, require
 
+MOST_TILT_RAD = 0.2
+"""A detector that is turned more in its own plane was mounted another way round."""
+
 
 @dataclass(frozen=True)
 class ParallelGeometry:
@@ -152,7 +155,7 @@ class ConeGeometry:
             value = (count - 1) / 2 if getattr(self, name) is None else getattr(self, name)
             check_finite(name, np.asarray(value))
             object.__setattr__(self, name, float(value))
-        check_range("tilt_rad", self.tilt_rad, -0.2, 0.2)
+        check_range("tilt_rad", self.tilt_rad, -MOST_TILT_RAD, MOST_TILT_RAD)
 
     @property
     def views(self) -> int:

@@ -12,6 +12,7 @@ from scipy.optimize import least_squares
 
 from darklung.core.checks import check_finite, check_positive, check_range, check_shape, require
 from darklung.core.circle import wrapped
+from darklung.core.geometry import MOST_TILT_RAD
 from darklung.core.types import Projections
 from darklung.correct.invalid import filled_attenuation
 from darklung.tomo.sinogram import estimate_axis
@@ -52,7 +53,7 @@ class Alignment:
     def __post_init__(self) -> None:
         check_shape("shifts", self.shifts, "view, 2", (None, 2))
         check_finite("shifts", self.shifts)
-        check_range("tilt_rad", self.tilt_rad, -0.2, 0.2)
+        check_range("tilt_rad", self.tilt_rad, -MOST_TILT_RAD, MOST_TILT_RAD)
         check_positive("magnification", self.magnification)
 
 
@@ -80,7 +81,7 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
     g = projections.geometry
     require(pairs >= 1, f"pairs: wanted at least 1, got {pairs}")
     values = filled_attenuation(projections, direction)
-    chosen = _opposite_views(g.angles_rad)
+    chosen = opposite_views(g.angles_rad)
     require(bool(chosen), "angles_rad: a tilt shows in opposite views (θ and θ + 180°), and there are none")
     chosen = [chosen[n] for n in np.unique(np.linspace(0, len(chosen) - 1, pairs).astype(int))]
     found = np.array([_mirror(values[one], values[other]) for one, other in chosen])
@@ -96,7 +97,7 @@ def estimate_tilt(projections: Projections, *, direction: int = 0, pairs: int = 
     )
 
 
-def _opposite_views(angles_rad: NDArray[np.float64]) -> list[tuple[int, int]]:
+def opposite_views(angles_rad: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Pairs of views that look at each other: exactly if there are such, else to within half or one (small) angular step."""
     turn = np.sort(np.mod(angles_rad, 2 * np.pi))
     step = float(np.median(np.diff(turn))) if len(turn) > 1 else 0.0

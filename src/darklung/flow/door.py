@@ -45,6 +45,7 @@ def check(study: Study, made: Plan) -> None:
     """
     images, lines = _images(study)
     lines += _told(lambda: check_processing(study.processing))
+    lines += _told(lambda: _check_insertion(study, images))
     for name, source in study.simulated().items():
         lines += _told(lambda name=name, source=source: _check_bodies(name, source, made.members))  # type: ignore[misc]
     if study.learning is not None:
@@ -84,6 +85,16 @@ def _images(study: Study) -> tuple[list[Expected], list[str]]:
     for name in study.sources:
         lines += _told(lambda name=name: images.extend(expected_images(study, name)))  # type: ignore[misc]
     return images, lines
+
+
+def _check_insertion(study: Study, images: Sequence[Expected]) -> None:
+    """What is put into measured images is smaller than they are."""
+    smallest = study.insertion.diameter[0] if study.insertion is not None else 0.0
+    for image in images:
+        if image.side is not None and not isinstance(study.sources[image.source], SimulatedSource):
+            extent = image.side * image.spacing_m[0]
+            told = f"insertion.diameter: {1e3 * smallest:g} mm is more than the {1e3 * extent:.3g} mm of {image.told}"
+            require(smallest < extent, told)
 
 
 def _check_bodies(name: str, source: SimulatedSource, members: Sequence[Member]) -> None:

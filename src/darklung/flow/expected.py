@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from darklung.calibrate.file import load_calibration
 from darklung.calibrate.units import PER_METRE, REFERENCE_UNITS, ScatterUnit, in_units
 from darklung.core.channel import Channel
-from darklung.core.checks import DarklungError, require
-from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry
+from darklung.core.checks import require
+from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, field_width
 from darklung.core.types import Image
 from darklung.features.channels import derived_channels
 from darklung.features.recipe import Known, is_made, planned
 from darklung.features.reference_object import check_object
 from darklung.flow.chain import beam_facts, case_beam, own_beam
+from darklung.flow.scanned import Light, check_detector, check_light, check_turn, in_place
 from darklung.io.case import case_facts, case_lesions
 from darklung.io.description import read_raw
+from darklung.io.frames import load_scan
 from darklung.io.images import image_grid, is_own_image
 from darklung.io.names import CHANNELS, item_name, stem
 from darklung.io.projections import open_projections
@@ -30,7 +32,7 @@ from darklung.steps.network_case import beam_of
 from darklung.steps.reconstruct import SIGNALS, expected_names, with_default_options
 from darklung.steps.recorded_energy import with_recorded_energy
 from darklung.steps.retrieve import check_files
-from darklung.study.processing import ReconstructionPart
+from darklung.study.processing import SIMULATED, ReconstructionPart
 from darklung.study.scanner import ScanPart
 from darklung.study.sources import (
     CasesSource,
@@ -42,10 +44,7 @@ from darklung.study.sources import (
     found_files,
 )
 from darklung.study.study import Study
-from darklung.tomo.fbp import view_weights
-from darklung.tomo.fdk import redundancy_weights
 
-T = TypeVar("T")
 _SMALL = 2  # voxels along each axis of an image that stands for a real one where only its channels count
 
 
@@ -120,9 +119,14 @@ def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Exp
     side = None if source.body.atlas else round(max(source.body.width, source.body.length) / spacing)
     for site in source.sites or ("",):
         at, place = source.at(site), f"sources.{name}.sites.{site}" if site else f"sources.{name}"
-        _in_place(f"{place}.instrument", at.instrument.instrument)
+        in_place(f"{place}.instrument", at.instrument.instrument)
         require(at.scan.views > 1, f"{place}.scan.views: one view is a radiograph; wanted views of a turn")
-        _check_turn(f"{place}.scan", _geometry(source, at.scan), part)
+        geometry = _geometry(source, at.scan)
+        retrieval = study.processing.retrieval_of(SIMULATED)
+        check_light(f"{place}.scan", _light(at), retrieval)
+        check_turn(f"{place}.scan", geometry, part)
+        if source.body.atlas is None:  # which has a width of its own
+            check_detector(f"{place}.scan", geometry, study.processing, retrieval)
         channels = _derived(place, names, unit=at.calibrations.unit)
         beam = beam_facts(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
         yield Expected(place, name, (spacing,) * 3, channels, side=side, **_beam(beam))
@@ -135,22 +139,28 @@ def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]
             told = f"{description}: {raw.name}"
             check_files(raw, description)
             require(raw.angles is not None, f"{told}: angles: not given, which is a radiograph; wanted views of a turn")
-            if isinstance(raw.angles, tuple):
-                _check_turn(told, ParallelGeometry(np.asarray(raw.angles), 1, 2, raw.pixel), part)
+            scan = load_scan(raw, description, eager_bytes=0)  # headers, and no frames
+            retrieval = study.processing.retrieval_of(raw.retrieval)
+            check_light(told, Light(tuple(raw.steps.phases_rad()), scan.flats.shape[1]), retrieval)
+            check_turn(told, scan.geometry, part)
+            check_detector(told, scan.geometry, study.processing, retrieval)
             spacing = (study.processing.voxel or raw.pixel,) * 3
             channels = _derived(told, expected_names(np.asarray(raw.directions), part), **_unit_of(told, source, spacing))
-            yield Expected(told, name, spacing, channels, item=item_name(raw.name), **_scanned(study, source))
+            side = _side(scan.geometry, spacing)
+            yield Expected(told, name, spacing, channels, item_name(raw.name), side, **_scanned(study, source))
 
 
 def _projections(study: Study, name: str, source: ProjectionsSource) -> Iterator[Expected]:
     for path in found_files(source.files, f"sources.{name}.files"):
         stored = open_projections(path)
         part = with_default_options(study.processing.reconstruction, variances=stored.variances)
-        _check_turn(str(path), stored.geometry, part)
+        check_turn(str(path), stored.geometry, part)
+        check_detector(str(path), stored.geometry, study.processing)
         names = expected_names(stored.directions_rad, part, present=stored.present)
         spacing = (study.processing.voxel or stored.geometry.pixel_m,) * 3
         channels = _derived(str(path), names, **_unit_of(str(path), source, spacing))
-        yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **_scanned(study, source))
+        side = _side(stored.geometry, spacing)
+        yield Expected(str(path), name, spacing, channels, item_name(stem(path)), side, **_scanned(study, source))
 
 
 def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expected]:
@@ -225,10 +235,10 @@ def _derived(
     tiny = Image(np.zeros((len(names), *(_SMALL,) * 3), np.float32), tuple(names), each, (1.0,) * 3)
     if unit:
         known = load_calibration(Path(unit), "unit").unit
-        tiny = tiny if known is None else _in_place(f"{told}: calibrations.unit", lambda: in_units(tiny, known))
+        tiny = tiny if known is None else in_place(f"{told}: calibrations.unit", lambda: in_units(tiny, known))
     if reference is not None:
-        tiny = _in_place(f"{told}: reference", lambda: in_units(tiny, reference))
-    made = _in_place(told, lambda: derived_channels(tiny, seed=0))
+        tiny = in_place(f"{told}: reference", lambda: in_units(tiny, reference))
+    made = in_place(told, lambda: derived_channels(tiny, seed=0))
     return dict(zip(made.names, made.units))
 
 
@@ -239,35 +249,30 @@ def _unit_of(
     part = source.reference
     if part is None:
         return {"unit": source.calibrations.unit}
-    _in_place(told, lambda: check_object(part.shape, part.diameter, spacing))
+    in_place(told, lambda: check_object(part.shape, part.diameter, spacing))
     return {"reference": ScatterUnit(0.0, REFERENCE_UNITS)}
 
 
 def _geometry(source: SimulatedSource, scan: ScanPart) -> Geometry:
-    """Of a simulated scan; its detector is as wide as the field of view."""
+    """Of a simulated scan; its detector is as large as the field of view."""
     pixel = source.body.voxel * source.scan.supersampling
-    cols = max(2, int(np.ceil(source.body.width / pixel - 1e-9)))
+    rows, cols = (max(2, int(np.ceil(side / pixel - 1e-9))) for side in (source.body.length, source.body.width))
     if scan.source_axis_m == np.inf:
-        return ParallelGeometry(scan.angles_rad, 1, cols, pixel)
-    return ConeGeometry(scan.angles_rad, 1, cols, pixel, scan.source_axis_m)
+        return ParallelGeometry(scan.angles_rad, rows, cols, pixel)
+    return ConeGeometry(scan.angles_rad, rows, cols, pixel, scan.source_axis_m)
 
 
-def _check_turn(told: str, geometry: Geometry, part: ReconstructionPart) -> None:
-    """Refuse angles that leave a gap, where the method needs a half or a full turn."""
-    if part.method not in ("fbp", "tensor") or part.source_axis is not None:
-        return
-    if isinstance(geometry, ConeGeometry):
-        _in_place(told, lambda: redundancy_weights(geometry))
-    else:
-        _in_place(told, lambda: view_weights(geometry.angles_rad))
+def _side(geometry: Geometry, spacing: tuple[float, ...]) -> int:
+    """Voxels along the longest axis of the volume that is reconstructed of it."""
+    return round(max(field_width(geometry), geometry.rows) * geometry.pixel_m / spacing[0])
 
 
-def _in_place(told: str, make: Callable[[], T]) -> T:
-    """What `make` gives; what it raises is told with its place."""
-    try:
-        return make()
-    except DarklungError as error:
-        raise DarklungError(f"{told}: {error}") from error
+def _light(source: SimulatedSource) -> Light:
+    """What retrieval will find of a simulated scan: its curves share the counts evenly."""
+    scan = source.scan
+    curve = scan.counts_per_pixel / (scan.views * len(scan.directions_rad))
+    phases = tuple(2 * np.pi * np.arange(scan.steps) / scan.steps)
+    return Light(phases, scan.flats * scan.flat_repeats, curve * source.instrument.flat_visibility**2)
 
 
 def noise_hint(channel: str, part: ReconstructionPart) -> str:

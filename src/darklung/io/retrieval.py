@@ -30,7 +30,7 @@ class Retrieval(Document):
     air_cols: tuple[tuple[Column, Column], ...] = Field(
         (), description="ranges of columns without object, first and last, counted in what the region leaves"
     )
-    air_lines: tuple[tuple[int, int], ...] = Field(
+    air_lines: tuple[tuple[Column, Column], ...] = Field(
         (), description="ranges of rows without object, first and last, for normalise: air_around"
     )
     variance: Literal["pixel", "neighbourhood"] = Field(
@@ -55,6 +55,9 @@ class Retrieval(Document):
         # Which names there are is known where the methods are, `darklung.retrieve.methods.find_retrieval`.
         if self.covariance and self.method not in FITS:
             raise ValueError(f"covariance: belongs to {' and '.join(FITS)}, not to {self.method}")
+        for name in ("air_cols", "air_lines"):
+            if turned := [span for span in getattr(self, name) if span[0] > span[1]]:
+                raise ValueError(f"{name}: wanted first and last, the smaller number first, got {turned[0]}")
         if bool(self.air_lines) != (self.normalise == "air_around"):
             raise ValueError("air_lines: rows without object belong to normalise: air_around, which wants them")
         if self.options and self.method in FITS:

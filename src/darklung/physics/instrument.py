@@ -140,7 +140,7 @@ class Setup:
     flat_visibility: Annotated[float, Interval(ge=0, le=1)] = 0.15
     correlation_length_m: Annotated[float, Interval(ge=CORRELATION_RANGE_M[0], le=CORRELATION_RANGE_M[1])] = 3e-6
     reference_energy_kev: Annotated[float, Gt(0)] = 70.0
-    period_m: Annotated[float, Gt(0)] = 4.2e-6
+    period_m: Annotated[float, Interval(gt=0, le=1e-3)] = 4.2e-6
     sensor: Sensor = field(default_factory=Sensor)
 
     def __post_init__(self) -> None:

@@ -45,6 +45,17 @@ def fit_curves(
     return coefficients, fit.gain * covariance_of(coefficients, design, dark)
 
 
+def check_harmonics(phases_rad: NDArray[np.float64], dose: NDArray[np.float64], harmonics: int) -> None:
+    """Refuse more harmonics than the phases of the steps determine."""
+    steps, terms = len(phases_rad), 1 + 2 * harmonics
+    require(steps >= terms, f"harmonics: {harmonics} need at least {terms} phase steps, got {steps}")
+    condition = np.linalg.cond(step_matrix(phases_rad, dose, harmonics))
+    require(
+        bool(condition < WORST_CONDITION),
+        f"harmonics: these {steps} phases do not determine {harmonics} harmonics (condition number {condition:.3g})",
+    )
+
+
 def fit_pixelwise(
     curves: NDArray[Any], dark: NDArray[np.float64], model: StepModel, fit: Fit
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -68,14 +79,8 @@ def fit_pixelwise(
     misfit : (row, col)
         Reduced χ², for a gain of 1; 0 where no degree of freedom is left.
     """
-    steps, rows, cols = curves.shape
-    terms = 1 + 2 * fit.harmonics
-    require(steps >= terms, f"harmonics: {fit.harmonics} need at least {terms} phase steps, got {steps}")
-    condition = np.linalg.cond(step_matrix(model.phases_rad, model.dose, fit.harmonics))
-    require(
-        bool(condition < WORST_CONDITION),
-        f"harmonics: these {steps} phases do not determine {fit.harmonics} harmonics (condition number {condition:.3g})",
-    )
+    rows, cols = curves.shape[1:]
+    check_harmonics(model.phases_rad, model.dose, fit.harmonics)
     coefficients, covariance, misfit = np.zeros((3, rows, cols)), np.zeros((6, rows, cols)), np.zeros((rows, cols))
     y, x = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in (rows, cols))
     _fit_all(

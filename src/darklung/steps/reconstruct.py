@@ -59,7 +59,7 @@ def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictur
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:
     """The file in the beam that the user says, and the part `with_default_options`."""
-    stored, angles = _in_beam(stored, part), stored.geometry.angles_rad
+    stored, angles = replace(stored, geometry=in_beam(stored.geometry, part)), stored.geometry.angles_rad
     turned = len(angles) < 2 or np.ptp(angles) > 0
     require(
         bool(turned), f"{stored.path}: angles_rad: all {len(angles)} views have the same angle; say angles where frames are"
@@ -105,9 +105,8 @@ def with_default_options(part: ReconstructionPart, *, variances: bool) -> Recons
     return part.model_copy(update={"options": {**more.get(part.method, {}), **part.options}})
 
 
-def _in_beam(stored: ProjectionsFile, choices: ReconstructionPart) -> ProjectionsFile:
-    """The file, with the source where the user says it is, and the tilt in a cone beam (else `upright` takes it away)."""
-    g = stored.geometry
+def in_beam(g: Geometry, choices: ReconstructionPart) -> Geometry:
+    """The geometry with the source where the user says it is, and the tilt in a cone beam (else `upright` takes it away)."""
     if choices.source_axis is not None:
         if isinstance(g, ConeGeometry):
             g = replace(g, source_axis_m=choices.source_axis)
@@ -115,7 +114,7 @@ def _in_beam(stored: ProjectionsFile, choices: ReconstructionPart) -> Projection
             g = ConeGeometry(g.angles_rad, g.rows, g.cols, g.pixel_m, choices.source_axis, g.axis_col)
     if choices.tilt is not None and isinstance(g, ConeGeometry):
         g = replace(g, tilt_rad=choices.tilt)
-    return replace(stored, geometry=g)
+    return g
 
 
 def planned(stored: ProjectionsFile, choices: ReconstructionPart) -> SlabPlan:

@@ -30,7 +30,7 @@ class CorrectionPart(Document):
     exponent: Annotated[float, Field(ge=0, le=10)] | None = Field(
         None, description="scattering falls as energy to this power; 3.55 (lung) without a calibration"
     )
-    reach: Annotated[Length, Field(gt=0)] | None = Field(
+    reach: Annotated[Length, Field(ge=1e-3)] | None = Field(
         None, description="most of the material, at 1 g/cm3; more is not valid; 6 cm without a calibration"
     )
     energy: Annotated[Energy, Field(gt=0)] | None = Field(

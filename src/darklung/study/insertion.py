@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from darklung.core.checks import check_one_of
 from darklung.core.random import stream
 from darklung.io.documents import Document, Length
+from darklung.phantom.families import FAMILIES
 from darklung.physics.lung import INSERTABLE_MIMICS, LESIONS
 from darklung.study.classes import LesionNames, MimicNames
 
@@ -49,6 +51,7 @@ class InsertOptions(Document):
                 raise ValueError(f"{name}: wanted 0 to 200, the smaller number first, got {few}, {most}")
         if self.lesions[1] + self.mimics[1] + self.shams[1] == 0:
             raise ValueError("lesions, mimics, shams: nothing to put in, all are 0")
+        check_one_of("growth", self.growth, FAMILIES)
         low, high = self.diameter
         if not 0 < low <= high:
             raise ValueError(f"diameter: wanted 0 < smallest <= largest, got {low:g}, {high:g} m")

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, check_range
+from darklung.core.geometry import MOST_TILT_RAD
 from darklung.core.seams import is_plugin
 from darklung.core.units import parse_number, parse_quantity
 from darklung.io.documents import Angle, Document, Length
@@ -23,6 +24,11 @@ _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 1e3, "MB": 1e6, "GB": 
 _LEAST_BYTES, _MOST_BYTES = 2**20, 2**50
 
 
+def _check_tilt(tilt_rad: float | None) -> None:
+    if tilt_rad is not None:
+        check_range("tilt", tilt_rad, -MOST_TILT_RAD, MOST_TILT_RAD)
+
+
 class AlignmentPart(Document):
     """How projections are turned and shifted into those of an aligned detector; each is found or given."""
 
@@ -33,7 +39,7 @@ class AlignmentPart(Document):
 
     @model_validator(mode="after")
     def _check(self) -> AlignmentPart:
-        self.tilt_rad()
+        _check_tilt(self.tilt_rad())
         self.axis_col()
         return self
 
@@ -66,6 +72,9 @@ class ReconstructionPart(Document):
             find_method(self.method, self.options)
         self.axis_col()
         self.memory_bytes()
+        _check_tilt(self.tilt)
+        if self.rings and (self.rings < 5 or self.rings % 2 == 0):
+            raise ValueError(f"rings: wanted 0 or an odd number of columns from 5 on, got {self.rings}")
         return self
 
     def axis_col(self) -> float | None:

@@ -83,6 +83,12 @@ def _mirror(projections: NDArray, pairs: list[tuple[int, int, int, float]], sign
     return float(peak.x) / 2
 
 
+def check_rings(width: int, cols: int) -> None:
+    """Refuse a window that is even, narrower than 5 columns or wider than the detector."""
+    fits = 5 <= width <= cols and width % 2 == 1
+    require(fits, f"width: wanted an odd number of columns from 5 to {cols}, got {width}")
+
+
 def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float32]:
     """Take away what a column has too much in every view: it would become a ring.
 
@@ -103,9 +109,7 @@ def suppress_rings(projections: NDArray, *, width: int = 9) -> NDArray[np.float3
     """
     check_shape("projections", projections, "view, row, col", (None, None, None))
     check_finite("projections", projections)
-    cols = projections.shape[2]
-    fits = 5 <= width <= cols and width % 2 == 1
-    require(fits, f"width: wanted an odd number of columns from 5 to {cols}, got {width}")
+    check_rings(width, projections.shape[2])
     data = np.asarray(projections, np.float32)
     excess = data - scipy.signal.savgol_filter(data, width, 2, axis=2)
     return np.asarray(data - np.median(excess, axis=0), np.float32)

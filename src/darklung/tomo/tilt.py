@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from darklung.core.checks import check_finite, check_range, check_shape
 from darklung.core.circle import wrapped
+from darklung.core.geometry import MOST_TILT_RAD
 from darklung.core.types import Projections
 
 LINEAR = ("attenuation_variance", "dark_field_variance", "phase_variance", "visibility", "flat_visibility")
@@ -38,7 +39,7 @@ def untilt(projections: NDArray, *, tilt_rad: float, middle: tuple[float, float]
     """
     check_shape("projections", projections, "view, row, col", (None, None, None))
     check_finite("projections", projections)
-    check_range("tilt_rad", tilt_rad, -0.2, 0.2)
+    check_range("tilt_rad", tilt_rad, -MOST_TILT_RAD, MOST_TILT_RAD)
     _, rows, cols = projections.shape
     w, u = np.arange(rows)[:, None] - middle[0], np.arange(cols)[None, :] - middle[1]
     cos, sin = np.cos(tilt_rad), np.sin(tilt_rad)
