@@ -173,7 +173,7 @@ setups = st.builds(
     filters_m=st.dictionaries(st.sampled_from(["al", "cu"]), none_or(1)),
     flat_visibility=st.floats(0, 1),
     correlation_length_m=st.floats(1e-9, 1e-4),
-    period_m=lengths,
+    period_m=st.floats(1e-12, 1e-3),
 )
 scans = st.builds(
     ScanPart,

@@ -26,8 +26,8 @@ def training_section(logs: Sequence[Mapping[str, Any]]) -> Section | None:
         return None
     arms = list(dict.fromkeys(str(log["arm"]) for log in known))
     chosen = {str((log.get("selected") or {}).get("by", "")).replace("_", " ") for log in known} - {"", "last step"}
-    score = chosen.pop() if len(chosen) == 1 else "score"
-    parts = (("score", f"{score} on validation animals"), ("loss", "training loss"))
+    name = chosen.pop() if len(chosen) == 1 else "score"
+    parts = (("score", f"{name} on validation animals"), ("loss", "training loss"))
     drawn = [_curves(known, arms, key, label) for key, label in parts]
     blocks: list[Block] = [Row(tuple(f for f in drawn if f is not None))]
     rows: list[tuple[Cell, ...]] = []
