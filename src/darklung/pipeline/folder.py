@@ -18,9 +18,9 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder, read_text, write_text
-from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look, note
 from darklung.pipeline.keys import key_of
-from darklung.pipeline.record import environment, read_json, write_record
+from darklung.pipeline.record import environment, read_json, read_record, write_record
 
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
 FORMAT = 2
@@ -124,16 +124,51 @@ def superseded(folder: Path, name: str, key: str) -> Path:
 
 
 def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, ...]:
-    """Finished outputs of a task, in its place or set aside, that differ from it in its parameters alone; oldest first."""
+    """Finished outputs of a task, in its place or set aside, that differ from it in its parameters alone; oldest first.
+
+    None that is not what was written: it may be why the task is due.
+    """
     place, aside = folder / name, folder / SUPERSEDED / name
     found = []
     for path in (place, *aside.parent.glob(f"{escape(aside.name)}.*")):
-        record = read_json(path / RECORD)
+        record = read_record(path / RECORD)
         # The key is made of surroundings and parameters, so that it tells whether the first are the same.
-        whole = isinstance(record, dict) and "parameters" in record and not record.get("removed")
-        if whole and key_of(surroundings, record["parameters"]) == record["key"]:
+        if record is None or record.get("removed") or key_of(surroundings, record.get("parameters", {})) != record["key"]:
+            continue
+        if not damage_of(path, record):
             found.append((record["started"], path))
     return tuple(path for _, path in sorted(found))
+
+
+def damage_of(place: Path, record: dict[str, Any], *, settle: bool = False) -> str:
+    """What is wrong with a finished output, in words; empty if nothing is. With `settle` times of copied files are noted."""
+    if record.get("removed"):
+        return ""
+    if "outputs" not in record:
+        return "its record, of an older darklung, does not tell its contents"
+    wrong, later = look(place, record["outputs"])
+    if later and settle:
+        record["outputs"] |= later
+        write_record(place / RECORD, record)
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return next((f"{name} {how}{more}" for name, how in wrong.items()), "")
+
+
+def out_of_date(folder: Path, name: str) -> str:
+    """The task, of those that an output was made from, which was done anew since; empty if there is none.
+
+    A run that was stopped, or that wanted less, leaves outputs of before beside newer ones.
+    """
+    pending, seen = [name], {name}
+    while pending:
+        record = read_json(folder / pending.pop() / RECORD) or {}
+        for source, key in record.get("made_from", {}).items():
+            there = read_json(folder / source / RECORD)
+            if there is not None and there.get("key") != key:
+                return str(source)
+            pending += {source} - seen
+            seen.add(source)
+    return ""
 
 
 def _move(folder: Path, source: Path, place: Path) -> None:
