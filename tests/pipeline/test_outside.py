@@ -1,4 +1,4 @@
-"""What a task reads from outside is what its key tells of: links are followed, and what changes while a run goes on is refused."""
+"""What a task reads from outside is what its key tells of: links are followed, changes during a run are refused."""
 
 import os
 

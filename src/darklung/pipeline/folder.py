@@ -99,7 +99,7 @@ def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:
     Plans of other commands of the same study count for stages that the present one does not have.
     """
     stages = {n.split("/")[0] for n in names}
-    others = [plan for command, plan in _plans(folder).items() if command != owner.command]
+    others = [plan for command, plan in plans_of(folder).items() if command != owner.command]
     wanted = {*names, *(n for plan in others for n in plan if n.split("/")[0] not in stages)}
     moved = []
     for name in sorted(set(_outputs(folder)) - wanted):
@@ -171,6 +171,12 @@ def out_of_date(folder: Path, name: str) -> str:
     return ""
 
 
+def require_up_to_date(folder: Path, name: str) -> None:
+    """Refuse an output that is `out_of_date`."""
+    newer = out_of_date(folder, name)
+    require(not newer, f"{folder / name}: was made of another {newer} than the one there now; darklung run makes it anew")
+
+
 def _move(folder: Path, source: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
@@ -182,7 +188,8 @@ def _move(folder: Path, source: Path, place: Path) -> None:
     os.replace(source, place)
 
 
-def _plans(folder: Path) -> dict[str, list[str]]:
+def plans_of(folder: Path) -> dict[str, list[str]]:
+    """Command -> the tasks that it asked for last."""
     about = read_json(folder / RUN_RECORD) or {}
     plans: dict[str, list[str]] = about.get("plans", {})
     return plans
@@ -203,7 +210,7 @@ def write_run_record(
     """
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
-    plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
+    plans = {**plans_of(folder), **({owner.command: list(names)} if owner else {})}
     files: Notes = (read_json(folder / RUN_RECORD) or {}).get("files", {})
     told = [*settings, *([owner.file] if owner and owner.file else [])]
     write_record(
