@@ -14,9 +14,13 @@ from toy_study import marks, toy
 
 from darklung.commands.run import place_of
 from darklung.core.checks import DarklungError
+from darklung.core.seams import importable
 from darklung.pipeline import Task, cluster, run_tasks
+from darklung.pipeline.child import Errand, code_of, run_errand, source_digest
 from darklung.pipeline.contents import content_hash
-from darklung.pipeline.folder import LOG
+from darklung.pipeline.folder import LOG, WORKERS_LOCK
+from darklung.pipeline.keys import task_identities
+from darklung.pipeline.worker import Job
 
 TARGETS = ("total/all",)
 
@@ -108,3 +112,28 @@ def test_words_of_the_command_line(monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: None if name == "distributed" else sys)
     with pytest.raises(DarklungError, match=r"distributed cannot be imported; pip install 'darklung\[cluster\]'"):
         cluster.on_dask(None)
+
+
+def errand(tmp_path, where):
+    """A task of the module ``mine`` in `where`, ready for another process."""
+    task, folder = Task("stage", "a", "mine:work"), tmp_path / "run"
+    folder.mkdir(exist_ok=True)
+    (folder / WORKERS_LOCK).touch()
+    with importable(where):
+        identity = task_identities([task])[task.name]
+        path = tuple(p for p in sys.path if p)
+        return Errand(Job(task, identity, folder, {}), path, {}, source_digest(), code_of(task))
+
+
+def test_code_of_the_user_is_that_of_the_run_wherever_a_worker_was_started(tmp_path, monkeypatch):
+    for name in ("study", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(f"def work(context): (context.out / 'value').write_text('{name}')\n")
+    sent = errand(tmp_path, tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_errand(sent, "host", lambda *told: None) == ("done", "")
+    assert (tmp_path / "run/stage/a/value").read_text() == "study"
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'elsewhere'}:{os.environ.get('PYTHONPATH', '')}")
+    kind, line = run_errand(sent, "host", lambda *told: None)
+    assert kind == "refused"
+    assert re.fullmatch("a worker on .* finds another mine, wanted that of this run", line)

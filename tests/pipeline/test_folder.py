@@ -7,6 +7,7 @@ from toy_study import marks, run, toy
 
 from darklung.core.checks import DarklungError
 from darklung.pipeline import Owner, Task, check_folder, run_tasks, stale
+from darklung.pipeline.folder import out_of_date
 
 TOTAL = ("total/all",)
 
@@ -133,3 +134,57 @@ def test_a_task_gets_what_differs_from_it_in_its_parameters_alone(tmp_path):
     assert again(3) == [5]
     assert again(4, inputs={"described": ("describe/all",)}) == []
     assert again(6, inputs={"described": ("describe/all",)}) == [4]
+
+
+def numbered(number, name="a"):
+    return Task("stage", name, "toy_stages:go_on", {"number": number})
+
+
+def numbers(place):
+    return json.loads((place / "record.json").read_text())["parameters"]["number"]
+
+
+def test_what_was_set_aside_is_taken_back_by_whoever_wants_it(tmp_path):
+    folder, owner = tmp_path / "run", Owner("run", study(tmp_path))
+    other, both = numbered(0, "b"), ["stage/a", "stage/b"]
+    owned([numbered(1), other], folder, owner, both)
+    owned([other], folder, owner, ["stage/b"])
+    owned([numbered(2), other], folder, owner, both)
+    assert run_tasks([numbered(1)], folder=folder, targets=["stage/a"], workers=1, about={}) == 0
+    assert numbers(folder / "stage/a") == 1
+
+
+@pytest.mark.parametrize("harm", ["changed", "cut", "gone", "unsealed"])
+def test_nothing_goes_on_from_an_output_that_is_not_what_was_written(tmp_path, harm):
+    folder = tmp_path / "run"
+    run_tasks([numbered(1)], folder=folder, targets=["stage/a"], workers=1, about={})
+    file = folder / "stage/a/earlier"
+    if harm == "changed":
+        file.write_text("()")
+    elif harm == "cut":
+        file.write_text("")
+    elif harm == "gone":
+        file.unlink()
+    else:
+        record = folder / "stage/a/record.json"
+        record.write_text(record.read_text().replace('"wall_s"', '"wall"'))
+    for number in (1, 2):
+        assert run_tasks([numbered(number)], folder=folder, targets=["stage/a"], workers=1, about={}) == 1
+        assert json.loads(file.read_text()) == ([] if number == 1 else [1])
+
+
+def test_an_output_that_was_made_of_others_than_are_there_is_out_of_date(tmp_path):
+    def chain(number):
+        middle = Task("middle", "a", "toy_stages:nothing", inputs={"stage": ("stage/a",)})
+        return [numbered(number), middle, Task("last", "a", "toy_stages:nothing", inputs={"middle": ("middle/a",)})]
+
+    how = {"folder": tmp_path / "run", "workers": 1, "about": {}}
+    run_tasks(chain(1), targets=["last/a"], **how)
+    assert out_of_date(tmp_path / "run", "last/a") == ""
+    run_tasks(chain(2), targets=["stage/a"], **how)
+    assert out_of_date(tmp_path / "run", "last/a") == "stage/a"
+    assert out_of_date(tmp_path / "run", "stage/a") == ""
+    run_tasks(chain(2), targets=["middle/a"], **how)
+    assert out_of_date(tmp_path / "run", "last/a") == "middle/a"
+    run_tasks(chain(2), targets=["last/a"], **how)
+    assert out_of_date(tmp_path / "run", "last/a") == ""

@@ -226,3 +226,14 @@ def test_many_differences_are_summed_up(made):
     assert not whole
     assert "... and 20 more" in text
     assert "120 artefact(s) differ" in text
+
+
+def test_a_folder_of_runs_is_looked_at_to_the_last_file(made):
+    (made / "more").mkdir()
+    (made / "run").rename(made / "more/run")
+    alike = len(verify(made / "more/run").wrong), verify(made / "more/run").files
+    for above in (made / "more", made):
+        found = verify(above)
+        assert (len(found.wrong), found.files) == alike
+    (made / "more/run/all/one/report.html").write_text("another")
+    assert made / "more/run/all/one/report.html" in wrong(made)

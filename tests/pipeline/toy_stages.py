@@ -84,3 +84,13 @@ def everything(context):
     write_report(out / "report.html", title="All kinds", summary={"n": 1}, sections=[])
     (out / "study.yaml").write_text("name: all\nseed: 1\n")
     (out / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + rng.bytes(500))
+
+
+def copy(context):
+    """The texts from outside, one after another; with ``edit`` a file is changed to that text first, as somebody might."""
+    if "edit" in context.parameters:
+        path, text = context.parameters["edit"]
+        with open(path, "w") as file:
+            file.write(text)
+    texts = [path.read_text() for path in context.files.values()]
+    (context.out / "value").write_text("".join(texts))

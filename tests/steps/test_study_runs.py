@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import yaml
 
+from darklung.commands.predict import How, _of_run
+from darklung.commands.predict_rules import Rule
 from darklung.commands.run import list_tasks, run_study
+from darklung.commands.train import train_study
 from darklung.core.checks import DarklungError
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
 from darklung.io.case import CaseFacts, LabelledCase, save_case
+from darklung.steps.card.run import about_run
+from darklung.steps.scoring.finished import open_run
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
 
@@ -109,3 +114,60 @@ def test_outputs_of_an_arm_that_was_removed_cannot_be_taken_for_current_ones(ran
     assert {p.name.split(".")[0] for p in (ran / "run/train").iterdir()} == {"both"}
     assert {p.name.split(".")[0] for p in (ran / "run/predict").iterdir()} == {"both"}
     assert list((ran / "run/.superseded/train").glob("a-fold0-test.fold0.*"))
+
+
+def split_study(folder, file="study.yaml", held=("h2",), held_animals=None, **learning):
+    """Three animals to learn from, and others that are held out."""
+    content = yaml.safe_load(write(folder, file, arms={"both": ["attenuation", "dark_field"]}, **learning).read_text())
+    files = [f"held/{name}" for name in held]
+    subjects = {name: {"animal": animal} for name, animal in (held_animals or {}).items()}
+    content["sources"]["held"] = {"from": "cases", "files": files, "use": "test", "subjects": subjects}
+    (folder / file).write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder / file
+
+
+@pytest.fixture(scope="module")
+def trained_anew(tmp_path_factory):
+    """A finished run whose models were then trained for longer, and nothing else."""
+    folder = tmp_path_factory.mktemp("trained-anew")
+    for name in ("cases/m1", "cases/m2", "cases/m3", "held/h2", "held/m1late"):
+        save(folder / name.split("/")[0], name.split("/")[1])
+    out = folder / "run"
+    run_study(split_study(folder, overlap=0.5), out=out, workers=1)
+    kept = _of_run(out)
+    train_study(split_study(folder, steps=3), out=out, workers=1)
+    return out, kept
+
+
+def test_an_animal_is_not_trained_on_and_held_out(trained_anew):
+    folder = trained_anew[0].parent
+    path = split_study(folder, "leak.yaml", held=("h2", "m1late"), held_animals={"m1late": "m1"})
+    with pytest.raises(DarklungError, match=r"animal m1 is trained on \(m1\) and held out \(m1late\)"):
+        list_tasks(path, out=folder / "leak")
+    assert "cases/m1late" in list_tasks(split_study(folder, "leak.yaml", held=("h2", "m1late")), out=folder / "leak")
+
+
+def test_what_a_run_found_of_its_models_is_not_said_of_others(trained_anew):
+    out, (before,) = trained_anew
+    assert before.rule.threshold is not None
+    assert before.notes == ()
+    (now,) = _of_run(out)
+    assert now.rule == Rule(tile_m=before.rule.tile_m) or now.rule == Rule()
+    assert "made of another train/both.fold" in now.notes[0]
+    for refuse in (about_run, open_run):
+        with pytest.raises(DarklungError, match=r"evaluate/all: was made of another train/both.fold.* run makes it anew"):
+            refuse(out)
+
+
+def test_models_are_applied_as_the_run_applied_them_whatever_its_study_says_now(trained_anew):
+    out, (before,) = trained_anew
+    assert before.how == How(overlap=0.5)
+    assert yaml.safe_load((out / "study.yaml").read_text())["learning"]["overlap"] == 0.25
+    assert _of_run(out)[0].how == before.how
+
+
+def test_an_insertion_that_nothing_takes_is_refused(ran):
+    content = yaml.safe_load(write(ran, "nothing.yaml").read_text())
+    (ran / "nothing.yaml").write_text(yaml.safe_dump({**content, "insertion": {"lesions": 2}}))
+    with pytest.raises(DarklungError, match="insertion: nothing takes it; sources of frames, projections"):
+        list_tasks(ran / "nothing.yaml", out=ran / "nothing")

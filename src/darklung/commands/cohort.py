@@ -19,6 +19,7 @@ from darklung.flow.plan import Plan
 from darklung.io.documents import validate
 from darklung.io.tables import load_table
 from darklung.pipeline import Owner, note_files
+from darklung.pipeline.folder import plans_of
 from darklung.steps import cohort, describe, radiograph
 from darklung.steps.phantom import plan_animals
 from darklung.study.sources import SimulatedSource
@@ -64,7 +65,9 @@ def make_cohort(
         A mistake in the study, or an animal that cannot be made as asked.
     """
     owner = Owner("cohort", study_file)
-    study, source = _study(study_file, changes or {})
+    told, name, source = _study(study_file, changes or {})
+    _check_shared(out, told, study_file)
+    study = told.model_copy(update={"sources": {name: source}, "learning": None, "insertion": None})
     code = plugins.named(study)
     with importable(study_file.parent) if study_file and code else nullcontext():
         plugins.check_processing(study.processing)
@@ -72,16 +75,23 @@ def make_cohort(
         made = _plan(study, source, animals, radiographs=radiographs, ct=ct)
         if dry_run:
             return "\n".join([*plugins.told(code), told_tasks(made, out, owner), *_counts(animals)])
-        computed = run_plan(made, study, folder=out, owner=owner, workers=workers)
-    for name in TABLES:
-        for found in sorted((out / (cohort.NAME if name == "cohort" else describe.COLLECT)).glob(f"{name}.*")):
+        computed = run_plan(made, told, folder=out, owner=owner, workers=workers)
+    for table in TABLES:
+        for found in sorted((out / (cohort.NAME if table == "cohort" else describe.COLLECT)).glob(f"{table}.*")):
             write_bytes(out / found.name, found.read_bytes())
             note_files(out, [found.name])
     return "\n".join([*_told(out), f"{computed} task(s) computed. Tables, phantoms and records: {out}"])
 
 
-def _study(study_file: Path | None, changes: Mapping[str, Any]) -> tuple[Study, SimulatedSource]:
-    """The study with its simulated source alone, and that source, with what the command line changes of it."""
+def _check_shared(out: Path, study: Study, study_file: Path | None) -> None:
+    """Refuse another study than the file's in the folder of its run, whose study.yaml tells how its models are applied."""
+    same = study_file is not None and study == read_study(study_file)
+    taken = {"run", "train"} & set(plans_of(out))
+    require(same or not taken, f"{out}: holds a run of a study as its file has it; wanted another --out for changes of it")
+
+
+def _study(study_file: Path | None, changes: Mapping[str, Any]) -> tuple[Study, str, SimulatedSource]:
+    """The study with what the command line changes of it (then it learns nothing); name and content of its source."""
     origin = str(study_file or "options")
     study = read_study(study_file) if study_file else Study(name="cohort", sources={"mice": SimulatedSource(**DEFAULT)})
     simulated = study.simulated()
@@ -102,7 +112,8 @@ def _study(study_file: Path | None, changes: Mapping[str, Any]) -> tuple[Study, 
         update["body"] = _changed(source.body, {"voxel": changes["voxel"]}, f"{origin}: body")
     source = source.model_copy(update=update)
     seed = study.seed if changes.get("seed") is None else changes["seed"]
-    return study.model_copy(update={"seed": seed, "sources": {name: source}, "learning": None, "insertion": None}), source
+    made = study.model_copy(update={"seed": seed, "sources": {**study.sources, name: source}})
+    return (made if made == study else made.model_copy(update={"learning": None})), name, source
 
 
 def _changed(part: Any, values: Mapping[str, Any], origin: str) -> Any:

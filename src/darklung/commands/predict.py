@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of
+from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of_run
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
 from darklung.core.files import write_bytes
@@ -20,14 +20,15 @@ from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
 from darklung.flow.expected import expected_images, made_units
 from darklung.io.documents import read_yaml, validate
-from darklung.io.names import CASE, COMPARISON
+from darklung.io.names import CASE
 from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
-from darklung.pipeline.artefacts import require_as_written
+from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.executors import Place, executor
+from darklung.pipeline.record import read_record
 from darklung.report.blocks import number
-from darklung.steps import derive, evaluate, findings, predict, training
+from darklung.steps import derive, findings, predict, training
 from darklung.steps.lists import percent
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
@@ -219,16 +220,22 @@ def _of_run(folder: Path) -> list[Chosen]:
     study = folder / "study.yaml"
     known = read_study(study) if study.is_file() else None
     processing, tile_m = (known.processing, known.evaluation.tile) if known else (ProcessingPart(), TILE_M)
-    comparison = folder / evaluate.STAGE / evaluate.ITEM / COMPARISON
-    if comparison.is_file():
-        require_as_written(comparison)
-    rules = rules_of(comparison, tile_m) if comparison.is_file() else {}
-    judged, how = judged_folds(comparison), How.of(known.learning if known else None)
-    found = []
+    rules, stale = rules_of_run(folder, tile_m)
+    judged, part, found = judged_folds(folder), known.learning if known else None, []
     for name, own in arms.items():
         rule, notes = of_models(rules.get(name, Rule(tile_m=tile_m)), own, judged.get(name))
-        found.append(Chosen(name, tuple(own), rule, processing, tuple(map(read_description, own)), how, notes))
+        descriptions, how = tuple(map(read_description, own)), _how(folder, name, part)
+        found.append(Chosen(name, tuple(own), rule, processing, descriptions, how, (*stale, *notes)))
     return found
+
+
+def _how(folder: Path, arm: str, part: LearningPart | None) -> How:
+    """How the run predicted its test animals, by their record; else what its study says."""
+    record = read_record(folder / predict.STAGE / f"{arm}.test" / RECORD)
+    if record is None:
+        return How.of(part)
+    made = predict.Parameters.model_validate(record["parameters"])
+    return How(made.overlap, made.candidates, made.mirroring)
 
 
 def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:

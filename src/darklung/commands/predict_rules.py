@@ -9,8 +9,11 @@ from typing import Any
 
 from darklung.core.files import read_object, reading
 from darklung.evaluate.tiles import TILE_M
-from darklung.pipeline.artefacts import RECORD
+from darklung.io.names import COMPARISON
+from darklung.pipeline.artefacts import RECORD, require_as_written
+from darklung.pipeline.folder import out_of_date
 from darklung.steps.arm_reading import SCALES
+from darklung.steps.evaluate import ITEM, STAGE
 from darklung.steps.lists import KnownLesions, Lists, percent
 
 
@@ -22,6 +25,18 @@ class Rule:
     curve: tuple[float, float] | None = None
     tile_m: float = TILE_M
     lists: Lists | None = None
+
+
+def rules_of_run(folder: Path, tile_m: float) -> tuple[dict[str, Rule], tuple[str, ...]]:
+    """What a run's comparison says of its arms; nothing, with a note, if it judged other models than those there now."""
+    comparison = folder / STAGE / ITEM / COMPARISON
+    if not comparison.is_file():
+        return {}, ()
+    require_as_written(comparison)
+    if newer := out_of_date(folder, f"{STAGE}/{ITEM}"):
+        told = f"The run's comparison was made of another {newer} than the one there now: its threshold, probabilities and"
+        return {}, (f"{told} lists are left out; darklung run makes it anew.",)
+    return rules_of(comparison, tile_m), ()
 
 
 def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
@@ -39,9 +54,9 @@ def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
         return rules
 
 
-def judged_folds(comparison: Path) -> dict[str, set[str]]:
+def judged_folds(folder: Path) -> dict[str, set[str]]:
     """Folds of which a run's comparison judged the models, by arm, as its record tells; empty without one."""
-    record = comparison.with_name(RECORD)
+    record = folder / STAGE / ITEM / RECORD
     if not record.is_file():
         return {}
     found: dict[str, set[str]] = {}

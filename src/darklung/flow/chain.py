@@ -198,7 +198,11 @@ def _projected(
 
 
 def _volumes(chain: Chain, study: Study, name: str, source: VolumesSource) -> None:
-    for path in found_files(source.files, f"sources.{name}.files"):
+    files = found_files(source.files, f"sources.{name}.files")
+    for what in ("labels", "region"):
+        own = len(files) == 1 or "{name}" in getattr(source, what) or not getattr(source, what)
+        require(own, f"sources.{name}.{what}: one file for {len(files)} volumes; wanted {{name}} in it, the name of each")
+    for path in files:
         item = item_name(stem(path))
         task = volume.task(item, path, source.reading)
         given = {k: getattr(source, k).replace("{name}", item) for k in ("labels", "region")}

@@ -96,6 +96,7 @@ def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round
     told = "learning.folds: without test animals each fold is tested by a model that neither trained nor validated on it"
     require(separate_test or folds >= 3, f"{told}; wanted at least 3 folds, got {folds}")
     require(animals >= folds, f"learning.folds: {folds} folds need at least {folds} animals to train on, got {animals}")
+    _check_held_out(members)
     parts = folds_by_group({task: m.animal for task, m in by_task.items()}, folds=folds, seed=seed)
     if not separate_test:
         return [tuple(tuple(by_task[t] for t in side) for side in sides) for sides in rotate(parts)]  # type: ignore[misc]
@@ -104,6 +105,14 @@ def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round
         training = tuple(m for t, m in by_task.items() if t not in part)
         rounds.append((training, tuple(by_task[t] for t in part), ()))
     return rounds
+
+
+def _check_held_out(members: Sequence[Member]) -> None:
+    """Refuse an animal that is trained on and held out: all its scans, of whatever source, are on one side."""
+    learned = {m.animal: m.item for m in members if m.use == "train"}
+    for m in members:
+        told = f"sources: animal {m.animal} is trained on ({learned.get(m.animal)}) and held out ({m.item})"
+        require(m.use != "test" or m.animal not in learned, f"{told}; wanted all scans of an animal on one side")
 
 
 def _training(

@@ -22,6 +22,8 @@ from typing import Any, TextIO
 
 import darklung
 from darklung.pipeline.folder import WORKERS_LOCK
+from darklung.pipeline.imports import PACKAGE, Sources
+from darklung.pipeline.task import Task
 from darklung.pipeline.worker import Job, Outcome, Tell, pooled, start_worker
 
 OUTCOME = "outcome"
@@ -40,12 +42,15 @@ class Errand:
         Host -> tasks at once on it; its cores are divided by them.
     source : str
         `source_digest` here; another darklung is refused there.
+    code : mapping
+        `code_of` the task here; other code of the user is refused there.
     """
 
     job: Job
     path: tuple[str, ...]
     slots: dict[str, int]
     source: str
+    code: dict[str, str | None]
 
 
 @cache
@@ -56,6 +61,13 @@ def source_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return f"{darklung.__version__} ({digest.hexdigest()[:12]}, Python {sys.version_info.major}.{sys.version_info.minor})"
+
+
+def code_of(task: Task) -> dict[str, str | None]:
+    """Version of each module of the user that a task runs, as this process finds it."""
+    sources, names = Sources(), (task.function, *task.plugins)
+    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
+    return {module: sources.version(module) for module in modules if module.split(".")[0] != PACKAGE.name}
 
 
 def strange(folder: Path, source: str) -> str:
@@ -80,7 +92,8 @@ def run_errand(errand: Errand, host: str, tell: Tell) -> Outcome:
     threads = max(1, _cores() // errand.slots.get(host, 1))
     # Dask presets this one, which makes large arrays slow; without it memory is as in a local process.
     environment = {k: v for k, v in os.environ.items() if k != "MALLOC_TRIM_THRESHOLD_"}
-    command = [sys.executable, "-m", "darklung.pipeline.child", str(threads), str(os.getpid())]
+    # -P: what lies where the worker was started is no module.
+    command = [sys.executable, "-P", "-m", "darklung.pipeline.child", str(threads), str(os.getpid())]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
     ) as child:
@@ -134,6 +147,8 @@ def main(threads: int, parent: int) -> None:
     errand: Errand = pickle.loads(base64.b64decode(sys.stdin.readline()))
     sys.path += [place for place in errand.path if place not in sys.path]
     wrong = strange(errand.job.folder, errand.source)
+    if other := [module for module, version in code_of(errand.job.task).items() if version != errand.code[module]]:
+        wrong = wrong or f"finds another {other[0]}, wanted that of this run"
     if wrong:
         lines.put((OUTCOME, "refused", f"a worker on {platform.node()} {wrong}"))
         return

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from darklung.core.checks import DarklungError, require
-from darklung.pipeline.child import Errand, run_errand, source_digest, strange
+from darklung.pipeline.child import Errand, code_of, run_errand, source_digest, strange
 from darklung.pipeline.executors import Executor, Place, uninterrupted
 from darklung.pipeline.progress import Progress
 from darklung.pipeline.worker import Job, Outcome
@@ -123,7 +123,7 @@ class _Dask:
         slots: Counter[str] = Counter()
         for worker, threads in self._client.nthreads().items():
             slots[_host(worker)] += threads
-        errand = Errand(job, tuple(p for p in sys.path if p), dict(slots), source_digest())
+        errand = Errand(job, tuple(p for p in sys.path if p), dict(slots), source_digest(), code_of(job.task))
         wanted = {GPU: 1} if self._gpus and job.task.gpu else None
         name = f"{job.task.stage}-{job.task.item}-{uuid4()}"
         how = {"pure": False, "resources": wanted, "retries": _RETRIES}

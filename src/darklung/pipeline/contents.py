@@ -46,8 +46,24 @@ def _digest(path: Path) -> str:
 
 
 def files_of(path: Path) -> list[Path]:
-    """A file, or all files below a folder."""
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    """A file, or all files below a folder, those of linked folders too: whoever reads the folder reads them."""
+    if path.is_file():
+        return [path]
+    found, linked = [], {path.resolve()}
+    for place, folders, names in os.walk(path, followlinks=True):
+        folders.sort()
+        folders[:] = [name for name in folders if _goes_on(Path(place, name), linked)]
+        found += [Path(place, name) for name in names]
+    return sorted(p for p in found if p.is_file())
+
+
+def _goes_on(folder: Path, linked: set[Path]) -> bool:
+    """Whether a folder is no link, or one to where none led before: links may go round in circles."""
+    if not folder.is_symlink():
+        return True
+    before = len(linked)
+    linked.add(folder.resolve())
+    return len(linked) > before
 
 
 def stamp(path: Path, known: Mapping[str, Any] | None = None) -> list[Any]:
@@ -83,16 +99,16 @@ def content_hash(path: Path) -> str:
     DarklungError
         Nothing is there.
     """
-    return _together(path, "*") if path.is_dir() else _digest_of([(path.name, path)])
+    return _together(path, files_of(path)) if path.is_dir() else _digest_of([(path.name, path)])
 
 
 def source_hash(folder: Path) -> str:
     """SHA-256 of all Python source below a folder."""
-    return _together(folder, "*.py")
+    return _together(folder, (p for p in sorted(folder.rglob("*.py")) if p.is_file()))
 
 
-def _together(folder: Path, pattern: str) -> str:
-    return _digest_of((p.relative_to(folder).as_posix(), p) for p in sorted(folder.rglob(pattern)) if p.is_file())
+def _together(folder: Path, files: Iterable[Path]) -> str:
+    return _digest_of((p.relative_to(folder).as_posix(), p) for p in files)
 
 
 def _digest_of(files: Iterable[tuple[str, Path]]) -> str:

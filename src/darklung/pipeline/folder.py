@@ -18,9 +18,9 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder, read_text, write_text
-from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, note
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look, note
 from darklung.pipeline.keys import key_of
-from darklung.pipeline.record import environment, read_json, write_record
+from darklung.pipeline.record import environment, read_json, read_record, write_record
 
 # Raised when folders of before cannot be gone on with: the layout, or what is in the outputs.
 FORMAT = 2
@@ -99,7 +99,7 @@ def set_aside(folder: Path, names: Collection[str], owner: Owner) -> list[str]:
     Plans of other commands of the same study count for stages that the present one does not have.
     """
     stages = {n.split("/")[0] for n in names}
-    others = [plan for command, plan in _plans(folder).items() if command != owner.command]
+    others = [plan for command, plan in plans_of(folder).items() if command != owner.command]
     wanted = {*names, *(n for plan in others for n in plan if n.split("/")[0] not in stages)}
     moved = []
     for name in sorted(set(_outputs(folder)) - wanted):
@@ -124,16 +124,57 @@ def superseded(folder: Path, name: str, key: str) -> Path:
 
 
 def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, ...]:
-    """Finished outputs of a task, in its place or set aside, that differ from it in its parameters alone; oldest first."""
+    """Finished outputs of a task, in its place or set aside, that differ from it in its parameters alone; oldest first.
+
+    None that is not what was written: it may be why the task is due.
+    """
     place, aside = folder / name, folder / SUPERSEDED / name
     found = []
     for path in (place, *aside.parent.glob(f"{escape(aside.name)}.*")):
-        record = read_json(path / RECORD)
+        record = read_record(path / RECORD)
         # The key is made of surroundings and parameters, so that it tells whether the first are the same.
-        whole = isinstance(record, dict) and "parameters" in record and not record.get("removed")
-        if whole and key_of(surroundings, record["parameters"]) == record["key"]:
+        if record is None or record.get("removed") or key_of(surroundings, record.get("parameters", {})) != record["key"]:
+            continue
+        if not damage_of(path, record):
             found.append((record["started"], path))
     return tuple(path for _, path in sorted(found))
+
+
+def damage_of(place: Path, record: dict[str, Any], *, settle: bool = False) -> str:
+    """What is wrong with a finished output, in words; empty if nothing is. With `settle` times of copied files are noted."""
+    if record.get("removed"):
+        return ""
+    if "outputs" not in record:
+        return "its record, of an older darklung, does not tell its contents"
+    wrong, later = look(place, record["outputs"])
+    if later and settle:
+        record["outputs"] |= later
+        write_record(place / RECORD, record)
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return next((f"{name} {how}{more}" for name, how in wrong.items()), "")
+
+
+def out_of_date(folder: Path, name: str) -> str:
+    """The task, of those that an output was made from, which was done anew since; empty if there is none.
+
+    A run that was stopped, or that wanted less, leaves outputs of before beside newer ones.
+    """
+    pending, seen = [name], {name}
+    while pending:
+        record = read_json(folder / pending.pop() / RECORD) or {}
+        for source, key in record.get("made_from", {}).items():
+            there = read_json(folder / source / RECORD)
+            if there is not None and there.get("key") != key:
+                return str(source)
+            pending += {source} - seen
+            seen.add(source)
+    return ""
+
+
+def require_up_to_date(folder: Path, name: str) -> None:
+    """Refuse an output that is `out_of_date`."""
+    newer = out_of_date(folder, name)
+    require(not newer, f"{folder / name}: was made of another {newer} than the one there now; darklung run makes it anew")
 
 
 def _move(folder: Path, source: Path, place: Path) -> None:
@@ -147,7 +188,8 @@ def _move(folder: Path, source: Path, place: Path) -> None:
     os.replace(source, place)
 
 
-def _plans(folder: Path) -> dict[str, list[str]]:
+def plans_of(folder: Path) -> dict[str, list[str]]:
+    """Command -> the tasks that it asked for last."""
     about = read_json(folder / RUN_RECORD) or {}
     plans: dict[str, list[str]] = about.get("plans", {})
     return plans
@@ -168,7 +210,7 @@ def write_run_record(
     """
     columns = ("key", "started", "wall_s", "peak_memory_mib")
     rows = [{"task": name, **{k: records[name][k] for k in columns}} for name in names if name in records]
-    plans = {**_plans(folder), **({owner.command: list(names)} if owner else {})}
+    plans = {**plans_of(folder), **({owner.command: list(names)} if owner else {})}
     files: Notes = (read_json(folder / RUN_RECORD) or {}).get("files", {})
     told = [*settings, *([owner.file] if owner and owner.file else [])]
     write_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,22 @@ class Identity:
         Of all that its result depends on.
     surroundings : str
         The same without the task's own parameters: function, source, plug-ins, files, inputs.
+    inputs : mapping
+        Key of each task whose output it reads.
+    outside : mapping
+        Files and folders from outside -> their stamps when the key was made.
     """
 
     key: str
     surroundings: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[Path, list[Any]] = field(default_factory=dict)
+
+    def require_unchanged(self) -> None:
+        """Raise if a file from outside is another than the one that the key tells of."""
+        for path, seen in self.outside.items():
+            there = stamp(path) if path.exists() else []
+            require(there == seen, f"{path}: was changed since this run began; run again")
 
 
 def key_of(surroundings: str, parameters: Mapping[str, Any]) -> str:
@@ -65,12 +77,15 @@ def task_identities(
     DarklungError
         A task named twice or before its inputs; a file or a plug-in that is not there.
     """
-    sources, contents = Sources(package), dict[Path, str]()
+    sources, contents, stamps = Sources(package), dict[Path, str](), dict[Path, list[Any]]()
     keys: dict[str, Identity] = {}
     for task in tasks:
         require(task.name not in keys, f"task {task.name}: named twice")
         for needed in task.needs():
             require(needed in keys, f"task {task.name}: its input {needed} is not among the tasks before it")
+        for path in (*task.files.values(), *task.data):  # before they are read: what changes meanwhile is noticed
+            if path not in stamps:
+                stamps[path] = stamp(path) if path.exists() else []
         for path in task.files.values():
             if path not in contents:
                 contents[path] = content_hash(path)
@@ -84,7 +99,9 @@ def task_identities(
             "data": _stamps(task, noted),
         }
         surroundings = _digest(parts)
-        keys[task.name] = Identity(key_of(surroundings, task.parameters), surroundings)
+        inputs = {name: keys[name].key for name in sorted(task.needs())}
+        outside = {path: stamps[path] for path in (*task.files.values(), *task.data)}
+        keys[task.name] = Identity(key_of(surroundings, task.parameters), surroundings, inputs, outside)
     return keys
 
 

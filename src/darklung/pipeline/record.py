@@ -175,17 +175,22 @@ def task_record(
     *,
     key: str,
     inputs: Mapping[str, Any],
+    made_from: Mapping[str, str],
     parameters: Mapping[str, Any],
     cost: Cost,
     started: float,
     reads: Notes,
     outputs: Notes,
 ) -> dict[str, Any]:
-    """The record that lies beside a task's output; `reads` notes files from outside the run by their paths."""
+    """The record that lies beside a task's output.
+
+    `made_from` tells the key of each task that was read, `reads` notes files from outside the run by their paths.
+    """
     return {
         "key": key,
         "parameters": dict(parameters),
         "inputs": dict(inputs),
+        "made_from": dict(made_from),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "wall_s": round(cost.wall_s, 3),
         "processor_s": round(cost.processor_s, 3),

@@ -9,7 +9,7 @@ from typing import Any
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import write_text
-from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes, look
+from darklung.pipeline.artefacts import RECORD, RUN_RECORD, Notes
 from darklung.pipeline.executors import Executor, Place, executor
 from darklung.pipeline.folder import (
     LOG,
@@ -17,6 +17,7 @@ from darklung.pipeline.folder import (
     Owner,
     check_folder,
     claim,
+    damage_of,
     mark,
     set_aside,
     strip,
@@ -27,7 +28,7 @@ from darklung.pipeline.folder import (
 )
 from darklung.pipeline.keys import Identity, task_identities, task_keys
 from darklung.pipeline.progress import Pace, Progress
-from darklung.pipeline.record import read_json, read_record, write_record
+from darklung.pipeline.record import read_json, read_record
 from darklung.pipeline.schedule import Schedule, reachable, spent
 from darklung.pipeline.task import Task
 from darklung.pipeline.worker import Job, Outcome
@@ -63,8 +64,8 @@ def run_tasks(
         Goes into ``run.json`` (study, parameters).
     owner : Owner, optional
         Whose the folder is. Then another study file is refused, and outputs of tasks that are no longer in the plan are
-        moved to ``.superseded`` (and taken back if they are wanted again). Without it the folder collects what many calls
-        leave.
+        moved to ``.superseded``, and taken back, by anybody, if they are wanted again. Without it the folder collects what
+        many calls leave.
     settings : sequence of Path
         Files in which the user said what to do, beside the owner's; ``darklung verify`` tells if they were changed.
     place : callable
@@ -87,7 +88,7 @@ def run_tasks(
         gone: list[str] = []
         if owner is not None:
             gone = set_aside(folder, by_name, owner)
-            take_back(folder, keys)
+        take_back(folder, keys)
         records, damage = read_records(folder, keys, settle=True)
         needed = due(by_name, keys, records, targets)
         wanted = needed | reachable(by_name, targets)
@@ -147,25 +148,11 @@ def read_records(folder: Path, keys: Mapping[str, str], *, settle: bool = False)
             if place.is_dir() or name in finished:
                 damage[name] = f"{RECORD} is gone or not what was written"
             continue
-        if record["key"] == key and (wrong := _look(place, record, settle=settle)):
+        if record["key"] == key and (wrong := damage_of(place, record, settle=settle)):
             damage[name] = wrong
         else:
             found[name] = record
     return found, damage
-
-
-def _look(place: Path, record: dict[str, Any], *, settle: bool) -> str:
-    """What is wrong with a finished output, in words; empty if nothing is."""
-    if record.get("removed"):
-        return ""
-    if "outputs" not in record:
-        return "its record, of an older darklung, does not tell its contents"
-    wrong, later = look(place, record["outputs"])
-    if later and settle:
-        record["outputs"] |= later
-        write_record(place / RECORD, record)
-    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return next((f"{name} {how}{more}" for name, how in wrong.items()), "")
 
 
 def due(

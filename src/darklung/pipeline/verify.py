@@ -129,11 +129,11 @@ def _opened(path: Path) -> Book:
 
 
 def _books_below(folder: Path) -> list[Book]:
-    """Those of a folder, of the tasks of a stage, and of the stages of a run."""
-    places = [
-        folder,
-        *(p for pattern in ("[!.]*", "[!.]*/[!.]*") for p in sorted(folder.glob(pattern)) if p.suffix != ".zarr"),
-    ]
+    """Those of a folder and of all below it, such as a run, its stages and tasks; images and hidden folders have none."""
+    places = []
+    for place, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".zarr"))
+        places.append(Path(place))
     return [_opened(path) for place in places for path in _books(place)]
 
 

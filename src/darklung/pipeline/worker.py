@@ -121,14 +121,17 @@ def perform(job: Job, progress: Tell) -> None:
     function = resolve(f"task {task.name}", task.function, {})
     started = time.time()
     reading = Reading((*task.files.values(), *task.data))
+    job.identity.require_unchanged()
     with measured() as cost, reading:
         earlier = earlier_outputs(job.folder, task.name, job.identity.surroundings)
         function(Context(partial, scratch, job.paths, task.parameters, task.files, progress, earlier))
         outputs = note(outputs_of(partial), threads=_threads())
+    job.identity.require_unchanged()
     inputs = {k: list(v) for k, v in task.inputs.items()}
     record = task_record(
         key=job.identity.key,
         inputs=inputs,
+        made_from=job.identity.inputs,
         parameters=task.parameters,
         cost=cost,
         started=started,

@@ -19,7 +19,7 @@ class CalibrationsPart(Document):
 
     wedges: str = Field("", description="hardening: spectra, look-up and recommended method, for the correction")
     spheres: str = Field("", description="response to sizes: the instrument's correlation length")
-    fibres: str = Field("", description="response to directions: the turn of the gratings")
+    fibres: str = Field("", description="response to directions: recorded, no step corrects by it")
     unit: str = Field("", description="scatter units: the volumes' dark fields are told in SU")
 
     def located(self, folder: Path) -> CalibrationsPart:

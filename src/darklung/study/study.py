@@ -12,7 +12,7 @@ from darklung.io.documents import Document, read_yaml, validate
 from darklung.study.insertion import InsertOptions
 from darklung.study.learning import EvaluationPart, LearningPart
 from darklung.study.processing import ProcessingPart
-from darklung.study.sources import SimulatedSource, Source
+from darklung.study.sources import CasesSource, SimulatedSource, Source
 
 OLD = "studies list sources now, not a kind; examples/quick.yaml shows one, docs/studies.md how an old file is changed"
 
@@ -63,6 +63,12 @@ class Study(Document):
         if not others and isinstance(only, SimulatedSource) and only.cohort.animals < folds:
             place = f"sources.{name}.cohort.animals"
             raise ValueError(f"{place}: wanted at least learning.folds = {folds}, got {only.cohort.animals}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_insertion(self) -> Study:
+        if self.insertion and all(isinstance(s, SimulatedSource | CasesSource) for s in self.sources.values()):
+            raise ValueError("insertion: nothing takes it; sources of frames, projections, volumes and lobes do")
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from darklung.core.files import reading
 from darklung.io.case import CaseFacts, case_facts
 from darklung.io.names import CASE, COMPARISON
 from darklung.pipeline.artefacts import RUN_RECORD
-from darklung.pipeline.folder import check_folder
+from darklung.pipeline.folder import check_folder, require_up_to_date
 from darklung.pipeline.record import seal_holds
 from darklung.publish.card import Animals, Bin, Evaluation, Group, Measure, Run, Source, Split
 from darklung.steps import cohort
@@ -31,7 +31,7 @@ def about_run(folder: Path) -> dict[str, Any]:
     Raises
     ------
     DarklungError
-        None there, of an older format, or not what was written.
+        None there, of an older format, or not what was written; or its results are of other models than those there now.
     """
     check_folder(folder)
     path = folder / RUN_RECORD
@@ -39,6 +39,7 @@ def about_run(folder: Path) -> dict[str, Any]:
     found = read_written(path)
     require(seal_holds(path), f"{path}: is not what was written")
     require("study" in found and "name" in found, f"{folder}: its run has not come to an end; run it again")
+    require_up_to_date(folder, f"{STAGE}/{ITEM}")
     return found
 
 

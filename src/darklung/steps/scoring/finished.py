@@ -17,7 +17,7 @@ from darklung.io.case import case_facts, case_insertions
 from darklung.io.names import CASE, COMPARISON
 from darklung.pipeline.artefacts import CHANGED, RUN_RECORD, require_as_written
 from darklung.pipeline.contents import file_hash
-from darklung.pipeline.folder import check_folder
+from darklung.pipeline.folder import check_folder, require_up_to_date
 from darklung.pipeline.record import read_json, seal_holds
 from darklung.publish.columns import FLAG
 from darklung.publish.dataset import IMAGES, RUN, SUMS, TABLES
@@ -129,6 +129,7 @@ def open_run(folder: Path) -> FinishedRun:
     done = isinstance(comparison, dict) and "study" in about and (tables / "units.parquet").is_file()
     require(done, f"{folder}: no finished run; wanted {STAGE}/{ITEM} with {COMPARISON} and units.parquet")
     _check_record(about, run / RUN_RECORD)
+    require_up_to_date(run, f"{STAGE}/{ITEM}")
     require(seal_holds(run / RUN_RECORD), f"{run / RUN_RECORD}: {CHANGED}; darklung verify tells more")
     if deposited:
         tells = (folder / IMAGES).glob(f"*/{CASE}")  # with the table of the cohort: whose each case is
