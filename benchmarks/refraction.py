@@ -4,7 +4,7 @@
 e^{iφ}, written apart from the simulator) and simulated at supersampling 1 and 2. Parts (``--parts``):
 
 1. square to the voxels; gratings sensitive across the cylinder, at 60, 45 and 30° to it, and along it;
-2. turned about the cylinder's axis, off the axis of rotation: eight views, mean and range;
+2. turned about the cylinder's axis, off the axis of rotation: eight views, mean and range, across and at 45° to it;
 3. tilted by 30, 45 and 60° in the detector's plane; gratings sensitive across the cylinder and along it;
 4. CPU seconds of a scan of a mouse with and without refraction within pixels, alternating (``--views``).
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,20 +38,17 @@ PIXELS_M = (120e-6, 240e-6)
 TILTS = np.deg2rad([30, 45, 60])
 TISSUE, LUNG, COLS = MATERIALS["soft_tissue"].density_g_cm3, 0.3 * 1.05, 40
 SOLIDS = {"bone": ("bone", MATERIALS["bone"].density_g_cm3), "vessel": ("soft_tissue", TISSUE - LUNG)}
-
-
 RAYS = 20_000
 
 
-def fringe_of(across_m: NDArray[np.float64], diameter_m: float, solid: str, share: float) -> tuple[NDArray, NDArray]:
-    """(transmission, transmission · e^{iφ}) of rays at distances from the cylinder's axis; `share` of its slope is seen."""
+def phase_of(across_m: NDArray[np.float64], diameter_m: float, solid: str) -> tuple[NDArray, NDArray]:
+    """(transmission, fringe phase across the cylinder) of rays at distances from its axis."""
     material, contrast = SOLIDS[solid]
-    step = share * LINE.phase_per_radian * float(delta(material, contrast, 70.0))
+    step = LINE.phase_per_radian * float(delta(material, contrast, 70.0))
     mu, radius = float(linear_attenuation(material, contrast, 70.0)), diameter_m / 2
     inside = np.abs(across_m) < radius
     root = np.sqrt(np.where(inside, radius**2 - across_m**2, 1.0))
-    weight = np.where(inside, np.exp(-2 * mu * root), 1.0)
-    return weight, weight * np.exp(1j * step * np.where(inside, -2 * across_m / root, 0.0))
+    return np.where(inside, np.exp(-2 * mu * root), 1.0), np.where(inside, -2 * step * across_m / root, 0.0)
 
 
 def by_rays(
@@ -59,24 +56,25 @@ def by_rays(
     pixel_m: float,
     solid: str,
     *,
-    share: float = 1.0,
+    shares: Sequence[float] = (1.0,),
     tilt: float = 0.0,
     shift_m: float = 0.0,
     rows: int = 1,
-) -> float:
-    """Σ −ln D of a row of pixels, mean of the middle rows: rays spread over each pixel, one by one.
+) -> NDArray[np.float64]:
+    """Σ −ln D of a row of pixels, mean of the middle rows, where each of `shares` of the slope is seen: rays one by one.
 
     `shift_m` is the cylinder's distance from the middle of the row, `tilt` its angle from the rows' normal.
     """
-    number, total = np.arange(RAYS) + 0.5, 0.0
+    number, total = np.arange(RAYS) + 0.5, np.zeros(len(shares))
     over, along = number / RAYS, (number * (np.sqrt(5) - 1) / 2) % 1  # a lattice in the square
     for row in range(rows):
         z = (row - rows / 2 + along) * pixel_m
         for pixel in range(COLS):
             across = ((pixel - COLS / 2 + over) * pixel_m - shift_m) * np.cos(tilt) - z * np.sin(tilt)
             if np.abs(across).min() < diameter_m / 2:
-                weight, fringe = fringe_of(across, diameter_m, solid, share)
-                total -= float(np.log(np.abs(fringe.mean()) / weight.mean())) / rows
+                weight, phase = phase_of(across, diameter_m, solid)
+                fringes = np.array([(weight * np.exp(1j * share * phase)).mean() for share in shares])
+                total -= np.log(np.abs(fringes) / weight.mean()) / rows
     return total
 
 
@@ -137,7 +135,7 @@ def straight() -> None:
     verdict, angles = Verdict(), np.deg2rad([90, 60, 45, 30, 0])
     print("1. square to the voxels: rays across, then simulated/rays at 90, 60, 45 and 30° to the cylinder, and Σ along it")
     for solid, pixel_m, diameter_m, line in cases():
-        truth = np.array([by_rays(diameter_m, pixel_m, solid, share=np.sin(a)) for a in angles[:4]])
+        truth = by_rays(diameter_m, pixel_m, solid, shares=np.sin(angles[:4]))
         line += f" rays {truth[0]:.4f}"
         for k in (1, 2):
             share = disc(diameter_m, pixel_m / k, COLS * k, (0.0, 0.0), points=40)
@@ -147,35 +145,32 @@ def straight() -> None:
             verdict.along.append(abs(found[4]))
             ratios = " ".join(f"{r:.2f}" for r in found[:4] / truth)
             line += f" | {k} voxel(s) a pixel {found[0]:.4f} ({ratios}; {found[4]:.4f})"
-        print(line)
+        print(line, flush=True)
     print(verdict.told())
 
 
 def turned() -> None:
-    """Views at eight angles of a cylinder parallel to the axis and somewhere off it."""
-    verdict, means, rng = Verdict(), Verdict(), np.random.default_rng(1)
+    """Views at eight angles of a cylinder parallel to the axis and somewhere off it, beside rays at its place in each."""
+    single, means, rng = Verdict(), Verdict(), np.random.default_rng(1)
     views = replace(ONE_VIEW, views=8, arc_rad=np.pi / 2, directions_rad=(np.pi / 2, np.pi / 4, 0.0), time_limit_s=1e9)
-    print("2. turned about its axis, eight views: simulated/rays across, mean (least to most), oblique mean, most along it")
+    print("2. turned about its axis, eight views: simulated/rays, mean (least to most) across, oblique, most along it")
     for solid, pixel_m, diameter_m, line in cases():
-        place = tuple(rng.uniform(-4, 4, 2) * pixel_m)
+        y, x = rng.uniform(-4, 4, 2) * pixel_m
+        shifts = x * np.cos(views.angles_rad) + y * np.sin(views.angles_rad)
+        truth = np.array([by_rays(diameter_m, pixel_m, solid, shares=(1, 0.5**0.5), shift_m=shift) for shift in shifts])
         for k in (1, 2):
-            share = disc(diameter_m, pixel_m / k, COLS * k, place)
-            found = sums(
-                body(np.broadcast_to(share, (2 * k, *share.shape)), pixel_m / k, solid), replace(views, supersampling=k)
-            )
-            shifts = rng.uniform(-0.5, 0.5, 8) * pixel_m  # rims lie anywhere in their pixels
-            truth = [
-                np.mean([by_rays(diameter_m, pixel_m, solid, share=s, shift_m=m) for m in shifts]) for s in (1, 0.5**0.5)
-            ]
-            ratios = found[:, :2] / truth
-            verdict.ratios += list(ratios[:, 0])
-            means.ratios += list(ratios.mean(axis=0))
-            verdict.along.append(np.abs(found[:, 2]).max())
-            means.along = verdict.along
-            line += f" | {k} a pixel {ratios[:, 0].mean():.2f} ({ratios[:, 0].min():.2f} to {ratios[:, 0].max():.2f})"
-            line += f" {ratios[:, 1].mean():.2f} {verdict.along[-1]:.4f}"
-        print(line)
-    print(f"single views: {verdict.told()}means of eight: {means.told()}")
+            share = disc(diameter_m, pixel_m / k, COLS * k, (y, x))
+            one = body(np.broadcast_to(share, (2 * k, *share.shape)), pixel_m / k, solid)
+            found = sums(one, replace(views, supersampling=k))
+            ratios, mean = found[:, :2] / truth, found[:, :2].mean(axis=0) / truth.mean(axis=0)
+            single.ratios += list(ratios.ravel())
+            means.ratios += list(mean)
+            single.along.append(np.abs(found[:, 2]).max())
+            told = [f"{m:.2f} ({r.min():.2f} to {r.max():.2f})" for m, r in zip(mean, ratios.T)]
+            line += f" | {k} a pixel {' '.join(told)} {single.along[-1]:.4f}"
+        print(line, flush=True)
+    means.along = single.along
+    print(f"single views: {single.told()}means of eight: {means.told()}")
 
 
 def tilted(diameter_m: float, voxel_m: float, tilt_rad: float, points: int = 4) -> NDArray[np.float32]:
@@ -199,11 +194,11 @@ def askew() -> None:
             one = body(tilted(diameter_m, pixel_m, tilt), pixel_m, solid)
             rows = 6 if tilt > 1 else 10
             (found,) = sums(one, replace(ONE_VIEW, directions_rad=(tilt + np.pi / 2, tilt)), rows)
-            truth = by_rays(diameter_m, pixel_m, solid, tilt=tilt, rows=rows)
+            (truth,) = by_rays(diameter_m, pixel_m, solid, tilt=tilt, rows=rows)
             verdict.ratios.append(found[0] / truth)
             verdict.along.append(abs(found[1]))
             line += f" | {found[0] / truth:.2f} ({found[1]:.4f})"
-        print(line)
+        print(line, flush=True)
     print(verdict.told())
 
 

@@ -1,10 +1,11 @@
-"""Calibration with spheres that predicts: ``python benchmarks/spheres.py [halves|table|own|sizes] [--data FOLDER]``.
+"""Calibration with spheres that predicts: ``python benchmarks/spheres.py [halves|floor|table|own|sizes] [--data FOLDER]``.
 
-``halves``: of the measured powders five or six are fitted and the others predicted, for all 924 choices. ``table``: −ln D
+``halves``: of the measured powders five or six are fitted and the others predicted, for all 924 choices. ``floor``: the same
+with powders drawn from the fit to all with the scatter that it found, so that the model is true. ``table``: −ln D
 by diameter of a cell of 45 mm and of 12 mm behind 1 mm of copper, from the fit to all powders, of every sphere model and
 averaged by their evidence. ``own``: each measured powder's size read by the calibration that all of them made. ``sizes``:
 simulated powders and foams at 0.5, 1, 2 and 4 times the calibrated thickness, where neither spectrum nor V(E) is what is
-believed: how often the 90 % interval holds the true size. Without a name all of them, the halves last (minutes).
+believed: how often the 90 % interval holds the true size. Without a name all of them, floor and halves last (minutes).
 """
 
 from __future__ import annotations
@@ -83,9 +84,9 @@ def taken(fits: list[tuple[SphereCalibration, float]]) -> SphereCalibration:
     return next(fit for fit, _ in fits if fit.shape.model == model)
 
 
-def halves(folder: Path, believed: Belief, every: int = 1) -> list[tuple[float, tuple[int, ...]]]:
+def halves(rows: PowderRows, believed: Belief, every: int = 1) -> list[tuple[float, tuple[int, ...]]]:
     """(RMS error of the predicted powders, numbers of the fitted ones) of all choices of five or six, or of some."""
-    rows, found = measured_rows(folder), []
+    found = []
     everything = [c for size in (5, 6) for c in combinations(range(len(rows.signal)), size)]
     for chosen in everything[::every]:
         kept = np.isin(np.arange(len(rows.signal)), chosen)
@@ -111,7 +112,7 @@ def print_halves(folder: Path, every: int = 1) -> None:
     """Median, quantiles and the worst half."""
     diameter = 1e6 * measured_rows(folder).diameter_m
     for name, gains in (("powders alone", ()), ("and the gain of V0 behind 1 mm of copper", GAINS)):
-        found = sorted(halves(folder, belief(gains), every))
+        found = sorted(halves(measured_rows(folder), belief(gains), every))
         values = np.array([rms for rms, _ in found])
         print(f"{len(found)} halves of the measured powders, {name}: RMS error of −ln D of those that were not fitted")
         print(f"  median {np.median(values):.4f}; 90 % below {np.quantile(values, 0.9):.4f}; worst:")
@@ -119,6 +120,20 @@ def print_halves(folder: Path, every: int = 1) -> None:
             print(f"  {rms:.3f} from " + ", ".join(f"{diameter[i]:.3g}" for i in chosen) + " µm")
     plain = effective_halves(folder)
     print(f"  one effective energy with an offset, all {len(plain)}: median {np.median(plain):.4f}, worst {plain.max():.3f}")
+
+
+def print_floor(folder: Path, sets: int = 30, every: int = 42) -> None:
+    """What the halves' median would be if the fitted curve were true: evenly filled cells drawn with the fit's scatter."""
+    rows = measured_rows(folder)
+    for name, gains in (("powders alone", ()), ("and the gain", GAINS)):
+        fit, medians = best_fit(rows, belief(gains)), np.empty(sets)
+        for number in range(sets):
+            noise = fit.residual * stream(number, "floor").standard_normal(len(rows.signal))
+            drawn = replace(rows, signal=fit.signal_of(rows.diameter_m) + noise, attenuation=rows.attenuation.mean())
+            medians[number] = np.median([rms for rms, _ in halves(drawn, belief(gains), every)])
+        low, middle, high = np.quantile(medians, (0.1, 0.5, 0.9))
+        print(f"{fit.shape.model}, scatter {fit.residual:.3f}, {name}: median RMS of halves {middle:.4f} ({low:.4f} to")
+        print(f"  {high:.4f} in eight of ten of {sets} sets); {np.mean(medians <= 0.04):.0%} of the sets within 0.04")
 
 
 def averaged(
@@ -356,17 +371,19 @@ def coverage(pairs: list[tuple[NDArray[np.float64], SizeMaps]]) -> str:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("halves", "table", "own", "sizes"))
+    parser.add_argument("part", nargs="?", choices=("halves", "floor", "table", "own", "sizes"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DARKLUNG_DATA", "../shared/data")))
     parser.add_argument("--every", type=int, default=1, help="of the halves only each so manieth")
     options = parser.parse_args()
-    parts = (options.part,) if options.part else ("table", "own", "sizes", "halves")
+    parts = (options.part,) if options.part else ("table", "own", "sizes", "floor", "halves")
     here = (options.data / "microspheres").is_dir()
     for part in parts:
         if part != "sizes" and not here:
             print(f"{part}: no measured data at {options.data}; give --data or set DARKLUNG_DATA")
         elif part == "halves":
             print_halves(options.data, options.every)
+        elif part == "floor":
+            print_floor(options.data)
         elif part == "table":
             print_table(options.data)
         elif part == "own":

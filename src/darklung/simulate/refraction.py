@@ -52,23 +52,22 @@ def refraction_within(
     and rims within three pixels of the detector's border. How wide a body is that is thinner than five voxels and not
     square to them is known only roughly.
     """
-    shape = (len(directions_rad), len(scales), *path.shape)
-    mean = np.ones(shape, dtype=np.complex128)
-    turn = np.zeros((shape[0], *path.shape))
+    mean = np.ones((*path.shape, len(directions_rad), len(scales)), dtype=np.complex128)
+    bend = np.zeros((*path.shape, len(directions_rad)))
     rim = np.zeros(path.shape, dtype=np.bool_)
     alpha = np.asarray(directions_rad)
     weights = np.stack([np.cos(alpha), np.sin(alpha)])
     strengths, lost = np.log(STRENGTHS), defects()
-    bend_at_rims(path, weights[1], weights[0], scales, rim_table(blur[1]), *discs(blur[1]), strengths, lost, mean, turn, rim)
-    across = (mean.transpose(0, 1, 3, 2), turn.transpose(0, 2, 1), rim.T)
+    bend_at_rims(path, weights[1], weights[0], scales, rim_table(blur[1]), *discs(blur[1]), strengths, lost, mean, bend, rim)
+    across = (mean.transpose(1, 0, 2, 3), bend.transpose(1, 0, 2), rim.T)
     bend_at_rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), *discs(blur[0]), strengths, lost, *across)
-    loss, bent = np.zeros(shape), (mean != 1).any(axis=(0, 1))
-    with np.errstate(divide="ignore"):
-        loss[..., bent] = -np.log(np.abs(mean[..., bent]))
-    middle = len(scales) // 2
-    turn[..., bent] += np.angle(mean[:, middle][..., bent]) / scales[middle]
     even = np.where(rim, 0.0, _even_bend(path, weights))
-    return (loss + even[:, None] * scales[:, None, None] ** 2).astype(np.float32), turn.astype(np.float32)
+    loss, turn = even[:, None] * scales[:, None, None] ** 2, np.ascontiguousarray(bend.transpose(2, 0, 1))
+    bent, middle = mean[rim], len(scales) // 2
+    with np.errstate(divide="ignore"):
+        loss[..., rim] = np.moveaxis(np.log(bent.real**2 + bent.imag**2), 0, -1) / -2
+    turn[:, rim] += np.angle(bent[..., middle]).T / scales[middle]
+    return loss.astype(np.float32), turn.astype(np.float32)
 
 
 def shadow_blur(angle_rad: float, fan_rad: float = 0.0) -> float:
@@ -84,17 +83,18 @@ def shadow_blur(angle_rad: float, fan_rad: float = 0.0) -> float:
 
 def _even_bend(path: Map, weights: Map) -> Map:
     """Half the variance of a phase that changes evenly across the pixel: (its change along rows² + along columns²)/24."""
-    rows, cols = _gentle(np.diff(path, 2, axis=0).T).T, _gentle(np.diff(path, 2, axis=1))
+    rows, cols = _gentle(path.T).T, _gentle(path)
     mixed = np.gradient(np.gradient(path, axis=1), axis=0) if len(path) > 1 else np.zeros_like(path)
     bends = [(cos * rows + sin * mixed) ** 2 + (cos * mixed + sin * cols) ** 2 for cos, sin in weights.T]
     return np.stack(bends) / 24
 
 
-def _gentle(change: Map) -> Map:
-    """Second differences, at most twice the larger neighbour of their sign: a face along the beam is no bend.
+def _gentle(path: Map) -> Map:
+    """Second differences along lines, 0 at the ends; at most twice the larger neighbour of their sign.
 
-    (line, pixel − 2), with zeros for the two ends in the answer.
+    For a face along the beam is no bend.
     """
-    padded = np.pad(change, ((0, 0), (2, 2)))
+    padded = np.pad(np.diff(path, 2, axis=1), ((0, 0), (2, 2)))
     near = np.maximum(padded[:, 2:] * np.sign(padded[:, 1:-1]), padded[:, :-2] * np.sign(padded[:, 1:-1]))
-    return np.asarray(np.sign(padded[:, 1:-1]) * np.minimum(np.abs(padded[:, 1:-1]), 2 * np.maximum(near, 0)))
+    gentle = np.sign(padded[:, 1:-1]) * np.minimum(np.abs(padded[:, 1:-1]), 2 * np.maximum(near, 0))
+    return np.asarray(gentle[:, : path.shape[1]])

@@ -86,13 +86,16 @@ def _smear(blur: float, lean: float) -> tuple[Map, Map]:
 
 
 @lru_cache(maxsize=1)
-def defects() -> NDArray[np.complex128]:
-    """What a disc's half takes off the mean, ∫₀^θ (1 − e^{i t cot θ'}) sin θ' dθ' / t², (t, θ) over their logarithms."""
+def defects() -> NDArray[np.float64]:
+    """What a disc's half takes off the mean, ∫₀^θ (1 − e^{i t cot θ'}) sin θ' dθ' / t².
+
+    (t, θ, real and imaginary part), over logarithms of both.
+    """
     edges = np.concatenate([np.zeros(1), np.geomspace(1e-6, np.pi / 2, 20001)])
     middle = np.sqrt(np.maximum(edges[1:], 1e-12) * np.maximum(edges[:-1], 1e-12))
     weight = np.diff(edges) * np.sin(middle)
     table = []
     for t in STRENGTHS:
         running = np.cumsum((1 - np.exp(1j * t / np.tan(middle))) * weight)
-        table.append((np.interp(ANGLES, edges[1:], running.real) + 1j * np.interp(ANGLES, edges[1:], running.imag)) / t**2)
+        table.append(np.stack([np.interp(ANGLES, edges[1:], part) for part in (running.real, running.imag)], axis=1) / t**2)
     return np.array(table)
