@@ -7,6 +7,7 @@ import pytest
 from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of
 from darklung.core.checks import DarklungError
 from darklung.steps.arm_reading import SCALES
+from darklung.steps.evaluate import ITEM, STAGE
 
 
 def written(path, scale, **arm):
@@ -59,8 +60,10 @@ def test_a_rule_holds_for_the_mean_of_all_models_that_were_judged(tmp_path):
     """A mean of fewer models varies more: a threshold of the mean of three would call too many of its tiles."""
     asked = [{"arm": "hybrid", "fold": k, "role": "validation"} for k in range(3)]
     asked += [{"arm": "hybrid", "fold": None, "role": "test"}, {"arm": "one", "fold": 0, "role": "validation"}]
-    (tmp_path / "record.json").write_text(json.dumps({"parameters": {"predictions": asked}}))
-    judged = judged_folds(tmp_path / "c.json")
+    record = tmp_path / STAGE / ITEM / "record.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"parameters": {"predictions": asked}}))
+    judged = judged_folds(tmp_path)
     assert judged == {"hybrid": {"0", "1", "2"}, "one": {"0"}}
     rule = Rule(-0.4, (1.5, -2.0), 1e-3)
     folders = [tmp_path / f"hybrid.fold{k}" for k in (2, 0, 1)]
@@ -70,8 +73,8 @@ def test_a_rule_holds_for_the_mean_of_all_models_that_were_judged(tmp_path):
         assert found == Rule(tile_m=1e-3)
         assert "the run judged the mean of 0, 1, 2: its threshold" in note
     assert of_models(Rule(tile_m=1e-3), folders[:1], judged["hybrid"]) == (Rule(tile_m=1e-3), ())
-    assert judged_folds(tmp_path / "elsewhere" / "c.json") == {}
+    assert judged_folds(tmp_path / "elsewhere") == {}
     assert of_models(rule, folders[:1], None) == (rule, ())
-    (tmp_path / "record.json").write_text('{"parameters": {}}')
+    record.write_text('{"parameters": {}}')
     with pytest.raises(DarklungError, match="record"):
-        judged_folds(tmp_path / "c.json")
+        judged_folds(tmp_path)
