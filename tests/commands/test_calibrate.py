@@ -463,7 +463,8 @@ def test_orientation_from_simulated_raw_frames(made, tmp_path):
         assert np.median(found.channel("relative_modulation")[7:13, 12:18]) == pytest.approx(1.0, abs=0.08)
         assert np.isnan(found.channel("angle")[0, 0]), "air has no angle"
         assert "mean angle 3" in text
-    np.testing.assert_allclose(np.degrees(middle[False]["angle"]), 35.0, atol=0.5)
+    # Harmonics of real bundles, 0.35 degrees, and the noise of the example's calibration, 0.17 (one sigma).
+    np.testing.assert_allclose(np.degrees(middle[False]["angle"]), 35.0, atol=0.35 + 2 * 0.17)
     # What noise adds is told by the errors in the file, the median's being √(π/2) of the mean's.
     error = float(np.sqrt(np.pi / 2 * np.mean(middle[True]["angle_error"] ** 2) / middle[True]["angle"].size))
     assert np.median(middle[True]["angle"]) == pytest.approx(np.radians(35.0), abs=3 * error)

@@ -139,7 +139,7 @@ def test_a_plain_file_of_another_program_with_an_unknown_axis(projections, tmp_p
         (["--memory", "much"], "reconstruct: memory: wanted a size such as '4 GiB', got 'much'"),
         (["--memory", "1 kB"], "reconstruct: memory: wanted 1 MiB to 1 PiB, got '1 kB'"),
         (["--memory", "1.1 MB", "--method", "pwls_tv"], "memory_bytes: wanted at least"),
-        (["--rings", "4"], "wanted an odd number of columns from 5"),
+        (["--rings", "4"], "wanted 0 or an odd number of columns from 5"),
     ],
 )
 def test_mistakes_end_in_one_line(file, tmp_path, monkeypatch, capsys, arguments, expected):

@@ -83,7 +83,7 @@ def test_terms_that_do_not_fit_are_refused(loss, terms, detects, line):
         weighted_terms(loss, said(terms=terms), detects=detects)
     with pytest.raises(DarklungError, match="training: terms"):
         said(terms={"hausdorff": 1})
-    with pytest.raises(DarklungError, match=r"training: terms.dice.weight: .*0"):
+    with pytest.raises(DarklungError, match=r"training: terms.dice: .*0, got -1"):
         said(terms={"dice": -1})
 
 

@@ -121,7 +121,7 @@ def test_anything_else_ends_in_one_line_that_names_it(run_maker, plugins, tmp_pa
      ("user_metrics:gone", "metric mine: 'user_metrics:gone' cannot be imported"),
      ("no_such_package:metric", "metric mine: 'no_such_package:metric' cannot be imported"),
      ("user_metrics:constant", "metric mine: 'user_metrics:constant' is no function"),
-     ("auroc", "evaluation.metrics.mine.function"),
+     ("auroc", "evaluation.metrics.mine: "),
      ({"function": "user_metrics:youden", "options": {"wieght": 2}}, "metric mine: 'wieght' is not known; known: weight"),
      ({"function": "user_metrics:youden", "options": {"weight": "2"}}, "weight of metric mine: wanted a value such as 1.0"),
      ({"function": "user_metrics:youden", "options": {"threshold": 2}}, "'threshold' is fixed on validation"),
