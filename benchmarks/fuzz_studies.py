@@ -61,6 +61,8 @@ SIGNED = {
     "view_times",
     "flat_times",
 }
+# Reals that files write as whole numbers.
+REAL = {"electronic_noise", "dark_counts"}
 ENDLESS = {"seed", "counts", "fluence", "most_misfit", "least_strength", "saturation", "view_doses", "flat_doses"}
 Place = tuple[str | int, ...]
 
@@ -113,7 +115,7 @@ def _number(value: Any, key: str, rng: random.Random) -> Any:
         wrong += [-1 if isinstance(value, int) else -0.5, -(10**6)]
     if key not in ENDLESS:
         wrong += [MOST, 10**30, 1e300]
-    if isinstance(value, int):
+    if isinstance(value, int) and key not in REAL:
         wrong += [value + 0.5]
     return rng.choice(wrong)
 
