@@ -115,6 +115,15 @@ def test_a_file_that_is_named_twice_is_refused(tmp_path, files):
         scan_of(described(tmp_path, source, {"kind": "npy", "files": "f.npy", "axes": FLAT_AXES}))
 
 
+def test_one_file_alone_may_stand_for_all_views(tmp_path):
+    sample, flat = curves()
+    np.save(tmp_path / "view.npy", sample[0])
+    np.save(tmp_path / "f.npy", flat)
+    source = {"kind": "npy", "files": ["view.npy"] * 3, "file_axes": ["view"], "axes": ["step", "row", "col"]}
+    frames = np.asarray(scan_of(described(tmp_path, source, {"kind": "npy", "files": "f.npy", "axes": FLAT_AXES})).frames)
+    np.testing.assert_array_equal(frames[0], np.stack([sample[0]] * 3))
+
+
 # A3
 
 

@@ -215,9 +215,10 @@ def _members(source: Any, description: Path, field: str) -> list[Member]:
     for text, files in named_files(source, description):
         told = "no file matches" if is_pattern(text) else "no such file"
         require(bool(files), f"{resolve_path(text, description)}: {field}: {told}")
-        twice = next((path for path in files if path in found), None)
-        require(twice is None, f"{twice}: {field}: is named twice")
         found += files
+    # One file alone may stand for all: that is meant.
+    if 1 < len(set(found)) < len(found):
+        raise DarklungError(f"{next(p for p in found if found.count(p) > 1)}: {field}: is named twice")
     dataset = getattr(source, "dataset", "")
     members = []
     for path in found:
