@@ -78,7 +78,9 @@ def _predicted(cases: list[dict[str, Any]]) -> list[str]:
     for kind in ("stack", "one"):
         own = [c[f"{kind} both"] for c in cases if f"{kind} both" in c]
         ratio = [o["rms"] / o["predicted"] for o in own]
-        low, middle, high = np.quantile(ratio or [np.nan], (0.1, 0.5, 0.9))
+        if not ratio:
+            continue
+        low, middle, high = np.quantile(ratio, (0.1, 0.5, 0.9))
         told.append(f"true error over predicted, {kind}: median {middle:.2f}, from {low:.2f} to {high:.2f} in 80 % of cases")
     return told
 
