@@ -1,16 +1,18 @@
 """Sections of mice of unseen families placed in their volumes: target registration error, flags, labels, time and memory.
 
-    python benchmarks/register.py --out cases --cases 30 [--pictures]
+    python benchmarks/register.py --out cases --cases 30 [--pictures] [--keep labels]
     python benchmarks/register.py --truth cut/section --placed placed/register/test-0002
 
 Each case is a mouse of family B or C (features and thresholds were set on other mice) of 100 um voxels, whose
 attenuation and dark field are brought to 120 um with the blur of a voxel and white noise; no projections are simulated.
 Of four to six coronal or axial sections, cut with tilts up to 15 degrees about two axes, 5 to 25 % of shrinkage, up to
 4 % of compression, tears and folds, one or two are lost. They are seen as 60 um pixels of tissue and interface with the
-noise that pictures of 4 um have there; with --pictures they are drawn, stained and segmented. The stack and its middle
-section alone are placed on attenuation, dark field and both; a section with the volume of the mouse before, mirrored or
-with a wrong pixel is what must be flagged. One JSON file a case: what is there is not made again. A failure is a median
-error beyond 4 voxels with a stack, 8 with one section.
+noise that pictures of 4 um have there; with --pictures they are drawn, stained and segmented. The stack and its
+middle section alone are placed on attenuation, dark field and both; a section with the volume of the mouse before,
+mirrored or with a wrong pixel is what must be flagged. With --keep, labels that the stack carried into the volume are
+written as labelled cases of 240 um, beside true ones (for benchmarks/section_labels.py);
+animals to test on are made with --held-out. One JSON file a case: what is there is not made again; the tables are of
+benchmarks/register_tables.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from scipy.ndimage import gaussian_filter
 
 from darklung.core.random import stream
 from darklung.core.resample import resample
-from darklung.core.types import Image, Phantom
+from darklung.core.types import UNKNOWN, Image, Phantom
 from darklung.features.labels import instances_on_grid
 from darklung.features.lung import find_lungs
 from darklung.histology.plane import PLANES
@@ -45,19 +47,26 @@ from darklung.register.features import SectionView
 from darklung.register.files import load_maps
 from darklung.register.place import Placed, place
 from darklung.register.search import Question
+from darklung.register.transform import PlaneMap
 from darklung.slides.slide import averaged, origin_m
+from darklung.steps.carried import save_labels
 from darklung.steps.placeable import DRAWN_M, OVERVIEW_M, Placeable, placeable
 from darklung.steps.section import Marked, make_cut
-from darklung.study.histology import CutPart
+from darklung.study.histology import CutPart, RegisterPart
+from register_tables import CHANNELS, told
 
-VOXEL_M, FINE_M, ENERGY_KEV, XI_M = 120e-6, 100e-6, 70.0, 3e-6
+VOXEL_M, FINE_M, LEARN_M, ENERGY_KEV, XI_M = 120e-6, 100e-6, 240e-6, 70.0, 3e-6
+KINDS = {
+    "carried": "from placed sections, voxels of doubtful borders unknown",
+    "halved": "from placed sections, borders at a probability of one half",
+    "seen": "true, of the voxels that the placed sections saw",
+    "true": "true everywhere",
+}
 NOISE = {"attenuation": 1.5, "dark_field": 0.06}
 FAMILIES, PIXEL_M, VIEW_M = ("B", "C"), 4e-6, 60e-6
 TEXTURE = (0.16, 0.33)
 """Standard deviation of tissue, and of the interface relative to it, in pixels of 60 um of a synthetic picture."""
-CHANNELS = {"attenuation": ("attenuation",), "dark_field": ("dark_field",), "both": ("attenuation", "dark_field")}
 LESIONS = ("solid", "papillary", "lepidic")
-LIMIT_VOXELS = {"stack": 4.0, "one": 8.0}
 
 
 def mouse(seed: int, variant: str) -> Phantom:
@@ -219,15 +228,32 @@ def make_mouse(seed: int, variant: str) -> Mouse:
     return Mouse(phantom, image, find_lungs(image).lung)
 
 
-def run_case(seed: int, own: Mouse, other: Mouse | None, *, pictures: bool) -> dict[str, Any]:
-    """All placings of one mouse."""
+def keep_labels(folder: Path, name: str, own: Mouse, maps: tuple[PlaneMap, ...] = (), drawn: tuple[Drawn, ...] = ()) -> None:
+    """Labelled cases of one mouse, of every kind; without sections of the true kind alone."""
+    grid = resample(own.image, spacing_m=(LEARN_M,) * 3)
+    lung = find_lungs(grid).lung
+    lesions = [i.number for i in own.phantom.insertions if i.kind == "lesion"]
+    true = np.isin(instances_on_grid(own.phantom, grid), lesions).astype(np.uint8)
+    kinds = {"true": true}
+    if maps:
+        carried = carry(grid, maps, drawn)
+        seen = np.where(carried.seen, true, np.uint8(UNKNOWN))
+        kinds |= {"carried": carried.labels(RegisterPart().band), "halved": carried.labels(0.0), "seen": seen}
+    for kind, labels in kinds.items():
+        save_labels(folder / kind / name, grid, lung, labels, subject=name, animal=name, told={"labels": kind})
+
+
+def run_case(
+    seed: int, own: Mouse, other: Mouse | None, *, pictures: bool, keep: Path | None, held_out: bool
+) -> dict[str, Any]:
+    """All placings of one mouse; of one that is held out the stack on both channels alone."""
     made, numbers, true = cuts(own.phantom, seed)
     draw = drawn_section if pictures else seen_section
     sections = [draw(f"s{n}", *one) for n, one in zip(numbers, made)]
     out: dict[str, Any] = {"seed": seed, "truth": true, "sections": len(sections), "pictures": pictures}
     known, half = seed % 4 < 2, len(sections) // 2
-    for word, channels in CHANNELS.items():
-        for kind, chosen in (("stack", slice(None)), ("one", slice(half, half + 1))):
+    for word, channels in {w: c for w, c in CHANNELS.items() if w == "both" or not held_out}.items():
+        for kind, chosen in (("stack", slice(None)), ("one", slice(half, half + 1)))[: 1 if held_out else 2]:
             ask = question(true, tuple(numbers[chosen]), channels, known)
             start = time.process_time()
             with_mirrored = word == "both" and kind == "one"
@@ -236,8 +262,11 @@ def run_case(seed: int, own: Mouse, other: Mouse | None, *, pictures: bool) -> d
             if kind == "stack" and word == "both":
                 drawn = [truth_drawn(c, s) for (c, _), s in zip(made, sections)]
                 out["labels"] = labels_of(own.phantom, own.image, carry(own.image, placed.maps, drawn))
-    ask = question(true, (numbers[half],), CHANNELS["both"], known)
-    out["wrong"] = wrong(sections[half], own, other, ask)
+                if keep:
+                    keep_labels(keep, f"mouse-{seed:03d}", own, () if held_out else tuple(placed.maps), tuple(drawn))
+    if not held_out:
+        ask = question(true, (numbers[half],), CHANNELS["both"], known)
+        out["wrong"] = wrong(sections[half], own, other, ask)
     out["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return out
 
@@ -256,45 +285,6 @@ def wrong(section: Placeable, own: Mouse, other: Mouse | None, ask: Question) ->
         texture = [float(e) for e in placed.answer.matched.explained[0]]
         found[name] = {"flags": list(placed.flags), "explained": texture, "dice": placed.quality[0].dice}
     return found
-
-
-def told(cases: list[dict[str, Any]]) -> str:
-    """The tables."""
-    lines = ["| placed by | cases | median voxels | 95 % voxels | failures | seconds |", "|---|---|---|---|---|---|"]
-    for kind in ("stack", "one"):
-        for word in CHANNELS:
-            own = [c[f"{kind} {word}"] for c in cases]
-            medians, worst = [o["median"] for o in own], [o["p95"] for o in own]
-            failed = sum(m > LIMIT_VOXELS[kind] for m in medians)
-            lines.append(
-                f"| {kind}, {word} | {len(own)} | {np.median(medians):.2f} | {np.percentile(worst, 95):.2f} | {failed} | "
-                f"{np.median([o['s'] for o in own]):.0f} |"
-            )
-    return "\n".join([*lines, *_flagged(cases), *_labels(cases), f"peak memory {max(c['peak_mib'] for c in cases):.0f} MiB"])
-
-
-def _flagged(cases: list[dict[str, Any]]) -> list[str]:
-    bad, caught, good, quiet = 0, 0, 0, 0
-    for case in cases:
-        for kind in ("stack", "one"):
-            own = case[f"{kind} both"]
-            failed = own["median"] > LIMIT_VOXELS[kind]
-            bad, caught = bad + failed, caught + (failed and bool(own["flags"]))
-            good, quiet = good + (not failed), quiet + (not failed and not own["flags"])
-        for one in case.get("wrong", {}).values():
-            bad, caught = bad + 1, caught + bool(one["flags"])
-    return [f"flagged: {caught} of {bad} failures (sensitivity), none on {quiet} of {good} good ones (specificity)"]
-
-
-def _labels(cases: list[dict[str, Any]]) -> list[str]:
-    pairs = np.array([p for c in cases for p in c["labels"]["lesions"]] or [[0.0, 0.0]])
-    lines = []
-    for low, high in ((0, 0.8), (0.8, 1.2), (1.2, 3)):
-        own = pairs[(pairs[:, 0] >= low) & (pairs[:, 0] < high), 1]
-        if len(own):
-            lines.append(f"labels, lesions of {low} to {high} mm: Dice {np.mean(own):.2f} ({len(own)})")
-    borders, inside = (sum(c["labels"][n] for c in cases) for n in ("borders", "in_band"))
-    return [*lines, f"band of nominal 90 %: {100 * inside / max(borders, 1):.0f} % of {borders} borders"]
 
 
 def against(cut: Path, placed: Path) -> None:
@@ -319,6 +309,8 @@ def main() -> None:
     words.add_argument("--cases", type=int, default=30)
     words.add_argument("--first", type=int, default=1)
     words.add_argument("--family", choices=("A", "B", "C"))
+    words.add_argument("--keep", type=Path, help="folder for labelled cases")
+    words.add_argument("--held-out", action="store_true", help="only the stack on both; true labels are kept")
     words.add_argument("--pictures", action="store_true", help="draw and segment each section, which takes most of the time")
     given = words.parse_args()
     if given.truth:
@@ -331,7 +323,9 @@ def main() -> None:
         file = given.out / f"{variant}{number:03d}.json"
         if not file.exists():
             own = make_mouse(number, variant)
-            file.write_text(json.dumps(run_case(number, own, before, pictures=given.pictures), indent=1))
+            how = {"pictures": given.pictures, "keep": given.keep, "held_out": given.held_out}
+            case = run_case(number, own, before, **how)
+            file.write_text(json.dumps(case, indent=1))
             before = own
         cases.append(json.loads(file.read_text()))
         medians = {k: round(v["median"], 2) for k, v in cases[-1].items() if k.startswith(("stack", "one"))}

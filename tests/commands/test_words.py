@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darklung.commands.words import with_changes
+from darklung.commands.words import pairs, with_changes
 from darklung.core.checks import DarklungError
 from darklung.study.reference import as_page
 
@@ -14,6 +14,12 @@ def test_a_name_with_points_reaches_into_parts_and_leaves_the_rest():
     made = with_changes(before, {"training.warmup": 7, "arms": {"b": ["y"]}, "options.deep": True})
     assert made == {"steps": 5, "training": {"warmup": 7, "clip": 1.0}, "arms": {"b": ["y"]}, "options": {"deep": True}}
     assert before["training"]["warmup"] == 3
+
+
+def test_a_name_that_is_set_twice_is_refused():
+    assert pairs(["a=1", "b=[2, 3]"]) == {"a": 1, "b": [2, 3]}
+    with pytest.raises(DarklungError, match="--set: wanted 'a' once"):
+        pairs(["a=1", "b=3", " a=2"])
 
 
 def test_a_key_of_a_number_is_refused():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from darklung.core.checks import DarklungError
 from darklung.core.types import Image
-from darklung.features.channels import crop_to_region, stack_channels
+from darklung.features.channels import crop_to_region, derived_channels, stack_channels
 from darklung.features.directions import anisotropy
 
 RIGHT = np.pi / 2
@@ -128,3 +128,13 @@ def test_crop_refuses_an_empty_region():
     full = image(("attenuation",), [np.zeros((3, 3))])
     with pytest.raises(DarklungError, match="nothing in it"):
         crop_to_region(full, np.zeros((3, 3), bool))
+
+
+def test_of_gratings_whose_direction_nobody_said_none_is_made_up():
+    data = np.random.default_rng(1).normal(1.0, 0.1, (2, 4, 5, 6)).astype(np.float32)
+    given_image = Image(data, ("attenuation", "dark_field"), ("1/m", "1/m"), (1e-4,) * 3)
+    made = derived_channels(given_image, seed=1)
+    assert made.names == ("attenuation", "dark_field", "noise")
+    np.testing.assert_array_equal(made.data[:2], data)
+    told = given_image.with_data(data, ("attenuation", "dark_field_0"), given_image.units)
+    assert derived_channels(told, seed=1).names == ("attenuation", "dark_field", "dark_field_0", "noise")

@@ -88,6 +88,16 @@ def test_the_methods_tell_who_learned_and_which_state_was_kept():
         assert "kept was the latest state within one standard error of the best score on validation animals" in told
 
 
+def test_the_methods_claim_no_threshold_that_was_not_fixed():
+    c = examples.comparison()
+    fixed = methods_section(c, STUDY, version="1", study_file="", tile_m=2e-3).blocks[0].text
+    assert "were fixed on validation animals" in fixed
+    c["settings"] |= {"threshold_from": "none: no tile is known to be free"}
+    none = methods_section(c, STUDY, version="1", study_file="", tile_m=2e-3).blocks[0].text
+    assert "No threshold and no probability of a tile were fixed: no tile is known to be free." in none
+    assert "applied unchanged" not in none
+
+
 def test_hostile_names_in_every_part():
     arms = [f"a{html.HOSTILE}", "b"]
     study = {"name": html.HOSTILE, "learning": {"arms": {html.HOSTILE: [html.HOSTILE]}, "network": html.HOSTILE}}

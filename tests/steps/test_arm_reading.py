@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from darklung.core.types import LESION, Image, Insertion
+from darklung.core.types import LESION, UNKNOWN, Image, Insertion
 from darklung.evaluate.promises import near_scores
 from darklung.features.labels import hard_negatives
 from darklung.io.case import CaseFacts, LabelledCase, save_case
 from darklung.io.images import save_image
 from darklung.io.names import LOGITS, MEMBER
 from darklung.steps.arm_reading import ArmReading, map_tables, voxels_of
-from darklung.steps.evaluate import asked_of
+from darklung.steps.evaluate import asked_of, compared
 from darklung.steps.report_errors import Judged, arm_errors, maps_by_case, training_logs
 from darklung.study.learning import EvaluationPart
 
@@ -42,11 +42,18 @@ def logits(case, model, scale):
     return scale * (rng.normal(0, 1, SHAPE) + 2 * (case.instances > 0))
 
 
-def read_arm(members):
+def on_sections(case):
+    """The same, known in one plane of four voxels: no tile is known throughout."""
+    unseen = np.ones(SHAPE, bool)
+    unseen[:, ::4] = False
+    return replace(case, labels=np.where(unseen, UNKNOWN, case.labels).astype(np.uint8))
+
+
+def read_arm(members, seen=lambda case: case):
     reading, scales = ArmReading(), (1.0, 3.0)
     for fold, scale in enumerate(scales):
         for k in range(4):
-            case = labelled(f"v{fold}{k}")
+            case = seen(labelled(f"v{fold}{k}"))
             image = case.channels.with_data(logits(case, fold, scale)[None].astype(np.float32), ("logit",), ("1",))
             reading.add("validation", fold, case.about.subject, image, case, TILE)
     for k in range(6):
@@ -79,6 +86,21 @@ def test_with_the_models_own_logits_validation_is_on_the_scale_of_their_mean():
     pd.testing.assert_frame_equal(same[1].tiles.drop(columns="rank"), test.tiles.drop(columns="rank"))
     raw = same[0].tiles
     assert abs((tested["score"] < np.quantile(raw["score"][raw["label"] == 0], 0.9)).mean() - 0.9) > 0.04
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_labels_on_sections_alone_fix_no_threshold_and_the_test_counts_all_the_same(members):
+    validation, test = read_arm(members, on_sections).pooled(ANIMALS, 0.9)
+    assert validation is None
+    whole = read_arm(members).pooled(ANIMALS, 0.9)[1]
+    pd.testing.assert_frame_equal(test.tiles.drop(columns="rank"), whole.tiles.drop(columns="rank"))
+    given = {"seed": 1, "thresholds": {}}
+    result = compared({"test": {"a": test}}, EvaluationPart(replicates=100), **given)
+    assert result["settings"]["threshold_from"].startswith("none")
+    found = result["results"]["test"]["a"]
+    assert found["threshold"] is None
+    assert found["metrics"]["sensitivity"]["value"] is None
+    assert found["metrics"]["auroc"]["value"] > 0.5
 
 
 def test_ranks_of_test_items_rest_on_each_models_own_scores():

@@ -89,7 +89,7 @@ def _image(grid: Image, channels: Sequence[tuple[str, str, NDArray[np.float32]]]
 
 
 def derived_channels(image: Image, *, seed: int) -> Image:
-    """An image with what is made of its channels: mean dark field, and the maps of `STORED`.
+    """An image with what is made of its channels: mean dark field, and the maps of `STORED`; no direction is made up.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ def derived_channels(image: Image, *, seed: int) -> Image:
     seed : int
         Of the control.
     """
-    directions = directed(image.names) or values_of(image.names, "dark_field")
+    known = directed(image.names)
+    directions = known or values_of(image.names, "dark_field")
     angles = [np.radians(a) for a in directions_of(image.names)] or [0.0] * len(directions)
     made = stack_channels(
         attenuation=_one(image, "attenuation", "attenuation"),
@@ -108,6 +109,9 @@ def derived_channels(image: Image, *, seed: int) -> Image:
         extras=[n for n, least in STORED.items() if len(directions) >= least],
         seed=seed,
     )
+    if not known:  # nobody said which way the gratings stood: that of one direction alone is none of 0 degrees
+        own = [i for i, name in enumerate(made.names) if name not in directed(made.names)]
+        made = made.with_data(made.data[own], tuple(made.names[i] for i in own), tuple(made.units[i] for i in own))
     more = [i for i, name in enumerate(image.names) if name not in made.names]
     every = (*made.names, *(image.names[i] for i in more))
     units = (*made.units, *(image.units[i] for i in more))

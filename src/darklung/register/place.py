@@ -15,7 +15,7 @@ from darklung.register.judge import Quality, flags, qualities
 from darklung.register.search import Answer, Progress, Question, search
 from darklung.register.transform import PlaneMap
 
-FLOOR_VOXELS = 0.2
+FLOOR_VOXELS = 0.16
 """Of the error along each axis: what all parts of a picture share does not show in how they differ, such as a border of the
 lung that is found too far out."""
 

@@ -135,13 +135,7 @@ def methods_section(
     """A paragraph for a paper, the study file, and references."""
     settings = comparison.get("settings") or {}
     learning = study.get("learning") or {}
-    specificity = settings.get("specificity")
-    share = "the validated" if specificity is None else f"{100 * float(specificity):g} %"
-    judged = (
-        f"The lung was cut into tiles of {1e3 * tile_m:g} mm. The threshold of {share} "
-        f"specificity and a logistic curve from score to probability were fixed on validation animals "
-        f"({settings.get('scale', 'pooled over folds')}) and applied unchanged to test animals."
-    )
+    judged = f"The lung was cut into tiles of {1e3 * tile_m:g} mm. {_threshold(settings)}"
     blocks: tuple[Block, ...] = (
         Text(f"{_trained(learning)} {judged} {_statistics(settings)} Computed with darklung {version}."),
         Download("Study file (YAML): run it again with darklung run", "study.yaml", study_file, "text/yaml"),
@@ -149,6 +143,20 @@ def methods_section(
         Details("Study file", tuple(Text(line, "code") for line in study_file.splitlines())),
     )
     return Section("Methods", blocks, "For a paper, and to run it again.")
+
+
+def _threshold(settings: Mapping[str, Any]) -> str:
+    """Where a tile begins to be called."""
+    origin = str(settings.get("threshold_from") or "validation")
+    if origin.startswith("none"):
+        reason = origin.partition(": ")[2] or "there were no validation animals"
+        return f"No threshold and no probability of a tile were fixed: {reason}."
+    specificity = settings.get("specificity")
+    share = "the validated" if specificity is None else f"{100 * float(specificity):g} %"
+    return (
+        f"The threshold of {share} specificity and a logistic curve from score to probability were fixed on validation "
+        f"animals ({settings.get('scale', 'pooled over folds')}) and applied unchanged to test animals."
+    )
 
 
 def _trained(learning: Mapping[str, Any]) -> str:

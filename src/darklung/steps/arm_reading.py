@@ -27,6 +27,8 @@ SCALES = {
     "folds": "scores of each fold are on the scale that its validation animals give",
     "none": "validation scores of the folds' models as they are",
 }
+BLIND = "in a fold no tile of the validation animals is known to be free of lesions"
+"""Why no threshold is fixed, as where labels are known on sections alone."""
 
 
 @dataclass
@@ -71,8 +73,11 @@ class ArmReading:
             return "folds"
         return "mean" if set(self.members) == set(self.images["validation"]) else "none"
 
-    def pooled(self, animals: Mapping[str, str], specificity: float) -> tuple[ArmTables, ArmTables]:
-        """Validation and test tables of animals, with the fold whose model gave each score."""
+    def pooled(self, animals: Mapping[str, str], specificity: float) -> tuple[ArmTables | None, ArmTables]:
+        """Validation and test tables of animals, with the fold whose model gave each score.
+
+        Without validation where test animals get the mean of all models and some fold has no tile to fix a specificity on.
+        """
         from darklung.evaluate.folds import align_fold, by_animal, on_the_mean
         from darklung.evaluate.tables import join_tables
 
@@ -87,6 +92,8 @@ class ArmReading:
         if scale == "folds":
             both = [align_fold(v, test[fold], specificity=specificity) for fold, v in validation.items()]
             return join_tables(v for v, _ in both), join_tables(t for _, t in both)
+        if not all((tables.tiles["label"] == 0).any() for tables in validation.values()):
+            return None, join_tables(test.values())
         if scale == "mean":
             members = {fold: _joined(tables) for fold, tables in self.members.items()}
             mean = test[None]

@@ -14,7 +14,7 @@ from darklung.io.images import load_image
 from darklung.io.names import COMPARISON, LOGITS
 from darklung.io.tables import save_json, save_table
 from darklung.pipeline import Context, Task
-from darklung.steps.arm_reading import SCALES, SPLITS, ArmReading, tested_by_fold
+from darklung.steps.arm_reading import BLIND, SCALES, SPLITS, ArmReading, tested_by_fold
 from darklung.steps.evaluation_tables import TABLES
 from darklung.study.learning import EvaluationPart
 
@@ -105,16 +105,19 @@ def evaluate(context: Context) -> None:
         files = {file.name.removesuffix(LOGITS): file for file in sorted(path.glob(f"*{LOGITS}"))}
         for name, file in files.items():
             read[what.arm].add(what.role, what.fold, name, load_image(file), cases[name], part.tile)
-    splits: dict[str, dict[str, ArmTables]] = {role: {} for role in SPLITS}
+    splits: dict[str, dict[str, ArmTables]] = {}
     for arm, own in read.items():
         for role, pooled in zip(SPLITS, own.pooled(p.animals, part.specificity)):
-            splits[role][arm] = pooled
-    first = read[p.arms[0]]
-    result = compared(splits, part, seed=p.seed, sites=p.sites, crossed=tested_by_fold(first.images))
-    result["settings"]["scale"] = SCALES[first.scale()]
+            if pooled is not None:
+                splits.setdefault(role, {})[arm] = pooled
+    first, judged = read[p.arms[0]], "validation" in splits
+    how: dict[str, Any] = {"sites": p.sites} if judged else {"thresholds": {}}
+    result = compared(splits, part, seed=p.seed, crossed=tested_by_fold(first.images), **how)
+    told = {"scale": SCALES[first.scale()]} if judged else {"scale": SCALES["none"], "threshold_from": f"none: {BLIND}"}
+    result["settings"] |= told
     for arm, own in read.items():
-        for role, found in own.voxels.items():
-            result["results"][role][arm]["voxels"] = voxel_results(found)
+        for role in splits:
+            result["results"][role][arm]["voxels"] = voxel_results(own.voxels[role])
     result["promises"] = {arm: _promises(p, own, splits["test"][arm]) for arm, own in read.items()}
     save_comparison(context.out, result, splits)
 
