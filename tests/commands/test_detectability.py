@@ -53,6 +53,8 @@ def test_four_times_the_counts_are_twice_the_detectability_and_no_arm_loses_by_m
     for arm in low:
         assert high[arm]["d_prime"] == pytest.approx(2 * low[arm]["d_prime"], rel=0.02)  # the same draws
         assert low[arm]["d_low"] < low[arm]["d_prime"] < low[arm]["d_high"]
+        assert low[arm]["d_low"] < low[arm]["d_ideal"] * 1.01
+        assert high[arm]["d_ideal"] == pytest.approx(2 * low[arm]["d_ideal"], rel=1e-6)
     assert low["hybrid"]["d_high"] > low["attenuation"]["d_prime"] > low["dark_field"]["d_prime"]
 
 

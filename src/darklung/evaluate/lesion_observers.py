@@ -10,6 +10,7 @@ from darklung.evaluate.observers import (
     Detectability,
     cross_spectrum,
     hotelling,
+    ideal_in_lines,
     laguerre_gauss,
     non_prewhitening,
     outputs,
@@ -52,6 +53,23 @@ def observe(signal: NDArray, noise: NDArray, *, arm: str, pixel_m: float, diamet
     return found, non_prewhitening(seen, cross_spectrum(drawn, spacing), spacing, EYE_PER_M)
 
 
+def observe_lines(change: NDArray, variance: NDArray, flat_variance: NDArray, *, arm: str) -> float:
+    """d′ of the ideal linear observer of an arm's line integrals, photon noise alone.
+
+    Parameters
+    ----------
+    change, variance : (channel, view, row, col) arrays
+        −ln T and −ln D of each direction, whose noise is independent.
+    flat_variance : (channel,) array
+    """
+    count = len(change) - 1
+    one = (change[0], variance[0], flat_variance[0])
+    mean = (change[1:].mean(axis=0), variance[1:].sum(axis=0) / count**2, flat_variance[1:].sum() / count**2)
+    each = list(zip(change[1:], variance[1:], flat_variance[1:]))
+    chosen = {"attenuation": [one], "dark_field": [mean], "hybrid": [one, mean]}.get(arm, [one, *each])
+    return float(np.sqrt(sum(ideal_in_lines(c, v, float(f)) ** 2 for c, v, f in chosen)))
+
+
 def observe_in_clutter(
     signal: NDArray,
     noise: NDArray,
@@ -86,11 +104,16 @@ def _channels(seen: NDArray, pixel_m: float, diameter_m: float) -> NDArray[np.fl
     return laguerre_gauss(seen.shape[1:], (pixel_m, pixel_m), width_m=1.25 * diameter_m, count=CHANNELS)
 
 
-def contrast_to_noise(signal: NDArray, lung_noise: NDArray, *, pixel_m: float, diameter_m: float) -> tuple[float, float]:
-    """|lesion − lung|/SD of a voxel in attenuation and mean dark field, as ``darklung check`` has it, by draws."""
+def contrast_to_noise(
+    signal: NDArray, lung_noise: NDArray, *, pixel_m: float, diameter_m: float, core: float = 0.7
+) -> tuple[float, float]:
+    """|lesion − lung|/SD of a voxel in attenuation and mean dark field, as ``darklung check`` has it, by draws.
+
+    The contrast is that over `core` of the lesion's radius; 0: its middle pixel.
+    """
     size = signal.shape[-1]
     axis = (np.arange(size) - size // 2) * pixel_m
-    inside = np.hypot(*np.meshgrid(axis, axis, indexing="ij")) < 0.7 * diameter_m / 2
+    inside = np.hypot(*np.meshgrid(axis, axis, indexing="ij")) <= core * diameter_m / 2
     dark = lung_noise[1:]
     changes = (signal[0], signal[1:].mean(axis=0))
     spreads = (float(lung_noise[0]), float(np.sqrt((dark**2).sum()) / len(dark)))

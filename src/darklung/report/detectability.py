@@ -11,6 +11,11 @@ from darklung.report.figures import arm_colours, curves
 from darklung.report.html import write_report
 
 Rows = Sequence[Mapping[str, Any]]
+OBSERVERS = (
+    "d′ is that of a channelised Hotelling observer (6 Laguerre–Gauss channels a signal), without bias of finite samples; "
+    "intervals are those of 95 % over realisations of the noise. One set of draws serves all lesions: they err together. "
+    "The ideal observer is linear, knows the line integrals that the image is made of, and is exact: no other does better.",
+)
 TASK = (
     "The lesion is known exactly: its class, size and place; the background is the plan's mouse, known but for photon noise "
     "of views and flats, in its central slice.",
@@ -18,14 +23,21 @@ TASK = (
     "judge an arm by: attenuation at a known place is near perfect, and search among vessels and mimics is what is hard.",
     "One slice is seen, of all that a lesion spans, by few channels: an observer of the volume can do better, and a search "
     "among clutter does worse. So these curves compare protocols; they are neither a bound nor what a reader finds.",
-    "d′ is that of a channelised Hotelling observer (6 Laguerre–Gauss channels a signal), without bias of finite samples; "
-    "intervals are those of 95 % over realisations of the noise. One set of draws serves all lesions: they err together.",
+    *OBSERVERS,
+)
+RADIOGRAPH = (
+    "The lesion is known exactly: a sphere of its class and size at a known place; the background is the plan's mouse, "
+    "known but for photon noise of the view and the flats.",
+    "There is no clutter: no ribs, heart, vessels, airways, texture, mimics, scatter or hardening. In a radiograph all of "
+    "them lie over the lesion: judge arms by d′ in clutter.",
+    "The image is retrieved from one view. So these curves compare protocols; they do not say what a reader finds.",
+    *OBSERVERS,
 )
 
 COLUMNS = (("d_prime", "d_low", "d_high"), ("d_clutter", "clutter_low", "clutter_high"))
 CLUTTER = (
     "In clutter the lesion is known exactly, and the lung about it is one of many: places with room for it "
-    "in noise-free slices of simulated mice of three families, with one draw of photon noise each. Vessels, airways, heart, "
+    "in noise-free images of simulated mice of three families, with one draw of photon noise each. Vessels, airways, heart, "
     "ribs and each mouse's own density are what the observer must tell from the lesion; it knows their covariance.",
     "The lesion is that of the plan's lung, added to whatever lies there; noise is that of the plan's lung. Mimics are not "
     "among the backgrounds, and the place is still known: a search does worse.",
@@ -34,7 +46,7 @@ CLUTTER = (
 )
 
 
-def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, title: str) -> Path:
+def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, title: str, radiograph: bool = False) -> Path:
     """Write the page.
 
     Parameters
@@ -44,10 +56,14 @@ def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, tit
         The swept keys, and the columns of `darklung.steps.detectability.MEANINGS`.
     units : mapping
         The swept keys, columns of `rows`, each with its unit (empty for a plain number).
+    title : str
+    radiograph : bool
+        The protocol has one view.
     """
     keys, swept = list(units), [f"{key} [{unit}]" if unit else key for key, unit in units.items()]
+    task = RADIOGRAPH if radiograph else TASK
     sections = [
-        Section("What is asked", (Bullets(TASK, "note"), *((Bullets(CLUTTER, "note"),) if _cluttered(rows) else ()))),
+        Section("What is asked", (Bullets(task, "note"), *((Bullets(CLUTTER, "note"),) if _cluttered(rows) else ()))),
         Section("Best place of each lesion", (_best(rows, keys, swept),)),
     ]
     if len(keys) == 1:
@@ -59,7 +75,7 @@ def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, tit
             )
         )
     more = ("d′ in clutter", "backgrounds") if _cluttered(rows) else ()
-    head = (*swept, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", *more)
+    head = (*swept, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", "d′, ideal", *more)
     cells = tuple((*(_short(row[k]) for k in keys), *_cells(row)) for row in rows)
     sections.append(Section("All places", (Table(head, cells, "d′ and AUC, 95 % intervals"),)))
     places = len({tuple(row[k] for k in keys) for row in rows})
@@ -87,6 +103,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
         found,
         area,
         f"{row['d_eye']:.2f}",
+        f"{row['d_ideal']:.2f}",
         *more,
     )
 

@@ -19,6 +19,7 @@ from darklung.evaluate.lesion_observers import (
     least_clutter,
     observe,
     observe_in_clutter,
+    observe_lines,
 )
 from darklung.io.documents import Document
 from darklung.io.images import load_image
@@ -64,7 +65,8 @@ MEANINGS = {
     "auc_low": "lower end of its 95 % interval",
     "auc_high": "upper end of its 95 % interval",
     "d_eye": "d' of the non-prewhitening observer with an eye filter",
-    "cnr_attenuation": "contrast to noise of a voxel in attenuation, as darklung check has it",
+    "d_ideal": "d' of the ideal linear observer of the line integrals that the image is made of: no observer does better",
+    "cnr_attenuation": "contrast to noise of a voxel or pixel in attenuation, as darklung check has it",
     "cnr_dark_field": "the same in the mean dark field",
 }
 
@@ -135,7 +137,7 @@ def check_places(
     require(count >= LEAST_REALISATIONS, f"realisations: wanted at least {LEAST_REALISATIONS}, got {count}")
     require(bool(classes and diameters_m), "wanted at least one class and one size, got none")
     for _, one in places:
-        check_task(one.scan, one.pixel, classes, diameters_m)
+        check_task(one.pixel, classes, diameters_m)
         require(one.instrument.instrument().flat_visibility > 0, "visibility: wanted above 0: there is no dark field else")
         if clutter:
             least = least_clutter(len(one.scan.directions_rad))
@@ -192,13 +194,19 @@ def _rows(p: Parameters, mice: Sequence[Image], told: Progress) -> list[dict[str
     drawn = {diameter: _patches(mice, diameter, p) for diameter in p.diameters_m if mice}
     rows = []
     for (name, diameter), signal in task.signals.items():
-        ratios = contrast_to_noise(signal, task.lung_noise, pixel_m=one.pixel, diameter_m=diameter)
+        ratios = contrast_to_noise(signal, task.lung_noise, pixel_m=one.pixel, diameter_m=diameter, core=task.core)
+        lines = (task.lines.changes[name, diameter], task.lines.variance, task.lines.flat_variance)
         for arm in arms_of(len(one.scan.directions_rad)):
             found, eye = observe(signal, task.noise, arm=arm, pixel_m=one.pixel, diameter_m=diameter)
             row = {**cost, "lesion": name, "size_mm": 1e3 * diameter, "arm": arm}
             row |= dict(zip(("d_prime", "d_low", "d_high"), (found.value, found.low, found.high)))
             row |= dict(zip(("auc", "auc_low", "auc_high"), found.auc))
-            row |= {"d_eye": eye, "cnr_attenuation": ratios[0], "cnr_dark_field": ratios[1]}
+            row |= {
+                "d_eye": eye,
+                "d_ideal": observe_lines(*lines, arm=arm),
+                "cnr_attenuation": ratios[0],
+                "cnr_dark_field": ratios[1],
+            }
             if mice:
                 row |= _cluttered(signal, task, drawn[diameter], arm, diameter, p.seed)
             rows.append(row)
