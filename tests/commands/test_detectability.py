@@ -74,6 +74,8 @@ def test_what_is_there_is_not_computed_again(seen):
         (("--size", "0.1 mm"), "size: wanted"),
         (("--lesion", "wen"), "class: 'wen' is not known"),
         (("--realisations", "5"), "realisations: wanted at least 60, got 5"),
+        (("--mimic", "pneumonia"), "mimic: wanted --clutter too"),
+        (("--clutter", "240", "--mimic", "solid"), "mimic: 'solid' is a lesion, not a mimic"),
         (("--clutter", "20"), "clutter: wanted 126 to 300 .realisations., got 20"),
         (("--clutter", "400"), "clutter: wanted 126 to 300 .realisations., got 400"),
     ],

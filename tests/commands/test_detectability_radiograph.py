@@ -160,6 +160,7 @@ def test_clutter_of_radiographs_stays_as_dose_grows(protocol, tmp_path, monkeypa
     coarse = tmp_path / "coarse.yaml"
     coarse.write_text(SEEN.replace("300 um", "500 um").replace("[0 deg, 90 deg]", "[90 deg]"))
     words = ("--size", "1 mm", "--realisations", "160", "--clutter", "160", "--sweep", "counts=4e5:4e7:2")
+    words += ("--mimic", "pneumonia", "--mimic", "vessel_cluster")
     found = {(row["counts"], row["arm"]): row for row in rows(coarse, tmp_path / "out", *words)}
     for arm in ("attenuation", "dark_field", "hybrid"):
         low, high = (found[counts, arm] for counts in (4e5, 4e7))
@@ -167,6 +168,9 @@ def test_clutter_of_radiographs_stays_as_dose_grows(protocol, tmp_path, monkeypa
         assert high["d_clutter"] < 0.5 * high["d_prime"]
         assert high["d_prime"] == pytest.approx(10 * low["d_prime"], rel=1e-3)
         assert low["backgrounds"] >= 140
+        assert high["mimics_low"] < high["d_mimics"] < high["mimics_high"]
+        assert high["d_mimics"] < high["d_clutter"]  # a mimic is nearer to a lesion than nothing is, and varies
+    assert "d′ against mimics" in (tmp_path / "out" / "detections.html").read_text()
 
 
 def test_one_view_of_a_scan_has_a_views_dose():

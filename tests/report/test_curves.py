@@ -16,8 +16,8 @@ def test_an_arm_is_drawn_where_it_is_known_and_told_where_it_is_not(known, drawn
     for arm, values in (("attenuation", (4, 5, 6)), ("dark_field", known)):
         for counts, value in zip(COUNTS, values):
             ends = (None, None) if value is None else (value - 0.5, value + 0.5)
-            rows.append({"arm": arm, "counts": counts, **dict(zip(COLUMNS[1], (value, *ends)))})
-    figure = _figure(rows, ("counts", "counts"), ("solid", 1.0), ["attenuation", "dark_field"], COLUMNS[1])
+            rows.append({"arm": arm, "counts": counts, **dict(zip(COLUMNS[" in clutter"], (value, *ends)))})
+    figure = _figure(rows, ("counts", "counts"), ("solid", 1.0), ["attenuation", "dark_field"], " in clutter")
     assert (">dark field<" in render(figure)) == drawn  # in the legend
     absent = known.count(None)
     told = f"; not told: dark_field at {absent} of 3 places" if absent else ""

@@ -26,6 +26,9 @@ def detectability(
     lesion: Annotated[list[str] | None, typer.Option(help="Class, such as solid; again for more. All.")] = None,
     realisations: Annotated[int, whole("Draws of the noise.", most=10_000)] = 300,
     clutter: Annotated[int, whole("Backgrounds of lung, such as 240; 0: noise alone.", least=0)] = 0,
+    mimic: Annotated[
+        list[str] | None, typer.Option(help="Images without a lesion hold it, such as pneumonia; again for more. None.")
+    ] = None,
     radiograph: Annotated[bool, typer.Option("--radiograph", help="One view, at a view's dose.")] = False,
     search: Annotated[bool, typer.Option("--search", help="Sweep at equal dose, and at most the time.")] = False,
     seed: Annotated[int, whole("Seed of the draws.", least=0)] = 0,
@@ -45,13 +48,14 @@ def detectability(
     places = searched_places(found, swept) if search else planned_places(found, swept)
     sizes = tuple(dict.fromkeys(parse_quantity(text, "length") for text in size or SIZES))
     classes = tuple(dict.fromkeys(lesion or LESIONS))
-    check_places(places, classes, sizes, realisations, clutter)
+    mimics = tuple(dict.fromkeys(mimic or ()))
+    check_places(places, classes, sizes, realisations, clutter, mimics)
     units = {key: unit_of(found, key) for key in places[0][0]}
     if dry_run:
         typer.echo("\n".join(_where(values, units) for values, _ in places))
         return
     asked: dict[str, Any] = {"classes": classes, "diameters_m": sizes, "realisations": realisations, "seed": seed}
-    listed = tasks([Parameters(protocol=one, clutter=clutter, **asked) for _, one in places])
+    listed = tasks([Parameters(protocol=one, clutter=clutter, mimics=mimics, **asked) for _, one in places])
     about = {"protocol": protocol, "title": found.title}
     names = [t.name for t in listed[-len(places) :]]
     run_tasks(listed, folder=out, targets=names, workers=workers, about=about)
@@ -79,7 +83,7 @@ def _told(
     from darklung.pipeline import note_files
     from darklung.pipeline.record import read_json
     from darklung.report.detectability import best_places, write_detectability
-    from darklung.steps.detectability import CLUTTER, MEANINGS, ROWS
+    from darklung.steps.detectability import AGAINST, CLUTTER, MEANINGS, ROWS
 
     rows = [{**values, **row} for values, name in zip(places, tasks) for row in read_json(out / name / ROWS)]
     save_table(
@@ -89,6 +93,7 @@ def _told(
             **{key: f"swept number [{unit or '1'}]" for key, unit in units.items()},
             **MEANINGS,
             **(CLUTTER if clutter else {}),
+            **(AGAINST if "d_mimics" in rows[0] else {}),
         },
     )
     save_json(out / f"{TABLE}.json", rows)

@@ -80,6 +80,7 @@ def observe_in_clutter(
     pixel_m: float,
     diameter_m: float,
     generator: np.random.Generator,
+    mimics: NDArray | None = None,
 ) -> HeldOut:
     """d′ where the background is one of many: its covariance holds anatomy and noise (`held_out`).
 
@@ -88,11 +89,26 @@ def observe_in_clutter(
     noise, backgrounds : (background, channel, row, col) arrays
         One draw of the noise for each background.
     animals : (background,) int array
+    mimics : (mimic, 2, 2, channel, row, col) array, optional
+        Images without the lesion hold one of these, drawn evenly between both ends of two ranges: the observer's signal is
+        the lesion less their mean, its covariance the mean of both kinds of images (Barrett & Myers 2004, ch. 13).
     """
     seen = arm_images(signal, arm)
     channels = _channels(seen, pixel_m, diameter_m)
     samples = outputs(arm_images(noise, arm), channels) + outputs(arm_images(backgrounds, arm), channels)
-    return held_out(outputs(seen[None], channels)[0], samples, animals, generator)
+    delta = outputs(seen[None], channels)[0]
+    if mimics is not None:
+        ends = outputs(arm_images(mimics.reshape(-1, *signal.shape), arm), channels).reshape(len(mimics), 2, 2, -1)
+        mean = ends.mean(axis=(0, 1, 2))
+        delta, samples = delta - mean, samples + (_drawn(ends, len(samples), generator) - mean) / np.sqrt(2)
+    return held_out(delta, samples, animals, generator)
+
+
+def _drawn(ends: NDArray, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """So many mimics, (count, output), evenly between both ends of both ranges, (mimic, 2, 2, output)."""
+    which = generator.integers(len(ends), size=count)
+    weights = [np.stack([1 - share, share], axis=1) for share in generator.uniform(size=(2, count))]
+    return np.asarray(np.einsum("na,nb,nabo->no", *weights, ends[which]))
 
 
 def least_clutter(directions: int) -> int:

@@ -17,7 +17,7 @@ from darklung.core.checks import check_range
 from darklung.core.geometry import ParallelGeometry
 from darklung.core.types import Phantom
 from darklung.physics.instrument import Instrument
-from darklung.physics.lung import HEALTHY, LESIONS, Medium, find_class
+from darklung.physics.lung import HEALTHY, LESIONS, MIMICS, Medium, find_class
 from darklung.simulate.effects import Gratings
 from darklung.simulate.plan import (
     LUNG_AT_M,
@@ -74,6 +74,8 @@ class LesionTask:
     lines : Lines
     core : float
         Share of the lesion's radius over which ``darklung check`` takes its contrast; 0: its middle pixel.
+    mimics : mapping of diameter [m] to (mimic, fraction, surface, channel, row, col) arrays
+        Of each mimic the difference that it makes at both ends of its ranges of φ and of S_V.
     """
 
     pixel_m: float
@@ -82,6 +84,7 @@ class LesionTask:
     lung_noise: NDArray[np.float64]
     lines: Lines
     core: float
+    mimics: dict[float, Array]
 
 
 def lesion_task(
@@ -94,31 +97,36 @@ def lesion_task(
     diameters_m: tuple[float, ...],
     realisations: int,
     generator: np.random.Generator,
+    mimics: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> LesionTask:
-    """Simulate lesions of each class and diameter, and noise.
+    """Simulate lesions of each class and diameter, mimics of each diameter, and noise.
 
     Raises
     ------
     DarklungError
         An unknown class, or a lesion that is below two pixels or above 3 mm.
     """
-    check_task(pixel_m, classes, diameters_m)
+    check_task(pixel_m, classes, diameters_m, mimics)
     plain, field = replace(protocol, supersampling=1), gratings or Gratings()
     healthy = sinograms(_mouse(plain, pixel_m, HEALTHY, 0.0), instrument, plain, field)
     geometry = slice_geometry(healthy, plain, pixel_m)
     show, patch = (_radiograph, (slice(None), _about(geometry, LUNG_AT_M))) if plain.views == 1 else (fbp, _patch(geometry))
     total, done = len(classes) * len(diameters_m) + -(-realisations // _TOGETHER), 0
-    signals: dict[tuple[str, float], Array] = {}
-    changes: dict[tuple[str, float], NDArray[np.float64]] = {}
+
+    def change_of(nodule: Medium, diameter_m: float) -> tuple[NDArray[np.float64], Array]:
+        """In the lines, and in the patch of the image."""
+        change = _channels(sinograms(_mouse(plain, pixel_m, nodule, diameter_m), instrument, plain, field)) - known
+        return change, np.stack([show(line.astype(np.float32), geometry)[0] for line in change])[:, *patch]
+
+    known, signals, changes, others = _channels(healthy), {}, {}, {}
     for name in classes:
         for diameter in diameters_m:
-            nodule = LESIONS[name].medium(HEALTHY)
-            other = sinograms(_mouse(plain, pixel_m, nodule, diameter), instrument, plain, field)
-            change = _channels(other) - _channels(healthy)
-            changes[name, diameter] = change
-            signals[name, diameter] = np.stack([show(line.astype(np.float32), geometry)[0] for line in change])[:, *patch]
+            changes[name, diameter], signals[name, diameter] = change_of(LESIONS[name].medium(HEALTHY), diameter)
             done = _told(progress, done, total)
+    for diameter in diameters_m:
+        ends = [[[change_of(mimic_medium(m, a, b), diameter)[1] for b in (0, 1)] for a in (0, 1)] for m in mimics]
+        others[diameter] = np.array(ends, dtype=np.float32)
     lines = _lines(changes, healthy, instrument, plain)
     sizes = [min(_TOGETHER, realisations - start) for start in range(0, realisations, _TOGETHER)]
     parts, squares = [], []
@@ -133,15 +141,30 @@ def lesion_task(
         done = _told(progress, done, total)
     noise, core = np.concatenate(parts), 0.7 if squares else 0.0
     spread = np.sqrt(np.concatenate(squares).mean(axis=0)) if squares else _middle_noise(lines, patch)
-    return LesionTask(pixel_m, signals, noise, np.asarray(spread), lines, core)
+    return LesionTask(pixel_m, signals, noise, np.asarray(spread), lines, core, others)
 
 
-def check_task(pixel_m: float, classes: tuple[str, ...], diameters_m: tuple[float, ...]) -> None:
+def check_task(
+    pixel_m: float, classes: tuple[str, ...], diameters_m: tuple[float, ...], mimics: tuple[str, ...] = ()
+) -> None:
     """Refuse what `lesion_task` cannot do."""
+    for name in mimics:
+        find_class("mimic", name, MIMICS)
     for name in classes:
         find_class("class", name, LESIONS)
     for diameter in diameters_m:
         check_range("size", diameter, 2 * pixel_m, LARGEST_M)
+
+
+def mimic_medium(name: str, fraction_share: float, surface_share: float) -> Medium:
+    """What a mimic is made of at these shares of its ranges; of a knot of vessels the mean of vessels and lung between."""
+    mimic = MIMICS[name]
+    if mimic.vessel_fill is None:
+        return mimic.medium(HEALTHY, fraction_share=fraction_share, surface_share=surface_share)
+    low, high = mimic.vessel_fill
+    fill, (least, most) = low + fraction_share * (high - low), mimic.surface
+    phi, surface = HEALTHY.tissue_fraction, HEALTHY.interface_density_per_m
+    return Medium(phi + fill * (1 - phi), surface * (1 - fill) * (least + surface_share * (most - least)))
 
 
 def _mouse(protocol: Protocol, pixel_m: float, nodule: Medium, diameter_m: float) -> Phantom:

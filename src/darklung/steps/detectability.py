@@ -50,6 +50,7 @@ class Parameters(Document):
     realisations: int
     seed: int
     clutter: int = 0
+    mimics: tuple[str, ...] = ()
 
 
 MEANINGS = {
@@ -77,6 +78,12 @@ CLUTTER = {
     "clutter_two_fold": "d' of the observer that half of the mice trained, on the other half: too low",
     "auc_clutter": "area under the ROC curve of d_clutter, were outputs normal",
     "backgrounds": "places in lungs of simulated mice",
+}
+AGAINST = {
+    "d_mimics": "d' in clutter where images without the lesion hold one of the mimics that were asked for; or empty",
+    "mimics_low": "lower end of its 95 % interval, jackknife over mice",
+    "mimics_high": "upper end of its 95 % interval",
+    "auc_mimics": "area under the ROC curve of d_mimics, were outputs normal",
 }
 FINEST_M = 8e-5  # a whole mouse of finer voxels does not fit into a laptop
 
@@ -131,13 +138,21 @@ def _dose_gy(one: ProtocolFile) -> float:
 
 
 def check_places(
-    places: Sequence[Place], classes: tuple[str, ...], diameters_m: tuple[float, ...], count: int, clutter: int = 0
+    places: Sequence[Place],
+    classes: tuple[str, ...],
+    diameters_m: tuple[float, ...],
+    count: int,
+    clutter: int = 0,
+    mimics: tuple[str, ...] = (),
 ) -> None:
     """Refuse before anything is computed what `see` would refuse."""
     require(count >= LEAST_REALISATIONS, f"realisations: wanted at least {LEAST_REALISATIONS}, got {count}")
     require(bool(classes and diameters_m), "wanted at least one class and one size, got none")
+    require(
+        clutter > 0 or not mimics, "mimic: wanted --clutter too, since mimics are told from lesions in the lungs of mice"
+    )
     for _, one in places:
-        check_task(one.pixel, classes, diameters_m)
+        check_task(one.pixel, classes, diameters_m, mimics)
         require(one.instrument.instrument().flat_visibility > 0, "visibility: wanted above 0: there is no dark field else")
         if clutter:
             least = least_clutter(len(one.scan.directions_rad))
@@ -187,6 +202,7 @@ def _rows(p: Parameters, mice: Sequence[Image], told: Progress) -> list[dict[str
         classes=p.classes,
         diameters_m=p.diameters_m,
         realisations=p.realisations,
+        mimics=p.mimics,
         generator=stream(p.seed, "detectability"),
         progress=told,
     )
@@ -234,13 +250,18 @@ def _cluttered(
     """Columns `CLUTTER`, empty where lungs have too few places for a lesion so large."""
     patches, animals = drawn
     row: dict[str, Any] = {**dict.fromkeys(CLUTTER), "backgrounds": len(patches)}
+    mimics = task.mimics[diameter_m]
+    row |= dict.fromkeys(AGAINST) if len(mimics) else {}
     place: dict[str, Any] = {"arm": arm, "pixel_m": task.pixel_m, "diameter_m": diameter_m}
+    images = (signal, task.noise[: len(patches)], patches, animals)
     try:
-        found = observe_in_clutter(
-            signal, task.noise[: len(patches)], patches, animals, generator=stream(seed, "splits"), **place
-        )
+        found = observe_in_clutter(*images, generator=stream(seed, "splits"), **place)
     except DarklungError:
         return row
     d = found.found
     row |= {"d_clutter": d.value, "clutter_low": d.low, "clutter_high": d.high, "clutter_two_fold": found.two_fold}
-    return {**row, "auc_clutter": d.auc[0]}
+    row |= {"auc_clutter": d.auc[0]}
+    if len(mimics):
+        m = observe_in_clutter(*images, generator=stream(seed, "mimics"), mimics=mimics, **place).found
+        row |= {"d_mimics": m.value, "mimics_low": m.low, "mimics_high": m.high, "auc_mimics": m.auc[0]}
+    return row
