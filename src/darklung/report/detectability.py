@@ -83,8 +83,8 @@ def write_detectability(path: Path, rows: Rows, units: Mapping[str, str], *, tit
                 "Bars: 95 % intervals over realisations of the noise, in clutter over mice.",
             )
         )
-    more = (*_heads(rows), "backgrounds") if _heads(rows) else ()
-    head = (*swept, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", "d′, ideal", *more)
+    beside = (*_heads(rows), "backgrounds") if _heads(rows) else ()
+    head = (*swept, "dose [mGy]", "lesion", "size [mm]", "arm", "d′", "AUC", "d′, eye filter", "d′, ideal", *beside)
     cells = tuple((*(_short(row[k]) for k in keys), *_cells(row)) for row in rows)
     sections.append(Section("All places", (Table(head, cells, "d′ and AUC, 95 % intervals"),)))
     places = len({tuple(row[k] for k in keys) for row in rows})
@@ -124,7 +124,7 @@ def _heads(rows: Rows) -> list[str]:
 
 def _in_clutter(row: Mapping[str, Any]) -> list[Interval]:
     own = [columns for where, columns in COLUMNS.items() if where and columns[0] in row]
-    return [Interval(*(row[column] for column in columns), 2) for columns in own]
+    return [Interval(row[value], row[low], row[high], 2) for value, low, high in own]
 
 
 def best_places(rows: Rows) -> list[Mapping[str, Any]]:

@@ -67,13 +67,13 @@ def lung_radiograph(mouse: Phantom, *, instrument: Instrument, protocol: Protoco
     plain = replace(protocol, views=1, supersampling=1)
     found = sinograms(mouse, instrument, plain, gratings or Gratings())
     images = np.stack([found.attenuation[0], *found.dark_field[:, 0]])
-    box = ndimage.find_objects((mouse.lobes > 0).astype(np.uint8))[0]
+    box: tuple[slice, ...] = ndimage.find_objects((mouse.lobes > 0).astype(np.uint8))[0]
     deepest = np.zeros((mouse.lobes.shape[0], mouse.lobes.shape[2]))
     lung = np.pad(mouse.lobes[box] > 0, 1)
-    deepest[box[0], box[2]] = ndimage.distance_transform_edt(lung)[1:-1, 1:-1, 1:-1].max(axis=1) * mouse.voxel_m
-    depth = np.zeros(images.shape[1:])
-    left = (depth.shape[1] - deepest.shape[1]) // 2
-    depth[:, left : left + deepest.shape[1]] = deepest
+    inner: NDArray[Any] = np.asarray(ndimage.distance_transform_edt(lung))[1:-1, 1:-1, 1:-1]
+    deepest[box[0], box[2]] = inner.max(axis=1) * mouse.voxel_m
+    left = (images.shape[-1] - deepest.shape[1]) // 2
+    depth = np.pad(deepest, ((0, 0), (left, images.shape[-1] - deepest.shape[1] - left)))
     names = [Channel("dark_field", float(np.rad2deg(a))).name for a in protocol.directions_rad]
     return Image(
         np.concatenate([images, depth[None]])[:, None].astype(np.float32),

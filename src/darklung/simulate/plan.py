@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,7 +258,7 @@ def mouse_volume(pixel_m: float, rows: int, nodule: Medium, diameter_m: float) -
     inside = (cut[0][:, None, None] ** 2 + cut[1][:, None] ** 2 + cut[2] ** 2) < (diameter_m / 2) ** 2
     counts = [n for c in cut for n in (len(c) // fine, fine)]
     share = inside.reshape(counts).mean(axis=(1, 3, 5))
-    own = {name: np.repeat(getattr(plain, name), rows, axis=0) for name in _FIELDS}
+    own: dict[str, Any] = {name: np.repeat(getattr(plain, name), rows, axis=0) for name in _FIELDS}
     own |= {name: np.repeat(getattr(plain, name), rows, axis=1) for name in ("density", "axis")}
     own["tissue_fraction"][box] += share * (nodule.tissue_fraction - HEALTHY.tissue_fraction)
     own["interface_density_per_m"][box] += share * (nodule.interface_density_per_m - HEALTHY.interface_density_per_m)
