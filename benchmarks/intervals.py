@@ -1,6 +1,6 @@
 """Do intervals cover? Simulated studies with few animals: 95 % intervals, their widths, and errors of the permutation test.
 
-    python benchmarks/intervals.py [--studies 400] [--animals 6 10 20 60] [--parts shares aurocs ...]
+    python benchmarks/intervals.py [--studies 400] [--animals 6 10 20 60] [--parts shares aurocs ...] [--seed 0]
 
 Animals differ: beta-binomial counts for shares, a shift of all scores of an animal for AUROC and the rest.
 """
@@ -162,8 +162,8 @@ def permutation(animals, studies, rng):
         given = {"labels": labels, "clusters": who, "seed": study, "permutations": 1000}
         errors.append(paired_permutation(first=arms[0], second=arms[1], **given) <= 0.05)
     error = np.sqrt(0.05 * 0.95 / len(errors))
-    share = f"{100 * np.mean(errors):5.1f} % (± {100 * error:.1f})"
-    print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {share}")
+    share = f"{100 * np.mean(errors):5.2f} % (± {100 * error:.2f})"
+    print(f"{'permutation, errors of the first kind':48s} {animals:4d} animals  {share}, {len(errors)} studies", flush=True)
 
 
 PARTS = {p.__name__: p for p in (shares, aurocs, differences, permutation, thresholds)}
@@ -173,7 +173,8 @@ if __name__ == "__main__":
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--animals", type=int, nargs="+", default=[6, 10, 20, 60])
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--seed", type=int, default=0, help="0: that of the table in decision 163; others: fresh studies")
     options = parser.parse_args()
     for count in options.animals:
         for part in options.parts:
-            PARTS[part](count, options.studies, np.random.default_rng(count))
+            PARTS[part](count, options.studies, np.random.default_rng([options.seed, count] if options.seed else count))

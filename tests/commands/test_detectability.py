@@ -53,6 +53,8 @@ def test_four_times_the_counts_are_twice_the_detectability_and_no_arm_loses_by_m
     for arm in low:
         assert high[arm]["d_prime"] == pytest.approx(2 * low[arm]["d_prime"], rel=0.02)  # the same draws
         assert low[arm]["d_low"] < low[arm]["d_prime"] < low[arm]["d_high"]
+        assert low[arm]["d_low"] < low[arm]["d_ideal"] * 1.01
+        assert high[arm]["d_ideal"] == pytest.approx(2 * low[arm]["d_ideal"], rel=1e-6)
     assert low["hybrid"]["d_high"] > low["attenuation"]["d_prime"] > low["dark_field"]["d_prime"]
 
 
@@ -72,6 +74,8 @@ def test_what_is_there_is_not_computed_again(seen):
         (("--size", "0.1 mm"), "size: wanted"),
         (("--lesion", "wen"), "class: 'wen' is not known"),
         (("--realisations", "5"), "realisations: wanted at least 60, got 5"),
+        (("--mimic", "pneumonia"), "mimic: wanted --clutter too"),
+        (("--clutter", "240", "--mimic", "solid"), "mimic: 'solid' is a lesion, not a mimic"),
         (("--clutter", "20"), "clutter: wanted 126 to 300 .realisations., got 20"),
         (("--clutter", "400"), "clutter: wanted 126 to 300 .realisations., got 400"),
     ],

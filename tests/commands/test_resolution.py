@@ -83,6 +83,23 @@ def test_a_slice_of_a_volume_is_a_picture(volume, tmp_path):
         asked(volume / "one.ome.zarr", "--slice", 24, "--out", tmp_path)
 
 
+def test_a_ball_is_measured_in_the_plane_and_along_z(tmp_path):
+    z, y, x = (np.arange(48) - 23.5 - at for at in (0.2, -0.3, 0.4))
+    ball = 1.0 * (z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 12.3**2)
+    data = STEP * ndimage.gaussian_filter(ball, (2.5, 1.2, 1.2)) + np.random.default_rng(0).normal(0, NOISE, (48,) * 3)
+    save_image(tmp_path / "ball.ome.zarr", Image(data[None].astype(np.float32), ("attenuation",), ("1/m",), (VOXEL,) * 3))
+    words = (tmp_path / "ball.ome.zarr", "--edge", "sphere", "--noise-box", "0:32,0:16,0:32", "--out", tmp_path / "out")
+    assert asked(*words).exit_code == 0
+    every = {row["along"]: row for row in rows(tmp_path / "out" / "channels.csv")}
+    assert list(every) == ["all", "plane", "z"]
+    half = {along: float(row["mtf50_per_mm"]) for along, row in every.items()}
+    assert half["z"] < half["all"] < half["plane"]
+    assert half["plane"] / half["z"] > 1.5
+    curves = rows(tmp_path / "out" / "curves.csv")
+    assert {row["along"] for row in curves if row["neq"]} == {"all", "plane", "z"}
+    assert "along z" in (tmp_path / "out" / "mtf.svg").read_text()
+
+
 def test_halves_have_half_the_noise_power(volume, tmp_path):
     words = (volume / "one.ome.zarr", "--repeat", volume / "two.ome.zarr", "--channel", "attenuation")
     for name, more in (("repeat", ()), ("halves", ("--halves",))):

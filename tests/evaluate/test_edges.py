@@ -106,3 +106,50 @@ def test_what_cannot_be_measured_is_refused():
     straight = slanted(0, 1.0)
     with pytest.raises(DarklungError, match="tilt it by 2 to 10 degrees"):
         modulation(straight, spacing, find_edge(straight, spacing, kind="line"), FREQUENCY)
+
+
+def cone(along_z):
+    """Directions from z within 20 degrees of it, or of the plane across it, evenly over the sphere."""
+    share = np.linspace(np.cos(np.deg2rad(20)), 1, 41) if along_z else np.linspace(0, np.sin(np.deg2rad(20)), 41)
+    angle = np.linspace(0, np.pi / 2, 23)
+    z, turn = (a.ravel() for a in np.meshgrid(share, angle))
+    across = np.sqrt(1 - z**2)
+    return np.stack([z, across * np.sin(turn), across * np.cos(turn)])
+
+
+def test_a_ball_tells_the_blur_along_z_and_that_in_the_plane():
+    sigma = np.array([2.0, 1.0, 1.0])
+    image = ndimage.gaussian_filter(ball((56, 52, 52), 14.3, (0.2, -0.3, 0.4), 3, fine=3), sigma, truncate=6)
+    edge = find_edge(image, (PIXEL,) * 3, kind="sphere")
+    half = {}
+    for direction in ("z", "plane"):
+        ways = cone(direction == "z")[:, :, None] * FREQUENCY * PIXEL
+        truth = (np.exp(-2 * np.pi**2 * ((sigma[:, None, None] * ways) ** 2).sum(axis=0)) * np.sinc(ways).prod(axis=0)).mean(
+            axis=0
+        )
+        found = modulation(image, (PIXEL,) * 3, edge, FREQUENCY, direction=direction)
+        half[direction] = found.at_half[0]
+        assert found.at_half[0] == pytest.approx(np.interp(-0.5, -truth, FREQUENCY), rel=0.04)
+    assert half["plane"] > 1.6 * half["z"]
+    with pytest.raises(DarklungError, match="direction: 'y' is not known"):
+        modulation(image, (PIXEL,) * 3, edge, FREQUENCY, direction="y")
+
+
+@pytest.mark.parametrize("spacing", [(PIXEL, PIXEL, PIXEL), (2 * PIXEL, PIXEL, PIXEL)])
+def test_a_face_across_z_tells_the_blur_along_z(spacing):
+    angle, sigma = np.deg2rad(5), np.array([1.5, 0.8])  # in pixels of its axis
+    seen = plane_share((90, 120), PIXEL, sides=[(-np.sin(angle), np.cos(angle))]).T
+    if spacing[0] > PIXEL:  # slices as thick as two pixels
+        seen = seen.reshape(60, 2, 90).mean(axis=1)
+    seen = ndimage.gaussian_filter(seen, sigma, truncate=7)[10:-10, 8:-8]
+    image = np.broadcast_to(5 * seen[:, None], (len(seen), 12, seen.shape[1]))
+    edge = find_edge(image, spacing, kind="plane")
+    assert abs(edge.parameters[1]) == pytest.approx(np.tan(angle), abs=1e-3)
+    assert edge.parameters[0] == pytest.approx(0, abs=1e-3)
+    frequency = np.linspace(0, 0.5 / spacing[0], 26)
+    found = modulation(image, spacing, edge, frequency)
+    ways = np.array([np.cos(angle) * spacing[0], np.sin(angle) * spacing[2]])[:, None] * frequency
+    truth = np.exp(-2 * np.pi**2 * ((sigma[:, None] * ways) ** 2).sum(axis=0)) * np.sinc(ways).prod(axis=0)
+    np.testing.assert_allclose(found.value, truth, atol=0.015)
+    with pytest.raises(DarklungError, match="this one lies along it"):
+        find_edge(np.moveaxis(image, 0, 2), spacing, kind="plane")

@@ -6,7 +6,7 @@ import pytest
 from darklung.core.checks import DarklungError
 from darklung.evaluate.held_out import held_out, least_backgrounds
 from darklung.evaluate.lesion_observers import observe, observe_in_clutter
-from darklung.evaluate.observers import hotelling
+from darklung.evaluate.observers import hotelling, laguerre_gauss, outputs
 
 OUTPUTS, ANIMALS, EACH = 12, 12, 20
 GROUPS = np.repeat(np.arange(ANIMALS), EACH)
@@ -84,3 +84,24 @@ def test_too_few_are_refused():
     assert held_out(signal, generator.normal(size=(len(more), OUTPUTS)), more, generator).two_fold > 0
     with pytest.raises(DarklungError, match="animals: wanted at least 4, got 3"):
         held_out(signal, generator.normal(size=(240, OUTPUTS)), np.arange(240) % 3, generator)
+
+
+def test_against_mimics_the_observer_knows_their_mean_and_how_they_vary():
+    rng, size, pixel = np.random.default_rng(8), 24, 2e-4
+    axis = (np.arange(size) - size // 2) * pixel
+    blob = np.exp(-(axis[:, None] ** 2 + axis**2) / (6e-4) ** 2)
+    signal, one, other = (level * np.stack([blob, 0.5 * blob]) for level in (1.0, 0.4, 0.2))
+    ends = np.stack([[[one, one], [one + other, one + other]], [[-one, -one + 0.1 * other], [-one, -one + 0.1 * other]]])
+    noise = rng.standard_normal((1200, 2, size, size))
+    words = {"arm": "hybrid", "pixel_m": pixel, "diameter_m": 1.5e-3, "generator": np.random.default_rng(0)}
+    found = observe_in_clutter(signal, noise, 0 * noise, np.arange(1200) % 12, mimics=ends, **words).found
+    channels = laguerre_gauss((size, size), (pixel, pixel), width_m=1.25 * 1.5e-3, count=6)
+    kinds = outputs(ends.reshape(-1, 2, size, size), channels).reshape(2, 2, 2, -1)
+    means = kinds.mean(axis=(1, 2))
+    slopes = [(k[1].mean(axis=0) - k[0].mean(axis=0), k[:, 1].mean(axis=0) - k[:, 0].mean(axis=0)) for k in kinds]
+    within = sum(np.outer(a, a) + np.outer(b, b) for a, b in slopes) / 12 / 2
+    spread = within + np.cov(means, rowvar=False, bias=True)
+    delta = outputs(signal[None], channels)[0] - means.mean(axis=0)
+    overlap = np.kron(np.eye(2), channels.reshape(6, -1) @ channels.reshape(6, -1).T)
+    truth = np.sqrt(delta @ np.linalg.solve(overlap + spread / 2, delta))
+    assert found.value == pytest.approx(truth, rel=0.05)

@@ -69,3 +69,31 @@ def test_too_small_a_region_or_one_with_gaps_is_refused():
         noise_power(gap, (PIXEL, PIXEL))
     with pytest.raises(DarklungError, match="as the first"):
         repeat_noise(gap, gap[:1], halves=False)
+
+
+@pytest.mark.parametrize("thick", [1, 2])
+def test_noise_that_is_smooth_along_z_alone_has_another_power_along_it(thick):
+    f = np.meshgrid(*(np.fft.fftfreq(32),) * 3, indexing="ij")
+    power = 1 / (1 + (f[0] / 0.1) ** 2)
+    drawn = np.fft.fftn(white(12, 32, 32, 32), axes=(1, 2, 3)) * np.sqrt(power)
+    spacing = (thick * PIXEL, PIXEL, PIXEL)
+    region = np.fft.ifftn(drawn, axes=(1, 2, 3)).real
+    g = [one / d for one, d in zip(f, spacing)]
+    radius = np.sqrt(g[0] ** 2 + g[1] ** 2 + g[2] ** 2)
+    slant = np.degrees(np.arcsin(np.abs(g[0]) / np.where(radius > 0, radius, 1)))
+    for direction, seen in (("z", slant >= 70), ("plane", (slant <= 20))):
+        found = noise_power(region, spacing, trend=False, direction=direction)
+        ring = np.round(radius * 32 * max(spacing))
+        for k in (3, 7, 12):
+            at = np.argmin(np.abs(found.frequency_per_m * 32 * max(spacing) - k))
+            truth = power[seen & (ring == k)].mean() * np.prod(spacing)
+            assert found.value[at] == pytest.approx(truth, rel=0.12)
+    along, across = (noise_power(region, spacing, trend=False, direction=d) for d in ("z", "plane"))
+    assert across.value[-1] > 4 * along.value[-1]
+    assert (along.frequency_per_m > 0).all()
+
+
+def test_thin_slices_have_no_ring_without_a_frequency():
+    found = noise_power(white(1, 64, 32, 32), (PIXEL / 2, PIXEL, PIXEL), direction="z")
+    assert (np.diff(found.frequency_per_m) > 0).all()
+    np.testing.assert_allclose(found.value, 0.5 * PIXEL**3, rtol=0.5)

@@ -9,6 +9,7 @@ from darklung.evaluate.observers import (
     Detectability,
     cross_spectrum,
     hotelling,
+    ideal_in_lines,
     ideal_linear,
     laguerre_gauss,
     non_prewhitening,
@@ -110,3 +111,15 @@ def test_the_area_under_the_curve_of_normal_outputs_is_that_of_d():
 def test_too_few_realisations_are_refused():
     with pytest.raises(DarklungError, match="more than 8 realisations for 6 outputs, got 8"):
         hotelling(np.ones(6), np.ones((8, 6)))
+
+
+def test_ideal_observer_of_lines_that_share_noise_is_the_dense_matrix():
+    rng = np.random.default_rng(4)
+    change, variance, shared = rng.normal(size=(7, 3, 2)), rng.uniform(0.5, 2, (7, 3, 2)), 0.4
+    square = 0.0
+    for pixel in np.ndindex(3, 2):
+        own = (slice(None), *pixel)
+        square += change[own] @ np.linalg.solve(np.diag(variance[own]) + shared, change[own])
+    assert ideal_in_lines(change, variance, shared) == pytest.approx(np.sqrt(square), rel=1e-9)
+    one = ideal_in_lines(change[:1], variance[:1], shared)
+    assert one == pytest.approx(np.sqrt((change[0] ** 2 / (variance[0] + shared)).sum()), rel=1e-9)

@@ -22,7 +22,10 @@ def resolution(
     image: Annotated[Path, typer.Argument(help="A volume of any kind, an image or projections (HDF5), or measured maps.")],
     out: Annotated[Path, typer.Option(help="Folder for tables, drawings and the page.")],
     edge: Annotated[
-        str, typer.Option(help="line, circle (a disc, in volumes a cylinder along z), sphere, or none; by default by axes.")
+        str,
+        typer.Option(
+            help="line, circle (a disc, in volumes a cylinder along z), sphere, plane (across z), or none; else by axes."
+        ),
     ] = "",
     box: Annotated[str, typer.Option(help="Where the edge is, in pixels: 10:90,20:100, of a volume three; else all.")] = "",
     noise_box: Annotated[str, typer.Option(help="A uniform region, as the box; without one there is no noise power.")] = "",
@@ -73,7 +76,7 @@ def _told(out: Path, found: Sequence[Measured], title: str) -> str:
     for name, text in drawings.items():
         write_text(out / f"{name}.svg", text.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
     lines = [
-        f"{'channel':<20}{'MTF50':>8}{'MTF10':>8}  {'95 % of MTF50':<20}{'contrast':>11}{'SD':>11}  [1/mm; channel's unit]"
+        f"{'channel':<20}{'along':<7}{'MTF50':>8}{'MTF10':>8}  {'95 % of MTF50':<20}{'contrast':>11}{'SD':>11}  [1/mm; unit]"
     ]
     lines += [_line(row) for row in channels]
     return "\n".join([*lines, f"page: {out / 'resolution.html'}; tables: {CURVES}.csv, {CHANNELS}.csv beside it"])
@@ -84,6 +87,6 @@ def _line(row: Mapping[str, Any]) -> str:
         return "-" if row[key] is None else format(row[key], digits)
 
     ends = f"{number('mtf50_low')} to {number('mtf50_high')}"
-    line = f"{row['channel']:<20}{number('mtf50_per_mm'):>8}{number('mtf10_per_mm'):>8}  {ends:<20}"
+    line = f"{row['channel']:<20}{row['along']:<7}{number('mtf50_per_mm'):>8}{number('mtf10_per_mm'):>8}  {ends:<20}"
     line += f"{number('contrast', '.4g'):>11}{number('noise_sd', '.4g'):>11}"
     return f"{line}  {row['missing']}".rstrip()

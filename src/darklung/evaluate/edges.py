@@ -1,4 +1,4 @@
-"""Modulation transfer from an edge: a straight one in a picture, a disc's, a cylinder's or a ball's.
+"""Modulation transfer from an edge: a straight one in a picture, a disc's, a cylinder's or a ball's, a face across z.
 
 The edge's place is fitted, grey values are ordered by their distance to it (an edge spread function far finer than the
 pixels), and its derivative is transformed. ISO 12233 for the slanted edge; Richard et al. 2012, 10.1118/1.4725171, for round
@@ -17,13 +17,15 @@ from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.geometry import centred_axis
 
 Array = NDArray[np.float64]
-KINDS = {"line": (2,), "circle": (2, 3), "sphere": (3,)}
+KINDS = {"line": (2,), "circle": (2, 3), "sphere": (3,), "plane": (3,)}
 FINER = (8, 6, 4, 3)  # bins of the edge spread function in a pixel: the most that hold values
 LEAST_FILLED = 0.9
 REACH = 12  # pixels on each side of the edge, where there is room
 LEAST_REACH = 4
 BLOCKS = 16
 T95 = float(stats.t.ppf(0.975, BLOCKS - 1))
+CONE_RAD = float(np.deg2rad(20))
+DIRECTIONS = ("all", "plane", "z")
 _MOST_FITTED = 60_000
 _LEAST_RATIO = 20.0
 
@@ -34,13 +36,15 @@ class Edge:
 
     Parameters
     ----------
-    kind : {"line", "circle", "sphere"}
-        In a volume a circle is a cylinder about the first axis, tilted as it is.
+    kind : {"line", "circle", "sphere", "plane"}
+        In a volume a circle is a cylinder about the first axis, tilted as it is; a plane is a face across the first axis,
+        tilted by a few degrees.
     parameters : (n,) float64
         Line: angle of its normal from the rows' axis [rad], distance from the middle. Circle: (y, x), in a volume its slopes
-        (y, x) along z, radius. Sphere: (z, y, x), radius. Lengths in metres from the middle of the grid.
+        (y, x) along z, radius. Sphere: (z, y, x), radius. Plane: slopes (y, x) of its normal, z. Lengths in metres from the
+        middle of the grid.
     inside, outside : float
-        Levels, of a line on the side where the distance is negative and positive.
+        Levels, of a line or plane on the side where the distance is negative and positive.
     blur_m : float
         Standard deviation of the error function that fits best.
     noise : float
@@ -124,11 +128,23 @@ def find_edge(image: NDArray, spacing_m: tuple[float, ...], *, kind: str) -> Edg
     return _checked(found, points[:, near], min(spacing_m))
 
 
-def modulation(image: NDArray, spacing_m: tuple[float, ...], edge: Edge, frequency_per_m: Array) -> Modulation:
+def towards(direction: str, along_z: Array, length: Array) -> NDArray[np.bool_]:
+    """Which vectors of these z components and lengths lie within 20 degrees of z, or of the plane across it; or all."""
+    check_one_of("direction", direction, DIRECTIONS)
+    if direction == "all":
+        return np.ones(np.shape(length), dtype=np.bool_)
+    share = np.abs(along_z)
+    return share >= np.cos(CONE_RAD) * length if direction == "z" else share <= np.sin(CONE_RAD) * length
+
+
+def modulation(
+    image: NDArray, spacing_m: tuple[float, ...], edge: Edge, frequency_per_m: Array, *, direction: str = "all"
+) -> Modulation:
     """MTF at frequencies, across the edge, of the image as it is: what the pixels' area takes away is in it.
 
     A round edge of radius R moves the fitted radius by (d − 1)σ²/2R of a blur σ in d dimensions; the MTF changes in the
-    second order of σ/R alone.
+    second order of σ/R alone. Of a sphere `direction` takes what lies within 20 degrees of the first axis, or of the plane
+    across it, as seen from its centre (`DIRECTIONS`); other edges have one direction.
 
     Raises
     ------
@@ -138,8 +154,10 @@ def modulation(image: NDArray, spacing_m: tuple[float, ...], edge: Edge, frequen
     pixel = min(spacing_m)
     points = grid_points(image.shape, spacing_m)
     distance = edge.distance(points)
-    reach = REACH * pixel if edge.kind == "line" else min(REACH * pixel, 0.8 * float(edge.parameters[-1]))
+    reach = REACH * pixel if edge.kind in ("line", "plane") else min(REACH * pixel, 0.8 * float(edge.parameters[-1]))
     near = np.isfinite(image) & (np.abs(distance) < reach)
+    if edge.kind == "sphere":
+        near &= towards(direction, points[0] - edge.parameters[0], distance + edge.parameters[-1])
     block = _blocks(edge.along(points[:, near]))
     for finer in FINER:
         counts, sums, at = _binned(distance[near] / pixel, image[near].astype(np.float64), block, finer)
@@ -241,6 +259,8 @@ def _in_plane(kind: str, parameters: Array, points: Array) -> tuple[Array, Array
     """(y, x) from the centre, or from the axis at that z."""
     if kind == "sphere":
         return points[1] - parameters[1], points[2] - parameters[2]
+    if kind == "plane":
+        return points[1], points[2]
     if len(points) == 2:
         return points[0] - parameters[0], points[1] - parameters[1]
     return (
@@ -254,6 +274,9 @@ def _distance(kind: str, parameters: Array, points: Array) -> Array:
         angle, offset = parameters
         return np.asarray(points[0] * np.cos(angle) + points[1] * np.sin(angle) - offset)
     y, x = _in_plane(kind, parameters, points)
+    if kind == "plane":
+        ky, kx, at = parameters
+        return np.asarray((points[0] - at + ky * y + kx * x) / np.sqrt(1 + ky**2 + kx**2))
     square = y**2 + x**2
     if kind == "sphere":
         square += (points[0] - parameters[0]) ** 2
@@ -269,11 +292,16 @@ def _start(kind: str, image: NDArray, points: Array) -> Array:
     smooth = ndimage.gaussian_filter(image.astype(np.float64), 1.0)
     require(bool(np.ptp(smooth) > 0), "edge: none is seen, all values are the same")
     mask = smooth > _threshold(smooth)
-    if kind == "line":
+    if kind in ("line", "plane"):
         one, other = (points[:, m].mean(axis=1) for m in (mask, ~mask))
         normal = (other - one) / np.linalg.norm(other - one)
         across = np.tensordot(normal, points, axes=1)
-        return np.array([np.arctan2(normal[1], normal[0]), np.quantile(across, mask.mean())])
+        at = np.quantile(across, mask.mean())
+        if kind == "line":
+            return np.array([np.arctan2(normal[1], normal[0]), at])
+        steep = np.abs(normal[0]) > np.cos(np.pi / 4)
+        require(bool(steep), "edge: wanted a plane across the first axis, z; this one lies along it")
+        return np.array([*normal[1:] / normal[0], at / normal[0]])
     return _round_start(kind, _largest(_object(kind, mask)), points)
 
 
@@ -322,8 +350,8 @@ def _fit(kind: str, start: Array, points: Array, values: Array, pixel: float) ->
     p, v = points[:, ::every], values[::every]
     # angles and slopes are of order one, lengths of order of a pixel
     scale = np.array([pixel] * len(start))
-    if kind == "line":
-        scale[0] = 0.01
+    if kind in ("line", "plane"):
+        scale[:-1] = 0.01
     elif kind == "circle" and len(points) == 3:
         scale[2:4] = 0.01
 

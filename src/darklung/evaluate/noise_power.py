@@ -14,6 +14,7 @@ from scipy import stats
 
 from darklung.core.checks import check_shape, require
 from darklung.core.geometry import centred_axis
+from darklung.evaluate.edges import towards
 
 Array = NDArray[np.float64]
 TILE = 64
@@ -46,7 +47,7 @@ class NoisePower:
     edge: int
 
 
-def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = True) -> NoisePower:
+def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = True, direction: str = "all") -> NoisePower:
     """Noise power of a uniform region.
 
     Slow trends, a polynomial of second degree in each slice or volume, are taken away (IEC 62220-1); the lowest frequency
@@ -60,6 +61,9 @@ def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = 
         One a spatial axis.
     trend : bool
         False for a difference of repeats, of which the mean alone is taken away.
+    direction : str
+        One of `darklung.evaluate.edges.DIRECTIONS`: of three axes, frequencies within 20 degrees of the first, or of the
+        plane across it.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def noise_power(region: NDArray, spacing_m: tuple[float, ...], *, trend: bool = 
     tiles = _tiles(_detrended(np.asarray(region, np.float64), 2 if trend else 0), edge)
     cell = float(np.prod(spacing_m)) / edge**axes
     power = np.abs(np.fft.fftn(tiles, axes=tuple(range(1, axes + 1)))) ** 2 * cell
-    ring, frequency = _rings(edge, spacing_m)
+    ring, frequency = _rings(edge, spacing_m, direction)
     blocks = np.array_split(np.arange(len(tiles)), min(BLOCKS, len(tiles)))
     means = np.stack([_by_ring(power[block].mean(axis=0), ring, len(frequency)) for block in blocks])
     weights = np.array([len(block) for block in blocks], np.float64)
@@ -118,15 +122,16 @@ def _detrended(region: Array, degree: int) -> Array:
     return (left * np.sqrt(len(flat) / (len(flat) - len(powers)))).T.reshape(region.shape)
 
 
-def _rings(edge: int, spacing_m: tuple[float, ...]) -> tuple[NDArray[np.int64], Array]:
+def _rings(edge: int, spacing_m: tuple[float, ...], direction: str) -> tuple[NDArray[np.int64], Array]:
     """Number of the ring of each frequency (−1: none) and mean frequencies, up to the lowest Nyquist frequency."""
     grids = np.meshgrid(*(np.fft.fftfreq(edge, d) for d in spacing_m), indexing="ij")
     radius = np.sqrt(sum(g**2 for g in grids))
     step = 1 / (edge * max(spacing_m))
     ring = np.round(radius / step).astype(np.int64) - 1
-    count = edge // 2
-    ring[ring >= count] = -1
-    return ring, _by_ring(radius, ring, count)
+    ring[(ring >= edge // 2) | ~towards(direction, grids[0], radius)] = -1
+    filled = np.unique(ring[ring >= 0])  # finer slices leave rings about their axis without a frequency
+    ring = np.where(ring >= 0, np.searchsorted(filled, ring), -1)
+    return ring, _by_ring(radius, ring, len(filled))
 
 
 def _by_ring(values: Array, ring: NDArray[np.int64], count: int) -> Array:

@@ -79,6 +79,26 @@ def ideal_linear(signal: NDArray, spectrum: NDArray, spacing_m: tuple[float, ...
     return float(np.sqrt(np.real(vector.conj() * np.linalg.solve(matrix, vector)).sum() * step))
 
 
+def ideal_in_lines(change: Array, variance: Array, flat_variance: float = 0.0) -> float:
+    """d′ of the ideal linear observer of line integrals: exact, for their noise is independent but for the flats'.
+
+    d′² = Σ_pixel [Σ_v s²/σ² − f (Σ_v s/σ²)²/(1 + f Σ_v 1/σ²)], the inverse of diag(σ²) + f 11ᵀ of a pixel's views. Of one
+    view it is Σ s²/(σ² + f). No observer of what is reconstructed from these lines does better.
+
+    Parameters
+    ----------
+    change : (view, *pixel) array
+        Signal present less absent.
+    variance : (view, *pixel) array
+    flat_variance : float
+        Of noise that is the same in all views of a pixel.
+    """
+    check_shape("variance", variance, "view, *pixel", change.shape)
+    found = (change**2 / variance).sum(axis=0)
+    shared = flat_variance * (change / variance).sum(axis=0) ** 2 / (1 + flat_variance * (1 / variance).sum(axis=0))
+    return float(np.sqrt((found - shared).sum()))
+
+
 def non_prewhitening(signal: NDArray, spectrum: NDArray, spacing_m: tuple[float, ...], eye_per_m: float = 0.0) -> float:
     """d′ of the matched filter that does not know the noise's correlations, with an eye filter E(f) = f exp(−c f).
 

@@ -18,6 +18,8 @@ Rows = Sequence[Mapping[str, Any]]
 MEANT = (
     "MTF is that of this image: detector, blur, reconstruction, filters and the area of a pixel together, across the edge "
     "that was shown. In a noisy or non-linear reconstruction it holds for that contrast at that noise.",
+    "Along z and in the plane across it: of a sphere what is within 20 degrees of them as seen from its centre, and noise "
+    "of frequencies within 20 degrees of them. So an image that is less sharp along z than in its slices is told.",
     "Bars of the MTF are 95 % intervals by leaving out one of 16 pieces of the edge; of noise power and NEQ, 95 % intervals "
     "over blocks of tiles.",
     "NEQ = S² MTF²/NPS. Of −ln T with S = 1 it counts the quanta on an area that an ideal detector would need for as little "
@@ -43,9 +45,9 @@ def write_resolution(path: Path, rows: Rows, channels: Rows, steps: Rows, *, tit
     drawings, figures = {}, []
     for kind, label, told in KINDS:
         for name, group in _groups(kind, channels):
-            if text := _drawn(rows, group, (kind, label, name), arm_colours([row["channel"] for row in channels])):
+            if text := _drawn(rows, group, (kind, label, name), arm_colours([_name(row) for row in channels])):
                 drawings[name] = text
-                figures.append(Figure(text, told, f"{label} of {', '.join(r['channel'] for r in group)} against frequency"))
+                figures.append(Figure(text, told, f"{label} of {', '.join(map(_name, group))} against frequency"))
     if steps:
         drawings["edges"] = _steps(steps, channels)
         told = "Each channel across its edge, from 0 outside to 1 inside: what is no plain step is in the MTF"
@@ -62,6 +64,11 @@ def write_resolution(path: Path, rows: Rows, channels: Rows, steps: Rows, *, tit
     return drawings
 
 
+def _name(row: Mapping[str, Any]) -> str:
+    """The channel, and where it matters along what."""
+    return row["channel"] + {"all": "", "plane": ", in plane"}.get(row["along"], f", along {row['along']}")
+
+
 def _groups(kind: str, channels: Rows) -> list[tuple[str, Rows]]:
     """Which channels share a drawing: all their MTFs, but noise of one signal alone, since scales differ by far."""
     signals = list(dict.fromkeys(Channel.parse(row["channel"]).signal for row in channels))
@@ -73,16 +80,16 @@ def _groups(kind: str, channels: Rows) -> list[tuple[str, Rows]]:
 
 def _drawn(rows: Rows, channels: Rows, what: tuple[str, str, str], colours: Colours) -> str:
     kind, label, drawing = what
-    names = [row["channel"] for row in channels]
+    names = [_name(row) for row in channels]
     series, bands = {}, {}
     for name in names:
-        own = [r for r in rows if r["channel"] == name and np.isfinite(r[kind])]
+        own = [r for r in rows if _name(r) == name and np.isfinite(r[kind])]
         if own:
             series[name] = ([r["frequency_per_mm"] for r in own], [r[kind] for r in own])
             bands[name] = ([r[f"{kind}_low"] for r in own], [r[f"{kind}_high"] for r in own])
     if not series:
         return ""
-    axes = {row["channel"]: (row["unit"], row["noise_axes"]) for row in channels}
+    axes = {_name(row): (row["unit"], row["noise_axes"]) for row in channels}
     units = {_unit(kind, *axes[name]) for name in series}
     words = f"{label} [{units.pop()}]" if len(units) == 1 and kind != "mtf" else label
     return curves(
@@ -99,13 +106,13 @@ def _steps(steps: Rows, channels: Rows) -> str:
     """Edge spread functions, each on its own scale: levels of the outer and the inner end are 0 and 1."""
     series = {}
     for row in channels:
-        own = [(s["distance_mm"], s["level"]) for s in steps if s["channel"] == row["channel"]]
+        own = [(s["distance_mm"], s["level"]) for s in steps if _name(s) == _name(row)]
         if own:
             place, level = np.array(own).T
             count = max(len(level) // 8, 1)
             inner, outer = level[:count].mean(), level[-count:].mean()
-            series[row["channel"]] = (place.tolist(), ((level - outer) / ((inner - outer) or 1.0)).tolist())
-    colours = arm_colours([row["channel"] for row in channels])
+            series[_name(row)] = (place.tolist(), ((level - outer) / ((inner - outer) or 1.0)).tolist())
+    colours = arm_colours([_name(row) for row in channels])
     labels = ("distance to the edge [mm]", "level")
     return curves(series, name="resolution-edges", colours=colours, labels=labels, limits=None)
 
@@ -128,7 +135,7 @@ def _table(channels: Rows) -> Block:
             else f"{row['tiles']} of {row['tile_pixels']}{'²' if row['noise_axes'] == 2 else '³'}"
         )
         values = (_short(row["contrast"]), _short(row["noise_sd"]), _short(row["signal"]))
-        rows.append((row["channel"], row["unit"], *ends, *values, _unit("nps", row["unit"], row["noise_axes"]), tiles))
+        rows.append((_name(row), row["unit"], *ends, *values, _unit("nps", row["unit"], row["noise_axes"]), tiles))
     return Table(head, tuple(rows), "Each channel, 95 % intervals")
 
 
@@ -137,5 +144,5 @@ def _short(value: float | None) -> str:
 
 
 def _missing(channels: Rows) -> list[Section]:
-    told = tuple(f"{row['channel']}: {row['missing']}" for row in channels if row["missing"])
+    told = tuple(f"{_name(row)}: {row['missing']}" for row in channels if row["missing"])
     return [Section("Not measured", (Bullets(told, "warning"),))] if told else []

@@ -1,4 +1,4 @@
-"""Backgrounds of a lesion task: noise-free slices through the lungs of simulated mice, and places in them."""
+"""Backgrounds of a lesion task: noise-free slices or a radiograph of the lungs of simulated mice, and places in them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,31 @@ def lung_slices(
         ("attenuation", *names, DEPTH),
         ("1/m",) * (1 + len(names)) + ("m",),
         (gap * mouse.voxel_m, mouse.voxel_m, mouse.voxel_m),
+    )
+
+
+def lung_radiograph(mouse: Phantom, *, instrument: Instrument, protocol: Protocol, gratings: Gratings | None) -> Image:
+    """The radiograph of a mouse without noise, as one slice as thick as the mouse: −ln T and −ln D of each direction.
+
+    Channels as `lung_slices`; ``lung_depth`` [m] is that of the place on the ray that lies deepest in a lung, so that it
+    tells whether a lesion has room somewhere on the ray.
+    """
+    plain = replace(protocol, views=1, supersampling=1)
+    found = sinograms(mouse, instrument, plain, gratings or Gratings())
+    images = np.stack([found.attenuation[0], *found.dark_field[:, 0]])
+    box: tuple[slice, ...] = ndimage.find_objects((mouse.lobes > 0).astype(np.uint8))[0]
+    deepest = np.zeros((mouse.lobes.shape[0], mouse.lobes.shape[2]))
+    lung = np.pad(mouse.lobes[box] > 0, 1)
+    inner: NDArray[Any] = np.asarray(ndimage.distance_transform_edt(lung))[1:-1, 1:-1, 1:-1]
+    deepest[box[0], box[2]] = inner.max(axis=1) * mouse.voxel_m
+    left = (images.shape[-1] - deepest.shape[1]) // 2
+    depth = np.pad(deepest, ((0, 0), (left, images.shape[-1] - deepest.shape[1] - left)))
+    names = [Channel("dark_field", float(np.rad2deg(a))).name for a in protocol.directions_rad]
+    return Image(
+        np.concatenate([images, depth[None]])[:, None].astype(np.float32),
+        ("attenuation", *names, DEPTH),
+        ("1",) * (1 + len(names)) + ("m",),
+        (mouse.lobes.shape[1] * mouse.voxel_m, mouse.voxel_m, mouse.voxel_m),
     )
 
 

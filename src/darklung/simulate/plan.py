@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from darklung.tomo.fbp import fbp, fbp_variance
 LESION_M = 1e-3
 _BODY_M, _LUNG_SEMI_M, LUNG_AT_M = 10.5e-3, (3.6e-3, 5.0e-3), 4.2e-3
 _FLAT_DRAWS = 48
+_FIELDS = ("tissue_fraction", "interface_density_per_m", "aspect", "lobes", "instances")
 COARSEST_M = 6e-4  # a lesion of 1 mm must hold a voxel
 
 
@@ -37,7 +39,7 @@ class LesionPlan:
     ct_attenuation, ct_dark_field : float
         In the FBP (ramp filter) of all directions together; NaN for a radiograph.
     radiograph_attenuation, radiograph_dark_field : float
-        In one pixel of one view of all directions together.
+        In one pixel of one view of all directions together, noise of the flats included.
     """
 
     name: str
@@ -160,10 +162,10 @@ def plan_scan(
     geometry = slice_geometry(healthy, protocol, pixel_m)
     noise = _voxel_noise(healthy, instrument, protocol, geometry)
     images = slices(healthy, geometry)
-    lesions = []
+    lesions, flats = [], flat_variances(instrument, protocol)
     for name, lesion in LESIONS.items():
         other = sinograms(mouse_slice(pixel_m, lung, lesion.medium(lung)), instrument, protocol, field)
-        lesions.append(_contrast(name, healthy, other, images, slices(other, geometry), noise, pixel_m))
+        lesions.append(_contrast(name, healthy, other, images, slices(other, geometry), noise, flats, pixel_m))
     body = healthy.attenuation > 1e-3
     worst = np.unravel_index(np.argmin(healthy.strength), healthy.strength.shape)
     share = protocol.flat_count / (protocol.views + protocol.flat_count)
@@ -238,6 +240,32 @@ def mouse_slice(pixel_m: float, around: Medium, nodule: Medium, diameter_m: floa
     )
 
 
+def mouse_volume(pixel_m: float, rows: int, nodule: Medium, diameter_m: float) -> Phantom:
+    """`rows` slices of the plan's mouse with a round `nodule` in the middle one of an odd number, for radiographs.
+
+    Its share of a voxel is that of 4³ points in it; it lies within healthy lung. A diameter of 0: none.
+    """
+    plain, fine = mouse_slice(pixel_m, HEALTHY, HEALTHY), 4
+    size = plain.lobes.shape[-1]
+    inner = ((np.arange(fine) + 0.5) / fine - 0.5)[None]
+    z, y, x = (
+        ((np.arange(n)[:, None] - (n - 1) / 2 + inner) * pixel_m - at).ravel()
+        for n, at in ((rows, 0.0), (size, 0.0), (size, LUNG_AT_M))
+    )
+    near = [np.flatnonzero((np.abs(c).reshape(-1, fine) < diameter_m / 2).any(axis=1)) for c in (z, y, x)]
+    box = tuple(slice(k[0], k[-1] + 1) if len(k) else slice(0) for k in near)
+    cut = [c.reshape(-1, fine)[part].ravel() for c, part in zip((z, y, x), box)]
+    inside = (cut[0][:, None, None] ** 2 + cut[1][:, None] ** 2 + cut[2] ** 2) < (diameter_m / 2) ** 2
+    counts = [n for c in cut for n in (len(c) // fine, fine)]
+    share = inside.reshape(counts).mean(axis=(1, 3, 5))
+    own: dict[str, Any] = {name: np.repeat(getattr(plain, name), rows, axis=0) for name in _FIELDS}
+    own |= {name: np.repeat(getattr(plain, name), rows, axis=1) for name in ("density", "axis")}
+    own["tissue_fraction"][box] += share * (nodule.tissue_fraction - HEALTHY.tissue_fraction)
+    own["interface_density_per_m"][box] += share * (nodule.interface_density_per_m - HEALTHY.interface_density_per_m)
+    own["density"][0][box] += share * (nodule.tissue_fraction - HEALTHY.tissue_fraction) * HEALTHY.tissue_density
+    return replace(plain, **own)
+
+
 def sinograms(phantom: Phantom, instrument: Instrument, protocol: Protocol, gratings: Gratings) -> Sinograms:
     signals = list(view_signals(phantom, instrument=instrument, protocol=protocol))
     mean = np.stack([signal.mean for signal in signals])
@@ -275,14 +303,10 @@ def _voxel_noise(
         return np.nan, np.nan
     directions = len(protocol.directions_rad)
     lung = lung_core(geometry)
-    flat_counts = protocol.frame_counts * protocol.steps * protocol.flat_count
-    results = []
-    for variance, flat in (
-        (sinograms.attenuation_variance, log_transmission_variance(flat_counts)),
-        (sinograms.dark_field_variance.mean(axis=0), log_visibility_variance(instrument.flat_visibility, flat_counts)),
-    ):
+    flats, results = flat_variances(instrument, protocol), []
+    for variance, flat in zip((sinograms.attenuation_variance, sinograms.dark_field_variance.mean(axis=0)), flats):
         photons = fbp_variance(variance.astype(np.float32), geometry)[0][lung].mean()
-        results.append(float(np.sqrt((photons + float(flat) * _ring_variance(geometry)[lung].mean()) / directions)))
+        results.append(float(np.sqrt((photons + flat * _ring_variance(geometry)[lung].mean()) / directions)))
     return results[0], results[1]
 
 
@@ -302,6 +326,15 @@ def lung_core(geometry: ParallelGeometry) -> NDArray[np.bool_]:
     return np.asarray(((np.abs(x) - LUNG_AT_M) / semi_x) ** 2 + (y / semi_y) ** 2 < 1)
 
 
+def flat_variances(instrument: Instrument, protocol: Protocol) -> tuple[float, float]:
+    """Variances of −ln T and −ln D of one direction from its flats alone."""
+    counts = protocol.frame_counts * protocol.steps * protocol.flat_count
+    return (
+        float(log_transmission_variance(counts)),
+        float(log_visibility_variance(instrument.flat_visibility, counts)),
+    )
+
+
 def _contrast(
     name: str,
     healthy: Sinograms,
@@ -309,6 +342,7 @@ def _contrast(
     images: tuple[NDArray, NDArray],
     other_images: tuple[NDArray, NDArray],
     noise: tuple[float, float],
+    flats: tuple[float, float],
     pixel_m: float,
 ) -> LesionPlan:
     size = images[0].shape[0]
@@ -320,6 +354,6 @@ def _contrast(
     directions = len(healthy.dark_field)
     change = other.attenuation[0, 0, column] - healthy.attenuation[0, 0, column]
     change_dark = (other.dark_field - healthy.dark_field)[:, 0, 0, column].mean()
-    sd = np.sqrt(healthy.attenuation_variance[0, 0, column] / directions)
-    sd_dark = np.sqrt(healthy.dark_field_variance[:, 0, 0, column].mean() / directions)
+    sd = np.sqrt((healthy.attenuation_variance[0, 0, column] + flats[0]) / directions)
+    sd_dark = np.sqrt((healthy.dark_field_variance[:, 0, 0, column].mean() + flats[1]) / directions)
     return LesionPlan(name, ct[0], ct[1], float(abs(change) / sd), float(abs(change_dark) / sd_dark))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from darklung.io.documents import Document
 from darklung.io.images import save_image
 from darklung.phantom.families import FAMILIES
 from darklung.phantom.subject import make_phantom
 from darklung.pipeline import Context, Task
-from darklung.simulate.clutter import lung_slices
+from darklung.simulate.clutter import lung_radiograph, lung_slices
 from darklung.simulate.effects import Gratings
 from darklung.study.protocols import ProtocolFile, changed
 
 STAGE, SLICES = "backgrounds", "slices.ome.zarr"
 MICE = 12  # in turn of each family
-COUNT = 12  # slices of a mouse
+COUNT = 12  # slices of a mouse in a CT
 _FIRST_SEED = 7001  # of the mice: not those of a study
 _COUNTS = 1e7
 
@@ -44,16 +46,16 @@ def tasks(scan: int, protocol: ProtocolFile) -> list[Task]:
 
 
 def slices(context: Context) -> None:
-    """Make a mouse and write its slices."""
+    """Make a mouse and write its slices, or its radiograph where the scan has one view."""
     p = Parameters.model_validate(context.parameters)
     gratings = p.protocol.effects.gratings
     mouse = make_phantom(seed=_FIRST_SEED + p.mouse, voxel_m=p.protocol.pixel, variant=p.family)
     context.progress(0.5, "scan")
-    found = lung_slices(
-        mouse,
-        instrument=p.protocol.instrument.instrument(),
-        protocol=p.protocol.scan,
-        gratings=gratings if isinstance(gratings, Gratings) else None,
-        count=p.slices,
-    )
+    scan: dict[str, Any] = {
+        "instrument": p.protocol.instrument.instrument(),
+        "protocol": p.protocol.scan,
+        "gratings": gratings if isinstance(gratings, Gratings) else None,
+    }
+    radiograph = p.protocol.scan.views == 1
+    found = lung_radiograph(mouse, **scan) if radiograph else lung_slices(mouse, count=p.slices, **scan)
     save_image(context.out / SLICES, found)

@@ -19,6 +19,7 @@ from darklung.evaluate.lesion_observers import (
     least_clutter,
     observe,
     observe_in_clutter,
+    observe_lines,
 )
 from darklung.io.documents import Document
 from darklung.io.images import load_image
@@ -49,6 +50,7 @@ class Parameters(Document):
     realisations: int
     seed: int
     clutter: int = 0
+    mimics: tuple[str, ...] = ()
 
 
 MEANINGS = {
@@ -64,7 +66,8 @@ MEANINGS = {
     "auc_low": "lower end of its 95 % interval",
     "auc_high": "upper end of its 95 % interval",
     "d_eye": "d' of the non-prewhitening observer with an eye filter",
-    "cnr_attenuation": "contrast to noise of a voxel in attenuation, as darklung check has it",
+    "d_ideal": "d' of the ideal linear observer of the line integrals that the image is made of: no observer does better",
+    "cnr_attenuation": "contrast to noise of a voxel or pixel in attenuation, as darklung check has it",
     "cnr_dark_field": "the same in the mean dark field",
 }
 
@@ -75,6 +78,12 @@ CLUTTER = {
     "clutter_two_fold": "d' of the observer that half of the mice trained, on the other half: too low",
     "auc_clutter": "area under the ROC curve of d_clutter, were outputs normal",
     "backgrounds": "places in lungs of simulated mice",
+}
+AGAINST = {
+    "d_mimics": "d' in clutter where images without the lesion hold one of the mimics that were asked for; or empty",
+    "mimics_low": "lower end of its 95 % interval, jackknife over mice",
+    "mimics_high": "upper end of its 95 % interval",
+    "auc_mimics": "area under the ROC curve of d_mimics, were outputs normal",
 }
 FINEST_M = 8e-5  # a whole mouse of finer voxels does not fit into a laptop
 
@@ -129,13 +138,21 @@ def _dose_gy(one: ProtocolFile) -> float:
 
 
 def check_places(
-    places: Sequence[Place], classes: tuple[str, ...], diameters_m: tuple[float, ...], count: int, clutter: int = 0
+    places: Sequence[Place],
+    classes: tuple[str, ...],
+    diameters_m: tuple[float, ...],
+    count: int,
+    clutter: int = 0,
+    mimics: tuple[str, ...] = (),
 ) -> None:
     """Refuse before anything is computed what `see` would refuse."""
     require(count >= LEAST_REALISATIONS, f"realisations: wanted at least {LEAST_REALISATIONS}, got {count}")
     require(bool(classes and diameters_m), "wanted at least one class and one size, got none")
+    require(
+        clutter > 0 or not mimics, "mimic: wanted --clutter too, since mimics are told from lesions in the lungs of mice"
+    )
     for _, one in places:
-        check_task(one.scan, one.pixel, classes, diameters_m)
+        check_task(one.pixel, classes, diameters_m, mimics)
         require(one.instrument.instrument().flat_visibility > 0, "visibility: wanted above 0: there is no dark field else")
         if clutter:
             least = least_clutter(len(one.scan.directions_rad))
@@ -185,6 +202,7 @@ def _rows(p: Parameters, mice: Sequence[Image], told: Progress) -> list[dict[str
         classes=p.classes,
         diameters_m=p.diameters_m,
         realisations=p.realisations,
+        mimics=p.mimics,
         generator=stream(p.seed, "detectability"),
         progress=told,
     )
@@ -192,13 +210,19 @@ def _rows(p: Parameters, mice: Sequence[Image], told: Progress) -> list[dict[str
     drawn = {diameter: _patches(mice, diameter, p) for diameter in p.diameters_m if mice}
     rows = []
     for (name, diameter), signal in task.signals.items():
-        ratios = contrast_to_noise(signal, task.lung_noise, pixel_m=one.pixel, diameter_m=diameter)
+        ratios = contrast_to_noise(signal, task.lung_noise, pixel_m=one.pixel, diameter_m=diameter, core=task.core)
+        lines = (task.lines.changes[name, diameter], task.lines.variance, task.lines.flat_variance)
         for arm in arms_of(len(one.scan.directions_rad)):
             found, eye = observe(signal, task.noise, arm=arm, pixel_m=one.pixel, diameter_m=diameter)
             row = {**cost, "lesion": name, "size_mm": 1e3 * diameter, "arm": arm}
             row |= dict(zip(("d_prime", "d_low", "d_high"), (found.value, found.low, found.high)))
             row |= dict(zip(("auc", "auc_low", "auc_high"), found.auc))
-            row |= {"d_eye": eye, "cnr_attenuation": ratios[0], "cnr_dark_field": ratios[1]}
+            row |= {
+                "d_eye": eye,
+                "d_ideal": observe_lines(*lines, arm=arm),
+                "cnr_attenuation": ratios[0],
+                "cnr_dark_field": ratios[1],
+            }
             if mice:
                 row |= _cluttered(signal, task, drawn[diameter], arm, diameter, p.seed)
             rows.append(row)
@@ -226,13 +250,18 @@ def _cluttered(
     """Columns `CLUTTER`, empty where lungs have too few places for a lesion so large."""
     patches, animals = drawn
     row: dict[str, Any] = {**dict.fromkeys(CLUTTER), "backgrounds": len(patches)}
+    mimics = task.mimics[diameter_m]
+    row |= dict.fromkeys(AGAINST) if len(mimics) else {}
     place: dict[str, Any] = {"arm": arm, "pixel_m": task.pixel_m, "diameter_m": diameter_m}
+    images = (signal, task.noise[: len(patches)], patches, animals)
     try:
-        found = observe_in_clutter(
-            signal, task.noise[: len(patches)], patches, animals, generator=stream(seed, "splits"), **place
-        )
+        found = observe_in_clutter(*images, generator=stream(seed, "splits"), **place)
     except DarklungError:
         return row
     d = found.found
     row |= {"d_clutter": d.value, "clutter_low": d.low, "clutter_high": d.high, "clutter_two_fold": found.two_fold}
-    return {**row, "auc_clutter": d.auc[0]}
+    row |= {"auc_clutter": d.auc[0]}
+    if len(mimics):
+        m = observe_in_clutter(*images, generator=stream(seed, "mimics"), mimics=mimics, **place).found
+        row |= {"d_mimics": m.value, "mimics_low": m.low, "mimics_high": m.high, "auc_mimics": m.auc[0]}
+    return row

@@ -14,7 +14,7 @@ from darklung.core.channel import Channel
 from darklung.core.checks import DarklungError, check_one_of, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_number
-from darklung.evaluate.edges import KINDS, Modulation, find_edge, modulation
+from darklung.evaluate.edges import DIRECTIONS, KINDS, Edge, Modulation, find_edge, modulation
 from darklung.evaluate.noise_power import (
     NoisePower,
     noise_equivalent_quanta,
@@ -33,6 +33,7 @@ SAMPLES = 32  # frequencies up to Nyquist where no noise region sets them
 HDF5 = (".h5", ".hdf5", ".nxs", ".nx")
 MEANINGS = {
     "channel": "signal of the image; a dark field by its gratings' direction [degrees]",
+    "along": "all directions that the edge shows, in the plane across z, or along z (within 20 degrees)",
     "frequency_per_mm": "spatial frequency, mean of the ring or shell [1/mm]",
     "mtf": "modulation transfer, across the edge, of the image as it is sampled",
     "mtf_low": "lower end of its 95 % interval, jackknife over pieces of the edge",
@@ -77,10 +78,12 @@ class Asked:
 class Measured:
     """One channel: what was found, and in words what was not.
 
-    `noise_axes` is 2 where noise is that of pixels in a plane, 3 where it is that of a volume.
+    `along` is one of `darklung.evaluate.edges.DIRECTIONS`. `noise_axes` is 2 where noise is that of pixels in a plane, 3
+    where it is that of a volume.
     """
 
     channel: str
+    along: str
     unit: str
     noise_axes: int
     transfer: Modulation | None
@@ -144,7 +147,7 @@ def _view(source: ProjectionsFile, seen: Projections) -> Image:
 
 
 def measure(image: Image, asked: Asked, repeat: Image | None = None) -> list[Measured]:
-    """MTF, noise power and NEQ of each channel.
+    """MTF, noise power and NEQ of each channel; of a sphere in all directions, in the plane and along z.
 
     Raises
     ------
@@ -161,7 +164,7 @@ def measure(image: Image, asked: Asked, repeat: Image | None = None) -> list[Mea
     if repeat is not None:
         require(repeat.shape == image.shape, f"repeat: wanted the grid of the first, {image.shape}, got {repeat.shape}")
         require(not set(chosen) - set(repeat.names), f"repeat: wanted channels {', '.join(chosen)}, got {repeat.names}")
-    found = [_channel(image, name, asked, repeat) for name in chosen]
+    found = [one for name in chosen for one in _channel(image, name, asked, repeat)]
     if all(one.transfer is None and one.noise is None for one in found):
         raise DarklungError("; ".join(dict.fromkeys(one.missing for one in found)))
     return found
@@ -179,26 +182,48 @@ def _check_signal(asked: Asked) -> None:
     require(value > 0, f"signal: wanted contrast, mean or a number > 0, got {asked.signal!r}")
 
 
-def _channel(image: Image, name: str, asked: Asked, repeat: Image | None) -> Measured:
+def _channel(image: Image, name: str, asked: Asked, repeat: Image | None) -> list[Measured]:
     data = np.asarray(image.channel(name), np.float64)
-    axes = data.ndim if asked.edge == "sphere" or data.ndim == 2 else 2
-    missing: list[str] = []
-    noise = _noise(data, None if repeat is None else np.asarray(repeat.channel(name)), image, asked, axes, missing)
-    seen = data if repeat is None or not asked.halves else (data + repeat.channel(name)) / 2
-    frequency = _frequencies(noise, min(image.spacing_m[-axes:]))
-    transfer, radius = None, None
+    other = None if repeat is None else np.asarray(repeat.channel(name))
+    seen = data if other is None or not asked.halves else (data + other) / 2
+    edge: Edge | None = None
+    failed = ""
     if asked.edge != "none":
         try:
-            cut = _cut("box", seen, asked.box)
-            edge = find_edge(cut, image.spacing_m, kind=asked.edge)
-            transfer = modulation(cut, image.spacing_m, edge, frequency)
-            radius = None if asked.edge == "line" else float(edge.parameters[-1])
+            edge = find_edge(_cut("box", seen, asked.box), image.spacing_m, kind=asked.edge)
+        except DarklungError as error:
+            failed = str(error)
+    # numbers of directions stay those that the edge's kind has, so that noise is told where the edge is lost
+    along = {"sphere": DIRECTIONS, "plane": ("z",)}.get(asked.edge, ("all",))
+    return [_measured(image, name, asked, (data, other, seen), edge, one, failed) for one in along]
+
+
+def _measured(
+    image: Image,
+    name: str,
+    asked: Asked,
+    values: tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any]],
+    edge: Edge | None,
+    along: str,
+    failed: str,
+) -> Measured:
+    """`values` are the image's, its repeat's, and those in which the edge is seen."""
+    data, other, seen = values
+    axes = data.ndim if asked.edge in ("sphere", "plane") or data.ndim == 2 else 2
+    missing = [failed] if failed else []
+    noise = _noise(data, other, image, asked, (axes, along), missing)
+    frequency, transfer = _frequencies(noise, min(image.spacing_m[-axes:])), None
+    if edge is not None:
+        try:
+            transfer = modulation(_cut("box", seen, asked.box), image.spacing_m, edge, frequency, direction=along)
         except DarklungError as error:
             missing.append(str(error))
+    flat = edge is None or transfer is None or edge.kind in ("line", "plane")
+    radius = None if edge is None or flat else float(edge.parameters[-1])
     unit = image.unit(name)
     signal = _signal(unit, seen, asked, transfer)
-    rows = _rows(name, frequency, transfer, noise, signal, axes)
-    return Measured(name, unit, axes, transfer, noise, signal, radius, rows, "; ".join(missing))
+    rows = _rows(name, along, frequency, transfer, noise, signal, axes)
+    return Measured(name, along, unit, axes, transfer, noise, signal, radius, rows, "; ".join(missing))
 
 
 def _frequencies(noise: NoisePower | None, pixel_m: float) -> NDArray[np.float64]:
@@ -212,15 +237,17 @@ def _frequencies(noise: NoisePower | None, pixel_m: float) -> NDArray[np.float64
 
 
 def _noise(
-    data: NDArray[Any], other: NDArray[Any] | None, image: Image, asked: Asked, axes: int, missing: list[str]
+    data: NDArray[Any], other: NDArray[Any] | None, image: Image, asked: Asked, seen: tuple[int, str], missing: list[str]
 ) -> NoisePower | None:
+    """`seen`: how many axes of frequency, and which directions of them."""
+    axes, along = seen
     if other is None and asked.noise_box is None:
         return None
     region = data if other is None else repeat_noise(data, other, halves=asked.halves)
     cut = _cut("noise box", region, asked.noise_box)
     slices = cut[None] if cut.ndim == axes else cut
     try:
-        return noise_power(slices, image.spacing_m[-axes:], trend=other is None)
+        return noise_power(slices, image.spacing_m[-axes:], trend=other is None, direction=along)
     except DarklungError as error:
         missing.append(str(error))
         return None
@@ -246,6 +273,7 @@ def _signal(unit: str, data: NDArray[Any], asked: Asked, transfer: Modulation | 
 
 def _rows(
     name: str,
+    along: str,
     frequency: NDArray[np.float64],
     transfer: Modulation | None,
     noise: NoisePower | None,
@@ -253,7 +281,9 @@ def _rows(
     axes: int,
 ) -> list[dict[str, Any]]:
     """Columns of `MEANINGS`; NaN where there is none."""
-    columns = {key: np.full(len(frequency), np.nan) for key in MEANINGS if key not in ("channel", "frequency_per_mm")}
+    columns = {
+        key: np.full(len(frequency), np.nan) for key in MEANINGS if key not in ("channel", "along", "frequency_per_mm")
+    }
     power = (1e3) ** axes
     if transfer is not None:
         columns |= {"mtf": transfer.value, "mtf_low": transfer.low, "mtf_high": transfer.high}
@@ -266,7 +296,12 @@ def _rows(
             for key, values in zip(("neq", "neq_low", "neq_high"), noise_equivalent_quanta(own, noise, signal)):
                 columns[key][inner] = values / power
     return [
-        {"channel": name, "frequency_per_mm": f / 1e3, **{key: float(values[k]) for key, values in columns.items()}}
+        {
+            "channel": name,
+            "along": along,
+            "frequency_per_mm": f / 1e3,
+            **{key: float(values[k]) for key, values in columns.items()},
+        }
         for k, f in enumerate(frequency)
     ]
 
@@ -276,7 +311,13 @@ def summary(found: Sequence[Measured]) -> list[dict[str, Any]]:
     rows = []
     for one in found:
         row: dict[str, Any] = dict.fromkeys(SUMMARY)
-        row |= {"channel": one.channel, "unit": one.unit, "noise_axes": one.noise_axes, "signal": one.signal}
+        row |= {
+            "channel": one.channel,
+            "along": one.along,
+            "unit": one.unit,
+            "noise_axes": one.noise_axes,
+            "signal": one.signal,
+        }
         if one.transfer is not None:
             for key, values in (("mtf50", one.transfer.at_half), ("mtf10", one.transfer.at_tenth)):
                 plain = [None if np.isnan(v) else v / 1e3 for v in values]
@@ -299,18 +340,20 @@ def _not_reached(one: Measured) -> Iterator[str]:
 
 def spreads(found: Sequence[Measured]) -> list[dict[str, Any]]:
     """Edge spread functions, as long rows (columns: `SPREAD`)."""
-    seen = [(one.channel, one.transfer.spread.T) for one in found if one.transfer is not None]
-    pairs = ((name, float(x), float(level)) for name, points in seen for x, level in points)
-    return [{"channel": name, "distance_mm": 1e3 * x, "level": level} for name, x, level in pairs]
+    seen = [(one.channel, one.along, one.transfer.spread.T) for one in found if one.transfer is not None]
+    pairs = ((name, along, float(x), float(level)) for name, along, points in seen for x, level in points)
+    return [{"channel": name, "along": along, "distance_mm": 1e3 * x, "level": level} for name, along, x, level in pairs]
 
 
 SPREAD = {
     "channel": "signal of the image",
+    "along": MEANINGS["along"],
     "distance_mm": "from the edge, negative inside [mm]",
     "level": "mean value at that distance [unit]",
 }
 SUMMARY = {
     "channel": "signal of the image",
+    "along": MEANINGS["along"],
     "unit": "of its values",
     "mtf50_per_mm": "frequency at which the MTF falls to 0.5 [1/mm]; empty: it does not within the samples",
     "mtf50_low": "lower end of its 95 % interval",

@@ -158,6 +158,12 @@ def changed(protocol: ProtocolFile, key: str, value: float | str, *, said: str =
     return found
 
 
+def one_view(protocol: ProtocolFile) -> ProtocolFile:
+    """A radiograph with the protocol's scanner: one view, with all steps and directions, at a view's dose."""
+    counts = protocol.scan.counts_per_pixel / protocol.scan.views
+    return changed(changed(protocol, "views", 1, said="radiograph"), "counts", counts, said="radiograph")
+
+
 def _place(plain: dict[str, Any], protocol: ProtocolFile, key: str, said: str) -> dict[str, Any]:
     """The part of a protocol written out that holds a numeric key."""
     known = numeric_keys(protocol)
