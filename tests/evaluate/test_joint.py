@@ -85,8 +85,8 @@ def _shuffled(table, seed):
 
 
 def test_radiographs_of_other_animals_give_no_gain_and_those_of_the_same_do():
-    strange = np.array([gain(seed, 1.0, shuffled=True) for seed in range(30)])
-    own = np.array([gain(seed, 1.0, shuffled=False) for seed in range(30)])
+    strange = np.array([gain(seed, 1.0, shuffled=True) for seed in range(16)])
+    own = np.array([gain(seed, 1.0, shuffled=False) for seed in range(16)])
     assert strange.mean() < 2 * strange.std(ddof=1) / np.sqrt(len(strange))
     assert strange.mean() > -0.02
     assert (own > 0).all()

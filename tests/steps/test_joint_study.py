@@ -14,10 +14,10 @@ from darklung.core.geometry import ParallelGeometry
 from darklung.core.random import stream
 from darklung.core.types import Image, Insertion
 from darklung.core.views import positions_m, seen_at, view_facts, view_of
+from darklung.evaluate.lifted import lifted
 from darklung.io.case import CaseFacts, LabelledCase, case_facts, load_case, save_case
 from darklung.io.images import load_image
 from darklung.pipeline.schedule import reachable
-from darklung.steps.lifted import lifted
 from darklung.tomo.beams import projector_of
 
 SHAPE, VOXEL_M = (12, 16, 16), 5e-4
@@ -90,8 +90,8 @@ def test_all_three_are_judged_on_the_same_units_and_told(run):
     assert comparison["arms"] == ARMS
     for split, animals in (("validation", 4), ("test", 2)):
         found = comparison["results"][split]
-        assert [found[arm]["n"] for arm in comparison["arms"]] == [found["ct"]["n"]] * 3
-        assert found["ct"]["n"]["subjects"] == animals
+        assert [found[arm]["n"] for arm in comparison["arms"]] == [found[ARMS[0]]["n"]] * 3
+        assert found[ARMS[0]]["n"]["subjects"] == animals
         assert all(found[arm]["metrics"]["auroc"]["value"] is not None for arm in comparison["arms"])
     assert {(d["a"], d["b"]) for d in comparison["differences"]["test"]} == {(arm, ARMS[0]) for arm in ARMS[1:]}
     page = (run / "report.html").read_text()

@@ -20,7 +20,7 @@ from darklung.study.processing import ProcessingPart
 from darklung.study.sources import SimulatedSource
 
 VOXEL_M = 6e-4
-ANGLES = (0.0, 0.6)
+ANGLES = (0.6,)
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,8 @@ def view_of(facts: object) -> Geometry:
     place |= {name: int(numbers[name]) for name in ("rows", "cols")}
     if "source_axis_m" not in numbers:
         return ParallelGeometry(np.array([numbers["angle_rad"]]), **place)
-    return ConeGeometry(np.array([numbers["angle_rad"]]), **place, **{n: numbers[n] for n in _OF_CONES if n in numbers})
+    place |= {name: numbers[name] for name in _OF_CONES if name in numbers}
+    return ConeGeometry(np.array([numbers["angle_rad"]]), **place)
 
 
 def pixel_position_m(geometry: Geometry, points_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from darklung.core.types import Image
 from darklung.evaluate.calibration import logistic_weights
+from darklung.evaluate.lifted import SEEN
+from darklung.io.names import CENTRE, MEMBER, OWN_CENTRE
 
+OWN = {"logit": MEMBER, CENTRE: OWN_CENTRE}  # map that is joined -> channels of each model's own
 TOO_FEW = "no candidate of the other folds hits a lesion, or all do: the second arm is not asked"
 
 
@@ -77,3 +81,33 @@ def shares_by_fold(candidates: Iterable[pd.DataFrame]) -> list[Share]:
         labels = (known["kind"] == "lesion").to_numpy(dtype=np.int64)
         found.append(fit_share(first=known["first"], second=known["second"], labels=labels))
     return found
+
+
+def joined(volume: Image, radiographs: Image, shares: Mapping[str, Sequence[Share]], fold: int | None) -> Image:
+    """The joint maps: of one fold's models, or each fold's and their mean (None). What no radiograph sees is the volume's.
+
+    Parameters
+    ----------
+    volume, radiographs : Image
+        Predictions on one grid; the latter of `darklung.evaluate.lifted`.
+    shares : mapping map -> one share a fold
+        Maps that are not in it (candidates' middles, where only one arm has them) are left out.
+    fold : int, optional
+    """
+    seen = radiographs.channel(SEEN) > 0
+
+    def both(name: str, share: Share) -> NDArray[np.float32]:
+        first = volume.channel(name)
+        return np.where(seen, share.joined(first, radiographs.channel(name)), first).astype(np.float32)
+
+    out: dict[str, NDArray[np.float32]] = {}
+    spread = np.zeros(volume.shape, dtype=np.float32)
+    for name, own in shares.items():
+        if fold is not None:
+            out[name] = both(name, own[fold])
+            continue
+        each = {f"{OWN[name]}{k}": both(f"{OWN[name]}{k}", share) for k, share in enumerate(own)}
+        out |= {name: np.mean(list(each.values()), axis=0, dtype=np.float32), **each}
+        spread = np.std(list(each.values()), axis=0).astype(np.float32) if name == "logit" else spread
+    out["logit_spread"] = spread
+    return volume.with_data(np.stack(list(out.values())), tuple(out), ("1",) * len(out))

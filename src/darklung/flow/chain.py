@@ -11,7 +11,7 @@ cases ────────────────────────�
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from darklung.study.sources import (
     FramesSource,
     LobesSource,
     ProjectionsSource,
+    RadiographsPart,
     SimulatedSource,
     SubjectFacts,
     VolumesSource,
@@ -117,12 +118,19 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         chain.members.append(
             Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
         )
-        for number, angle in enumerate(source.radiographs.angles if source.radiographs else ()):
-            told = {**about, "subject": f"{item}.x{number}", "provenance": beams[site]}
-            counts = source.radiographs.counts
-            view = {"angle_rad": angle, "counts": counts, "about": told}
-            seen = radiograph.task(source, own, study.processing, study.seed, **view)
-            chain.radiographs.append(Member(chain.add(seen), item, own["split"], {"source": name}))
+        if source.radiographs is not None:
+            told = {**about, "provenance": beams[site]}
+            for task in radiographs_of(source, source.radiographs, own, study, told):
+                chain.radiographs.append(Member(chain.add(task), item, own["split"], {"source": name}))
+
+
+def radiographs_of(
+    source: SimulatedSource, part: RadiographsPart, animal: Mapping[str, Any], study: Study, about: Mapping[str, Any]
+) -> Iterator[Task]:
+    """The radiographs of one simulated animal beside its CT case: ``NAME.x0``, ``NAME.x1``, ... at the angles."""
+    for number, angle in enumerate(part.angles):
+        told = {**about, "subject": f"{animal['name']}.x{number}"}
+        yield radiograph.task(source, animal, study.processing, study.seed, angle_rad=angle, counts=part.counts, about=told)
 
 
 def simulated_tasks(

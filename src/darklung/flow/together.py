@@ -7,6 +7,7 @@ from pathlib import Path
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.views import view_of
+from darklung.features.radiographs import VIEW
 from darklung.io.case import case_facts
 from darklung.io.images import image_grid
 from darklung.io.names import CHANNELS
@@ -14,7 +15,6 @@ from darklung.pipeline import Task
 from darklung.steps import joint, lifted
 from darklung.steps.evaluate import Prediction
 from darklung.steps.members import Member
-from darklung.steps.radiograph import VIEW
 from darklung.study.learning import LearningPart
 from darklung.study.observers import Row
 from darklung.study.sources import CasesSource, found_files

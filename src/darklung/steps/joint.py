@@ -7,27 +7,23 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from darklung.core.files import read_object
 from darklung.core.types import Image
+from darklung.evaluate.lifted import SEEN
 from darklung.io.case import LabelledCase, load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image, save_image
-from darklung.io.names import CENTRE, LOGITS, MEMBER, OWN_CENTRE
+from darklung.io.names import LOGITS
 from darklung.io.tables import save_json
 from darklung.pipeline import Context, Task
 from darklung.steps.arm_reading import known_of
-from darklung.steps.lifted import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from darklung.evaluate.joint import Share
-
 STAGE = "joint"
 SHARES = "shares.json"
-OWN = {"logit": MEMBER, CENTRE: OWN_CENTRE}  # map that is joined -> channels of each model's own
 
 
 class Parameters(Document):
@@ -55,7 +51,7 @@ def task(what: tuple[str, int | None, str], shares: str, volumes: str, radiograp
 
 def fit(context: Context) -> None:
     """``shares.json``: of each joined map, how much the radiographs count in each fold, and on how many candidates."""
-    from darklung.evaluate.joint import shares_by_fold
+    from darklung.evaluate.joint import OWN, shares_by_fold
 
     cases = {path.name: path for path in context.inputs["cases"]}
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in OWN}
@@ -87,7 +83,8 @@ def candidates(name: str, volume: Image, radiographs: Image, case: LabelledCase)
     at = tuple(found[f"axis{a}"].to_numpy(dtype=np.int64) for a in range(3))
     second = radiographs.channel(name)[at].astype(np.float64)
     table = found[["subject", "kind"]].assign(first=found["score"], second=second)
-    return table[radiographs.channel(SEEN)[at] > 0]
+    seen: pd.DataFrame = table[radiographs.channel(SEEN)[at] > 0]
+    return seen
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -98,7 +95,7 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def join(context: Context) -> None:
     """``NAME.logits.ome.zarr`` of each volume, with the channels that its CT's prediction has."""
-    from darklung.evaluate.joint import Share
+    from darklung.evaluate.joint import Share, joined
 
     p = Parameters.model_validate(context.parameters)
     stored = read_object(context.input("shares") / SHARES)
@@ -108,33 +105,3 @@ def join(context: Context) -> None:
         context.progress(i / len(files), file.name)
         radiographs = load_image(context.input("radiographs") / file.name)
         save_image(context.out / file.name, joined(load_image(file), radiographs, shares, p.fold))
-
-
-def joined(volume: Image, radiographs: Image, shares: dict[str, list[Share]], fold: int | None) -> Image:
-    """The joint maps: of one fold's models, or each fold's and their mean (None). What no radiograph sees is the volume's.
-
-    Parameters
-    ----------
-    volume, radiographs : Image
-        Predictions on one grid; the latter of `darklung.steps.lifted`.
-    shares : mapping map -> one share a fold
-        Maps that are not in it (candidates' middles, where only one arm has them) are left out.
-    fold : int, optional
-    """
-    seen = radiographs.channel(SEEN) > 0
-
-    def both(name: str, share: Share) -> NDArray[np.float32]:
-        first = volume.channel(name)
-        return np.where(seen, share.joined(first, radiographs.channel(name)), first).astype(np.float32)
-
-    out: dict[str, NDArray[np.float32]] = {}
-    spread = np.zeros(volume.shape, dtype=np.float32)
-    for name, own in shares.items():
-        if fold is not None:
-            out[name] = both(name, own[fold])
-            continue
-        each = {f"{OWN[name]}{k}": both(f"{OWN[name]}{k}", share) for k, share in enumerate(own)}
-        out |= {name: np.mean(list(each.values()), axis=0, dtype=np.float32), **each}
-        spread = np.std(list(each.values()), axis=0).astype(np.float32) if name == "logit" else spread
-    out["logit_spread"] = spread
-    return volume.with_data(np.stack(list(out.values())), tuple(out), ("1",) * len(out))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
-from darklung.core.geometry import Geometry
 from darklung.core.random import derive_seed
-from darklung.core.types import Image, Insertion, Phantom
-from darklung.core.views import pixel_position_m, shadow_of, view_facts, view_image
+from darklung.core.types import Phantom
+from darklung.core.views import view_image
 from darklung.correct.invalid import fill_invalid
-from darklung.features.channels import crop_to_region, derived_channels
-from darklung.features.labels import hard_negatives, lesion_labels
+from darklung.features.channels import derived_channels
+from darklung.features.radiographs import radiograph_case
 from darklung.insert.radiograph import LABEL_CHORD_M
-from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
+from darklung.io.case import CaseFacts, load_case, save_case
 from darklung.io.documents import Document
 from darklung.io.hdf5 import load, save
 from darklung.io.images import save_image
@@ -36,7 +33,6 @@ from darklung.study.sources import RadiographsPart, SimulatedSource
 
 STAGE = "radiograph"
 COUNTS = RadiographsPart().counts  # as in dey_2025_radiograph
-VIEW = "view"  # of a case's provenance: the beam that it was taken with
 
 
 class Parameters(Document):
@@ -105,35 +101,6 @@ def radiograph(context: Context) -> None:
     save_image(context.out / "radiograph.ome.zarr", maps)
     save_image(context.out / "truth.ome.zarr", truth)
     if "case" in context.inputs:
-        save_case(context.out, _case(p, maps, truth, projections.geometry, animal.insertions, context.input("case")))
-
-
-def _case(
-    p: Parameters, maps: Image, truth: Image, geometry: Geometry, insertions: tuple[Insertion, ...], volume: Path
-) -> LabelledCase:
-    """The radiograph as a case: lung and search region are the shadows of those found in the CT, not of the truth."""
-    ct = load_case(volume, ())
-    lung, region = (shadow_of(mask, ct.channels, geometry, maps) for mask in (ct.lung, ct.region))
-    crop = crop_to_region(maps, region, margin_m=p.channels.margin)
-    thrown = tuple(replace(i, center_m=_thrown(i.center_m, geometry)) for i in insertions)
-    instances = truth.channel("instance").astype(np.uint16)
-    lesions = np.isin(instances, [i.number for i in insertions if i.kind == "lesion"])
-    instances[lesions & (truth.channel("lesion_path") <= LABEL_CHORD_M)] = 0  # rays that only graze one
-    own = instances[crop.slices]
-    told = {**p.about, "provenance": {**p.about.get("provenance", {}), VIEW: view_facts(geometry)}}
-    return LabelledCase(
-        channels=crop.image,
-        labels=lesion_labels(own, thrown),
-        lung=lung[crop.slices],
-        region=crop.region,
-        instances=own,
-        hard=hard_negatives(thrown, own, crop.image),
-        insertions=thrown,
-        about=CaseFacts(**told),
-    )
-
-
-def _thrown(center_m: tuple[float, float, float], geometry: Geometry) -> tuple[float, float, float]:
-    """Where a point is seen, in the detector's frame, as insertions in radiographs have it: (z, 0, across)."""
-    row, col = pixel_position_m(geometry, np.array([center_m]))[0]
-    return float(row), 0.0, float(col)
+        ct, about = load_case(context.input("case"), ()), CaseFacts(**p.about)
+        how: dict[str, Any] = {"about": about, "margin_m": p.channels.margin, "least_path_m": LABEL_CHORD_M}
+        save_case(context.out, radiograph_case(maps, truth, projections.geometry, ct, animal.insertions, **how))
