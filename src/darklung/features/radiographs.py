@@ -64,5 +64,5 @@ def radiograph_case(
         instances=own,
         hard=hard_negatives(thrown, own, crop.image),
         insertions=thrown,
-        about=replace(about, provenance={**about.provenance, VIEW: view_facts(geometry)}),
+        about=replace(about, provenance={**about.provenance, VIEW: {**view_facts(geometry)}}),
     )
