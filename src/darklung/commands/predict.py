@@ -222,6 +222,8 @@ def _of_run(folder: Path) -> list[Chosen]:
     processing, tile_m = (known.processing, known.evaluation.tile) if known else (ProcessingPart(), TILE_M)
     rules, stale = rules_of_run(folder, tile_m)
     judged, part, found = judged_folds(folder), known.learning if known else None, []
+    for name in (row.name for row in part.flat.rows) if part and part.flat else ():
+        rules.pop(name, None)  # it was judged in the volumes of its animals, and a radiograph has other tiles
     for name, own in arms.items():
         rule, notes = of_models(rules.get(name, Rule(tile_m=tile_m)), own, judged.get(name))
         descriptions, how = tuple(map(read_description, own)), _how(folder, name, part)

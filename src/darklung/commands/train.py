@@ -91,7 +91,7 @@ def _trained(
         if part is None:
             raise DarklungError(f"{path}: learning: wanted what is to be trained, got none")
         for arm in arms:
-            check_one_of("arm", arm, tuple(row.name for row in part.rows))
+            check_one_of("arm", arm, tuple(row.name for row in (*part.rows, *(part.flat.rows if part.flat else ()))))
         check_networks(study, part, size)
         trained = [t for t in made.tasks if t.stage == training.STAGE and (not arms or _row(t) in arms)]
         # All tasks are in the plan, so that nothing of the other arms is set aside.

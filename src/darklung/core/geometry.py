@@ -170,6 +170,29 @@ class ConeGeometry:
 Geometry = ParallelGeometry | ConeGeometry
 
 
+def pixels_of(geometry: Geometry, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row and column (0-based, fractional) onto which points fall in each view, (view, point, 2).
+
+    Parameters
+    ----------
+    geometry : Geometry
+    points_m : (point, 3)
+        (z, y, x) in the frame of reconstructed volumes: z = 0 is level with the middle of the detector rows, x = y = 0 is
+        the rotation axis.
+    """
+    z, y, x = np.asarray(points_m, dtype=np.float64).reshape(-1, 3).T
+    cos, sin = np.cos(geometry.angles_rad)[:, None], np.sin(geometry.angles_rad)[:, None]
+    across, along, middle = x * cos + y * sin, y * cos - x * sin, (geometry.rows - 1) / 2
+    if isinstance(geometry, ParallelGeometry):
+        col = geometry.axis_col + across / geometry.pixel_m
+        return np.stack([np.broadcast_to(middle + z / geometry.pixel_m, col.shape), col], axis=-1)
+    axis_row, tilt = float(geometry.axis_row or 0.0), geometry.tilt_rad
+    seen = geometry.source_axis_m / (geometry.source_axis_m + along)
+    u, w = across * seen, (z + (middle - axis_row) * geometry.pixel_m) * seen
+    col = float(geometry.axis_col or 0.0) + (u * np.cos(tilt) + w * np.sin(tilt)) / geometry.pixel_m
+    return np.stack([axis_row + (w * np.cos(tilt) - u * np.sin(tilt)) / geometry.pixel_m, col], axis=-1)
+
+
 def sphere_diameter_m(size: float, spatial: int = 3) -> float:
     """Diameter of the sphere of a volume [m³], or of the disc of an area [m²] where `spatial` is 2."""
     return float(np.cbrt(6 * size / np.pi) if spatial == 3 else np.sqrt(4 * size / np.pi))

@@ -51,19 +51,43 @@ def fit_logistic(*, scores: ArrayLike, labels: ArrayLike) -> Logistic:
     require(n > 0 and m > 0, f"calibration: wanted both labels, got {n} positives and {m} negatives")
     values = np.concatenate([positive, negative])
     center, scale = float(np.median(values)), float(values.std()) or 1.0
-    design = np.stack([(values - center) / scale, np.ones(n + m)], axis=1)
+    beta = _fitted(((values - center) / scale)[:, None], n)
+    return Logistic(center, scale, float(beta[0]), float(beta[1]))
+
+
+def logistic_weights(*, features: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
+    """Slope of each of several scores (unit, score) in the logistic curve through all of them, as `fit_logistic` fits it.
+
+    Raises
+    ------
+    DarklungError
+        No positives or no negatives, or scores that are not finite.
+    """
+    parts = [split_scores(scores=column, labels=labels) for column in np.asarray(features, dtype=np.float64).T]
+    n, m = (len(side) for side in parts[0])
+    require(n > 0 and m > 0, f"calibration: wanted both labels, got {n} positives and {m} negatives")
+    values = np.stack([np.concatenate(both) for both in parts], axis=1)
+    spread = values.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    return np.asarray(_fitted((values - np.median(values, axis=0)) / scale, n)[:-1] / scale)
+
+
+def _fitted(scores: NDArray[np.float64], positives: int) -> NDArray[np.float64]:
+    """Slopes and intercept, (score + 1,), of standardised scores (unit, score) whose first rows are the positives."""
+    n, m = positives, len(scores) - positives
+    design = np.concatenate([scores, np.ones((n + m, 1))], axis=1)
     target = np.concatenate([np.full(n, (n + 1) / (n + 2)), np.full(m, 1 / (m + 2))])
-    penalty = np.diag([RIDGE, 0.0])
-    beta = np.array([0.0, np.log((n + 1) / (m + 1))])
+    penalty = np.diag([*np.full(scores.shape[1], RIDGE), 0.0])
+    beta = np.append(np.zeros(scores.shape[1]), np.log((n + 1) / (m + 1)))
     for _ in range(ITERATIONS):
         p = expit(design @ beta)
         gradient = design.T @ (p - target) + penalty @ beta
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + penalty + 1e-12 * np.eye(2)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + penalty + 1e-12 * np.eye(len(beta))
         step = np.linalg.solve(hessian, gradient)
         beta = beta - step / max(1.0, float(np.abs(step).max()))  # a bounded step cannot run away
         if float(np.abs(step).max()) < 1e-10:
             break
-    return Logistic(center, scale, float(beta[0]), float(beta[1]))
+    return np.asarray(beta)
 
 
 def brier(*, probabilities: ArrayLike, labels: ArrayLike) -> float:

@@ -11,7 +11,7 @@ cases ────────────────────────�
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from darklung.io.projections import open_projections
 from darklung.learn.fits import SAME_ENERGY
 from darklung.phantom.cohort import cohort_table
 from darklung.pipeline import Task
-from darklung.steps import align, cases, correct, phantom, reconstruct, resample, retrieve, scan, volume
+from darklung.steps import align, cases, correct, phantom, radiograph, reconstruct, resample, retrieve, scan, volume
 from darklung.steps.insertion.sources import STAGE as INSERT
 from darklung.steps.insertion.sources import Found, find_lobes, insertion_task
 from darklung.steps.members import Member
@@ -40,6 +40,7 @@ from darklung.study.sources import (
     FramesSource,
     LobesSource,
     ProjectionsSource,
+    RadiographsPart,
     SimulatedSource,
     SubjectFacts,
     VolumesSource,
@@ -55,6 +56,7 @@ class Chain:
 
     tasks: list[Task] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    radiographs: list[Member] = field(default_factory=list)  # of the same animals, beside their volumes
     scans: dict[str, set[str]] = field(default_factory=dict)  # source -> names by which its subjects are told
 
     def add(self, *tasks: Task) -> str:
@@ -116,6 +118,19 @@ def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -
         chain.members.append(
             Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
         )
+        if source.radiographs is not None:
+            told = {**about, "provenance": beams[site]}
+            for task in radiographs_of(source, source.radiographs, own, study, told):
+                chain.radiographs.append(Member(chain.add(task), item, own["split"], {"source": name}))
+
+
+def radiographs_of(
+    source: SimulatedSource, part: RadiographsPart, animal: Mapping[str, Any], study: Study, about: Mapping[str, Any]
+) -> Iterator[Task]:
+    """The radiographs of one simulated animal beside its CT case: ``NAME.x0``, ``NAME.x1``, ... at the angles."""
+    for number, angle in enumerate(part.angles):
+        told = {**about, "subject": f"{animal['name']}.x{number}"}
+        yield radiograph.task(source, animal, study.processing, study.seed, angle_rad=angle, counts=part.counts, about=told)
 
 
 def simulated_tasks(
@@ -270,17 +285,21 @@ def _inserted(
 
 
 def _cases(chain: Chain, study: Study, name: str, source: CasesSource) -> None:
-    for folder in found_files(source.files, f"sources.{name}.files"):
-        stored = case_facts(folder)
-        given = source.subjects.get(stored.subject, SubjectFacts())
-        facts = SubjectFacts(animal=given.animal or stored.animal, time_point=given.time_point or stored.time_point)
-        item = item_name(stored.subject)
-        site, beam = source.site or stored.site, case_beam(source, folder, stored)
-        about: dict[str, Any] = {"animal": facts.animal, "time_point": facts.time_point, "source": name, "site": site}
-        about |= {"provenance": {**stored.provenance, **beam}} if beam else {}
-        chain.scans.setdefault(name, set()).add(stored.subject)
-        case = cases.task_of_case(folder, item, about)
-        _member(chain, study, name, source, facts, case, site=site, synthetic=stored.synthetic)
+    for key, stage in (("files", cases.STAGE), ("radiographs", radiograph.STAGE)):
+        for folder in found_files(getattr(source, key), f"sources.{name}.{key}"):
+            stored = case_facts(folder)
+            given = source.subjects.get(stored.subject, SubjectFacts())
+            facts = SubjectFacts(animal=given.animal or stored.animal, time_point=given.time_point or stored.time_point)
+            site, beam = source.site or stored.site, case_beam(source, folder, stored)
+            about: dict[str, Any] = {"animal": facts.animal, "time_point": facts.time_point, "source": name, "site": site}
+            about |= {"provenance": {**stored.provenance, **beam}} if beam else {}
+            chain.scans.setdefault(name, set()).add(stored.subject)
+            case = cases.task_of_case(folder, item_name(stored.subject), about, stage)
+            if stage == cases.STAGE:
+                _member(chain, study, name, source, facts, case, site=site, synthetic=stored.synthetic)
+            else:
+                row = {"source": name, "time_point": facts.time_point}
+                chain.radiographs.append(Member(chain.add(case), facts.animal, source.use, row))
 
 
 def case_beam(source: CasesSource, folder: Path, stored: CaseFacts) -> dict[str, Any]:

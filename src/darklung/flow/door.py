@@ -17,9 +17,10 @@ from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
 from darklung.features.recipe import is_made
 from darklung.flow.augmentation import check_augmentation
-from darklung.flow.expected import Expected, expected_images, made_units, noise_hint
+from darklung.flow.expected import Expected, expected_images, expected_radiographs, made_units, noise_hint
 from darklung.flow.plan import Plan, rounds_of
 from darklung.flow.plugins import check_processing
+from darklung.flow.together import check_radiographs
 from darklung.io.names import item_name
 from darklung.learn.fits import why_not
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, check_name, check_widths, known_sizes
@@ -46,6 +47,7 @@ def check(study: Study, made: Plan) -> None:
     images, lines = _images(study)
     lines += _told(lambda: check_processing(study.processing))
     lines += _told(lambda: _check_insertion(study, images))
+    lines += _told(lambda: check_radiographs(study, study.learning, made.members))
     for name, source in study.simulated().items():
         lines += _told(lambda name=name, source=source: _check_bodies(name, source, made.members))  # type: ignore[misc]
     if study.learning is not None:
@@ -54,6 +56,10 @@ def check(study: Study, made: Plan) -> None:
         trackers = study.learning.training.tracking
         wanted += _told(lambda: require_extra("learning.training.tracking", *trackers))
         lines += wanted or _learning(study, study.learning, made.members, [] if lines else images)
+        if study.learning.flat is not None and not lines:
+            seen = [image for name in study.sources for image in expected_radiographs(study, name)]
+            told = _observed(study, study.learning.flat, seen)
+            lines += [line.replace("learning.arms", "learning.radiographs.arms", 1) for line in told]
     if lines:
         raise DarklungError("\n".join(dict.fromkeys(lines)))
 
@@ -122,6 +128,18 @@ def _check_bodies(name: str, source: SimulatedSource, members: Sequence[Member])
 
 def _learning(study: Study, learning: LearningPart, members: Sequence[Member], images: Sequence[Expected]) -> list[str]:
     known = [i for i in images if _use_of(study, i.source) != {"predict"}]
+    judged: list[Callable[[], Any]] = [
+        lambda: _check_labels(study),
+        lambda: _check_lesions(study, learning, members, images),
+        lambda: _check_tile(study, known),
+    ]
+    return _observed(study, learning, images, judged)
+
+
+def _observed(
+    study: Study, learning: LearningPart, images: Sequence[Expected], more: Sequence[Callable[[], Any]] = ()
+) -> list[str]:
+    """Whether the observers can be made, and see what there is; the lines of further checks before those of the arms."""
     trained = [i for i in images if "train" in _use_of(study, i.source) and i.channels is not None]
     checks: list[Callable[[], Any]] = [
         lambda: check_name("loss", learning.loss, learning.loss_options),
@@ -131,9 +149,7 @@ def _learning(study: Study, learning: LearningPart, members: Sequence[Member], i
         lambda: _check_network(learning, images),
         lambda: _check_values(study, learning, images),
         lambda: check_augmentation(study, learning, trained),
-        lambda: _check_labels(study),
-        lambda: _check_lesions(study, learning, members, images),
-        lambda: _check_tile(study, known),
+        *more,
     ]
     lines = [line for one in checks for line in _told(one)]
     return [f"learning: {line}" if line.startswith(_OPEN) else line for line in lines] + list(_arms(study, learning, images))

@@ -11,7 +11,7 @@ import numpy as np
 
 from darklung.calibrate.file import load_calibration
 from darklung.calibrate.units import PER_METRE, REFERENCE_UNITS, ScatterUnit, in_units
-from darklung.core.channel import Channel
+from darklung.core.channel import Channel, dark_field_at
 from darklung.core.checks import require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, field_width
 from darklung.core.types import Image
@@ -112,6 +112,26 @@ def expected_images(study: Study, name: str) -> Iterator[Expected]:
     yield from _OF[type(source)](study, name, source)
 
 
+def expected_radiographs(study: Study, name: str) -> Iterator[Expected]:
+    """The radiographs that a source has of its animals beside their volumes.
+
+    Raises
+    ------
+    DarklungError
+        A file that is no case.
+    """
+    source: Any = study.sources[name]
+    if isinstance(source, CasesSource):
+        yield from _cases(study, name, source, "radiographs")
+    elif isinstance(source, SimulatedSource) and source.radiographs is not None:
+        signals = ("attenuation", *(dark_field_at(a).name for a in source.scan.directions_rad))
+        place, pixel = f"sources.{name}.radiographs", source.body.voxel * source.scan.supersampling
+        side = None if source.body.atlas else round(max(source.body.width, source.body.length) / pixel)
+        channels = _derived(place, signals, units=dict.fromkeys(signals, "1"))
+        for image in _simulated(study, name, source):
+            yield replace(image, told=place, spacing_m=(pixel, pixel), channels=channels, side=side)
+
+
 def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Expected]:
     part = with_default_options(study.processing.reconstruction, variances=True)
     names = expected_names(np.asarray(source.scan.directions_rad), part)
@@ -178,8 +198,8 @@ def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expecte
         yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **beam)
 
 
-def _cases(study: Study, name: str, source: CasesSource) -> Iterator[Expected]:
-    for folder in found_files(source.files, f"sources.{name}.files"):
+def _cases(study: Study, name: str, source: CasesSource, key: str = "files") -> Iterator[Expected]:
+    for folder in found_files(getattr(source, key), f"sources.{name}.{key}"):
         facts = case_facts(folder)
         grid = image_grid(folder / CHANNELS)
         lesions = None if source.use == "predict" else case_lesions(folder)

@@ -10,8 +10,9 @@ from darklung.core.checks import require
 from darklung.core.random import derive_seed
 from darklung.core.splits import folds_by_group, rotate
 from darklung.flow import chain
+from darklung.flow.together import Predictions, Round, groups_of, joints, lifts, radiographs_of
 from darklung.pipeline import Task
-from darklung.steps import cohort, derive, evaluate, predict, preview, report, retrieve, training
+from darklung.steps import cohort, derive, evaluate, joint, lifted, predict, preview, report, retrieve, training
 from darklung.steps.members import Member
 from darklung.study.learning import LearningPart
 from darklung.study.observers import BOOSTING, NETWORK, Row
@@ -20,16 +21,16 @@ from darklung.study.study import Study
 
 # Each observer has a step of its own, so that what one imports does not make the other's trainings due.
 TRAININGS = {NETWORK: "darklung.steps.train:train", BOOSTING: "darklung.steps.boosting:train"}
-Round = tuple[tuple[Member, ...], tuple[Member, ...], tuple[Member, ...]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks, inputs first, and those whose outputs are wanted."""
+    """Tasks, inputs first, those whose outputs are wanted, the cases, and radiographs of the same animals."""
 
     tasks: tuple[Task, ...]
     targets: tuple[str, ...]
     members: tuple[Member, ...]
+    radiographs: tuple[Member, ...] = ()
 
 
 def plan(study: Study) -> Plan:
@@ -41,51 +42,66 @@ def plan(study: Study) -> Plan:
         Sources that cannot be used, or too few animals for the folds.
     """
     made = chain.build(study)
-    members = tuple(made.members)
+    members, radiographs = tuple(made.members), tuple(made.radiographs)
     tasks = [cohort.task(members), *made.tasks]
     if study.learning is None:
-        return Plan(tuple(tasks), (tasks[0].name, *(m.task for m in members)), members)
-    more = _learned(study, study.learning, members, [t.name for t in tasks])
-    return Plan((*tasks, *more), (more[-2].name, more[-1].name, *_foreseen(more)), members)
+        targets = (tasks[0].name, *(m.task for m in (*members, *radiographs)))
+        return Plan(tuple(tasks), targets, members, radiographs)
+    more = _learned(study, study.learning, members, radiographs, [t.name for t in tasks])
+    return Plan((*tasks, *more), (more[-2].name, more[-1].name, *_foreseen(more)), members, radiographs)
 
 
 def _foreseen(tasks: Sequence[Task]) -> list[str]:
     """Predictions that nothing judges, since nobody knows the truth."""
-    return [t.name for t in tasks if t.stage == predict.STAGE and t.parameters["role"] == "predict"]
+    stages = (predict.STAGE, lifted.STAGE, joint.STAGE)
+    return [t.name for t in tasks if t.stage in stages and t.parameters["role"] == "predict"]
 
 
-def _learned(study: Study, learning: LearningPart, members: Sequence[Member], before: list[str]) -> list[Task]:
+def _learned(
+    study: Study, learning: LearningPart, members: Sequence[Member], radiographs: Sequence[Member], before: list[str]
+) -> list[Task]:
     """Training, prediction, evaluation and report.
 
     With members of use ``test``, folds of the training members are validated in turn and the test members are predicted by
     the mean of all folds' models. Without, each fold is tested by the model that neither trained nor validated on it.
     """
-    by_use = {use: [m for m in members if m.use == use] for use in ("train", "test", "predict")}
     rounds = rounds_of(members, folds=learning.folds, seed=study.seed)
-    judged: list[tuple[evaluate.Prediction, str]] = []
     # The report shows one view of the last scan.
     tasks = [preview.task(name.partition("/")[2], name) for name in before if name.startswith(f"{retrieve.STAGE}/")][-1:]
-    tasks += derive.tasks((c for channels in learning.arms.values() for c in channels), (m.task for m in members))
-    for row in learning.rows:
-        models = []
-        for fold, (learned, validation, tested) in enumerate(rounds):
-            models.append(_training(study, learning, row, fold, learned, validation))
-            tasks.append(models[-1])
-            for role, group in (("validation", validation), ("test", tested)):
-                if group:
-                    tasks.append(_prediction(learning, row, fold, role, [models[-1]], group))
-                    judged.append((evaluate.Prediction(arm=row.name, fold=fold, role=role), tasks[-1].name))
-        for role in ("test", "predict"):
-            if by_use[role]:
-                tasks.append(_prediction(learning, row, None, role, models, by_use[role]))
-            if role == "test" and by_use[role]:
-                judged.append((evaluate.Prediction(arm=row.name, fold=None, role=role), tasks[-1].name))
+    trained, predictions = _rows(study, learning, rounds, members)
+    tasks += trained
+    if learning.flat is not None:
+        views = radiographs_of(members, radiographs)
+        sides = [tuple(tuple(r for m in side for r in views[m.task]) for side in own) for own in rounds]
+        trained, flat = _rows(study, learning.flat, sides, radiographs)  # type: ignore[arg-type]
+        raised = lifts(flat, groups_of(rounds, members), views)
+        fits, both = joints(learning.joint_rows, predictions | raised, rounds)
+        tasks += [*trained, *raised.values(), *fits, *both.values()]
+        predictions |= raised | both
+    judged = [(what, task.name) for what, task in predictions.items() if what.role != "predict"]
     known = [m for m in members if m.use != "predict"]
     tasks.append(_evaluation(study, learning, known, judged))
     names = [*before, *(t.name for t in tasks)]
     trees = [t.name for t in tasks if t.function == TRAININGS[BOOSTING]]
     tasks.append(report.task(study, learning, known, tasks[-1].name, judged, names, trees))
     return tasks
+
+
+def _rows(
+    study: Study, learning: LearningPart, rounds: Sequence[Round], members: Sequence[Member]
+) -> tuple[list[Task], Predictions]:
+    """Trainings and predictions of every arm with every observer: all tasks, and the predictions among them."""
+    tasks = derive.tasks((c for channels in learning.arms.values() for c in channels), (m.task for m in members))
+    predictions: Predictions = {}
+    for row in learning.rows:
+        models = [_training(study, learning, row, fold, *own[:2]) for fold, own in enumerate(rounds)]
+        tasks += models
+        for (fold, role), group in groups_of(rounds, members).items():
+            used = models if fold is None else models[fold : fold + 1]
+            task = _prediction(learning, row, fold, role, used, group)
+            predictions[evaluate.Prediction(arm=row.name, fold=fold, role=role)] = task
+            tasks.append(task)
+    return tasks, predictions
 
 
 def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round]:
@@ -190,7 +206,7 @@ def _evaluation(
     sites = {animal: tuple(sorted(own)) for animal, own in at.items()}
     parameters = evaluate.Parameters(
         evaluation=study.evaluation,
-        arms=tuple(row.name for row in learning.rows),
+        arms=tuple(row.name for row in learning.compared),
         predictions=tuple(what for what, _ in judged),
         animals={m.item: m.animal for m in members},
         sites=sites if len({site for own in sites.values() for site in own}) > 1 else {},

@@ -24,6 +24,9 @@ def named(study: Study) -> dict[str, str]:
     if study.learning is not None:
         found |= {f"learning.{key}": getattr(study.learning, key) for key in ("network", "loss", "metric")}
         found |= {f"learning.arms.{place}": name for place, name in _of_arms(study.learning.arms)}
+        if study.learning.flat is not None:
+            seen = _of_arms(study.learning.flat.arms)
+            found |= {f"learning.radiographs.arms.{place}": name for place, name in seen}
     found |= {f"evaluation.metrics.{name}": part.function for name, part in study.evaluation.metrics.items()}
     for name, source in study.sources.items():
         if isinstance(source, FramesSource):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from darklung.core.geometry import ParallelGeometry
+from darklung.core.geometry import ParallelGeometry, pixels_of
 from darklung.insert.bank import Host, reach_m
 from darklung.insert.volume import PlacedLesion
 from darklung.phantom.grid import Grid
@@ -81,8 +81,7 @@ def cast(solid: Solid, geometry: ParallelGeometry, view: int) -> tuple[Window, N
     each pixel.
     """
     angle = geometry.angles_rad[view]
-    y, x = solid.centre_yx_m
-    middle = geometry.axis_col + (x * np.cos(angle) + y * np.sin(angle)) / geometry.pixel_m
+    middle = pixels_of(geometry, np.array([[0.0, *solid.centre_yx_m]]))[view, 0, 1]
     count, depth, side, _ = solid.fields.shape
     half = int(np.ceil(0.75 * side / FINE)) + 2
     first = int(np.floor(middle)) - half

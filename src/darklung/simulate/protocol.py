@@ -25,6 +25,8 @@ class Protocol:
         Views over `arc_rad`, end point excluded. 1 is a radiograph.
     arc_rad : float
         π or 2π for FBP.
+    first_rad : float
+        Angle of the first view.
     steps : int
         Equidistant phase steps M >= 3 over one period, θ_k = 2πk/M.
     directions_rad : tuple of float
@@ -62,6 +64,7 @@ class Protocol:
     time_limit_s: Annotated[float, Gt(0)] = 1500.0
     supersampling: Annotated[int, Interval(ge=1, le=16)] = 1
     source_axis_m: Annotated[float, Gt(0)] = np.inf
+    first_rad: Annotated[float, Interval(ge=-2 * np.pi - 1e-9, le=2 * np.pi + 1e-9)] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -82,7 +85,7 @@ class Protocol:
     @property
     def angles_rad(self) -> NDArray[np.float64]:
         """View angles, (view,)."""
-        return np.asarray(np.arange(self.views) * (self.arc_rad / self.views), dtype=np.float64)
+        return np.asarray(self.first_rad + np.arange(self.views) * (self.arc_rad / self.views), dtype=np.float64)
 
     @property
     def step_phase_rad(self) -> NDArray[np.float64]:

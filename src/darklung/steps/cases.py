@@ -54,10 +54,10 @@ def task(name: str, parameters: Parameters, image: str, *, phantom: str = "") ->
     return Task(STAGE, name, "darklung.steps.cases:make_case", plain, inputs, files=unit, data=data)
 
 
-def task_of_case(folder: Path, name: str, about: dict[str, Any]) -> Task:
+def task_of_case(folder: Path, name: str, about: dict[str, Any], stage: str = STAGE) -> Task:
     """A labelled case that exists already, brought into the run."""
     parameters = {"folder": str(folder.resolve()), "about": about}
-    return Task(STAGE, name, "darklung.steps.cases:adopt", parameters, data=(folder,))
+    return Task(stage, name, "darklung.steps.cases:adopt", parameters, data=(folder,))
 
 
 def make_case(context: Context) -> None:

@@ -179,7 +179,7 @@ def _pictures(context: Context, p: Parameters, comparison: Mapping[str, Any]) ->
     made = context.inputs.get("channels", ())
     judged = Judged(cases, maps, tested, thresholds, _tile_m(p), made)
     learning = LearningPart.model_validate(p.study["learning"])
-    channels = {row.name: learning.arms[row.arm] for row in learning.rows}
+    channels = {row.name: learning.shown(row) for row in learning.compared}
     yield gallery_section(arm_errors(judged, channels))
     examples, shown = _examples(p, cases, maps, made), _channels(p.study)
     yield slices_section(examples, channels=shown, viewers=[viewer_of(e, shown) for e in examples[:VIEWERS]])

@@ -29,6 +29,11 @@ Options = dict[str, Option | tuple[Option, ...]]
 BANK_SIGNALS = ("attenuation", "dark_field", "noise")
 
 
+def _check_name(place: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_+-]{1,100}", name):
+        raise ValueError(f"{place}: a name is made of letters, digits, _, + and -, got {name!r}")
+
+
 class BankPart(Document):
     """Lesions drawn once that are put into the training animals again and again while a network learns."""
 
@@ -49,15 +54,27 @@ def _rejoined(channels: Any) -> Any:
     return rejoined(channels) if isinstance(channels, list | tuple) else channels
 
 
+Arms = dict[str, Annotated[tuple[ChannelName, ...], BeforeValidator(_rejoined)]]
+
+
+class RadiographArms(Document):
+    """Radiographs of the same animals as the volumes: arms that see them, and both together."""
+
+    arms: Arms = Field(description="arm -> channels of a radiograph")
+    joint: dict[str, tuple[str, str]] = Field(
+        {}, description="name -> arm of volumes and arm of radiographs, whose logits are joined in the volume"
+    )
+
+
 # Keys of a learning part that trees read too; all others are a network's.
 OF_TREES = ("arms", "observers", "boosting", "metric", "normalisation", "folds", "bank")
-OF_PREDICTION = ("overlap", "candidates", "mirroring")  # what no training reads
+OF_PREDICTION = ("overlap", "candidates", "mirroring", "radiographs")  # what no training reads
 
 
 class LearningPart(Document):
     """What is trained: one network for each arm and fold, alike but for its channels, and other observers beside it."""
 
-    arms: dict[str, Annotated[tuple[ChannelName, ...], BeforeValidator(_rejoined)]] = Field(description="arm -> channels")
+    arms: Arms = Field(description="arm -> channels")
     observers: tuple[Observer, ...] = Field(
         ("network",), min_length=1, description="who looks at each arm: network, and boosting (trees on filtered channels)"
     )
@@ -90,11 +107,41 @@ class LearningPart(Document):
     bank: BankPart | None = Field(
         None, description="fresh lesions for the training animals, which must be simulated; none if not given"
     )
+    radiographs: RadiographArms | None = Field(
+        None, description="arms that see radiographs of the same animals; none if not given"
+    )
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """Every arm with every observer, in the order that tables have."""
         return tuple(Row(arm, observer) for observer in self.observers for arm in self.arms)
+
+    @property
+    def flat(self) -> LearningPart | None:
+        """The part as the arms of radiographs have it: alike but for arms and images; None without any."""
+        if self.radiographs is None:
+            return None
+        return self.model_copy(update={"arms": self.radiographs.arms, "radiographs": None})
+
+    @property
+    def joint_rows(self) -> dict[Row, tuple[Row, Row]]:
+        """Each pair with every observer -> its row of volumes and its row of radiographs."""
+        pairs = self.radiographs.joint if self.radiographs else {}
+        return {
+            Row(name, observer): (Row(solid, observer), Row(flat, observer))
+            for observer in self.observers
+            for name, (solid, flat) in pairs.items()
+        }
+
+    @property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows of the comparison: of volumes, of radiographs, of both."""
+        return (*self.rows, *(self.flat.rows if self.flat else ()), *self.joint_rows)
+
+    def shown(self, row: Row) -> tuple[str, ...]:
+        """Channels of a volume that show what a row of the comparison looked at; for radiographs those of the first arm."""
+        solid = self.joint_rows.get(row, (row,))[0].arm
+        return self.arms.get(solid) or next(iter(self.arms.values()))
 
     def of_row(self, row: Row) -> LearningPart:
         """The part as one row is trained by it: other arms, other observers and prediction have no say."""
@@ -112,13 +159,36 @@ class LearningPart(Document):
             raise ValueError(f"training.terms.{term}.ramp: wanted at most the {self.steps} steps, got {ramp}")
         if len(set(self.observers)) < len(self.observers):
             raise ValueError(f"observers: wanted each once, got {', '.join(self.observers)}")
-        for name, channels in self.arms.items():
-            if not re.fullmatch(r"[A-Za-z0-9_+-]{1,100}", name):
-                raise ValueError(f"arms: a name is made of letters, digits, _, + and -, got {name!r}")
+        self._check_arms("arms", self.arms)
+        return self
+
+    @model_validator(mode="after")
+    def _check_radiographs(self) -> LearningPart:
+        part = self.radiographs
+        if part is None:
+            return self
+        if not part.arms:
+            raise ValueError("radiographs.arms: wanted at least one arm, got none")
+        if self.bank:
+            raise ValueError("bank: its lesions are put into volumes and not into their radiographs; wanted one of them")
+        self._check_arms("radiographs.arms", part.arms)
+        taken = [*self.arms, *part.arms, *part.joint]
+        if twice := {name for name in taken if taken.count(name) > 1}:
+            raise ValueError(f"radiographs: an arm's name stands for one arm, got {', '.join(sorted(twice))} twice")
+        for name, pair in part.joint.items():
+            _check_name("radiographs.joint", name)
+            for arm, what, known in zip(pair, ("volumes", "radiographs"), (self.arms, part.arms)):
+                if arm not in known:
+                    raise ValueError(f"radiographs.joint.{name}: {arm!r} is no arm of {what}; these are {', '.join(known)}")
+        return self
+
+    def _check_arms(self, place: str, arms: Arms) -> None:
+        for name, channels in arms.items():
+            _check_name(place, name)
             if not channels:
-                raise ValueError(f"arms: {name!r} has no channels")
+                raise ValueError(f"{place}: {name!r} has no channels")
             if len(set(channels)) < len(channels):
-                raise ValueError(f"arms: {name!r} has a channel twice: {', '.join(channels)}")
+                raise ValueError(f"{place}: {name!r} has a channel twice: {', '.join(channels)}")
             for channel in map(Channel.parse, channels if self.bank else ()):
                 if channel.signal not in BANK_SIGNALS or channel.role != "value":
                     raise ValueError(
@@ -126,7 +196,6 @@ class LearningPart(Document):
                     )
             for reason in filter(None, map(self.training.augmentation.why_not, channels)):
                 raise ValueError(f"training.augmentation.{reason} (arm {name!r})")
-        return self
 
 
 class MetricPart(Document):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from darklung.core.checks import DarklungError, require
 from darklung.io.description import resolve_path
-from darklung.io.documents import Document, Energy, validate
+from darklung.io.documents import Angle, Document, Energy, validate
 from darklung.io.patterns import matching
 from darklung.io.volumes import VolumeOptions
 from darklung.study.calibrations import CalibrationsPart, ReferencePart
@@ -33,6 +33,21 @@ class SitePart(Document):
     calibrations: CalibrationsPart = CalibrationsPart()
 
 
+class RadiographsPart(Document):
+    """Radiographs of each animal, in the geometry of its scan."""
+
+    angles: tuple[Annotated[Angle, Field(ge=-6.3, le=6.3)], ...] = Field(
+        (0.0,), min_length=1, max_length=16, description="one radiograph each; 0 deg is the first view of a scan"
+    )
+    counts: float = Field(1e5, gt=0, description="open beam, per detector pixel, in all steps and directions of one view")
+
+    @model_validator(mode="after")
+    def _check(self) -> RadiographsPart:
+        if len(set(self.angles)) < len(self.angles):
+            raise ValueError("angles: wanted each once")
+        return self
+
+
 class SimulatedSource(Document):
     """Simulated animals, scanned at one or several sites."""
 
@@ -46,6 +61,7 @@ class SimulatedSource(Document):
     sites: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")], SitePart] = Field(
         {}, description="scanners; each animal is scanned at one"
     )
+    radiographs: RadiographsPart | None = Field(None, description="of each animal beside its scan; none if not given")
 
     def at(self, site: str) -> SimulatedSource:
         """The source as one site has it; ``""`` where there are no sites."""
@@ -197,10 +213,11 @@ class CasesSource(_Measured):
 
     origin: Literal["cases"] = Field(alias="from")
     files: tuple[str, ...] = Field(min_length=1, description="folders; * and ? stand for any characters")
+    radiographs: tuple[str, ...] = Field((), description="folders of labelled radiographs of the same animals")
 
     def located(self, folder: Path) -> Any:
         """The same with paths made absolute from `folder`."""
-        return self._located(folder, "files")
+        return self._located(folder, "files", "radiographs")
 
 
 class LobesSource(_Measured):
