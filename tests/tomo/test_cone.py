@@ -153,6 +153,16 @@ def test_variance_map_against_monte_carlo(name):
     assert np.percentile(abs(ratio - 1), 95) < 2.3 * np.sqrt(2 / 300)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_variances_of_few_rows_are_true_in_each_row(rows):
+    """Where nearly every voxel lies between an outermost row and nothing."""
+    g, rng = cone(views=40, rows=rows, cols=24, source_m=0.3), np.random.default_rng(rows)
+    noise = np.array([fdk(rng.standard_normal((g.views, rows, g.cols)), g) for _ in range(150)])
+    inner = (..., slice(6, -6), slice(6, -6))
+    ratio = noise[inner].var(axis=(0, 2, 3)) / fdk_variance(np.ones((g.views, rows, g.cols)), g)[inner].mean(axis=(1, 2))
+    np.testing.assert_allclose(ratio, 1, atol=0.05)
+
+
 def test_a_tilted_detector_turned_upright():
     tilted = cone(views=4, rows=48, cols=120, source_m=0.4, tilt_rad=0.05, axis_col=57.0, axis_row=22.0)
     found = untilt(cone_ellipsoid_integrals(tilted, CENTER, (16e-3, 30e-3, 40e-3)), tilt_rad=0.05, middle=(22.0, 57.0))

@@ -62,13 +62,21 @@ class Beam:
         """The same with the visibility spectrum changed by its modes."""
         if not by.any():
             return self
+        return replace(self, visible=self.visible_by(by))
+
+    def visible_by(self, by: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(bin,) the visibility spectrum of `changed`, of any scale."""
         logarithm = self.modes @ by
-        return replace(self, visible=self.visible * np.exp(logarithm - logarithm.max()))
+        return np.asarray(self.visible * np.exp(logarithm - logarithm.max()))
 
     def behind(self, filters: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`weights` and `visible` of the flat behind a filter; sums are what is left of 1."""
-        left = np.exp(-_depth(filters, tuple(self.energies_kev)))
+        left = self.transmission(filters)
         return self.weights * left, self.visible * left
+
+    def transmission(self, filters: str) -> NDArray[np.float64]:
+        """(bin,) what a filter lets through."""
+        return np.asarray(np.exp(-_depth(filters, tuple(self.energies_kev))))
 
     def gain(self, filters: str) -> float:
         """Visibility of the flat behind a filter over that without."""
@@ -94,12 +102,29 @@ class Beam:
         diameter, thickness, filled = np.broadcast_arrays(
             *(np.asarray(v, dtype=np.float64) for v in (diameter_m, thickness_m, filling))
         )
-        e = self.energies_kev / self.reference_energy_kev
-        law = shape(np.multiply.outer(diameter, e / correlation_length_m)) * (scale_per_m2 * correlation_length_m * e**-3.0)
         depth = (filled * thickness)[..., None] * self.powder_per_m
+        left = self.left(shape, scale_per_m2, correlation_length_m, diameter, thickness, depth)
         weights, visible = self.behind(filters)
-        seen = np.exp(-depth - thickness[..., None] * law) @ (visible / visible.sum())
-        return np.asarray(np.log(np.exp(-depth) @ (weights / weights.sum())) - np.log(np.maximum(seen, 1e-300)))
+        return signal_of(left, np.exp(-depth) @ (weights / weights.sum()), visible)
+
+    def left(
+        self,
+        shape: SphereShape,
+        scale_per_m2: float,
+        correlation_length_m: float,
+        diameter_m: NDArray[np.float64],
+        thickness_m: NDArray[np.float64],
+        depth: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """(..., bin) e^{−depth − εt}: what spheres leave of the fringe at each energy."""
+        e, xi = self.energies_kev / self.reference_energy_kev, correlation_length_m
+        law = shape(np.multiply.outer(diameter_m, e / xi)) * (scale_per_m2 * xi * e**-3.0)
+        return np.asarray(np.exp(-depth - thickness_m[..., None] * law))
+
+
+def signal_of(left: NDArray[np.float64], mean: NDArray[np.float64], visible: NDArray[np.float64]) -> NDArray[np.float64]:
+    """−ln D of (..., bin) what is left of the fringe and (...) of the intensity, where the flat's fringe is `visible`."""
+    return np.asarray(np.log(mean) - np.log(np.maximum(left @ (visible / visible.sum()), 1e-300)))
 
 
 def parse_filter(text: str) -> tuple[tuple[str, float], ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from darklung.calibrate.beam import Beam, filter_name, parse_filter
+from darklung.calibrate.beam import Beam, filter_name, parse_filter, signal_of
 from darklung.calibrate.sphere_models import SphereShape
 from darklung.calibrate.spheres import DILUTE, SphereCalibration
 from darklung.core.checks import check_finite, check_range, check_shape, require
@@ -230,24 +231,37 @@ class _Fit:
         self.rows, self.belief, self.shape = rows, belief, shape
         self.beam, self.filling = belief.beam(rows)
         self.scale, self.xi = belief.start(rows, shape)
+        self.depth = (self.filling * rows.thickness_m)[:, None] * self.beam.powder_per_m
         names = np.array(rows.filters)
         self.groups = [(text, np.flatnonzero(names == text)) for text in dict.fromkeys(rows.filters)]
+        # What no parameter changes: each row's share of the flat's intensity, and what filters leave of the open beam.
+        self.mean, self.passed = np.empty(len(rows.signal)), {}
+        for text in {"", *rows.filters, *(text for text, _ in belief.gains)}:
+            weights, _ = self.beam.behind(text)
+            self.passed[text] = (self.beam.transmission(text), float(weights.sum()))
+            at = names == text
+            self.mean[at] = np.exp(-self.depth[at]) @ (weights / weights.sum())
+        # Derivatives by the modes ask for the same spheres again and again.
+        self._left = lru_cache(maxsize=2)(self._spheres)
+
+    def lengths(self, found: NDArray[np.float64]) -> tuple[float, float]:
+        """Scale [1/m²] and ξ [m]."""
+        return float(self.scale * np.exp(SCALE_SD * found[0])), float(self.xi * np.exp(XI_SD * found[1]))
 
     def physical(self, found: NDArray[np.float64]) -> tuple[float, float, Beam]:
         """Scale [1/m²], ξ [m] and the beam."""
-        scale, xi = self.scale * np.exp(SCALE_SD * found[0]), self.xi * np.exp(XI_SD * found[1])
-        return float(scale), float(xi), self.beam.changed(found[2:])
+        return *self.lengths(found), self.beam.changed(found[2:])
 
-    def _misfit(self, scale: float, xi: float, beam: Beam) -> NDArray[np.float64]:
-        seen = np.empty(len(self.rows.signal))
-        for text, at in self.groups:
-            rows = (self.rows.diameter_m[at], self.rows.thickness_m[at], text, self.filling[at])
-            seen[at] = beam.response(self.shape, scale, xi, *rows)
-        return seen - self.rows.signal
+    def _spheres(self, scale: float, xi: float) -> NDArray[np.float64]:
+        return self.beam.left(self.shape, scale, xi, self.rows.diameter_m, self.rows.thickness_m, self.depth)
 
     def misfit(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         """(row,) fitted less measured −ln D."""
-        return self._misfit(*self.physical(found))
+        left, visible = self._left(*self.lengths(found)), self.beam.visible_by(found[2:])
+        seen = np.empty(len(self.rows.signal))
+        for text, at in self.groups:
+            seen[at] = signal_of(left[at], self.mean[at], visible * self.passed[text][0])
+        return seen - self.rows.signal
 
     def spread(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         """(row,) scatter over that at the first row's thickness and filter: as a change of the amount would be."""
@@ -268,24 +282,28 @@ class _Fit:
         spread = scatter * np.maximum(self.spread(start), 0.05)
 
         def run(found: NDArray[np.float64]) -> NDArray[np.float64]:
-            scale, xi, beam = self.physical(found)
-            rows = self._misfit(scale, xi, beam) / spread
-            return np.concatenate([rows, self._flats(beam), self._wedges(beam), found])
+            visible = self.beam.visible_by(found[2:])
+            return np.concatenate([self.misfit(found) / spread, self._flats(visible), self._wedges(visible), found])
 
         return run
 
-    def _flats(self, beam: Beam) -> NDArray[np.float64]:
-        told = [np.log(beam.gain(text) / beam.gain("") / gain) for text, gain in self.belief.gains]
+    def _gain(self, text: str, visible: NDArray[np.float64]) -> float:
+        """Visibility of the flat behind a filter, up to a factor."""
+        passed, weight = self.passed[text]
+        return float(visible @ passed) / weight
+
+    def _flats(self, visible: NDArray[np.float64]) -> NDArray[np.float64]:
+        told = [np.log(self._gain(text, visible) / self._gain("", visible) / gain) for text, gain in self.belief.gains]
         if self.rows.visibility is not None:
             means = [float(np.log(self.rows.visibility[at]).mean()) for _, at in self.groups]
-            gains = np.log([beam.gain(text) for text, _ in self.groups])
+            gains = np.log([self._gain(text, visible) for text, _ in self.groups])
             told += list(((gains - gains[0]) - (np.array(means) - means[0]))[1:])
         return np.array(told) / GAIN_ERROR
 
-    def _wedges(self, beam: Beam) -> NDArray[np.float64]:
+    def _wedges(self, visible: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.belief.wedges:
             return np.zeros(0)
-        response = replace(self.belief.response, visible=beam.visible)
+        response = replace(self.belief.response, visible=visible / visible.sum())
         parts = [np.zeros(0)]
         for wedge in self.belief.wedges:
             mu, _ = response.attenuation_of(wedge.material)

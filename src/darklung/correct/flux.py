@@ -42,8 +42,9 @@ def normalise_flux(
 
     Rule: in every view and direction the air value is the mean of −ln T over the valid pixels of the air columns (all rows),
     weighted by 1/variance; it is subtracted from that view's attenuation. With ``dark_field=True`` the same is done for
-    −ln D, which removes an offset of visibility common to the view (drift of the gratings). Its own noise, that of some
-    hundred pixels, is added to the variances; that this part is common to all pixels of the view is not recorded.
+    −ln D, which removes an offset of visibility common to the view (drift of the gratings). Its own noise is common to all
+    pixels of a row, which a reconstruction's ramp filter takes away, and is no part of the variances: they are of what is
+    independent from pixel to pixel. (A single pixel's error is larger by 1/(2n) of itself with n pixels of air.)
 
     What is left in the air is in the stated errors: where air scatters about its value by significantly more than the
     variances say (a beam whose structure moved since the flats), the excess is added to the variance of all pixels of that
@@ -88,7 +89,7 @@ def normalise_flux(
         values, variances = getattr(projections, name), getattr(projections, f"{name}_variance")
         if taken:
             changed[name] = values - (offset + profile[0]).astype(values.dtype)
-            more = more + variance + profile[1]
+            more = more + profile[1]
         changed[f"{name}_variance"] = variances + more.astype(variances.dtype)
     return replace(projections, **changed)
 
@@ -198,9 +199,14 @@ def _left(
             continue
         scale = max(float(np.median(np.abs(pulls))) / _MEDIAN, 1.0)
         excess = float(np.mean(np.minimum(pulls**2, (_OUTSIDE * scale) ** 2))) - 1
-        if excess > _SIGNIFICANT * np.sqrt(2 / len(pulls)):
+        if excess > _by_chance(len(pulls)):
             left[view] = excess * np.median(own[view][good])
     return left
+
+
+def _by_chance(count: int) -> float:
+    """What the mean of `count` squared normal numbers exceeds 1 by, once in 740 times (Wilson & Hilferty): few are skew."""
+    return float((1 - 2 / (9 * count) + _SIGNIFICANT * np.sqrt(2 / (9 * count))) ** 3) - 1
 
 
 def _check_sides(projections: Projections, cols: NDArray[np.intp]) -> None:

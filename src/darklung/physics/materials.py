@@ -110,11 +110,17 @@ def mass_attenuation(material: str, energies_kev: ArrayLike) -> NDArray[np.float
     0.0193
     """
     energies = _energies(energies_kev)
-    flat = np.atleast_1d(energies).ravel() * 1e3
+    _material(material)
+    return _per_mass(material, np.atleast_1d(energies).ravel().tobytes()).reshape(energies.shape).copy()
+
+
+@lru_cache(maxsize=64)  # fits ask for the bins of one spectrum again and again
+def _per_mass(material: str, energies_kev: bytes) -> NDArray[np.float64]:
+    flat = np.frombuffer(energies_kev) * 1e3
     total = np.zeros_like(flat)
     for symbol, fraction in _material(material).mass_fractions.items():
         total += fraction * np.atleast_1d(xraydb.mu_elam(symbol, flat))
-    return np.asarray(0.1 * total.reshape(energies.shape))
+    return np.asarray(0.1 * total)
 
 
 def linear_attenuation(material: str, density_g_cm3: ArrayLike, energies_kev: ArrayLike) -> NDArray[np.float64]:
