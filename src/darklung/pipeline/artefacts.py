@@ -37,7 +37,10 @@ Notes = dict[str, Note]
 
 def outputs_of(place: Path) -> dict[str, Path]:
     """Name -> file, of all below a task's folder but its record."""
-    found = {p.relative_to(place).as_posix(): p for p in place.rglob("*") if p.is_file()}
+    found: dict[str, Path] = {}
+    for folder, _, names in os.walk(place):
+        inside = "" if folder == str(place) else f"{Path(folder).relative_to(place).as_posix()}/"
+        found |= {f"{inside}{name}": Path(folder, name) for name in names if os.path.isfile(f"{folder}/{name}")}
     found.pop(RECORD, None)
     return dict(sorted(found.items()))
 
