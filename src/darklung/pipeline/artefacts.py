@@ -125,7 +125,7 @@ class Reading:
         self._files = {str(file.absolute()): file for path in paths for file in files_of(path)}
         self._notes: Notes = {}
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread: threading.Thread | None = None
 
     def _read(self) -> None:
         try:
@@ -135,11 +135,12 @@ class Reading:
 
     def __enter__(self) -> Reading:
         if self._files:
+            self._thread = threading.Thread(target=self._read, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._files and kind is None:
+        if self._thread is not None and kind is None:
             self._thread.join()
 
     def notes(self) -> Notes:

@@ -146,7 +146,7 @@ def read_records(folder: Path, keys: Mapping[str, str], *, settle: bool = False)
         if aside and (not record or record["key"] != key) and (kept := read_record(superseded(folder, name, key) / RECORD)):
             place, record = superseded(folder, name, key), kept
         if record is None:
-            if place.is_dir() or name in finished:
+            if name in finished or os.path.isdir(place):
                 damage[name] = f"{RECORD} is gone or not what was written"
             continue
         if record["key"] == key and (wrong := damage_of(place, record, settle=settle)):
