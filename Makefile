@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/darklung run examples/quick.yaml --out runs/quick
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@echo "Least covered modules (statements, missed, covered), and all:"
 	@$(BIN)/coverage report --sort=cover | awk '/^src\// && ++shown <= 10'
 	@$(BIN)/coverage report | grep TOTAL

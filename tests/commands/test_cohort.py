@@ -18,6 +18,8 @@ from darklung.io.hdf5 import load
 from darklung.io.images import load_image
 from darklung.io.tables import load_table
 
+pytestmark = pytest.mark.slow(30)
+
 COARSE = "450 um"
 SIZE = {"animals": "2,1", "voxel": COARSE, "seed": 6}
 

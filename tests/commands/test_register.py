@@ -26,6 +26,8 @@ from darklung.pipeline.record import read_json
 from darklung.register.files import load_maps
 from darklung.steps.register import FACTS, MAPS, PAGE
 
+pytestmark = pytest.mark.slow(30)
+
 VOXEL = 250e-6
 
 

@@ -22,6 +22,8 @@ from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import Projector
 from darklung.tomo.tensor import COMPONENTS
 
+pytestmark = pytest.mark.slow(60)
+
 SIZE = 25
 PIXEL = 2e-4
 

@@ -19,6 +19,13 @@ def test_groups_stay_together_and_every_subject_is_in_one_fold(numbers, folds, s
     assert parts == folds_by_group(groups, folds=folds, seed=seed)
 
 
+def test_every_fold_lists_its_subjects_in_order_and_none_is_much_longer():
+    groups = {f"scan-{i:03d}": f"animal-{i % 40}" for i in reversed(range(400))}
+    folds = folds_by_group(groups, folds=7, seed=3)
+    assert all(list(fold) == sorted(fold) for fold in folds)
+    assert {len(fold) for fold in folds} == {50, 60}  # whole animals of ten scans each
+
+
 def test_rotation_tests_and_validates_each_once():
     folds = [("a",), ("b",), ("c", "d"), ("e",)]
     rounds = rotate(folds)

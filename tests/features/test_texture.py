@@ -13,6 +13,8 @@ from darklung.features.texture import grey_levels_of, texture_map, texture_maps
 from darklung.features.texture_lengths import DIRECTIONS
 from darklung.features.texture_names import PAIRS, RUNS, TEXTURES, VALUES, ZONES, texture_feature
 
+pytestmark = pytest.mark.slow(40)
+
 # The IBSI digital phantom (DOI 10.48550/arXiv.1612.07003, CC BY 4.0), (z, y, x); 0 is outside its region.
 PHANTOM = np.array(
     [

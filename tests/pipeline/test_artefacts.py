@@ -13,7 +13,7 @@ from toy_study import marks, run, toy
 from darklung.core.checks import DarklungError
 from darklung.pipeline import Task, stale
 from darklung.pipeline.artefacts import Reading, note, require_as_written
-from darklung.pipeline.record import seal_holds, write_record
+from darklung.pipeline.record import json_text, read_record, seal_holds, sealed_text, write_record
 
 TOTAL = ("total/all",)
 
@@ -127,6 +127,41 @@ def test_a_record_of_before_without_contents_is_computed_again(tmp_path):
     del record["outputs"]
     write_record(place, record)
     assert stale(tasks, folder, TOTAL) == {"total/all"}
+
+
+AWKWARD = {
+    "key": "0f",
+    "words": 'two\nlines, "quotes", µm, \u2028',
+    "nothing": {},
+    "none": [],
+    "deep": {"a": {"b": [1, 2.5, None, True]}, "seal": "x", "c": []},
+    "rows": [{"task": "a/b", "wall_s": 1e-9}, [], "z"],
+    "pair": (1, 2),
+    "off": None,
+    "numbered": {1: "one"},
+}
+
+
+def test_a_record_is_the_json_of_what_it_was_given_with_an_entry_a_line(tmp_path):
+    path = tmp_path / "record.json"
+    write_record(path, {"seal": "another", **AWKWARD})
+    found = read_record(path)
+    assert {k: v for k, v in found.items() if k != "seal"} == json.loads(json_text(AWKWARD))
+    assert list(found) == [*AWKWARD, "seal"]
+    entries = sum(max(1, 2 + len(v)) if isinstance(v, dict | list | tuple) and v else 1 for v in AWKWARD.values())
+    assert path.read_text().count("\n") == entries + 3  # braces and the seal
+    assert sealed_text(found) == path.read_text()
+
+
+def test_records_with_every_value_on_a_line_of_its_own_are_read_as_before(tmp_path):
+    path, end = tmp_path / "record.json", "\n}\n"
+    text = json_text(AWKWARD)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(text.removesuffix(end) + f',\n "seal": "{seal}"{end}')
+    assert read_record(path)["key"] == "0f"
+    assert read_record(tmp_path / "no.json") is None
+    path.write_text("[]")
+    assert read_record(path) is None
 
 
 def test_every_flipped_bit_of_a_record_breaks_its_seal(tmp_path):

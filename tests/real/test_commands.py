@@ -20,6 +20,7 @@ DATA = Path(os.environ.get("DARKLUNG_DATA", ROOT / "../shared/data"))
 EXAMPLES = ROOT / "examples/real"
 
 pytestmark = [
+    pytest.mark.slow(70),
     pytest.mark.real,
     pytest.mark.skipif(not DATA.is_dir(), reason=f"measured data are not in {DATA} ($DARKLUNG_DATA)"),
 ]

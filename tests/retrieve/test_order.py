@@ -9,6 +9,8 @@ from darklung.retrieve.order import order_findings, step_order, view_order
 from darklung.retrieve.quality import projections_quality
 from darklung.retrieve.stepping import retrieve
 
+pytestmark = pytest.mark.slow(45)
+
 
 def curves(steps, *, fringes=True, counts=5000, visibility=0.3, jitter=0.0, dose=0.0, periods=1, seed=0, pixels=1500):
     """(step, pixel) counts, and the declared phases."""

@@ -1,6 +1,7 @@
 """Sites change how animals are scanned and nothing else; a split may hold one out; a scan has one site."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import yaml
@@ -9,7 +10,8 @@ from darklung.commands.run import run_study
 from darklung.core.checks import DarklungError
 from darklung.flow.plan import plan
 from darklung.io.tables import load_table
-from darklung.steps.phantom import plan_animals
+from darklung.steps.phantom import plain as written
+from darklung.steps.phantom import plan_animals, plan_subjects, subject_of
 from darklung.study.study import read_study
 
 SITES = {
@@ -69,6 +71,21 @@ def test_a_site_changes_the_scan_and_nothing_of_the_animal(tmp_path):
     assert (south["instrument"]["visibility"], south["scan"]["views"]) == (0.1, 18)
     assert (west["instrument"]["correlation_length"], west["scan"]["views"]) == ("2e-06 m", 24)
     assert with_sites["correct/test-0002"].parameters["instrument"] == west["instrument"]
+
+
+def test_animals_of_a_site_share_what_is_the_same_and_nothing_else(tmp_path):
+    study = read_study(study_file(tmp_path))
+    subjects = plan_subjects(study.sources["mice"], study.seed)
+    assert [written(one) for one in subjects] == [asdict(one) for one in subjects]
+    assert [subject_of(written(one)) for one in subjects] == subjects
+    by_name = {t.name: t for t in plan(study).tasks}
+    for one in subjects:
+        own = by_name[f"phantom/{one.name}"], by_name[f"scan/{one.name}"]
+        assert own[0].parameters["subject"] == {**asdict(one), "site": ""}
+        at = study.sources["mice"].at(one.site)
+        for part in ("instrument", "scan", "effects"):
+            assert own[1].parameters[part] == getattr(at, part).model_dump(mode="json")
+    assert len({by_name[f"scan/{one.name}"].parameters["seed"] for one in subjects}) == len(subjects)
 
 
 def test_results_are_told_by_site(tmp_path):

@@ -13,7 +13,8 @@ from darklung.io.names import PROJECTIONS, SUMMARY, item_name
 from darklung.io.projections import open_projections
 from darklung.pipeline import run_tasks
 from darklung.pipeline.record import read_json
-from darklung.steps.reconstruct import STAGE, planned, resolved, task
+from darklung.steps.reconstruct import STAGE, planned, resolved
+from darklung.steps.reconstruct import tasks as tasks_of
 from darklung.study.processing import ReconstructionPart
 from darklung.tomo.methods import check_device
 
@@ -43,11 +44,11 @@ def reconstruct_files(source: Path, out: Path, *, given: Mapping[str, Any], tell
     """
     part: ReconstructionPart = validate(dict(given), ReconstructionPart, "reconstruct")
     check_device(part.method, part.options, cone=part.source_axis is not None)
-    files = _files(source, out)
+    files, made = _files(source, out), tasks_of(part, pictures=True)
     tasks = []
     for name, path in files.items():
         tell(f"{name}: {planned(*resolved(open_projections(path), part))}")
-        tasks.append(task(name, part, path, pictures=True))
+        tasks.append(made(name, path))
     names = [t.name for t in tasks]
     about = {"source": str(source), "reconstruction": part.model_dump(mode="json")}
     run_tasks(tasks, folder=out, targets=names, workers=1, about=about)

@@ -49,7 +49,8 @@ def check_positive(name: str, value: float) -> float:
 
 def check_range(name: str, value: float, low: float, high: float) -> float:
     """Return `value` if low <= value <= high, else raise."""
-    require(bool(np.isfinite(value)) and low <= value <= high, f"{name}: wanted {low:g} to {high:g}, got {value!r}")
+    if not (bool(np.isfinite(value)) and low <= value <= high):
+        raise DarklungError(f"{name}: wanted {low:g} to {high:g}, got {value!r}")
     return float(value)
 
 
@@ -79,8 +80,9 @@ def negative_counts(name: str, array: NDArray[Any]) -> str:
 
 def check_one_of(name: str, value: str, known: Iterable[str]) -> str:
     """Return `value` if it is among `known`, else raise with the list of known ones."""
-    known = sorted(known)
-    require(value in known, f"{name}: {value!r} is not known; known: {', '.join(known)}")
+    known = tuple(known)
+    if value not in known:
+        raise DarklungError(f"{name}: {value!r} is not known; known: {', '.join(sorted(known))}")
     return value
 
 

@@ -27,7 +27,9 @@ def folds_by_group(groups: Mapping[str, str], *, folds: int, seed: int) -> list[
     names = sorted(set(groups.values()))
     require(2 <= folds <= len(names), f"folds: wanted 2 to {len(names)} (the number of animals), got {folds}")
     order = [names[i] for i in stream(seed, "folds").permutation(len(names))]
-    members = {g: [s for s in sorted(groups) if groups[s] == g] for g in order}
+    members: dict[str, list[str]] = {group: [] for group in order}
+    for subject in sorted(groups):
+        members[groups[subject]].append(subject)
     dealt: list[list[str]] = [[] for _ in range(folds)]
     for group in sorted(order, key=lambda g: -len(members[g])):
         min(dealt, key=len).extend(members[group])

@@ -11,8 +11,8 @@ cases ────────────────────────�
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,30 +98,28 @@ def _check_subjects(chain: Chain, name: str, source: Any) -> None:
 def _simulated(chain: Chain, study: Study, name: str, source: SimulatedSource) -> None:
     several = len(study.simulated()) > 1
     seed = derive_seed(study.seed, "source", name) if several else study.seed
-    animals = phantom.plan_animals(source, seed)
-    scanners = {site: source.at(site) for site in {animal["site"] for animal in animals}}
+    animals = phantom.plan_subjects(source, seed)
+    scanners = {site: source.at(site) for site in {animal.site for animal in animals}}
     known = {
         site: correct.known_of(study.processing.correction, at.instrument, at.calibrations) for site, at in scanners.items()
     }
     beams = {site: beam_facts(known[site], at.calibrations) for site, at in scanners.items()}
+    chains = {site: simulated_tasks(at, study.processing, known[site], study.seed) for site, at in scanners.items()}
     for animal in animals:
-        own = {**animal, "name": f"{name}-{animal['name']}"} if several else animal
-        item, site = own["name"], own["site"]
-        made = simulated_tasks(scanners[site], own, study.processing, known[site], study.seed)
+        own = replace(animal, name=f"{name}-{animal.name}") if several else animal
+        item, site = own.name, own.site
+        made = chains[site](phantom.plain(own))
         if study.processing.voxel is not None:
             made.append(resample.task(item, study.processing.voxel, made[-1].name))
         chain.add(*made)
         about = {"subject": item, "animal": item, "site": site, "source": name, "synthetic": True, "provenance": beams[site]}
         unit = scanners[site].calibrations.unit
         case = _case(study, item, about, made[-1].name, phantom_task=f"phantom/{item}", unit=unit)
-        (row,) = cohort_table([phantom.subject_of(own)])
-        chain.members.append(
-            Member(chain.add(case), item, own["split"], {**row, "site": site or study.name, "source": name})
-        )
+        (row,) = cohort_table([own])
+        chain.members.append(Member(chain.add(case), item, own.split, {**row, "site": site or study.name, "source": name}))
         if source.radiographs is not None:
-            told = {**about, "provenance": beams[site]}
-            for task in radiographs_of(source, source.radiographs, own, study, told):
-                chain.radiographs.append(Member(chain.add(task), item, own["split"], {"source": name}))
+            for task in radiographs_of(source, source.radiographs, phantom.plain(own), study, about):
+                chain.radiographs.append(Member(chain.add(task), item, own.split, {"source": name}))
 
 
 def radiographs_of(
@@ -134,19 +132,25 @@ def radiographs_of(
 
 
 def simulated_tasks(
-    at: SimulatedSource, animal: Mapping[str, Any], processing: ProcessingPart, known: correct.Parameters, seed: int
-) -> list[Task]:
-    """The chain of one simulated animal, from its seed to its volume; `at` is the source as the animal's site has it."""
-    name = animal["name"]
+    at: SimulatedSource, processing: ProcessingPart, known: correct.Parameters, seed: int
+) -> Callable[[Mapping[str, Any]], list[Task]]:
+    """What makes the chain of one simulated animal, from its seed to its volume; `at` is the source as its site has it.
+
+    What is the same for all animals of a site is checked and written out once.
+    """
     method = processing.reconstruction
     check_device(method.method, method.options, cone=at.scan.source_axis_m < math.inf)
-    keep = at.scan.keep_frames
-    tasks = [
-        phantom.task(at, animal),
-        scan.task(at, name, derive_seed(seed, "scan", name)),
-        retrieve.task_of_scan(name, processing.retrieval_of(SIMULATED), transient=not keep),
-    ]
-    return [*tasks, *processed(name, tasks[-1].name, processing, known, transient=not keep, pictures=False)]
+    transient = not at.scan.keep_frames
+    phantom_of, scan_of = phantom.tasks(at), scan.tasks(at)
+    retrieval_of = retrieve.tasks_of_scans(processing.retrieval_of(SIMULATED), transient=transient)
+    processed_of = processed(processing, known, transient=transient, pictures=False)
+
+    def make(animal: Mapping[str, Any]) -> list[Task]:
+        name = animal["name"]
+        first = [phantom_of(animal), scan_of(name, derive_seed(seed, "scan", name)), retrieval_of(name)]
+        return [*first, *processed_of(name, first[-1].name)]
+
+    return make
 
 
 def beam_facts(known: correct.Parameters, calibrations: CalibrationsPart) -> dict[str, Any]:
@@ -169,23 +173,24 @@ def own_beam(source: FramesSource | ProjectionsSource | VolumesSource | LobesSou
 
 
 def processed(
-    name: str,
-    projections: str | Path,
-    processing: ProcessingPart,
-    known: correct.Parameters,
-    *,
-    transient: bool = False,
-    pictures: bool = True,
-) -> list[Task]:
-    """From retrieved projections to a volume; a file of projections is read where it lies."""
-    tasks: list[Task] = []
+    processing: ProcessingPart, known: correct.Parameters, *, transient: bool = False, pictures: bool = True
+) -> Callable[[str, str | Path], list[Task]]:
+    """What leads from retrieved projections to a volume; a file of projections is read where it lies."""
+    steps: list[Callable[[str, str | Path], Task]] = []
     if processing.alignment is not None:
-        tasks.append(align.task(name, processing.alignment, projections))
-        projections = tasks[-1].name
+        alignment = processing.alignment
+        steps.append(lambda name, projections: align.task(name, alignment, projections))
     if correct.needed(known):
-        tasks.append(correct.task(name, known, projections, transient=transient))
-        projections = tasks[-1].name
-    return [*tasks, reconstruct.task(name, processing.reconstruction, projections, pictures=pictures)]
+        steps.append(correct.tasks(known, transient=transient))
+    steps.append(reconstruct.tasks(processing.reconstruction, pictures=pictures))
+
+    def make(name: str, projections: str | Path) -> list[Task]:
+        tasks: list[Task] = []
+        for step in steps:
+            tasks.append(step(name, tasks[-1].name if tasks else projections))
+        return tasks
+
+    return make
 
 
 def _frames(chain: Chain, study: Study, name: str, source: FramesSource) -> None:
@@ -208,7 +213,7 @@ def _projected(
     chain: Chain, study: Study, name: str, source: FramesSource | ProjectionsSource, item: str, projections: str | Path
 ) -> None:
     known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
-    last = chain.add(*processed(item, projections, study.processing, known))
+    last = chain.add(*processed(study.processing, known)(item, projections))
     _measured(chain, study, name, source, item, last)
 
 

@@ -118,7 +118,8 @@ def rounds_of(members: Sequence[Member], *, folds: int, seed: int) -> list[Round
         return [tuple(tuple(by_task[t] for t in side) for side in sides) for sides in rotate(parts)]  # type: ignore[misc]
     rounds: list[Round] = []
     for part in parts:
-        training = tuple(m for t, m in by_task.items() if t not in part)
+        held = set(part)
+        training = tuple(m for t, m in by_task.items() if t not in held)
         rounds.append((training, tuple(by_task[t] for t in part), ()))
     return rounds
 

@@ -188,6 +188,8 @@ def find_class(field: str, name: str, known: Classes = CLASSES) -> TissueClass:
     DarklungError
         No such class, or one of another kind: one line that lists the known ones, with the new name of a renamed one.
     """
+    if name in known:
+        return known[name]
     listed = f"known: {', '.join(sorted(known))}"
     now = RENAMED.get(name)
     require(now not in known, f"{field}: {name!r} is not known, it is now called {now!r}; {listed}")
@@ -195,5 +197,4 @@ def find_class(field: str, name: str, known: Classes = CLASSES) -> TissueClass:
         kind, wanted = CLASSES[name].kind, {one.kind for one in known.values()}
         told = f"is a {kind}, not a {' or '.join(sorted(wanted))}" if kind not in wanted else "is vessels and no medium"
         raise DarklungError(f"{field}: {name!r} {told}; {listed}")
-    check_one_of(field, name, known)
-    return known[name]
+    raise DarklungError(f"{field}: {name!r} is not known; {listed}")

@@ -37,7 +37,10 @@ Notes = dict[str, Note]
 
 def outputs_of(place: Path) -> dict[str, Path]:
     """Name -> file, of all below a task's folder but its record."""
-    found = {p.relative_to(place).as_posix(): p for p in place.rglob("*") if p.is_file()}
+    found: dict[str, Path] = {}
+    for folder, _, names in os.walk(place):
+        inside = "" if folder == str(place) else f"{Path(folder).relative_to(place).as_posix()}/"
+        found |= {f"{inside}{name}": Path(folder, name) for name in names if os.path.isfile(f"{folder}/{name}")}
     found.pop(RECORD, None)
     return dict(sorted(found.items()))
 
@@ -122,7 +125,7 @@ class Reading:
         self._files = {str(file.absolute()): file for path in paths for file in files_of(path)}
         self._notes: Notes = {}
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread: threading.Thread | None = None
 
     def _read(self) -> None:
         try:
@@ -132,11 +135,12 @@ class Reading:
 
     def __enter__(self) -> Reading:
         if self._files:
+            self._thread = threading.Thread(target=self._read, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._files and kind is None:
+        if self._thread is not None and kind is None:
             self._thread.join()
 
     def notes(self) -> Notes:

@@ -7,9 +7,9 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,27 +90,33 @@ class _Pool:
         self.slots = slots
         self._pool = pool
         self._running: dict[Future[Outcome], Job] = {}
+        self._ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
 
     def submit(self, job: Job) -> None:
         try:
-            with uninterrupted():  # processes are started here
-                self._running[self._pool.submit(pooled, job)] = job
+            with nullcontext() if len(_started(self._pool)) == self.slots else uninterrupted():
+                future = self._pool.submit(pooled, job)
         except BrokenProcessPool as error:
             raise self._died(job) from error
+        self._running[future] = job
+        future.add_done_callback(self._ended.put)
 
     def wait(self) -> list[tuple[Job, Outcome]]:
-        ended = []
-        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-            job = self._running.pop(future)
-            try:
-                ended.append((job, future.result()))
-            except BrokenProcessPool as error:
-                raise self._died(job) from error
-        return ended
+        future = self._ended.get()
+        job = self._running.pop(future)
+        try:
+            return [(job, future.result())]
+        except BrokenProcessPool as error:
+            raise self._died(job) from error
 
     def _died(self, job: Job) -> DarklungError:
         names = ", ".join(j.task.name for j in (job, *self._running.values()))
         return DarklungError(f"a worker process died (out of memory?) during {names}; run again to go on")
+
+
+def _started(pool: ProcessPoolExecutor) -> dict[int, Any]:
+    """Its processes so far; it starts them one by one as jobs come."""
+    return getattr(pool, "_processes", None) or {}
 
 
 @contextmanager
@@ -131,7 +137,7 @@ def in_processes(workers: int, folder: Path, progress: Progress) -> Iterator[Exe
             yield _Pool(pool, workers)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((getattr(pool, "_processes", None) or {}).values()):
+            for process in list(_started(pool).values()):
                 process.terminate()
             raise
 

@@ -81,8 +81,17 @@ def _format(folder: Path) -> int | None:
 
 def _outputs(folder: Path) -> Iterator[str]:
     """Names of all tasks with an output in the folder."""
-    for record in folder.glob(f"[!.]*/[!.]*/{RECORD}"):
-        yield f"{record.parent.parent.name}/{record.parent.name}"
+    for stage in _seen(folder):
+        place = f"{folder}/{stage}"
+        yield from (f"{stage}/{item}" for item in _seen(place) if os.path.exists(f"{place}/{item}/{RECORD}"))
+
+
+def _seen(folder: Path | str) -> list[str]:
+    """Names of what is in a folder and not hidden; none of what is no folder."""
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
 
 
 def mark(folder: Path, owner: Owner | None) -> None:
@@ -130,7 +139,8 @@ def earlier_outputs(folder: Path, name: str, surroundings: str) -> tuple[Path, .
     """
     place, aside = folder / name, folder / SUPERSEDED / name
     found = []
-    for path in (place, *aside.parent.glob(f"{escape(aside.name)}.*")):
+    others = aside.parent.glob(f"{escape(aside.name)}.*") if os.path.isdir(aside.parent) else ()
+    for path in (place, *others):
         record = read_record(path / RECORD)
         # The key is made of surroundings and parameters, so that it tells whether the first are the same.
         if record is None or record.get("removed") or key_of(surroundings, record.get("parameters", {})) != record["key"]:

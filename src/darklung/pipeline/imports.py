@@ -106,6 +106,7 @@ class Sources:
     def __init__(self, package: Path = PACKAGE, folders: Sequence[str] | None = None) -> None:
         self.package = package
         self.folders = [Path(f or ".").absolute() for f in (sys.path if folders is None else folders)]
+        self._installed = _installed_folders()
         self._places: dict[str, list[Path]] = {}
         self._files: dict[str, Path | None] = {}
         self._edges: dict[str, tuple[str, ...]] = {}
@@ -202,7 +203,7 @@ class Sources:
         if top == self.package.name:
             return rest.split(".")[0] != MACHINERY
         places = self._find(top)
-        return bool(places) and places[0].parent not in _installed_folders()
+        return bool(places) and places[0].parent not in self._installed
 
     def _parents(self, module: str) -> list[str]:
         parts = module.split(".")

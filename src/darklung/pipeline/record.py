@@ -29,6 +29,7 @@ SAMPLE_S = 0.1
 # The last line of a record: SHA-256 of the record without it, so that a record answers for itself too.
 SEAL = "seal"
 _END = "\n}\n"
+_ENCODE = json.JSONEncoder().encode
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,9 +51,23 @@ def read_json(path: Path) -> Any:
 
 
 def sealed_text(value: Mapping[str, Any]) -> str:
-    """JSON that ends with its own SHA-256; a seal that `value` has is replaced."""
-    text = json_text({k: v for k, v in value.items() if k != SEAL})
+    """JSON that ends with its own SHA-256; a seal that `value` has is replaced.
+
+    Entries stand on lines of their own, and so does what is directly inside them; a whole value is as long as its line.
+    """
+    text = "{\n" + ",\n".join(_entry({k: v}) for k, v in value.items() if k != SEAL) + _END
     return text.removesuffix(_END) + _seal_line(text)
+
+
+def _entry(one: Mapping[str, Any]) -> str:
+    """One entry of a record; json's own indenting is done in Python and takes longer than a small task."""
+    ((key, value),) = one.items()
+    if isinstance(value, dict) and value:
+        lines = [_ENCODE({k: v})[1:-1] for k, v in value.items()]
+        return f" {_ENCODE(str(key))}: {{\n  " + ",\n  ".join(lines) + "\n }"
+    if isinstance(value, list | tuple) and value:
+        return f" {_ENCODE(str(key))}: [\n  " + ",\n  ".join(map(_ENCODE, value)) + "\n ]"
+    return f" {_ENCODE(one)[1:-1]}"
 
 
 def _seal_line(text: str) -> str:
@@ -66,16 +81,23 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
 
 def seal_holds(path: Path) -> bool:
     """Whether a record is, to the last byte, what was written; raises OSError where there is none."""
-    content = path.read_bytes()
-    head, _, _ = content.rpartition(f',\n "{SEAL}": '.encode())
-    text = head.decode(errors="replace") + _END
-    return content == (head.decode(errors="replace") + _seal_line(text)).encode()
+    return _sealed(path.read_bytes())
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
+def _sealed(content: bytes) -> bool:
+    head = content.rpartition(f',\n "{SEAL}": '.encode())[0].decode(errors="replace")
+    return content == (head + _seal_line(head + _END)).encode()
+
+
+def read_record(path: Path | str) -> dict[str, Any] | None:
     """A task's record, or None if it is missing, broken, or not what was written."""
-    record = read_json(path)
-    return record if isinstance(record, dict) and "key" in record and seal_holds(path) else None
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        record = json.loads(content.decode("utf-8")) if _sealed(content) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "key" in record else None
 
 
 @lru_cache(maxsize=1)

@@ -135,17 +135,18 @@ def read_records(folder: Path, keys: Mapping[str, str], *, settle: bool = False)
     A record of the present key counts only if the outputs beside it are what it notes: else the task is among the damaged,
     name -> what is wrong. With `settle` the times of copied files are noted anew, so that they are read once.
     """
+    if not folder.is_dir():
+        return {}, {}
     aside = (folder / SUPERSEDED).is_dir()
     finished = set((read_json(folder / RUN_RECORD) or {}).get("finished", ()))
     found: Records = {}
     damage: dict[str, str] = {}
     for name, key in keys.items():
-        place = folder / name
-        record = read_record(place / RECORD)
+        place, record = folder / name, read_record(f"{folder}/{name}/{RECORD}")
         if aside and (not record or record["key"] != key) and (kept := read_record(superseded(folder, name, key) / RECORD)):
             place, record = superseded(folder, name, key), kept
         if record is None:
-            if place.is_dir() or name in finished:
+            if name in finished or os.path.isdir(place):
                 damage[name] = f"{RECORD} is gone or not what was written"
             continue
         if record["key"] == key and (wrong := damage_of(place, record, settle=settle)):

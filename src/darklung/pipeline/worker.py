@@ -19,7 +19,7 @@ from darklung.core.seams import resolve
 from darklung.pipeline.artefacts import RECORD, Reading, note, outputs_of
 from darklung.pipeline.folder import OLD, PARTIAL, SCRATCH, earlier_outputs, scratch_name, share_lock
 from darklung.pipeline.keys import Identity
-from darklung.pipeline.record import measured, task_record, write_record
+from darklung.pipeline.record import measured, sealed_text, task_record
 from darklung.pipeline.task import Context, Task
 
 Tell = Callable[[float, str], None]
@@ -138,7 +138,8 @@ def perform(job: Job, progress: Tell) -> None:
         reads=reading.notes(),
         outputs=outputs,
     )
-    write_record(partial / RECORD, record)
+    # Nobody reads the folder before it is published, so that its record need not appear in one step of its own.
+    (partial / RECORD).write_text(sealed_text(record), encoding="utf-8")
     publish(partial, job.folder / task.stage / task.item)
     remove(scratch)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,13 +64,17 @@ def ready(parameters: str) -> Hardening:
     return hardening_of(Parameters.model_validate_json(parameters))
 
 
-def task(name: str, parameters: Parameters, projections: str | Path, *, transient: bool = False) -> Task:
-    """Correction of another task's projections, or of those in a file."""
-    fields, reads = wired(projections)
-    p = parameters.model_copy(update=fields)
-    function, plain = "darklung.steps.correct:correct", p.model_dump(mode="json")
-    plugins = p.correction.plugins()
-    return Task(STAGE, name, function, plain, files=p.files(), plugins=plugins, transient=transient, **reads)
+def tasks(parameters: Parameters, *, transient: bool = False) -> Callable[[str, str | Path], Task]:
+    """What makes correction of another task's projections, or of those in a file, a task."""
+    shared, function = parameters.model_dump(mode="json"), "darklung.steps.correct:correct"
+    files, plugins = parameters.files(), parameters.correction.plugins()
+
+    def task(name: str, projections: str | Path) -> Task:
+        fields, reads = wired(projections)
+        plain = {**shared, **fields}
+        return Task(STAGE, name, function, plain, files=files, plugins=plugins, transient=transient, **reads)
+
+    return task
 
 
 def needed(parameters: Parameters) -> bool:

@@ -48,13 +48,17 @@ class Parameters(ReadsProjections):
     pictures: bool
 
 
-def task(name: str, part: ReconstructionPart, projections: str | Path, *, pictures: bool) -> Task:
-    """Reconstruction of another task's projections, or of those in a file."""
+def tasks(part: ReconstructionPart, *, pictures: bool) -> Callable[[str, str | Path], Task]:
+    """What makes reconstruction of another task's projections, or of those in a file, a task."""
     check_device(part.method, part.options, cone=part.source_axis is not None)
-    fields, reads = wired(projections)
-    parameters = Parameters(name=name, reconstruction=part, pictures=pictures, **fields).model_dump(mode="json")
+    shared = Parameters(name="", reconstruction=part, pictures=pictures).model_dump(mode="json")
     function = "darklung.steps.reconstruct:reconstruct"
-    return Task(STAGE, name, function, parameters, plugins=(part.method,), **reads)
+
+    def task(name: str, projections: str | Path) -> Task:
+        fields, reads = wired(projections)
+        return Task(STAGE, name, function, {**shared, "name": name, **fields}, plugins=(part.method,), **reads)
+
+    return task
 
 
 def resolved(stored: ProjectionsFile, part: ReconstructionPart) -> tuple[ProjectionsFile, ReconstructionPart]:

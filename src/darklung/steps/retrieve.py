@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,17 @@ class Parameters(Document):
     columns: dict[str, str] = Field({})
 
 
-def task_of_scan(name: str, retrieval: Retrieval, *, transient: bool) -> Task:
-    """Retrieval of a simulated scan."""
+def tasks_of_scans(retrieval: Retrieval, *, transient: bool) -> Callable[[str], Task]:
+    """What makes retrieval of one simulated scan a task."""
     _check_readings(retrieval, None)
     parameters = Parameters(retrieval=retrieval).model_dump(mode="json")
-    inputs = {"scan": (f"scan/{name}",)}
     function, plugins = "darklung.steps.retrieve:retrieve", retrieval.plugins()
-    return Task(STAGE, name, function, parameters, inputs, plugins=plugins, transient=transient)
+
+    def task(name: str) -> Task:
+        inputs = {"scan": (f"scan/{name}",)}
+        return Task(STAGE, name, function, parameters, inputs, plugins=plugins, transient=transient)
+
+    return task
 
 
 def task_of_raw(raw: RawScan, columns: dict[str, str], description: Path, retrieval: Retrieval) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from darklung.core.types import Phantom
@@ -27,18 +28,19 @@ class Parameters(Document):
     seed: int
 
 
-def task(source: SimulatedSource, name: str, seed: int) -> Task:
-    """The scan of one animal at one site; frames are large and go when nothing needs them, unless they shall be kept."""
-    parts = Parameters(instrument=source.instrument, scan=source.scan, effects=source.effects, seed=seed)
-    return Task(
-        STAGE,
-        name,
-        "darklung.steps.scan:scan",
-        parts.model_dump(mode="json"),
-        {"phantom": (f"phantom/{name}",)},
-        files=source.instrument.files(),
-        transient=not source.scan.keep_frames,
-    )
+def tasks(source: SimulatedSource) -> Callable[[str, int], Task]:
+    """What makes the scan of one animal at one site a task, of its name and the seed of its noise.
+
+    Frames are large and go when nothing needs them, unless they shall be kept.
+    """
+    parts = Parameters(instrument=source.instrument, scan=source.scan, effects=source.effects, seed=0)
+    shared, files, transient = parts.model_dump(mode="json"), source.instrument.files(), not source.scan.keep_frames
+
+    def task(name: str, seed: int) -> Task:
+        inputs, parameters = {"phantom": (f"phantom/{name}",)}, {**shared, "seed": seed}
+        return Task(STAGE, name, "darklung.steps.scan:scan", parameters, inputs, files=files, transient=transient)
+
+    return task
 
 
 def scan(context: Context) -> None:
