@@ -13,6 +13,7 @@ from darklung.commands.run import comparison_table
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import make_folder
 from darklung.core.units import parse_number, parse_quantity
+from darklung.evaluate.written_tables import TABLES
 from darklung.io.names import REPORT
 from darklung.pipeline.artefacts import RECORD, RUN_RECORD
 from darklung.pipeline.provenance import provenance
@@ -22,7 +23,6 @@ from darklung.report.comparison import comparison_sections
 from darklung.report.html import write_report
 from darklung.steps.cohort import trained_cases
 from darklung.steps.evaluate import ITEM, STAGE, save_comparison
-from darklung.steps.evaluation_tables import TABLES
 from darklung.steps.scoring.labels import find_labels
 from darklung.steps.scoring.score import Scores, Scoring, read_animals, score
 from darklung.study.learning import EvaluationPart

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from darklung.evaluate.histogram import voxel_results
 from darklung.evaluate.sites import results_by_site
+from darklung.evaluate.written_tables import TABLES
 from darklung.io.case import load_case
 from darklung.io.documents import Document
 from darklung.io.images import load_image
@@ -15,7 +16,6 @@ from darklung.io.names import COMPARISON, LOGITS
 from darklung.io.tables import save_json, save_table
 from darklung.pipeline import Context, Task
 from darklung.steps.arm_reading import BLIND, SCALES, SPLITS, ArmReading, tested_by_fold
-from darklung.steps.evaluation_tables import TABLES
 from darklung.study.learning import EvaluationPart
 
 if TYPE_CHECKING:
