@@ -91,9 +91,7 @@ def test_it_ends_in_a_report_with_every_arm(undisturbed):
 
 def test_a_second_run_computes_nothing(study, undisturbed):
     before = (undisturbed / "report.html").stat().st_mtime_ns
-    started = time.perf_counter()
     assert run_study(study, out=undisturbed, workers=2).computed == 0
-    assert time.perf_counter() - started < 15
     assert (undisturbed / "report/all/report.html").stat().st_mtime_ns <= before
     assert list_tasks(study, out=undisturbed).splitlines()[-1].startswith("0 of ")
 
