@@ -2,10 +2,10 @@
 
 import pytest
 
+from darklung.evaluate.written_tables import UNIT_MEANINGS
 from darklung.publish.columns import FLAG, columns_of
 from darklung.publish.fields import check_rows
 from darklung.publish.places import without_places
-from darklung.evaluate.written_tables import UNIT_MEANINGS
 
 
 def test_files_of_one_name_in_several_folders_stay_apart_without_their_places():
