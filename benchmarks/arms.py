@@ -75,7 +75,7 @@ def mean(spreads):
     return Spread(float(np.mean([s.value for s in spreads])), np.mean([s.replicates for s in spreads], axis=0))
 
 
-def measured(runs):
+def measured(runs, names=tuple(SHOWN)):
     """Row -> metric -> one spread a seed, all on the same draws of animals; and the number of animals."""
     found = {}
     animals = sorted(set(runs[0].tables("test", runs[0].comparison["arms"][0]).voxels["subject"]))
@@ -84,13 +84,13 @@ def measured(runs):
         for row in run.comparison["arms"]:
             threshold = run.comparison["results"]["test"][row]["threshold"]
             view = scored(run.tables("test", row), weights, threshold=threshold)
-            for name in SHOWN:
+            for name in names:
                 found.setdefault(row, {}).setdefault(name, []).append(METRICS[name].function(view))
     return found, len(animals)
 
 
-def cell(spread, animals, sign=""):
-    estimate = spread.estimate(animals)
+def cell(estimate, sign=""):
+    """A value with its interval."""
     return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
 
 
@@ -101,9 +101,9 @@ def row_of(row, found, animals):
     cells = [arm, observer or "network"]
     for name in SHOWN:
         seeds = found[row][name]
-        cells.append(f"{cell(mean(seeds), animals)} ± {np.std([s.value for s in seeds]):.3f}")
+        cells.append(f"{cell(mean(seeds).estimate(animals))} ± {np.std([s.value for s in seeds]):.3f}")
     if raw and arm != "raw":
-        cells += [cell(mean(found[row][n]) - mean(raw[n]), animals, "+") for n in ("auroc", "dice")]
+        cells += [cell(mean(found[row][n]).minus(mean(raw[n]), animals), "+") for n in ("auroc", "dice")]
     else:
         cells += ["–", "–"]
     return f"| {' | '.join(cells)} |"

@@ -18,12 +18,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from arms import SHOWN, cell, lesions, mean, measured, write
+from arms import cell, lesions, mean, measured, write
 from darklung.commands.run import run_study
 from darklung.steps.scoring.finished import open_run
 from register import KINDS
 
 ARM = "hybrid"
+SHOWN = {"auroc": "AUROC", "equal_sensitivity": "sensitivity at 95 % specificity", "froc": "search", "dice": "Dice"}
+"""Sensitivity at the specificity of the test animals: labels on sections alone fix no threshold."""
 
 
 def learn(options: argparse.Namespace, kind: str, seed: int) -> Path:
@@ -49,17 +51,16 @@ def table(options: argparse.Namespace) -> list[str]:
     for kind in KINDS:
         runs = [open_run(p) for s in options.seeds if (p := options.out / f"{kind}-{s}", (p / "evaluate").is_dir())[1]]
         if len(runs) == len(options.seeds):
-            found[kind], animals = measured(runs)
+            found[kind], animals = measured(runs, tuple(SHOWN))
             counts = f"{len(runs)} seeds, {animals} test animals, {lesions(runs)} tiles with lesions"
     lines = [f"{counts}; [95 % interval over animals]; differences from true labels everywhere are paired by animal.", ""]
-    lines += [f"| Labels | Observer | {' | '.join(SHOWN.values())} | AUROC − true | Dice − true |", "|" + "---|" * 7]
+    lines += [f"| Labels | Observer | {' | '.join(SHOWN.values())} | AUROC − true | Dice − true |", "|" + "---|" * 8]
     for row in next(iter(found.values())):
         for kind, of in found.items():
-            cells = [cell(mean(of[row][name]), animals) for name in SHOWN]
-            cells += [
-                cell(mean(of[row][n]) - mean(found["true"][row][n]), animals, "+") if kind != "true" else "–"
-                for n in ("auroc", "dice")
-            ]
+            cells = [cell(mean(of[row][name]).estimate(animals)) for name in SHOWN]
+            for name in ("auroc", "dice"):
+                differs = mean(of[row][name]).minus(mean(found["true"][row][name]), animals)
+                cells.append("–" if kind == "true" else cell(differs, "+"))
             lines.append(f"| {KINDS[kind]} | {row.partition('.')[2] or 'network'} | {' | '.join(cells)} |")
     return lines
 
