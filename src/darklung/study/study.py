@@ -16,17 +16,6 @@ from darklung.study.sources import CasesSource, SimulatedSource, Source
 
 OLD = "studies list sources now, not a kind; examples/quick.yaml shows one, docs/studies.md how an old file is changed"
 
-_SCANS = ("simulation", "frames", "projections")
-TAKEN_BY = {
-    "retrieval": ("simulation", "frames"),
-    "alignment": _SCANS,
-    "correction": _SCANS,
-    "reconstruction": _SCANS,
-    "voxel": (*_SCANS, "volumes"),
-    "channels": (*_SCANS, "volumes", "lobes"),
-}
-"""Part of `processing` -> origins of the sources whose data it changes."""
-
 
 class Study(Document):
     """One study. Sources may be mixed, such as training on simulated and testing on measured animals."""
@@ -74,17 +63,6 @@ class Study(Document):
         if not others and isinstance(only, SimulatedSource) and only.cohort.animals < folds:
             place = f"sources.{name}.cohort.animals"
             raise ValueError(f"{place}: wanted at least learning.folds = {folds}, got {only.cohort.animals}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_processing(self) -> Study:
-        origins = {source.origin for source in self.sources.values()}
-        # Not what was written but what differs: a run's own study.yaml writes every default.
-        changed = (p for p in TAKEN_BY if getattr(self.processing, p) != getattr(ProcessingPart(), p))
-        for part in changed:
-            if origins.isdisjoint(TAKEN_BY[part]):
-                told = f"sources from {', '.join(TAKEN_BY[part])} do, got {', '.join(sorted(origins))}"
-                raise ValueError(f"processing.{part}: nothing takes it; {told}")
         return self
 
     @model_validator(mode="after")
