@@ -20,6 +20,8 @@ def test_a_name_that_is_set_twice_is_refused():
     assert pairs(["a=1", "b=[2, 3]"]) == {"a": 1, "b": [2, 3]}
     with pytest.raises(DarklungError, match="--set: wanted 'a' once"):
         pairs(["a=1", "b=3", " a=2"])
+    with pytest.raises(DarklungError, match="--read: wanted name=value"):
+        pairs(["axes"], "read")
 
 
 def test_a_key_of_a_number_is_refused():

@@ -27,7 +27,7 @@ MICE_AT = "sources.mice"
 CT = STUDIES["volumes"]["sources"]["ct"]
 AUGMENTATION = "learning.training.augmentation"
 TESTED = {"processing.voxel": "300 um", "learning.arms": {"a": ["attenuation"]}, f"{MICE_AT}.cohort.test_animals": 0}
-KNOWN = ["cases/m2", "cases/m3", "cases/m4"]
+KNOWN, HALF = ([f"{kind}/m{n}" for n in (2, 3, 4)] for kind in ("cases", "sections"))
 OTHER = {"from": "cases", "files": ["fine/*"]}
 # (study, what is changed, what the line says)
 MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -114,6 +114,10 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "wanted a length, angle or energy",
     ),
     "parentheses": ("mice", {"learning.arms": {"a": ["contrast(dark_field, 1 mm))"]}}, "parentheses do not match"),
+    "known on sections": (
+        "cases", {"sources.cases.files": ["sections/*"]},
+        "learning.folds: of fold 0, no animal to validate on has a tile of 2 mm that is known to be free of lesions",
+    ),
     "no error": (
         "cases", {"learning.arms": {"a": ["noise(dark_field)"]}},
         "learning.arms.a: dark_field_noise: nothing tells the standard error of dark_field .*m1",

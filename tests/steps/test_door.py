@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from door_mistakes import ARMS, CT, KNOWN, LEARNING, MICE_AT, MISTAKES, OTHER, STUDIES, TESTED
+from door_mistakes import ARMS, CT, HALF, KNOWN, LEARNING, MICE_AT, MISTAKES, OTHER, STUDIES, TESTED
 
 from darklung.calibrate.file import plain, save_calibration
 from darklung.calibrate.units import ScatterUnit
@@ -60,10 +60,13 @@ OWN = """
 
 
 def case(name: str, *, shape=(6, 6, 6), names=("attenuation", "dark_field"), known=True, spacing=3e-4, lesion=True):
-    """A small labelled case; a lesion of one voxel, or none, or nothing known."""
+    """A small labelled case; a lesion of one voxel, or none, or nothing known; of a number one plane in so many."""
     instances = np.zeros(shape, np.uint16)
     instances.flat[3] = 1 if known and lesion else 0
     labels = (instances == 1).astype(np.uint8) if known else np.full(shape, UNKNOWN, np.uint8)
+    if known > 1:
+        unseen = np.arange(shape[1]) % known > 0
+        labels[:, unseen] = UNKNOWN
     image = Image(np.ones((len(names), *shape), np.float32), names, ("1/m",) * len(names), (spacing,) * len(shape))
     put = (Insertion(1, "lesion", "solid", (0.0, 0.0, 0.0), 1e-3),) if known and lesion else ()
     every, facts = np.ones(shape, bool), CaseFacts(name, name, provenance={"energy_kev": 70.0})
@@ -78,6 +81,7 @@ def folder(tmp_path_factory):
     for name in ("m1", "m2", "m3", "m4"):
         save_case(root / "cases" / name, case(name))
         save_case(root / "blank" / name, case(name, known=False))
+        save_case(root / "sections" / name, case(name, known=3, shape=(14, 14, 14)))
         save_case(root / "healthy" / name, case(name, lesion=False))
         save_case(root / "flat" / name, case(f"flat-{name}", shape=(8, 8)))
         save_case(root / "fine" / name, case(f"fine-{name}", spacing=2e-4))
@@ -205,6 +209,8 @@ def test_networks_of_the_user_that_keep_the_contract_pass(folder, name, tmp_path
         ("mice", {"processing.reconstruction.method": "tensor", "learning.arms": {"a": ["tensor_zz", "known_zz"]}}),
         ("mice", {"sources.ct": {**CT, "use": "test", "energy": "70 keV"}, **TESTED}),
         ("mice", {"sources.ct": {**CT, "use": "test"}, "learning.normalisation": "volume", **TESTED}),
+        ("cases", {"sources.cases.files": ["sections/*"], "evaluation.tile": "300 um"}),
+        ("cases", {"sources.cases.files": HALF, "sources.more": {**OTHER, "files": ["sections/m1"], "use": "test"}}),
         ("cases", {"sources.more": {**OTHER, "files": ["blank/m1"], "use": "predict"}, "sources.cases.files": KNOWN}),
     ],
 )  # fmt: skip

@@ -80,3 +80,20 @@ def test_the_shadow_of_a_mask_is_where_its_path_is_and_has_no_holes(beam):
         np.testing.assert_array_equal(shadow, ndimage.binary_fill_holes(shadow))
         assert ndimage.binary_dilation(shadow)[path > 0].all()
         assert ndimage.binary_dilation(path > 0)[shadow].all()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rows": 1e400}, "view: rows: wanted a whole number from 1 to 1000000, got inf"),
+        ({"cols": 2.5}, "view: cols: wanted a whole number from 1 to 1000000, got 2.5"),
+        ({"rows": True}, "rows missing"),
+        ({"cols": 10**300}, "view: cols: wanted a whole number"),
+        ({"axis_col": "2"}, "axis_col missing"),
+        ({"pixel_m": float("nan")}, "pixel_m: wanted a finite number > 0"),
+        ({"angle_rad": float("inf")}, "angles_rad: 1 of 1 values are not finite"),
+    ],
+)
+def test_a_view_that_makes_no_sense_is_one_line(change, told):
+    with pytest.raises(DarklungError, match=told):
+        view_of({**view_facts(BEAMS["parallel"]), **change})

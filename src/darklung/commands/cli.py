@@ -234,7 +234,7 @@ def insert(
 
     given = {"lesions": lesions, "shams": shams, "mimics": mimics, "copies": copies, "seed": seed}
     given |= parse_options(options or (), classes=classes, diameter=diameter, across_edge=across_edge or None)
-    files: Any = {"region": region, "volume": volume, "scale": scale, "reading": pairs(read)}
+    files: Any = {"region": region, "volume": volume, "scale": scale, "reading": pairs(read, "read")}
     typer.echo(insert_files(source, out, options=given, **files, workers=workers, dry_run=dry_run))
 
 
@@ -318,7 +318,7 @@ def stereology(
     from darklung.commands.stereology import measure_sections
     from darklung.commands.words import pairs
 
-    part = {"pixel": pixel, "scale_bar": scale_bar, "outlines": outlines, "masks": pairs(masks)}
+    part = {"pixel": pixel, "scale_bar": scale_bar, "outlines": outlines, "masks": pairs(masks, "mask")}
     measure = {"shrinkage": shrinkage, **pairs(options)}
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 

@@ -51,7 +51,7 @@ def predict(
     from darklung.commands.predict import Given, predict_files
     from darklung.commands.words import pairs
 
-    given = Given(pairs(options), region, energy, calibration, resample, code, mirror)
+    given = Given(pairs(options, "read"), region, energy, calibration, resample, code, mirror)
     typer.echo(predict_files(models, source, out=out, arm=arm, given=given, workers=workers, dry_run=dry_run))
 
 

@@ -23,4 +23,8 @@ def register(
     from darklung.commands.registered import beside_of, register_sections
     from darklung.commands.words import pairs
 
-    typer.echo(register_sections(sections, volume, out, how=pairs(options), beside=beside_of(pairs(given), pairs(reading))))
+    typer.echo(
+        register_sections(
+            sections, volume, out, how=pairs(options), beside=beside_of(pairs(given, "with"), pairs(reading, "read"))
+        )
+    )

@@ -44,7 +44,7 @@ def resolution(
     from darklung.io.volumes import VolumeOptions
     from darklung.steps.resolution import Asked, measure, one_slice, read_image
 
-    options: VolumeOptions = validate(pairs(read), VolumeOptions, "--read")
+    options: VolumeOptions = validate(pairs(read, "read"), VolumeOptions, "--read")
     asked = Asked(edge, _box("box", box), _box("noise-box", noise_box), halves, signal, tuple(channel or ()))
     require(not halves or repeat is not None, "--halves: wanted the other half as --repeat")
     images = [read_image(file, options=options, view=view) for file in (image, repeat) if file is not None]

@@ -10,13 +10,13 @@ from darklung.core.units import parse_number
 from darklung.io.documents import read_yaml_text
 
 
-def pairs(given: Sequence[str] | None) -> dict[str, Any]:
-    """``name=value`` texts of ``--set``, values as YAML reads them."""
+def pairs(given: Sequence[str] | None, option: str = "set") -> dict[str, Any]:
+    """``name=value`` texts of an option that may be given several times, values as YAML reads them."""
     found: dict[str, Any] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
-        require(bool(name and equals and value), f"--set: wanted name=value, such as cutoff=0.8, got {text!r}")
-        require(name.strip() not in found, f"--set: wanted {name.strip()!r} once")
+        require(bool(name and equals and value), f"--{option}: wanted name=value, such as cutoff=0.8, got {text!r}")
+        require(name.strip() not in found, f"--{option}: wanted {name.strip()!r} once")
         found[name.strip()] = read_yaml_text(value)
     return found
 

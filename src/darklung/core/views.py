@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darklung.core.channel import dark_field_at
-from darklung.core.checks import DarklungError
+from darklung.core.checks import DarklungError, require
 from darklung.core.geometry import ConeGeometry, Geometry, ParallelGeometry, pixels_of
 from darklung.core.types import Image, Projections
 
 _PLACES = ("rows", "cols", "pixel_m", "axis_col")
 _OF_CONES = ("source_axis_m", "axis_row", "tilt_rad")
+_MOST_PIXELS = 10**6
 
 
 def view_image(projections: Projections, view: int = 0) -> Image:
@@ -40,12 +41,14 @@ def view_of(facts: object) -> Geometry:
     """
     wanted = ("angle_rad", *_PLACES)
     plain: Mapping[str, Any] = facts if isinstance(facts, Mapping) else {}
-    numbers = {name: value for name, value in plain.items() if isinstance(value, int | float)}
+    numbers = {n: v for n, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     missing = [name for name in wanted if name not in numbers]
     if missing:
         raise DarklungError(f"view: wanted the angle and detector that it was taken with; {', '.join(missing)} missing")
+    for name in ("rows", "cols"):
+        fits = isinstance(numbers[name], int) and 0 < numbers[name] <= _MOST_PIXELS
+        require(fits, f"view: {name}: wanted a whole number from 1 to {_MOST_PIXELS}, got {numbers[name]}")
     place: dict[str, Any] = {name: numbers[name] for name in _PLACES}
-    place |= {name: int(numbers[name]) for name in ("rows", "cols")}
     if "source_axis_m" not in numbers:
         return ParallelGeometry(np.array([numbers["angle_rad"]]), **place)
     place |= {name: numbers[name] for name in _OF_CONES if name in numbers}

@@ -40,7 +40,7 @@ def stack_channels(
         ``inverse_variance``, ``dark_field_variance``.
         All on the grid of `attenuation`.
     directions_rad : sequence of float
-        α of each [rad].
+        α of each [rad]; empty where nobody knows it: no directed channel is made then.
     combine : {"mean", "inverse_variance"}
         How the directions become ``dark_field``. The mean is the default: it is the same observable in every voxel, while
         weights by variance let the anatomy, through its photon noise, choose the direction voxel by voxel.
@@ -57,7 +57,8 @@ def stack_channels(
         Grids differ, directions repeat, or an unknown name.
     """
     check_one_of("combine", combine, COMBINATIONS)
-    require(len(dark_field) == len(directions_rad), f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
+    fits = len(directions_rad) in (len(dark_field), 0)
+    require(fits, f"directions_rad: wanted {len(dark_field)}, got {len(directions_rad)}")
     for image in dark_field:
         differs = attenuation.grid_difference(image)
         require(not differs, f"dark_field: wanted the grid of attenuation, which differs in {differs}")
@@ -99,19 +100,14 @@ def derived_channels(image: Image, *, seed: int) -> Image:
     seed : int
         Of the control.
     """
-    known = directed(image.names)
-    directions = known or values_of(image.names, "dark_field")
-    angles = [np.radians(a) for a in directions_of(image.names)] or [0.0] * len(directions)
+    directions = directed(image.names) or values_of(image.names, "dark_field")
     made = stack_channels(
         attenuation=_one(image, "attenuation", "attenuation"),
         dark_field=[_one(image, n, "dark_field") for n in directions],
-        directions_rad=angles,
+        directions_rad=[np.radians(a) for a in directions_of(image.names)],
         extras=[n for n, least in STORED.items() if len(directions) >= least],
         seed=seed,
     )
-    if not known:  # nobody said which way the gratings stood: that of one direction alone is none of 0 degrees
-        own = [i for i, name in enumerate(made.names) if name not in directed(made.names)]
-        made = made.with_data(made.data[own], tuple(made.names[i] for i in own), tuple(made.units[i] for i in own))
     more = [i for i, name in enumerate(image.names) if name not in made.names]
     every = (*made.names, *(image.names[i] for i in more))
     units = (*made.units, *(image.units[i] for i in more))

@@ -111,10 +111,10 @@ def evaluate(context: Context) -> None:
             if pooled is not None:
                 splits.setdefault(role, {})[arm] = pooled
     first, judged = read[p.arms[0]], "validation" in splits
+    # Results by site tell sites of validation animals from held-out ones, so there are none without.
     how: dict[str, Any] = {"sites": p.sites} if judged else {"thresholds": {}}
     result = compared(splits, part, seed=p.seed, crossed=tested_by_fold(first.images), **how)
-    told = {"scale": SCALES[first.scale()]} if judged else {"scale": SCALES["none"], "threshold_from": f"none: {BLIND}"}
-    result["settings"] |= told
+    result["settings"] |= {"scale": SCALES[first.scale()]} if judged else {"threshold_from": f"none: {BLIND}"}
     for arm, own in read.items():
         for role in splits:
             result["results"][role][arm]["voxels"] = voxel_results(own.voxels[role])
