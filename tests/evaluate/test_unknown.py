@@ -11,7 +11,7 @@ from darklung.core.types import UNKNOWN, Insertion
 from darklung.evaluate.froc import froc_curve
 from darklung.evaluate.histogram import logit_histogram
 from darklung.evaluate.tables import subject_tables
-from darklung.evaluate.truth import Truth, free_tiles
+from darklung.evaluate.truth import Truth
 
 SHAPE, SPACING = (20, 20, 20), (2e-4,) * 3  # tiles of 2 mm: two along each axis
 TABLES = ("tiles", "voxels", "candidates", "lesions")
@@ -144,20 +144,3 @@ def test_a_subject_of_whom_nothing_is_known_is_refused_by_name():
 def test_unknown_of_another_shape_is_refused():
     with pytest.raises(DarklungError, match="unknown: wanted axes"):
         Truth(INSTANCES, INSERTIONS, np.zeros((2, 2, 2), bool))
-
-
-def test_a_tile_is_free_where_all_of_it_is_known_and_none_a_lesion():
-    region = np.ones(SHAPE, bool)
-    region[:10, :10, 10:] = False  # one of the eight tiles is not searched
-    labels = np.zeros(SHAPE, np.uint8)
-
-    def free():
-        return free_tiles(labels, region, spacing_m=SPACING, tile_m=2e-3)
-
-    assert free() == 7
-    labels[0, 0, 15] = UNKNOWN  # where nobody looks
-    assert free() == 7
-    labels[4, 4, 4], labels[15, 15, 15] = 1, UNKNOWN
-    assert free() == 5
-    labels[:, 1::2] = UNKNOWN
-    assert free() == 0

@@ -114,10 +114,6 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "wanted a length, angle or energy",
     ),
     "parentheses": ("mice", {"learning.arms": {"a": ["contrast(dark_field, 1 mm))"]}}, "parentheses do not match"),
-    "known on sections": (
-        "cases", {"sources.cases.files": ["sections/*"]},
-        "learning.folds: of fold 0, no animal to validate on has a tile of 2 mm that is known to be free of lesions",
-    ),
     "no error": (
         "cases", {"learning.arms": {"a": ["noise(dark_field)"]}},
         "learning.arms.a: dark_field_noise: nothing tells the standard error of dark_field .*m1",

@@ -103,6 +103,25 @@ def test_labels_on_sections_alone_fix_no_threshold_and_the_test_counts_all_the_s
     assert found["metrics"]["auroc"]["value"] > 0.5
 
 
+def test_folds_that_test_each_other_on_sections_alone_keep_the_scales_of_their_models():
+    reading = ArmReading()
+    for fold in (0, 1):
+        for role, other in (("validation", fold), ("test", 1 - fold)):
+            for k in range(4):
+                case = on_sections(labelled(f"v{other}{k}"))
+                image = case.channels.with_data(logits(case, fold, 1.0)[None].astype(np.float32), ("logit",), ("1",))
+                reading.add(role, fold, case.about.subject, image, case, TILE)
+    assert reading.scale() == "folds"
+    validation, test = reading.pooled(ANIMALS, 0.9)
+    assert validation is None
+    assert set(test.tiles["label"]) == {1}
+    result = compared({"test": {"a": test}}, EvaluationPart(replicates=100), seed=1, thresholds={}, crossed=True)
+    metrics = result["results"]["test"]["a"]["metrics"]
+    assert {metrics[name]["value"] for name in ("auroc", "sensitivity", "brier")} == {None}
+    assert metrics["froc"]["value"] > 0
+    assert metrics["dice"]["value"] > 0
+
+
 def test_ranks_of_test_items_rest_on_each_models_own_scores():
     reading = read_arm(members=True)
     _, test = reading.pooled(ANIMALS, 0.9)

@@ -209,7 +209,7 @@ def test_networks_of_the_user_that_keep_the_contract_pass(folder, name, tmp_path
         ("mice", {"processing.reconstruction.method": "tensor", "learning.arms": {"a": ["tensor_zz", "known_zz"]}}),
         ("mice", {"sources.ct": {**CT, "use": "test", "energy": "70 keV"}, **TESTED}),
         ("mice", {"sources.ct": {**CT, "use": "test"}, "learning.normalisation": "volume", **TESTED}),
-        ("cases", {"sources.cases.files": ["sections/*"], "evaluation.tile": "300 um"}),
+        ("cases", {"sources.cases.files": ["sections/*"]}),
         ("cases", {"sources.cases.files": HALF, "sources.more": {**OTHER, "files": ["sections/m1"], "use": "test"}}),
         ("cases", {"sources.more": {**OTHER, "files": ["blank/m1"], "use": "predict"}, "sources.cases.files": KNOWN}),
     ],

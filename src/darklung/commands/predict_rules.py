@@ -44,7 +44,7 @@ def rules_of(comparison: Path, tile_m: float) -> dict[str, Rule]:
     content = read_object(comparison)
     with reading(comparison, "a comparison"):
         rules: dict[str, Rule] = {}
-        if content.get("settings", {}).get("scale") == SCALES["folds"]:
+        if content.get("settings", {}).get("scale") in (SCALES["folds"], SCALES["apart"]):
             return rules
         for name, found in content["results"].get("test", {}).items():
             known = found.get("probability")

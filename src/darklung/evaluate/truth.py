@@ -59,19 +59,6 @@ class Truth:
         return Truth(np.where(kept, self.instances, 0), left, self.unknown & region), counted
 
 
-def free_tiles(labels: NDArray, region: NDArray[np.bool_], *, spacing_m: Sequence[float], tile_m: float) -> int:
-    """How many tiles are negatives: all that the region holds of them is known, and nothing of it is a lesion.
-
-    Parameters
-    ----------
-    labels : (*spatial) int
-        0 where there is no lesion; anything else is one, or unknown.
-    region : (*spatial) bool
-    """
-    numbers, _ = tile_numbers(shape=labels.shape, spacing_m=spacing_m, tile_m=tile_m)
-    return len(np.setdiff1d(numbers[region], numbers[region & (labels != 0)]))
-
-
 def without_unknown_tiles(
     tiles: pd.DataFrame, unknown: NDArray[np.bool_] | None, *, spacing_m: Sequence[float], tile_m: float
 ) -> pd.DataFrame:

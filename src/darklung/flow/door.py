@@ -9,22 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
-from darklung.core.types import UNKNOWN
 from darklung.features.recipe import is_made
 from darklung.flow.augmentation import check_augmentation
 from darklung.flow.expected import Expected, expected_images, expected_radiographs, made_units, noise_hint
 from darklung.flow.plan import Plan, rounds_of
 from darklung.flow.plugins import check_processing
 from darklung.flow.together import check_radiographs
-from darklung.io.images import load_image
-from darklung.io.names import LABELS, item_name
+from darklung.io.names import item_name
 from darklung.learn.fits import why_not
 from darklung.learn.seams import LEAST_PATCH, MOST_PATCH, Sizes, check_name, check_widths, known_sizes
 from darklung.learn.settings import weighted_terms
@@ -135,7 +132,6 @@ def _learning(study: Study, learning: LearningPart, members: Sequence[Member], i
         lambda: _check_labels(study),
         lambda: _check_lesions(study, learning, members, images),
         lambda: _check_tile(study, known),
-        lambda: _check_negatives(study, learning, members, images),
     ]
     return _observed(study, learning, images, judged)
 
@@ -346,26 +342,6 @@ def _check_lesions(study: Study, learning: LearningPart, members: Sequence[Membe
         require(not tested or may_have(validation), f"{told} to validate on has a lesion; {remedy}")
     test = [m for m in members if m.use == "test"]
     require(not test or may_have(test), "sources: no animal with use test has a lesion; sensitivity could not be told")
-
-
-def _check_negatives(study: Study, learning: LearningPart, members: Sequence[Member], images: Sequence[Expected]) -> None:
-    """Folds that test each other are put on one scale by tiles without lesions, which labels on sections may lack."""
-    stored = {(i.source, i.item): Path(i.told) for i in images if isinstance(study.sources[i.source], CasesSource)}
-    for number, (_, validation, tested) in enumerate(rounds_of(members, folds=learning.folds, seed=study.seed)):
-        folders = [stored.get((m.row["source"], item_name(m.item))) for m in validation if tested]
-        known = not tested or any(f is None or _may_be_free(f, study.evaluation.tile) for f in folders)
-        told = f"of fold {number}, no animal to validate on has a tile of {1e3 * study.evaluation.tile:g} mm that is"
-        require(known, f"learning.folds: {told} known to be free of lesions; hold animals out (use: test)")
-
-
-def _may_be_free(folder: Path, tile_m: float) -> bool:
-    """Whether a stored case is known throughout, or has a tile that is, without a lesion."""
-    from darklung.evaluate.truth import free_tiles
-
-    truth = load_image(folder / LABELS, ("labels", "region"))
-    labels, region = truth.channel("labels"), truth.channel("region") > 0
-    whole = not (labels[region] == UNKNOWN).any()
-    return bool(whole or free_tiles(labels, region, spacing_m=truth.spacing_m, tile_m=tile_m) > 0)
 
 
 def _may_have_lesions(study: Study, member: Member, known: Mapping[tuple[str, str], int | None]) -> bool:

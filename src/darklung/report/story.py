@@ -150,7 +150,8 @@ def _threshold(settings: Mapping[str, Any]) -> str:
     origin = str(settings.get("threshold_from") or "validation")
     if origin.startswith("none"):
         reason = origin.partition(": ")[2] or "there were no validation animals"
-        return f"No threshold and no probability of a tile were fixed: {reason}."
+        scale = f" Tests have {settings['scale']}." if settings.get("scale") else ""
+        return f"No threshold and no probability of a tile were fixed: {reason}.{scale}"
     specificity = settings.get("specificity")
     share = "the validated" if specificity is None else f"{100 * float(specificity):g} %"
     return (

@@ -26,8 +26,9 @@ SCALES = {
     "mean": "validation scores of the folds' models are on the scale of their mean, which test animals get",
     "folds": "scores of each fold are on the scale that its validation animals give",
     "none": "validation scores of the folds' models as they are",
+    "apart": "scores of the folds' models as they are, since nothing puts them on one scale",
 }
-BLIND = "in a fold no tile of the validation animals is known to be free of lesions"
+BLIND = "in a fold no tile of the validation animals is known to be free of lesions, or none has one"
 """Why no threshold is fixed, as where labels are known on sections alone."""
 
 
@@ -76,7 +77,7 @@ class ArmReading:
     def pooled(self, animals: Mapping[str, str], specificity: float) -> tuple[ArmTables | None, ArmTables]:
         """Validation and test tables of animals, with the fold whose model gave each score.
 
-        Without validation where test animals get the mean of all models and some fold has no tile to fix a specificity on.
+        Without validation where some fold has no tiles to fix a threshold on; scores are then as the models give them.
         """
         from darklung.evaluate.folds import align_fold, by_animal, on_the_mean
         from darklung.evaluate.tables import join_tables
@@ -89,11 +90,12 @@ class ArmReading:
         own = {fold: _own_candidates(folds["test"].get(None), fold) for fold in self.members}
         self._rank(folds, scale)
         validation, test = folds["validation"], folds["test"]
+        wanted = {0, 1} if scale == "folds" else {0}
+        if not all(wanted <= set(tables.tiles.loc[tables.tiles["reachable"], "label"]) for tables in validation.values()):
+            return None, join_tables(test.values())
         if scale == "folds":
             both = [align_fold(v, test[fold], specificity=specificity) for fold, v in validation.items()]
             return join_tables(v for v, _ in both), join_tables(t for _, t in both)
-        if not all((tables.tiles["label"] == 0).any() for tables in validation.values()):
-            return None, join_tables(test.values())
         if scale == "mean":
             members = {fold: _joined(tables) for fold, tables in self.members.items()}
             mean = test[None]

@@ -113,8 +113,12 @@ def evaluate(context: Context) -> None:
     first, judged = read[p.arms[0]], "validation" in splits
     # Results by site tell sites of validation animals from held-out ones, so there are none without.
     how: dict[str, Any] = {"sites": p.sites} if judged else {"thresholds": {}}
-    result = compared(splits, part, seed=p.seed, crossed=tested_by_fold(first.images), **how)
-    result["settings"] |= {"scale": SCALES[first.scale()]} if judged else {"threshold_from": f"none: {BLIND}"}
+    crossed = tested_by_fold(first.images)
+    result = compared(splits, part, seed=p.seed, crossed=crossed, **how)
+    if judged or crossed:
+        result["settings"]["scale"] = SCALES[first.scale() if judged else "apart"]
+    if not judged:
+        result["settings"]["threshold_from"] = f"none: {BLIND}"
     for arm, own in read.items():
         for role in splits:
             result["results"][role][arm]["voxels"] = voxel_results(own.voxels[role])
