@@ -1,15 +1,22 @@
 """Conformal lists through a whole run: evaluated on held-out animals, and used by ``predict`` with the same ranks."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import darklung
+from darklung.commands.cli import app
+from darklung.commands.pack import pack_models
+from darklung.commands.packed import find_models, models_folder
 from darklung.commands.predict import Given, predict_files
 from darklung.commands.run import run_study
+from darklung.core.checks import DarklungError
 from darklung.core.types import Image, Insertion
 from darklung.evaluate.conformal import looked_at
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
@@ -17,6 +24,7 @@ from darklung.io.images import load_image
 from darklung.io.tables import load_table
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
+runner = CliRunner()
 TRAINING = [f"m{i}" for i in range(9)]
 
 
@@ -110,3 +118,47 @@ def test_mirror_images_that_the_run_did_not_see_take_its_rules_away(ran):
     assert "promise" not in told
     rows = load_table(ran / "mirrored/findings/t1/candidates")
     assert {r["called"] for r in rows} == {None}
+
+
+def test_a_pack_predicts_what_its_run_predicts_and_is_refused_when_it_is_not_whole(ran, tmp_path):
+    pack, case = tmp_path / "pack", ran / "held" / "t3"
+    runner.invoke(app, ["pack", str(ran / "run"), "--out", str(pack)], catch_exceptions=False)
+    assert not list(pack.rglob("*.zarr"))
+    for models, out in ((ran / "run", "first"), (pack, "second")):
+        predict_files(models, case, out=tmp_path / out, workers=1)
+    first, second = (tmp_path / out / "findings/t3/candidates.csv" for out in ("first", "second"))
+    assert first.read_text() == second.read_text()
+    assert "Limits" in (pack / "one.md").read_text()
+    assert str(tmp_path) not in "".join(f.read_text() for f in pack.rglob("*") if f.suffix in (".md", ".json"))
+
+    content = json.loads((pack / "models.json").read_text())
+    content["arms"]["one"]["threshold"] = -9.0
+    broken = shutil.copytree(pack, tmp_path / "broken")
+    (broken / "models.json").write_text(json.dumps(content))
+    with pytest.raises(DarklungError, match=r"models\.json: .*its record has another SHA-256"):
+        predict_files(broken, case, out=tmp_path / "third", dry_run=True)
+    shutil.rmtree(pack / "train/one.fold1")
+    told = r"wanted the models one\.fold0, .* that were packed, got one\.fold0, one\.fold2$"
+    with pytest.raises(DarklungError, match=told):
+        predict_files(pack, case, out=tmp_path / "third", dry_run=True)
+
+
+def test_what_cannot_be_packed_is_refused(ran, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    for run, out, arms, told in (
+        (ran / "held", "pack", (), "wanted a finished run folder"),
+        (ran / "run", "other", (), "holds something else"),
+        (ran / "run", "pack", ("two",), "--arm: 'two' is not known; known: one"),
+    ):
+        with pytest.raises(DarklungError, match=told):
+            pack_models(run, tmp_path / out, arms=arms)
+    assert (tmp_path / "other" / "mine.txt").read_text() == "mine"
+
+
+def test_models_that_come_along_are_found_by_name(tmp_path):
+    for folder in models_folder().glob("*/models.json"):
+        assert find_models(Path(folder.parent.name)) == folder.parent
+    with pytest.raises(DarklungError, match="nowhere: no such folder; models that come with darklung: "):
+        find_models(Path("nowhere"))
+    assert find_models(tmp_path) == tmp_path

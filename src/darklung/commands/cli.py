@@ -18,6 +18,7 @@ from darklung.commands.deposit import deposit
 from darklung.commands.detectability import detectability
 from darklung.commands.options import Workers, real, whole
 from darklung.commands.outcome import Outcome
+from darklung.commands.pack import pack
 from darklung.commands.recorded import recorded
 from darklung.commands.register import register
 from darklung.commands.reproduce import reproduce
@@ -33,7 +34,7 @@ PANELS = {
     "Simulate": "cohort simulate check detectability insert",
     "Process measured data": "import retrieve qc align calibrate reconstruct resolution",
     "Histology": "section stereology register",
-    "Publish": "card deposit reproduce verify benchmark export",
+    "Publish": "card pack deposit reproduce verify benchmark export",
     "Files and help": "show describe examples keys",
 }
 EXAMPLES = (
@@ -323,7 +324,7 @@ def stereology(
     typer.echo(measure_sections(image, out, section=part, measure=measure, workers=workers))
 
 
-_add(card, deposit, detectability, register, reproduce, resolution, *files.COMMANDS)
+_add(card, deposit, detectability, pack, register, reproduce, resolution, *files.COMMANDS)
 _group()
 
 

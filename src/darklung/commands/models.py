@@ -31,7 +31,7 @@ def train(
 
 
 def predict(
-    models: Annotated[Path, typer.Argument(help="A run folder, or a folder with model.json.")],
+    models: Annotated[Path, typer.Argument(help="A run, a pack, a folder with model.json, or models by name.")],
     source: Annotated[Path, typer.Argument(help="Raw description (YAML), projections (HDF5), a volume, or a case.")],
     out: Annotated[Path, typer.Option(help="Folder for maps, candidates and pages.")],
     arm: Annotated[str, typer.Option(help="Of the run; needed where several fit.")] = "",

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from darklung.commands.predict_rules import Rule, judged_folds, of_models, rules_of_run
+from darklung.commands.chosen import Chosen, models_of, network_of
+from darklung.commands.packed import find_models
+from darklung.commands.predict_rules import Rule
 from darklung.core.checks import DarklungError, require
 from darklung.core.extras import require_extra
 from darklung.core.files import write_bytes
-from darklung.core.seams import importable, is_plugin
+from darklung.core.seams import importable
 from darklung.evaluate.conformal import looked_at
-from darklung.evaluate.tiles import TILE_M
-from darklung.features.recipe import plugins_of
 from darklung.flow import chain, plugins
 from darklung.flow.expected import expected_images, made_units
 from darklung.io.documents import read_yaml, validate
@@ -24,16 +24,12 @@ from darklung.io.names import CASE
 from darklung.io.tables import load_table
 from darklung.learn.fits import why_not
 from darklung.pipeline import Task, note_files, run_tasks
-from darklung.pipeline.artefacts import RECORD
 from darklung.pipeline.executors import Place, executor
-from darklung.pipeline.record import read_record
 from darklung.report.blocks import number
-from darklung.steps import derive, findings, predict, training
+from darklung.steps import derive, findings, predict
 from darklung.steps.lists import percent
 from darklung.steps.members import Member
-from darklung.study.learning import LearningPart
-from darklung.study.processing import ProcessingPart
-from darklung.study.study import Study, read_study
+from darklung.study.study import Study
 
 HDF5 = (".h5", ".hdf5", ".hdf", ".nxs")
 # How a source is named in the study that a prediction stands for.
@@ -71,50 +67,6 @@ class Given:
     mirror: bool = False
 
 
-@dataclass(frozen=True)
-class How:
-    """How a run predicted, which its rules hold for; as the same keys of ``learning``."""
-
-    overlap: float = 0.25
-    candidates: Literal["head", "logits"] = "head"
-    mirroring: bool = False
-
-    @classmethod
-    def of(cls, part: LearningPart | None) -> How:
-        """Of a study, if it is known."""
-        return cls() if part is None else cls(part.overlap, part.candidates, part.mirroring)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The models of one arm: all folds of a run, or one folder."""
-
-    arm: str
-    folders: tuple[Path, ...]
-    rule: Rule
-    processing: ProcessingPart
-    descriptions: tuple[Mapping[str, Any], ...]
-    how: How = How()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """What they see."""
-        return tuple(self.descriptions[0]["channels"])
-
-    def code(self) -> dict[str, str]:
-        """Place -> function of the user's that prediction would run."""
-        named = {f"{f}: network": _network(d) for f, d in zip(self.folders, self.descriptions) if is_plugin(_network(d))}
-        made = dict.fromkeys(name for channel in self.channels for name in plugins_of(channel))
-        named |= {f"{self.folders[0]}: channel {name}": name for name in made}
-        return {**named, **plugins.of_processing(self.processing)}
-
-
-def _network(description: Mapping[str, Any]) -> str:
-    """The network of a model; empty for boosted trees."""
-    return str(description.get("network", ""))
-
-
 def predict_files(
     models: Path,
     source: Path,
@@ -134,7 +86,8 @@ def predict_files(
     Parameters
     ----------
     models : Path
-        A folder with ``model.json``, or a run folder, whose folds are averaged; its processing is that of its study.
+        A folder with ``model.json``, or a run or pack, whose folds are averaged; its processing is that of its study. Or
+        the name of models that come with darklung.
     source : Path
         A description of raw scans (YAML), projections (HDF5), a volume in any format, or a labelled case.
     out : Path
@@ -152,10 +105,11 @@ def predict_files(
     DarklungError
         No model there, or a source that no model fits: one line that says what differs, before anything is computed.
     """
+    models = find_models(models)
     require(source.exists(), f"{source}: no such file or folder")
     require_extra("predict", "torch", "sklearn")
     known = given or Given()
-    candidates = _candidates(models, arm)
+    candidates = models_of(models, arm)
     code = {place: name for one in candidates for place, name in one.code().items()}
     with importable(models) if code else nullcontext():
         lines = plugins.told(code)
@@ -171,26 +125,6 @@ def predict_files(
         about = {"models": str(models), "source": str(source), "arm": chosen.arm, "study": study.model_dump(mode="json")}
         run_tasks(tasks, folder=out, targets=[t.name for t in found], workers=workers, about=about, place=place)
     return _told(out, found, chosen)
-
-
-def _candidates(models: Path, arm: str) -> list[Chosen]:
-    """The models of all arms, or of the one that is named."""
-    from darklung.learn.predict import read_description
-
-    if (models / predict.MODEL_FILES[0]).is_file():
-        description = read_description(models)
-        found = [
-            Chosen(
-                description.get("images", {}).get("arm", models.name), (models,), Rule(), ProcessingPart(), (description,)
-            )
-        ]
-    else:
-        found = _of_run(models)
-    if arm:
-        names = ", ".join(c.arm for c in found)
-        found = [c for c in found if c.arm == arm]
-        require(bool(found), f"--arm: {arm!r} is not known; known: {names}")
-    return found
 
 
 def _chosen(found: Sequence[Chosen], source: Path, given: Given) -> Chosen:
@@ -209,37 +143,6 @@ def _chosen(found: Sequence[Chosen], source: Path, given: Given) -> Chosen:
     return fitting[0]
 
 
-def _of_run(folder: Path) -> list[Chosen]:
-    from darklung.learn.predict import read_description
-
-    trained = sorted((folder / training.STAGE).glob(f"*.fold*/{predict.MODEL_FILES[0]}"))
-    require(bool(trained), f"{folder}: wanted a folder with model.json, or a finished run with {training.STAGE}/ARM.foldN")
-    arms: dict[str, list[Path]] = {}
-    for path in trained:
-        arms.setdefault(path.parent.name.rpartition(".fold")[0], []).append(path.parent)
-    study = folder / "study.yaml"
-    known = read_study(study) if study.is_file() else None
-    processing, tile_m = (known.processing, known.evaluation.tile) if known else (ProcessingPart(), TILE_M)
-    rules, stale = rules_of_run(folder, tile_m)
-    judged, part, found = judged_folds(folder), known.learning if known else None, []
-    for name in (row.name for row in part.flat.rows) if part and part.flat else ():
-        rules.pop(name, None)  # it was judged in the volumes of its animals, and a radiograph has other tiles
-    for name, own in arms.items():
-        rule, notes = of_models(rules.get(name, Rule(tile_m=tile_m)), own, judged.get(name))
-        descriptions, how = tuple(map(read_description, own)), _how(folder, name, part)
-        found.append(Chosen(name, tuple(own), rule, processing, descriptions, how, (*stale, *notes)))
-    return found
-
-
-def _how(folder: Path, arm: str, part: LearningPart | None) -> How:
-    """How the run predicted its test animals, by their record; else what its study says."""
-    record = read_record(folder / predict.STAGE / f"{arm}.test" / RECORD)
-    if record is None:
-        return How.of(part)
-    made = predict.Parameters.model_validate(record["parameters"])
-    return How(made.overlap, made.candidates, made.mirroring)
-
-
 def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
     """With mirror images, if the run or the user wants them, and what is told of them.
 
@@ -249,7 +152,7 @@ def _mirrored(chosen: Chosen, wanted: bool) -> Chosen:
 
     if not (wanted or chosen.how.mirroring):
         return chosen
-    if not any(map(_network, chosen.descriptions)):
+    if not any(map(network_of, chosen.descriptions)):
         return replace(chosen, notes=(*chosen.notes, "Trees see the same in every mirror image: nothing is averaged."))
     first = chosen.descriptions[0]
     told = told_mirrors(chosen.channels, int(first["dims"]), (first.get("images") or {}).get("directions") or ())
@@ -340,7 +243,7 @@ def _prediction(chosen: Chosen, member: Member) -> Task:
         arm=f"{member.item}.{chosen.arm}",
         fold=None,
         role="predict",
-        network=_network(chosen.descriptions[0]),
+        network=network_of(chosen.descriptions[0]),
         channels=chosen.channels,
         animals=(member.animal,),
         **vars(chosen.how),
