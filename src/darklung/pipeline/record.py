@@ -24,7 +24,10 @@ from darklung.pipeline.artefacts import Notes
 from darklung.pipeline.contents import source_hash
 from darklung.pipeline.imports import PACKAGE
 
-LIBRARIES = ("numpy", "scipy", "numba", "xraydb", "spekpy", "torch", "h5py", "zarr", "pandas", "matplotlib")
+LIBRARIES = (
+    *("numpy", "scipy", "numba", "xraydb", "spekpy", "torch", "scikit-learn", "monai"),
+    *("h5py", "zarr", "nibabel", "tifffile", "pydicom", "pyarrow", "pandas", "matplotlib"),
+)
 SAMPLE_S = 0.1
 # The last line of a record: SHA-256 of the record without it, so that a record answers for itself too.
 SEAL = "seal"
