@@ -360,3 +360,17 @@ def test_a_real_scan_is_upright(tmp_path):
     scaled = read_volume(DATA, options=VolumeOptions(grey="log", missing=0)).data[0]
     air, tissue = np.nanpercentile(scaled[:, :20], 5), np.nanpercentile(scaled, 60)
     assert abs(air) < 0.05 * tissue
+
+
+def test_slices_that_are_to_be_shown_turned_or_mirrored_are_refused(tmp_path):
+    for orientation in (1, 3, 4, 6):
+        folder = tmp_path / str(orientation)
+        folder.mkdir()
+        tag = (274, "H", 1, orientation, False)
+        for k, page in enumerate(values()):
+            tifffile.imwrite(folder / f"s{k:03d}.tif", page, photometric="minisblack", extratags=[tag])
+        if orientation == 1:
+            open_volume(folder, options=VolumeOptions(spacing="100 um"))
+            continue
+        with pytest.raises(DarklungError, match=f"s000.tif: wanted rows from the top .* got TIFF Orientation {orientation}"):
+            open_volume(folder, options=VolumeOptions(spacing="100 um"))

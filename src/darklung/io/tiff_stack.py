@@ -170,7 +170,10 @@ def _checked(path: Path, page: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def check_page(path: Path, page: Any) -> None:
-    """Raise unless a page holds plain numbers, all there, in a scheme that cannot blow up."""
+    """Raise unless a page holds plain numbers, all there, upright, in a scheme that cannot blow up."""
+    turned = page.tags.get("Orientation")  # no reader here turns or mirrors what a file wants shown so
+    told = f"{path}: wanted rows from the top and columns from the left, got TIFF Orientation"
+    require(turned is None or turned.value in (0, 1), f"{told} {turned and turned.value}; write it as it is to be read")
     dtype, scheme, size = np.dtype(page.dtype), int(page.compression), path.stat().st_size
     require(dtype.kind in "uif", f"{path}: wanted whole or real numbers, got {dtype}")
     require(scheme in (NONE, LZW, *DEFLATE, PACKBITS), f"{path}: TIFF compression {page.compression!s} is not read")
