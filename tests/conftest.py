@@ -2,8 +2,8 @@
 
 Files of tests that take long start first: two workers that take whole files would else end with one of them alone.
 
-Linear algebra and torch get one thread, before anything loads them: on the small arrays of tests their threads mostly
-wait for each other, at full load, the more so when two workers have them. Our own kernels keep a thread for each core.
+Torch, and linear algebra in the workers that ``-n`` starts, get one thread: on the small arrays of tests threads mostly wait
+for each other, at full load, the more so when two workers have them. Our own kernels keep a thread for each core.
 """
 
 import os

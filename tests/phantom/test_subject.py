@@ -16,7 +16,7 @@ from darklung.phantom.thorax import build_thorax
 from darklung.phantom.trees import grow_lung_trees
 from darklung.physics.lung import CLASSES, HEALTHY
 
-pytestmark = pytest.mark.slow(75)
+pytestmark = pytest.mark.slow(60)
 
 VOXEL_M = 2e-4
 ML = 1e-6
