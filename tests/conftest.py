@@ -1,6 +1,9 @@
 """The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, to look for what nobody thought of.
 
 Files of tests that take long start first: two workers that take whole files would else end with one of them alone.
+
+Torch, and linear algebra in the workers that ``-n`` starts, get one thread: on the small arrays of tests threads mostly wait
+for each other, at full load, the more so when two workers have them. Our own kernels keep a thread for each core.
 """
 
 import os
@@ -9,6 +12,10 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import settings
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", str(os.cpu_count() or 1))
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=500, deadline=None)

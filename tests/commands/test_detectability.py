@@ -16,6 +16,8 @@ from darklung.steps import backgrounds
 from darklung.steps.detectability import searched_places
 from darklung.study.protocols import changed, read_protocol
 
+pytestmark = pytest.mark.slow(35)
+
 CLASSES = ("--lesion", "solid", "--size", "1 mm", "--realisations", "100")
 SWEEP = ("--sweep", "counts=2e7:8e7:2")
 

@@ -15,6 +15,8 @@ from scipy import ndimage
 
 import darklung
 
+pytestmark = pytest.mark.slow(30)
+
 STUB = Path(darklung.__file__).with_suffix(".pyi")
 HEAVY = ("torch", "zarr", "matplotlib", "numba", "pandas", "scipy", "pydantic", "h5py")
 FUNCTIONS = [n for n in darklung.__all__ if inspect.isfunction(getattr(darklung, n))]

@@ -16,6 +16,8 @@ from darklung.phantom.lesions import LesionRequest
 from darklung.phantom.subject import make_phantom
 from darklung.physics.materials import mass_attenuation
 
+pytestmark = pytest.mark.slow(60)
+
 DATA = Path(os.environ.get("DARKLUNG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "mouse_ct_invivo"
 MM = 1e-3
 FINE = 2

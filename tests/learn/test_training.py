@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from darklung.core.checks import DarklungError
 from darklung.learn import train as learning
@@ -74,6 +75,24 @@ def validations(folder):
 def same(first, second):
     a, b = weights(first), weights(second)
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_networks_compute_on_one_thread_and_others_get_theirs_back(make_case, tmp_path):
+    """Sums run in one order everywhere, whatever torch may use."""
+    seen = []
+    before = torch.get_num_threads()
+    hook = register_module_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        train(**options(make_case, tmp_path, "one", steps=2))
+        trained = len(seen)
+        predict(model_dir=tmp_path / "one", case=make_case(9, (20, 24)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+        hook.remove()
+    assert 0 < trained < len(seen)
+    assert set(seen) == {1}
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(make_case, tmp_path):

@@ -13,6 +13,8 @@ from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.phantom.cohort import TABLE_COLUMNS, CohortOptions, Subject, cohort_table, plan_cohort
 
+pytestmark = pytest.mark.slow(20)
+
 
 def test_no_two_subjects_share_a_seed_and_splits_have_their_families():
     plan = plan_cohort(subjects=300, test_subjects=100, seed=5)

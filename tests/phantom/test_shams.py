@@ -21,7 +21,7 @@ VOXEL_M, VIEW_M = 3e-4, (11.1e-3, 24e-3)
 MICE, EACH = int(os.environ.get("DARKLUNG_SHAM_MICE", "8")), 4
 REQUEST = LesionRequest("lepidic", 1.8e-3)
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 
 def features(phantom: Phantom, centre_m: tuple[float, float, float]) -> list[float]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from toy_study import marks, run, toy
 
 from darklung.core.checks import DarklungError
@@ -36,6 +37,22 @@ def test_computes_once(tmp_path, workers):
     assert one["parameters"]["until"] == 2
     assert not (folder / ".partial").exists()
     assert not (folder / ".scratch").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_linear_algebra_has_one_thread_in_a_task_and_what_it_had_after_it(tmp_path, monkeypatch, workers):
+    """Its sums depend on how many there are: with one, results depend on neither cores nor workers."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+    one = Task("count", "one", "toy_stages:threads")
+    last = Task("total", "all", "toy_stages:threads", inputs={"parts": (one.name,)})
+    with threadpool_limits(2):
+        assert {library["num_threads"] for library in threadpool_info()} == {2}
+        run([one, last], tmp_path / "run", workers)
+        assert {library["num_threads"] for library in threadpool_info()} == {2}
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "2"
+    told = [json.loads((tmp_path / "run" / task.name / "threads").read_text()) for task in (one, last)]
+    assert [set(each) for each in told] == [{1}, {1}]
 
 
 def test_a_changed_parameter_recomputes_what_depends_on_it(tmp_path):

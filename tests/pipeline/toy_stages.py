@@ -5,6 +5,8 @@ import os
 import signal
 import time
 
+from threadpoolctl import threadpool_info
+
 from darklung.core.checks import DarklungError
 
 
@@ -31,6 +33,11 @@ def add(context):
     """Sum the inputs."""
     total = sum(int((p / "value").read_text()) for p in context.inputs["parts"])
     (context.out / "value").write_text(str(total))
+
+
+def threads(context):
+    """What linear algebra may use here."""
+    (context.out / "threads").write_text(json.dumps([library["num_threads"] for library in threadpool_info()]))
 
 
 def refuse(context):

@@ -24,6 +24,8 @@ from darklung.report import slices
 from darklung.retrieve import overview
 from darklung.steps import quality
 
+pytestmark = pytest.mark.slow(20)
+
 NAME, OTHER = "train-0001", "train-0002"
 INSTRUMENT = {"low": "60 keV", "high": "80 keV"}
 MICE = {

@@ -14,6 +14,8 @@ from darklung.tomo.iterative import cgls
 from darklung.tomo.projector import Projector
 from darklung.tomo.tilt import untilt
 
+pytestmark = pytest.mark.slow(30)
+
 PIXEL = 1e-3
 CENTER = (3.1e-3, -5.3e-3, 7.7e-3)
 

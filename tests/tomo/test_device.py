@@ -15,6 +15,8 @@ from darklung.tomo import torch_operator
 from darklung.tomo.device import find_device
 from darklung.tomo.methods import check_device, find_method
 
+pytestmark = pytest.mark.slow(20)
+
 DEVICES = ["torch-cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 GEOMETRIES = {
     "parallel": geometry(views=24, rows=3, cols=28, axis_col=12.3),
