@@ -91,6 +91,26 @@ def test_directions_are_averaged():
     assert find_object(two, shape="cylinder", diameter_m=4e-3).value == pytest.approx(FOAM, rel=0.01)
 
 
+def solid(**said):
+    """The same scene with a rod that attenuates and does not scatter."""
+    image = scene(**said)
+    return changed(image, lambda data: np.copyto(data, np.stack([data[0] + 0.3 * data[1], data[1]])))
+
+
+@pytest.mark.parametrize("noise", [0.0, 15.0])
+def test_a_solid_is_found_by_its_attenuation(noise):
+    found = find_object(solid(noise=noise), shape="cylinder", diameter_m=4e-3, channel="attenuation")
+    assert found.value == pytest.approx(0.8 + 0.3 * FOAM, rel=0.005 + noise / 1000)  # its error is 0.5 % at a noise of 15
+    assert found.zero == pytest.approx(0.0, abs=0.3)
+
+
+@pytest.mark.parametrize("channel", ["dark_field", "attenuation"])
+def test_an_object_that_was_cut_off_is_refused(channel):
+    image = changed(solid(noise=10.0), lambda data: np.minimum(data, [[[[18.0]]], [[[FOAM]]]], out=data))
+    with pytest.raises(DarklungError, match=r"reference: cylinder of 4 mm: \d+ % of it read .*: it was cut off"):
+        find_object(image, shape="cylinder", diameter_m=4e-3, channel=channel)
+
+
 @pytest.mark.parametrize(
     ("image", "diameter_m", "told"),
     [

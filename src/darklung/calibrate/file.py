@@ -14,7 +14,7 @@ from darklung.calibrate.fibres import FibreCalibration
 from darklung.calibrate.sphere_fits import ModelRow
 from darklung.calibrate.sphere_models import SphereShape
 from darklung.calibrate.spheres import SphereCalibration
-from darklung.calibrate.units import ScatterUnit
+from darklung.calibrate.units import AttenuationUnit, ScatterUnit
 from darklung.core.checks import DarklungError, require
 from darklung.core.files import read_object, reading
 from darklung.correct.ladder import METHODS, Knowledge
@@ -90,6 +90,15 @@ class _Unit(Document):
     reference: str
 
 
+class _Attenuation(Document):
+    zero_per_m: float
+    reference_per_m: float
+    zero_error_per_m: float
+    reference_error_per_m: float
+    material: str
+    energy_kev: float
+
+
 class _File(Document):
     darklung_calibration: Literal[1]
     name: str
@@ -127,10 +136,11 @@ class WedgesFile(_File):
 
 
 class UnitFile(_File):
-    """Scatter unit of one scan."""
+    """Units of one scan: of scattering, and of attenuation where an object of known material was there."""
 
     kind: Literal["unit"]
     unit: _Unit
+    attenuation: _Attenuation | None = None
 
 
 KINDS: Mapping[str, type[_File]] = {"spheres": SpheresFile, "fibres": FibresFile, "wedges": WedgesFile, "unit": UnitFile}
@@ -150,6 +160,7 @@ class Calibration:
     knowledge : Knowledge, optional
         Of the hardening corrections, with `method`, the recommended one.
     unit : ScatterUnit, optional
+        With `attenuation`, an AttenuationUnit or None.
     """
 
     kind: str
@@ -160,6 +171,7 @@ class Calibration:
     knowledge: Knowledge | None = None
     method: str = "none"
     unit: ScatterUnit | None = None
+    attenuation: AttenuationUnit | None = None
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -233,6 +245,7 @@ def _made(file: Any) -> Calibration:
         )
     if isinstance(file, UnitFile):
         parts["unit"] = ScatterUnit(**file.unit.model_dump())
+        parts["attenuation"] = file.attenuation and AttenuationUnit(**file.attenuation.model_dump())
     return Calibration(file.kind, file.name, file.provenance, **parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,18 +10,60 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from darklung.core.channel import noise_of, values_of
-from darklung.core.checks import check_finite, check_positive, check_shape, require
+from darklung.core.checks import check_finite, check_one_of, check_positive, check_shape, require
 from darklung.core.types import Image, Projections
 from darklung.core.units import parse_ranges
 from darklung.correct.monochromatic import inversion_table, invert_hardening
 from darklung.correct.response import LUNG_EXPONENT, SpectralResponse
+from darklung.physics.materials import MATERIALS, linear_attenuation
 
 REFERENCE_UNITS = 1000.0
 PER_METRE, SCATTER_UNITS = "1/m", "SU"
+# An object of the stated material reads what tables say within this factor, whatever gain and effective energy.
+MOST_OFF = 2.0
 
 
 @dataclass(frozen=True)
-class ScatterUnit:
+class _Scale(ABC):
+    """A linear scale fixed by two objects in the same scan."""
+
+    zero_per_m: float
+    reference_per_m: float
+    zero_error_per_m: float = 0.0
+    reference_error_per_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = (self.zero_per_m, self.reference_per_m, self.zero_error_per_m, self.reference_error_per_m)
+        check_finite("zero_per_m, reference_per_m and errors", np.array(numbers))
+        require(min(numbers[2:]) >= 0, "zero_error_per_m, reference_error_per_m: wanted numbers >= 0")
+        span = self.reference_per_m - self.zero_per_m
+        error = float(np.hypot(self.zero_error_per_m, self.reference_error_per_m))
+        require(
+            span > 3 * error and span > 0,
+            f"reference_per_m: wanted clearly more than zero_per_m, got {span:g} +- {error:g} /m between them",
+        )
+
+    @property
+    @abstractmethod
+    def told(self) -> float:
+        """What the reference is on the scale."""
+
+    def units(self, values: ArrayLike, variance: ArrayLike = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values [1/m] on the scale, and their variance from that of the values alone; `scale_error` is common to all."""
+        gain = self.told / (self.reference_per_m - self.zero_per_m)
+        found = gain * (np.asarray(values, dtype=np.float64) - self.zero_per_m)
+        return np.asarray(found), np.asarray(gain**2 * np.asarray(variance, dtype=np.float64))
+
+    def scale_error(self, units: ArrayLike) -> NDArray[np.float64]:
+        """Standard error that the errors of both references give a value on the scale, common to all of a scan."""
+        s = np.asarray(units, dtype=np.float64) / self.told
+        span = self.reference_per_m - self.zero_per_m
+        errors = np.hypot((1 - s) * self.zero_error_per_m, s * self.reference_error_per_m)
+        return np.asarray(self.told * errors / span)
+
+
+@dataclass(frozen=True)
+class ScatterUnit(_Scale):
     """A scale of scattering fixed by two objects in the same scan, as CT numbers are by air and water.
 
     s = 1000 (ε − ε_zero)/(ε_reference − ε_zero) scatter units (SU): 0 SU is what does not scatter (water or air, as it comes
@@ -37,35 +80,54 @@ class ScatterUnit:
         What the reference phantom is; scans compare only if it is the same.
     """
 
-    zero_per_m: float
-    reference_per_m: float
-    zero_error_per_m: float = 0.0
-    reference_error_per_m: float = 0.0
     reference: str = "reference phantom"
 
+    @property
+    def told(self) -> float:
+        """1000 SU."""
+        return REFERENCE_UNITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttenuationUnit(_Scale):
+    """A scale of attenuation fixed by air and one solid object in the same scan: its μ at one energy, by tables.
+
+    μ = μ_material(E) (m − m_air)/(m_object − m_air) [1/m]. Right for what attenuates as the object does; other materials
+    follow another law of energy and are told as each spectrum weighs them (bone: docs/calibration.md).
+
+    Parameters
+    ----------
+    zero_per_m, reference_per_m, zero_error_per_m, reference_error_per_m : float
+        What air and object read [1/m], and standard errors.
+    material : str
+        Of the object, one of `darklung.physics.materials.MATERIALS`, solid, at its density.
+    energy_kev : float
+        That values are then told for.
+    """
+
+    material: str
+    energy_kev: float
+
     def __post_init__(self) -> None:
-        numbers = (self.zero_per_m, self.reference_per_m, self.zero_error_per_m, self.reference_error_per_m)
-        check_finite("zero_per_m, reference_per_m and errors", np.array(numbers))
-        require(min(numbers[2:]) >= 0, "zero_error_per_m, reference_error_per_m: wanted numbers >= 0")
+        super().__post_init__()
+        check_positive("energy_kev", self.energy_kev)
         span = self.reference_per_m - self.zero_per_m
-        error = float(np.hypot(self.zero_error_per_m, self.reference_error_per_m))
         require(
-            span > 3 * error and span > 0,
-            f"reference_per_m: wanted clearly more than zero_per_m, got {span:g} +- {error:g} /m between them",
+            1 / MOST_OFF <= span / self.told <= MOST_OFF,
+            f"absorber: wanted {self.told:.4g} /m of {self.material} (at {self.energy_kev:g} keV) within a factor of "
+            f"{MOST_OFF:g}, got {span:.4g} /m above air; is it of this material?",
         )
 
-    def units(self, epsilon: ArrayLike, variance: ArrayLike = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scatter units of ε [1/m], and their variance from that of ε alone; `scale_error` is common to all values."""
-        gain = REFERENCE_UNITS / (self.reference_per_m - self.zero_per_m)
-        value = gain * (np.asarray(epsilon, dtype=np.float64) - self.zero_per_m)
-        return np.asarray(value), np.asarray(gain**2 * np.asarray(variance, dtype=np.float64))
+    @property
+    def told(self) -> float:
+        """μ of the material at the energy [1/m]."""
+        return attenuation_of(self.material, self.energy_kev)
 
-    def scale_error(self, units: ArrayLike) -> NDArray[np.float64]:
-        """Standard error [SU] that the errors of both references give a value, common to all of a scan."""
-        s = np.asarray(units, dtype=np.float64) / REFERENCE_UNITS
-        span = self.reference_per_m - self.zero_per_m
-        errors = np.hypot((1 - s) * self.zero_error_per_m, s * self.reference_error_per_m)
-        return np.asarray(REFERENCE_UNITS * errors / span)
+
+def attenuation_of(material: str, energy_kev: float) -> float:
+    """μ [1/m] of a solid of `MATERIALS` at its density; raises `DarklungError` for another material or energy."""
+    density = MATERIALS[check_one_of("material", material, MATERIALS)].density_g_cm3
+    return float(linear_attenuation(material, density, energy_kev))
 
 
 def unit_from_regions(
@@ -90,15 +152,27 @@ def unit_from_regions(
     DarklungError
         A region of fewer than 10 voxels with values, or a reference that does not scatter more than the zero.
     """
+    return ScatterUnit(*region_means(epsilon, ("zero", zero), ("reference", reference), correlated), reference=name)
+
+
+def region_means(
+    image: NDArray[np.floating],
+    zero: tuple[str, NDArray[np.bool_]],
+    reference: tuple[str, NDArray[np.bool_]],
+    correlated: float,
+) -> tuple[float, float, float, float]:
+    """Means of an image over two regions, each with its name, then their standard errors; as `unit_from_regions`."""
     check_positive("correlated", correlated)
-    values = np.asarray(epsilon, dtype=np.float64)
-    found = []
-    for region_name, region in (("zero", zero), ("reference", reference)):
-        check_shape(region_name, np.asarray(region), "as the image", values.shape)
+    values = np.asarray(image, dtype=np.float64)
+
+    def mean(name: str, region: NDArray[np.bool_]) -> tuple[float, float]:
+        check_shape(name, np.asarray(region), "as the image", values.shape)
         inside = values[np.asarray(region, dtype=bool) & np.isfinite(values)]
-        require(len(inside) >= 10, f"{region_name}: wanted at least 10 voxels with values, got {len(inside)}")
-        found += [float(inside.mean()), float(inside.std(ddof=1) * np.sqrt(correlated / len(inside)))]
-    return ScatterUnit(found[0], found[2], found[1], found[3], name)
+        require(len(inside) >= 10, f"{name}: wanted at least 10 voxels with values, got {len(inside)}")
+        return float(inside.mean()), float(inside.std(ddof=1) * np.sqrt(correlated / len(inside)))
+
+    (low, low_error), (high, high_error) = mean(*zero), mean(*reference)
+    return low, high, low_error, high_error
 
 
 def to_reference_spectrum(
@@ -159,27 +233,33 @@ def to_reference_spectrum(
     return replace(mono, **changed)
 
 
-def in_units(image: Image, unit: ScatterUnit) -> Image:
-    """The image with its dark fields, and their noise, in scatter units; all other channels as they are.
+def in_units(image: Image, unit: ScatterUnit, attenuation: AttenuationUnit | None = None) -> Image:
+    """The image with its dark fields, and their noise, in scatter units, and its attenuation on `attenuation`'s scale.
 
-    Values become s = 1000 (ε − ε0)/(ε_ref − ε0), standard errors 1000/(ε_ref − ε0) times what they were; the error of the
-    scale itself is common to all voxels, see `ScatterUnit.scale_error`.
+    Values become those of `units`, standard errors are multiplied by its slope; the error of a scale itself is common to all
+    voxels, see `scale_error`. Without `attenuation` all other channels stay as they are.
 
     Raises
     ------
     DarklungError
-        A dark field that is not in 1/m, or none at all.
+        A channel that is not in 1/m, or none at all.
     """
+    found = _scaled(image, "dark_field", unit, SCATTER_UNITS)
+    return found if attenuation is None else _scaled(found, "attenuation", attenuation, PER_METRE)
+
+
+def _scaled(image: Image, signal: str, scale: _Scale, unit: str) -> Image:
     data, units = np.array(image.data), list(image.units)
-    values = values_of(image.names, "dark_field")
-    require(bool(values), f"scatter units: wanted a channel dark_field..., got {', '.join(image.names)}")
+    told = f"{signal.replace('dark_field', 'scatter')} units"
+    values = values_of(image.names, signal)
+    require(bool(values), f"{told}: wanted a channel {signal}..., got {', '.join(image.names)}")
     errors = {noise for name in values if (noise := noise_of(name, image.names))}
     for name in (*values, *errors):
         number = image.names.index(name)
         own = units[number]
-        require(own == PER_METRE, f"scatter units: {name}: wanted values in {PER_METRE}, got {own!r}")
-        value, variance = unit.units(data[number], np.square(data[number], dtype=np.float64))
-        data[number], units[number] = (np.sqrt(variance) if name in errors else value), SCATTER_UNITS
+        require(own == PER_METRE, f"{told}: {name}: wanted values in {PER_METRE}, got {own!r}")
+        value, variance = scale.units(data[number], np.square(data[number], dtype=np.float64))
+        data[number], units[number] = (np.sqrt(variance) if name in errors else value), unit
     return replace(image, data=data, units=tuple(units))
 
 

@@ -120,12 +120,18 @@ def unit(
     reference: Annotated[str, typer.Option(help="Box inside the reference phantom.")],
     name: Annotated[str, typer.Option(help="What the reference phantom is.")],
     channel: Annotated[str, typer.Option(help="Which dark field; the first by default.")] = "",
+    air: Annotated[str, typer.Option(help="Box of air, for a scale of attenuation.")] = "",
+    absorber: Annotated[str, typer.Option(help="Box inside a solid object.")] = "",
+    material: Annotated[str, typer.Option(help="What the solid object is made of, such as water.")] = "",
+    energy: Annotated[str, typer.Option(help="That attenuation is then told for, such as 50 keV.")] = "",
 ) -> None:
-    """Scatter unit of a scan: 0 = water or air, 1000 = the reference phantom."""
+    """Units of a scan: 0 = water or air, 1000 = the reference phantom; attenuation as a solid object's at one energy."""
     from darklung.commands.calibrate_told import unit_told
-    from darklung.steps.calibrate.unit import calibrate_unit
+    from darklung.steps.calibrate.unit import Absorber, calibrate_unit
 
-    typer.echo(unit_told(calibrate_unit(source, out, zero=zero, reference=reference, name=name, channel=channel)))
+    solid = Absorber(air, absorber, material, energy) if air or absorber or material or energy else None
+    made = calibrate_unit(source, out, zero=zero, reference=reference, name=name, channel=channel, absorber=solid)
+    typer.echo(unit_told(made))
 
 
 @app.command("apply")

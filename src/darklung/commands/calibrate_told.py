@@ -73,11 +73,17 @@ def wedges_told(made: WedgesMade) -> str:
 
 
 def unit_told(made: UnitMade) -> str:
-    """What 0 and 1000 scatter units are."""
-    unit = made.unit
+    """What 0 and 1000 scatter units are, and what attenuation is told by."""
+    unit, scale = made.unit, made.attenuation
     zero = f"0 SU: {unit.zero_per_m:.4g} +- {unit.zero_error_per_m:.2g} /m"
     reference = f"{unit.reference_per_m:.4g} +- {unit.reference_error_per_m:.2g} /m"
-    return f"{zero}; 1000 SU ({unit.reference}): {reference}, from {made.channel}\n{_saved(made.out, CALIBRATION)}"
+    lines = [f"{zero}; 1000 SU ({unit.reference}): {reference}, from {made.channel}"]
+    if scale is not None:
+        pairs = (scale.zero_per_m, scale.zero_error_per_m), (scale.reference_per_m, scale.reference_error_per_m)
+        air, solid = (f"{mean:.4g} +- {error:.2g} /m" for mean, error in pairs)
+        told = f"{scale.told:.4g} /m, its value at {scale.energy_kev:g} keV"
+        lines.append(f"attenuation: air reads {air}, {scale.material} {solid} and is told as {told}")
+    return "\n".join([*lines, _saved(made.out, CALIBRATION)])
 
 
 def applied_told(made: Applied) -> str:

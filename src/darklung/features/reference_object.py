@@ -1,4 +1,4 @@
-"""A reference object beside the animal, such as a rod or a ball of foam, found by its size and its scattering."""
+"""A reference object beside the animal, a rod or a ball of foam or of a solid, found by its size and what it shows."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ NARROWEST = 4.0  # voxels in a radius
 # So many standard deviations of the air's voxels must an object stand above it (it is a mean over many).
 CLEAR = 3.0
 BLOCKS = 8
+# Largest share of the core at the highest value of the whole image: more of it was cut off there.
+CUT = 0.05
+# What an object does, by the channel that it is found in.
+DOES = {"dark_field": "scatters", "attenuation": "attenuates"}
 # Least share of the core that stands above half of the object's height, and of the air below it.
 FILLED = 0.85
 
@@ -40,7 +44,7 @@ class FoundObject:
     diameter_m : float
         As it was measured.
     value, zero : float
-        Dark field of core and air [the image's unit]: means over blocks of voxels along z of their medians.
+        What core and air read [the image's unit]: means over blocks of voxels along z of their medians.
     value_error, zero_error : float
         Standard errors, from how the blocks differ: noise that neighbours share and unevenness along z are in them.
     """
@@ -54,8 +58,14 @@ class FoundObject:
     zero_error: float
 
 
-def find_object(image: Image, *, shape: Literal["cylinder", "sphere"], diameter_m: float) -> FoundObject:
-    """The object of this shape and size outside the animal that scatters most above the air around it.
+def find_object(
+    image: Image,
+    *,
+    shape: Literal["cylinder", "sphere"],
+    diameter_m: float,
+    channel: Literal["dark_field", "attenuation"] = "dark_field",
+) -> FoundObject:
+    """The object of this shape and size outside the animal that stands most above the air around it in a channel.
 
     A disc (of a cylinder, in the median along z) or a ball is compared with a ring or shell of air around it, wherever both
     are outside the animal; voxels without a value count nowhere. The middle is the centroid of what stands above the air,
@@ -71,25 +81,31 @@ def find_object(image: Image, *, shape: Literal["cylinder", "sphere"], diameter_
         several directions their mean.
     shape : {"cylinder", "sphere"}
     diameter_m : float
+    channel : {"dark_field", "attenuation"}
+        What it does most: scatter (foam) or attenuate (a solid).
 
     Raises
     ------
     DarklungError
-        No such object, one of another size, or an image that cannot show it: one line.
+        No such object, one that was cut off at the image's highest value, one of another size, or an image that cannot
+        show it: one line.
     """
     told = check_object(shape, diameter_m, image.spacing_m)
     radius = diameter_m / 2 / min(image.spacing_m)
-    names = values_of(image.names, "dark_field")
-    require(bool(names), f"{told}: wanted a channel dark_field, got {', '.join(image.names)}")
-    dark = np.mean([np.asarray(image.channel(n), dtype=np.float64) for n in names], axis=0)
-    dark[_animal(image)] = np.nan
-    seen = _along_z(dark) if shape == "cylinder" else dark
-    middle, found = _place(seen, radius, told)
-    off = found / radius - 1
-    wrong = f"{told}: what scatters most beside the animal looks {2e3 * found * min(image.spacing_m):.3g} mm wide"
-    require(abs(off) <= SIZE_OFF, wrong)
-    core, air = _masks(dark, middle, radius, shape)
-    return _read(dark, core, air, 2 * found * min(image.spacing_m), told)
+    names = values_of(image.names, channel)
+    require(bool(names), f"{told}: wanted a channel {channel}, got {', '.join(image.names)}")
+    values = np.mean([np.asarray(image.channel(n), dtype=np.float64) for n in names], axis=0)
+    highest = float(np.nanmax(values, initial=-np.inf))
+    values[_animal(image)] = np.nan
+    seen = _along_z(values) if shape == "cylinder" else values
+    most = f"{told}: what {DOES[channel]} most beside the animal"
+    middle, found = _place(seen, radius, told, most)
+    off, measured_m = found / radius - 1, 2 * found * min(image.spacing_m)
+    require(abs(off) <= SIZE_OFF, f"{most} looks {1e3 * measured_m:.3g} mm wide")
+    core, air = _masks(values, middle, radius, shape)
+    cut = float(np.mean(values[core] >= highest)) if core.any() else 0.0
+    require(cut <= CUT, f"{told}: {100 * cut:.0f} % of it read {highest:.4g}, the highest value there is: it was cut off")
+    return _read(values, core, air, measured_m, told)
 
 
 def check_object(shape: str, diameter_m: float, spacing_m: tuple[float, ...]) -> str:
@@ -136,7 +152,7 @@ def _mean(values: Values, low: float, high: float) -> Values:
     return np.where(enough, total / np.where(enough, weight, 1.0), np.nan)
 
 
-def _place(seen: Values, radius: float, told: str) -> tuple[Values, float]:
+def _place(seen: Values, radius: float, told: str, most: str) -> tuple[Values, float]:
     """Middle and radius [voxels] of the disc or ball that stands most above its surroundings."""
     above = _mean(seen, 0.0, CORE * radius) - _mean(seen, *(a * radius for a in AIR))
     nothing = f"{told}: none found beside the animal, in no place is it in view with the air around it"
@@ -154,7 +170,7 @@ def _place(seen: Values, radius: float, told: str) -> tuple[Values, float]:
         middle = np.average(np.argwhere(inside), axis=0, weights=weight)
     core = seen[_between(distance, seen, 0.0, CORE * radius)]
     filled = min(float(np.mean(core > zero + height / 2)), float(np.mean(ring < zero + height / 2)))
-    require(filled >= FILLED, f"{told}: what scatters most beside the animal has another shape or size")
+    require(filled >= FILLED, f"{most} has another shape or size")
     # A part that is out of view holds what the part in view holds on the mean.
     content = float(np.mean(seen[inside] - zero)) * float(np.sum(distance <= AIR[0] * radius)) / height
     return middle, float(np.sqrt(content / np.pi) if seen.ndim == 2 else np.cbrt(3 * content / (4 * np.pi)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def _simulated(study: Study, name: str, source: SimulatedSource) -> Iterator[Exp
             check_detector(f"{place}.scan", geometry, study.processing, retrieval)
         channels = _derived(place, names, unit=at.calibrations.unit)
         beam = beam_facts(correct.known_of(study.processing.correction, at.instrument, at.calibrations), at.calibrations)
-        yield Expected(place, name, (spacing,) * 3, channels, side=side, **_beam(beam))
+        yield Expected(place, name, (spacing,) * 3, channels, side=side, **_beam(beam, at))
 
 
 def _frames(study: Study, name: str, source: FramesSource) -> Iterator[Expected]:
@@ -194,7 +195,7 @@ def _volumes(study: Study, name: str, source: VolumesSource) -> Iterator[Expecte
         if study.processing.voxel:
             spacing = (study.processing.voxel,) * len(spacing)
         channels = _derived(str(path), tuple(units), units=units, **_unit_of(str(path), source, spacing))
-        beam = _beam(own_beam(with_recorded_energy(source, path)))
+        beam = _beam(own_beam(with_recorded_energy(source, path)), source)
         yield Expected(str(path), name, spacing, channels, item=item_name(stem(path)), **beam)
 
 
@@ -220,11 +221,17 @@ def _lobes(study: Study, name: str, source: LobesSource) -> Iterator[Expected]:
 def _scanned(study: Study, source: FramesSource | ProjectionsSource) -> dict[str, Any]:
     """Energy and ξ: those of the correction, if there is one, else what the source says."""
     known = correct.known_of(study.processing.correction, source.instrument, source.calibrations)
-    return _beam({**own_beam(source), **beam_facts(known, source.calibrations)})
+    return _beam({**own_beam(source), **beam_facts(known, source.calibrations)}, source)
 
 
-def _beam(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: facts.get(name) for name in ("energy_kev", "correlation_length_m")}
+def _beam(
+    facts: Mapping[str, Any], source: SimulatedSource | FramesSource | ProjectionsSource | VolumesSource
+) -> dict[str, Any]:
+    """Energy and ξ that values refer to; a unit of attenuation has an energy of its own."""
+    found = {name: facts.get(name) for name in ("energy_kev", "correlation_length_m")}
+    part = getattr(source, "reference", None)
+    own = part.absorber.energy if part is not None and part.absorber else source.calibrations.unit_energy_kev()
+    return found if own is None else {**found, "energy_kev": own}
 
 
 def _derived(
@@ -269,7 +276,9 @@ def _unit_of(
     part = source.reference
     if part is None:
         return {"unit": source.calibrations.unit}
-    in_place(told, lambda: check_object(part.shape, part.diameter, spacing))
+    for one in (part, part.absorber):
+        if one is not None:
+            in_place(told, partial(check_object, one.shape, one.diameter, spacing))
     return {"reference": ScatterUnit(0.0, REFERENCE_UNITS)}
 
 

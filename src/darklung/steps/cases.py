@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from darklung.calibrate.units import ScatterUnit, in_units
+from darklung.calibrate.units import AttenuationUnit, ScatterUnit, in_units
 from darklung.core.checks import DarklungError, require
 from darklung.core.types import Image, Phantom
 from darklung.features.channels import crop_to_region, derived_channels
@@ -66,9 +66,9 @@ def make_case(context: Context) -> None:
     folder = context.input("image")
     image = load_image(next(folder / n for n in IMAGES if (folder / n).exists()))
     lung, region = _regions(p, image, folder)
-    unit, told = _unit(p, image)
-    if unit is not None:
-        image = in_units(image, unit)
+    units, told = _units(p, image)
+    if units is not None:
+        image = in_units(image, *units)
 
     def truth(box: tuple[slice, ...], grid: Image) -> Truth:
         return _truth(context, p, image, box, grid)
@@ -117,17 +117,32 @@ def adopt(context: Context) -> None:
     save_case(context.out, replace(case, about=replace(case.about, **p["about"])))
 
 
-def _unit(p: Parameters, image: Image) -> tuple[ScatterUnit | None, dict[str, Any]]:
-    """The unit of scattering, of the scanner's file or an object in the image, and what the case tells of the latter."""
+def _units(p: Parameters, image: Image) -> tuple[tuple[ScatterUnit, AttenuationUnit | None] | None, dict[str, Any]]:
+    """The scanner's units, of its file or of objects in the image, and what the case tells of them."""
     if p.reference is None:
         known = p.calibrations.load("unit")
-        return (None if known is None else known.unit), {}
+        if known is None or known.unit is None:
+            return None, {}
+        return (known.unit, known.attenuation), {} if known.attenuation is None else _told(known.attenuation)
+    part, solid = p.reference, p.reference.absorber
     try:
-        found = find_object(image, shape=p.reference.shape, diameter_m=p.reference.diameter)
+        foam = find_object(image, shape=part.shape, diameter_m=part.diameter)
+        unit = ScatterUnit(foam.zero, foam.value, foam.zero_error, foam.value_error, part.material)
+        told: dict[str, Any] = {"scatter_unit": {**asdict(unit), "diameter_m": foam.diameter_m}}
+        if solid is None:
+            return (unit, None), told
+        found = find_object(image, shape=solid.shape, diameter_m=solid.diameter, channel="attenuation")
+        scale = AttenuationUnit(
+            found.zero, found.value, found.zero_error, found.value_error, material=solid.material, energy_kev=solid.energy
+        )
     except DarklungError as error:
         raise DarklungError(f"{p.about['subject']}: {error}") from error
-    unit = ScatterUnit(found.zero, found.value, found.zero_error, found.value_error, p.reference.material)
-    return unit, {"scatter_unit": {**asdict(unit), "diameter_m": found.diameter_m}}
+    return (unit, scale), told | _told(scale, diameter_m=found.diameter_m)
+
+
+def _told(scale: AttenuationUnit, **more: float) -> dict[str, Any]:
+    """Attenuation refers to the scale's energy from here on; scatter units to none."""
+    return {"attenuation_unit": {**asdict(scale), **more}, "energy_kev": scale.energy_kev}
 
 
 def _regions(p: Parameters, image: Image, folder: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

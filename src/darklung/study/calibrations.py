@@ -6,12 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from darklung.calibrate.file import KINDS, Calibration, load_calibration
+from darklung.calibrate.units import attenuation_of
 from darklung.core.checks import DarklungError
 from darklung.io.description import resolve_path
-from darklung.io.documents import Document, Length
+from darklung.io.documents import Document, Energy, Length
 
 
 class CalibrationsPart(Document):
@@ -20,7 +21,9 @@ class CalibrationsPart(Document):
     wedges: str = Field("", description="hardening: spectra, look-up and recommended method, for the correction")
     spheres: str = Field("", description="response to sizes: the instrument's correlation length")
     fibres: str = Field("", description="response to directions: recorded, no step corrects by it")
-    unit: str = Field("", description="scatter units: the volumes' dark fields are told in SU")
+    unit: str = Field(
+        "", description="units: dark fields are told in SU, attenuation at one energy if the file has its scale"
+    )
 
     def located(self, folder: Path) -> CalibrationsPart:
         """The same with paths that start from `folder` made absolute; ``${NAME:-default}`` is the environment's."""
@@ -53,6 +56,11 @@ class CalibrationsPart(Document):
         """ξ that the calibration by spheres found (of its first setting); None where there is none."""
         return _correlation_length_m(self.spheres, Path(self.spheres).stat().st_mtime_ns) if self.spheres else None
 
+    def unit_energy_kev(self) -> float | None:
+        """Energy that the unit's file tells attenuation for; None where it tells none."""
+        known = self.load("unit")
+        return None if known is None or known.attenuation is None else known.attenuation.energy_kev
+
     def check(self, name: str = "calibrations") -> None:
         """Read every file; all mistakes are told, each in one line that starts with `name` and the kind."""
         lines = []
@@ -65,12 +73,30 @@ class CalibrationsPart(Document):
             raise DarklungError("\n".join(lines))
 
 
+class AbsorberPart(Document):
+    """A solid object beside the animal in every scan: attenuation is told so that it reads what tables say of it."""
+
+    shape: Literal["cylinder", "sphere"] = Field("cylinder", description="cylinder: along z; sphere")
+    diameter: Length = Field(gt=0, description="of the object, at least 8 voxels; it is found by it")
+    material: str = Field(description="a material that darklung has tables of, such as water or pmma, at its density")
+    energy: Energy = Field(gt=0, description="that attenuation is then told for; the same in all sources")
+
+    @model_validator(mode="after")
+    def _known(self) -> AbsorberPart:
+        try:
+            attenuation_of(self.material, self.energy)
+        except DarklungError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
 class ReferencePart(Document):
     """An object beside the animal in every scan that gives dark fields their unit: air around it is 0 SU, it is 1000 SU."""
 
     shape: Literal["cylinder", "sphere"] = Field("cylinder", description="cylinder: along z; sphere")
     diameter: Length = Field(gt=0, description="of the object, at least 8 voxels; it is found by it")
     material: str = Field(min_length=1, description="what it is made of; scans compare only if it is the same")
+    absorber: AbsorberPart | None = Field(None, description="a second object, which gives attenuation its scale; none")
 
 
 @lru_cache(maxsize=64)

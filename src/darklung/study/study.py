@@ -72,6 +72,15 @@ class Study(Document):
         return self
 
     @model_validator(mode="after")
+    def _check_absorbers(self) -> Study:
+        parts = {name: getattr(source, "reference", None) for name, source in self.sources.items()}
+        found = {name: part.absorber.energy for name, part in parts.items() if part is not None and part.absorber}
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{energy:g} keV ({name})" for name, energy in found.items())
+            raise ValueError(f"sources: reference.absorber.energy: wanted one for all, got {told}")
+        return self
+
+    @model_validator(mode="after")
     def _check_bank(self) -> Study:
         if self.learning and self.learning.bank:
             for name, source in self.sources.items():
