@@ -22,6 +22,7 @@ from darklung.evaluate.conformal import looked_at
 from darklung.io.case import CaseFacts, LabelledCase, load_case, save_case
 from darklung.io.images import load_image
 from darklung.io.tables import load_table
+from darklung.study.study import read_study
 
 SHAPE, VOXEL_M = (14, 14, 14), 5e-4
 runner = CliRunner()
@@ -159,6 +160,15 @@ def test_what_cannot_be_packed_is_refused(ran, tmp_path):
 def test_models_that_come_along_are_found_by_name(tmp_path):
     for folder in models_folder().glob("*/models.json"):
         assert find_models(Path(folder.parent.name)) == folder.parent
+        study = read_study(folder.parent.with_suffix(".yaml"))
+        content = json.loads(folder.read_text())
+        assert content["study"] == study.name == folder.parent.name
+        assert set(content["arms"]) == set(study.learning.arms)
+        for place in folder.parent.glob("train/*"):
+            made = json.loads((place / "model.json").read_text())
+            assert tuple(made["channels"]) == study.learning.arms[place.name.rpartition(".")[0]]
+            assert (made["steps"], made["normalisation"]["per"]) == (study.learning.steps, study.learning.normalisation)
+            assert len(made["subjects_train"]) + len(made["subjects_validation"]) == study.sources["mice"].cohort.animals
     with pytest.raises(DarklungError, match="nowhere: no such folder; models that come with darklung: "):
         find_models(Path("nowhere"))
     assert find_models(tmp_path) == tmp_path
