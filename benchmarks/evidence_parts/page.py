@@ -42,18 +42,16 @@ def _head(results: Results, trial: bool) -> Iterator[str]:
         yield "**A trial of a few animals and training steps: no number here says anything.**\n"
     yield (
         "Written by `python benchmarks/evidence.py report`, from runs of `python benchmarks/evidence.py run`; "
-        "`python benchmarks/evidence.py plan` tells what they compute. Everything is simulated, if nothing else is "
-        "said. What was "
-        "expected stands in `benchmarks/evidence_parts/expected.py` and was written before any result was there "
+        "`python benchmarks/evidence.py plan` tells what they compute. All animals are simulated; the lobes of "
+        "`real-lobes` are measured, with tumours put in. What was expected stands in "
+        "`benchmarks/evidence_parts/expected.py` and was written before any result was there "
         "([204](decisions/204-evidence-by-one-command.md))."
     )
     yield ""
     yield (
         "Intervals are of 95 % over animals, differences paired by animal. A verdict is that of the interval alone, "
-        "and there are "
-        f"{len(EXPECTED) * len(OBSERVERS)} of them: one in forty could fall on a wrong side by chance. `boosting` are "
-        f"boosted trees, "
-        "the other rows networks."
+        f"and there are {len(EXPECTED) * len(OBSERVERS)} of them: one in forty could fall on a wrong side by chance. "
+        "`boosting` are boosted trees, the other rows networks."
     )
     there = [name for name in JOBS if results.there(name)]
     missing = [name for name in JOBS if name not in there]
@@ -92,11 +90,9 @@ def _verdicts(results: Results) -> list[str]:
 
 def arms_table(results: Results, names: Sequence[str], animals: str = "") -> list[str]:
     """Every arm of these runs in all metrics, those that are missing told."""
-    lines: list[str] = []
-    for name in names:
-        if not results.there(name):
-            lines += [f"**{name}**: missing.", ""]
-            continue
+    missing = [name for name in names if not results.there(name)]
+    lines = [f"Missing: {', '.join(missing)}.", ""] if missing else []
+    for name in (n for n in names if n not in missing):
         count, lesions, negatives = results.counts(name)
         lines += [f"**{name}**: {count} test animals, {lesions} lesions, {negatives} tiles without.", ""]
         rows = [

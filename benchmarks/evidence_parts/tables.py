@@ -130,11 +130,11 @@ class Results:
         return interval(value=value, replicates=replicates, clusters=len(subjects))
 
     def counts(self, name: str) -> tuple[int, int, int]:
-        """Held-out animals, lesions and negative tiles."""
+        """Held-out animals, lesions (tiles with one where animals have several images) and negative tiles."""
         run = self.run(name)
         arm = run.comparison["arms"][0]
         n, lesions = run.comparison["results"]["test"][arm]["n"], run.tables("test", arm).lesions
-        return n["subjects"], 0 if lesions is None else int((lesions["number"] > 0).sum()), n["negatives"]
+        return n["subjects"], n["positives"] if lesions is None else int((lesions["number"] > 0).sum()), n["negatives"]
 
     def at_specificity(self, name: str, row: str, specificity: float) -> Estimate:
         """Sensitivity at another specificity than 95 %."""
