@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from darklung.core.checks import DarklungError
 from darklung.core.types import Phantom
 from darklung.phantom.cohort import TABLE_COLUMNS, CohortOptions, Subject, cohort_table, plan_cohort
+from darklung.phantom.grid import make_grid
+from darklung.phantom.lesions import draw_growth, lesion_fields
 
 pytestmark = pytest.mark.slow(20)
 
@@ -126,6 +128,7 @@ def test_plans_are_frozen():
         ({"lesion_free_fraction": 1.5}, "lesion_free_fraction: wanted 0 to 1"),
         ({"variants": {"train": "Q"}}, "variant: 'Q' is not known"),
         ({"variants": {"valid": "A"}}, "variants: 'valid' is not known"),
+        ({"mimic_surface": (0.5, 0.1), "mimics": (9, 9)}, "surface: wanted 0 < low <= high"),
         ({"colour": 3}, "option: 'colour' is not known; known: classes"),
     ],
 )
@@ -137,3 +140,16 @@ def test_bad_plans_end_in_one_clear_line(change, message):
 
 def test_default_options_are_valid():
     assert CohortOptions().lesion_free_fraction == 0.25
+
+
+def test_dense_mimics_keep_or_lose_their_interfaces_and_nothing_else_changes():
+    counts = {"subjects": 12, "test_subjects": 0, "seed": 3, "mimics": (3, 3)}
+    own, lost = plan_cohort(**counts), plan_cohort(**counts, mimic_surface=(0.05, 0.5))
+    changed = {r.tissue for s in lost for r in s.mimics if r.surface == (0.05, 0.5)}
+    assert changed == {"atelectasis", "pneumonia"}
+    assert {r.tissue for s in lost for r in s.mimics if r.surface is None} == {"emphysema", "vessel_cluster"}
+    plain = [tuple(dataclasses.replace(r, surface=None) for r in s.mimics) for s in lost]
+    assert [dataclasses.replace(s, mimics=m) for s, m in zip(lost, plain)] == own
+    request = next(r for s in lost for r in s.mimics if r.surface)
+    _, surface = lesion_fields(draw_growth(request, "mimic", "A", 1), make_grid((2e-3, 2e-3), 2e-4))
+    assert 0.05 < surface.min() < surface.max() < 0.5

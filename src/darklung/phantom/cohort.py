@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from darklung.phantom.atlas import Atlas, phantom_from_atlas
 from darklung.phantom.families import MM, family
 from darklung.phantom.lesions import DIAMETER_RANGE_M, LOCATIONS, LesionRequest
 from darklung.phantom.subject import FIELD_OF_VIEW_M, make_phantom
-from darklung.physics.lung import LESIONS, MIMICS, find_class
+from darklung.physics.lung import HEALTHY, LESIONS, MIMICS, find_class
 
 SPLITS = ("train", "test")
 
@@ -105,6 +105,13 @@ def _requests(
     )
 
 
+def _with_surface(requests: tuple[LesionRequest, ...], surface: tuple[float, float] | None) -> tuple[LesionRequest, ...]:
+    """Mimics that are denser than healthy lung with this S_V; emphysema and knots of vessels stay what they are."""
+    densest = HEALTHY.tissue_fractions[1]
+    dense = {name for name, one in MIMICS.items() if one.fraction[0] > densest}
+    return tuple(replace(r, surface=surface) if surface is not None and r.tissue in dense else r for r in requests)
+
+
 def _count(seed: int, purpose: str, bounds: tuple[int, int]) -> int:
     return int(stream(seed, "plan", purpose).integers(bounds[0], bounds[1] + 1))
 
@@ -132,6 +139,8 @@ class CohortOptions:
         In each mouse, with and without lesions alike.
     locations : tuple of str
         Of lesions, shams and mimics, drawn evenly; see `LesionRequest`.
+    mimic_surface : (low, high), optional
+        S_V of dense mimics relative to healthy lung, in place of their classes': whether they keep interfaces or lose them.
     """
 
     lesions_per_subject: tuple[int, int] = (1, 4)
@@ -142,6 +151,7 @@ class CohortOptions:
     shams: tuple[int, int] = (1, 2)
     mimics: tuple[int, int] = (0, 3)
     locations: tuple[str, ...] = LOCATIONS
+    mimic_surface: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _check_bounds("lesions_per_subject", self.lesions_per_subject, 1, 50)
@@ -169,7 +179,7 @@ def plan_subject(*, name: str, seed: int, variant: str, split: str, options: Coh
         name, seed, variant, split,
         _requests(seed, "lesion", lesions, options.classes, options),
         _requests(seed, "sham", shams, options.classes, options),
-        _requests(seed, "mimic", mimics, options.mimic_classes, options),
+        _with_surface(_requests(seed, "mimic", mimics, options.mimic_classes, options), options.mimic_surface),
         site,
     )  # fmt: skip
 
@@ -197,7 +207,7 @@ def plan_cohort(
         Split -> sites, dealt to its mice in turn; a site that only the test split has is held out.
     **options
         Fields of `CohortOptions`: lesions_per_subject, diameters_m, classes, mimic_classes, lesion_free_fraction,
-        shams, mimics, locations.
+        shams, mimics, locations, mimic_surface.
 
     Raises
     ------

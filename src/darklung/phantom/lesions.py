@@ -41,12 +41,15 @@ class LesionRequest:
         Anywhere wholly inside a lobe; against the pleura and cut by it; beside an airway and grown along it.
     least_diameter_m : float, optional
         Where there is no room, any location and then smaller diameters down to this are tried. None: it must fit as asked.
+    surface : (low, high), optional
+        S_V relative to healthy lung, in place of its class's.
     """
 
     tissue: str
     diameter_m: float
     location: str = "any"
     least_diameter_m: float | None = None
+    surface: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_one_of("location", self.location, LOCATIONS)
@@ -54,6 +57,8 @@ class LesionRequest:
         check_range("diameter_m", self.diameter_m, *DIAMETER_RANGE_M)
         if self.least_diameter_m is not None:
             check_range("least_diameter_m", self.least_diameter_m, DIAMETER_RANGE_M[0], self.diameter_m)
+        if self.surface is not None:
+            replace(CLASSES[self.tissue], surface=self.surface)  # refuses a range that is none
 
     def alternatives(self) -> Iterator[LesionRequest]:
         """What to try, in this order: as asked, anywhere, then ever smaller."""
@@ -99,6 +104,8 @@ def draw_growth(
         Direction (z, y, x) in which it is longest.
     """
     tissue = CLASSES[request.tissue]
+    if request.surface is not None:
+        tissue = replace(tissue, surface=request.surface)
     rng = stream(seed, "outline")
     blob: Outline
     if family(variant).growth == "budding":

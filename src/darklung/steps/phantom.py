@@ -57,6 +57,7 @@ def plan_subjects(source: SimulatedSource, seed: int) -> list[Subject]:
         lesion_free_fraction=part.lesion_free,
         shams=part.shams,
         mimics=part.mimics,
+        mimic_surface=part.mimic_surface,
     )
     listed = {subject: name for name, site in source.sites.items() for subject in site.subjects}
     for name in listed:

@@ -26,6 +26,10 @@ class CohortPart(Document):
     lesion_free: Fraction = Field(0.25, description="part of the animals without a lesion")
     shams: tuple[int, int] = Field((1, 2), description="fewest and most sham insertions in an animal")
     mimics: tuple[int, int] = Field((0, 3), description="fewest and most mimics (atelectasis, pneumonia, ...)")
+    mimic_surface: tuple[float, float] | None = Field(
+        None,
+        description="S_V of dense mimics over that of healthy lung, such as [0.8, 1.1]; that of their classes if not given",
+    )
     sites: tuple[str, ...] = Field((), description="sites dealt to the training animals in turn; all if not given")
     test_sites: tuple[str, ...] = Field((), description="sites dealt to the held-out animals in turn; all if not given")
 
@@ -37,6 +41,8 @@ class CohortPart(Document):
             low, high = getattr(self, name)
             if low > high or low < 0:
                 raise ValueError(f"{name}: wanted the smaller number first and none below 0, got {low:g}, {high:g}")
+        if self.mimic_surface is not None and not 0 < self.mimic_surface[0] <= self.mimic_surface[1] <= 2:
+            raise ValueError(f"mimic_surface: wanted 0 < low <= high <= 2, got {self.mimic_surface}")
         if self.lesions[0] < 1:
             raise ValueError(
                 f"lesions: of an animal that has any, wanted at least 1, got {self.lesions[0]}; lesion_free gives none"
