@@ -173,14 +173,14 @@ def turned() -> None:
     print(f"single views: {single.told()}means of eight: {means.told()}")
 
 
-def tilted(diameter_m: float, voxel_m: float, tilt_rad: float, points: int = 4) -> NDArray[np.float32]:
+def tilted(diameter_m: float, voxel_m: float, tilt_rad: float, points: int = 16) -> NDArray[np.float32]:
     """Share of each voxel inside a rod in the (z, x) plane, `tilt_rad` from z."""
     at = (np.arange(COLS * points) + 0.5) / points - COLS / 2
     z, x = np.meshgrid(at, at, indexing="ij")
     across, radius = x * np.cos(tilt_rad) - z * np.sin(tilt_rad), diameter_m / 2 / voxel_m
     out = np.zeros((COLS,) * 3, dtype=np.float32)
-    for i, y in enumerate(at):
-        inside = (across**2 + y**2 < radius**2).reshape(COLS, points, COLS, points)
+    for i in np.flatnonzero(np.abs(at) < radius):
+        inside = (across**2 + at[i] ** 2 < radius**2).reshape(COLS, points, COLS, points)
         out[:, i // points] += inside.mean(axis=(1, 3)) / points
     return out
 

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from darklung.simulate.rim_kernels import STRENGTHS, bend_at_rims
 from darklung.simulate.rims import defects, discs, rim_table
+from darklung.simulate.rods import on_lines
 
 Map = NDArray[np.float64]
 
+_TRANSPOSED = [1, 0, 3, 2, 4, 5]
 _MIXED = np.deg2rad(10.0)
 
 
 def refraction_within(
-    path: Map, *, directions_rad: tuple[float, ...], scales: Map, blur: tuple[float, float]
+    path: Map, *, directions_rad: tuple[float, ...], scales: Map, blur: tuple[float, float], rods: Map | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Loss of visibility by refraction within each pixel, and what it adds to the mean phase there.
 
@@ -36,6 +38,8 @@ def refraction_within(
     blur : (float, float)
         Half-width along the rows' and the columns' axis of the triangle [pixels] by which the voxels' shadows blur a rim,
         beside the pixel's own width: see `shadow_blur`.
+    rods : (piece, 6), optional
+        Thin rods whose place and width the volume tells: see `darklung.simulate.rods.Rods.seen`.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def refraction_within(
     the pixel's other side. Not modelled: two rims in one pixel that are not of one body (each is taken by itself),
     attenuation within a pixel, bodies thinner than 1.25 pixels (they lose more than is said here), faces along the beam,
     and rims within three pixels of the detector's border. How wide a body is that is thinner than five voxels and not
-    square to them is known only roughly.
+    square to them is known only roughly, unless it is one of `rods`.
     """
     mean = np.ones((*path.shape, len(directions_rad), len(scales)), dtype=np.complex128)
     bend = np.zeros((*path.shape, len(directions_rad)))
@@ -58,9 +62,15 @@ def refraction_within(
     alpha = np.asarray(directions_rad)
     weights = np.stack([np.cos(alpha), np.sin(alpha)])
     strengths, lost = np.log(STRENGTHS), defects()
-    bend_at_rims(path, weights[1], weights[0], scales, rim_table(blur[1]), *discs(blur[1]), strengths, lost, mean, bend, rim)
+    rods = np.empty((0, 6)) if rods is None else rods
+    lines, turned = on_lines(rods, path.shape[0]), on_lines(rods[:, _TRANSPOSED], path.shape[1])
+    bend_at_rims(
+        path, *lines, weights[1], weights[0], scales, rim_table(blur[1]), *discs(blur[1]), strengths, lost, mean, bend, rim
+    )
     across = (mean.transpose(1, 0, 2, 3), bend.transpose(1, 0, 2), rim.T)
-    bend_at_rims(path.T, weights[0], weights[1], scales, rim_table(blur[0]), *discs(blur[0]), strengths, lost, *across)
+    bend_at_rims(
+        path.T, *turned, weights[0], weights[1], scales, rim_table(blur[0]), *discs(blur[0]), strengths, lost, *across
+    )
     even = np.where(rim, 0.0, _even_bend(path, weights))
     loss, turn = even[:, None] * scales[:, None, None] ** 2, np.ascontiguousarray(bend.transpose(2, 0, 1))
     bent, middle = mean[rim], len(scales) // 2

@@ -37,8 +37,8 @@ _SMEARED = 3  # places across the smear at which it is worked out
 
 
 @njit(cache=True, error_model="numpy")
-def bend_at_rims(path, along, across, scales, table, discs, lengths, strengths, defects, mean, turn, rim):  # type: ignore[no-untyped-def]
-    """Find the rims on each line of `path`, and take them off `mean`, (line, pixel, direction, node).
+def bend_at_rims(path, starts, rods, along, across, scales, table, discs, lengths, strengths, defects, mean, turn, rim):  # type: ignore[no-untyped-def]
+    """Find the rims on each line of `path`, and take them and those of `rods` off `mean`, (line, pixel, direction, node).
 
     What belongs to a pixel lies together, and no part of an array is handed on: either would cost more than the sums do.
     """
@@ -52,9 +52,11 @@ def bend_at_rims(path, along, across, scales, table, discs, lengths, strengths, 
                     found = True
                     fits[side, e, 5] = _lean_of(path, line, e, 1 - 2 * side)
                     _refine(path, line, side, e, discs, lengths, values, fits)
-        if not found:
+        if not found and starts[line] == starts[line + 1]:
             continue
         _complete(fits)
+        for rod in range(starts[line], starts[line + 1]):
+            _enter(rods, rod, fits)
         for side in range(2):
             for e in range(3, count - 3):
                 lean = fits[side, e, 5]
@@ -207,6 +209,19 @@ def _complete(fits):  # type: ignore[no-untyped-def]
             if 3 <= f < fits.shape[1] - 3 and fits[side, e, 0] < fits[1 - side, f, 0]:
                 fits[1 - side, f] = fits[side, e]
                 fits[1 - side, f, 1] = 1 - np.ceil(across) + across
+
+
+@njit(cache=True)
+def _enter(rods, rod, fits):  # type: ignore[no-untyped-def]
+    """Both rims of a rod known from the volume: before any that the path says, and of one rod's pieces the nearest."""
+    place, radius, misfit = rods[rod, 0], rods[rod, 1], rods[rod, 4] - 2
+    for side in range(2):
+        step = 1 - 2 * side
+        rim = place - step * radius
+        e = int(np.floor(rim + 0.5))
+        if 3 <= e < fits.shape[1] - 3 and misfit < fits[side, e, 0]:
+            fits[side, e, 0], fits[side, e, 1], fits[side, e, 2] = misfit, step * (e - rim) + 0.5, radius
+            fits[side, e, 3], fits[side, e, 4], fits[side, e, 5] = rods[rod, 2], np.sign(rods[rod, 2]), rods[rod, 3]
 
 
 @njit(cache=True, error_model="numpy")

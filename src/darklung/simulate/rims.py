@@ -21,7 +21,7 @@ _GRID = 65  # nodes of the table of rims along either ratio
 _SPARSE = 0.015  # between the discs of the table
 
 
-def _area(depth: Map, radius: Map) -> Map:
+def part_of_disc(depth: Map, radius: Map) -> Map:
     """Part of a disc between its rim and a chord at `depth`."""
     cut = np.clip(depth, 0, 2 * radius)
     inner = radius - cut
@@ -38,7 +38,7 @@ def rim_table(blur: float) -> NDArray[np.float64]:
     share, radius = (part.ravel() for part in np.meshgrid(_SHARES, RADII, indexing="ij"))
     offsets = np.arange(-4, 5) / 5
     kernel = (1 - np.abs(offsets)) / (1 - np.abs(offsets)).sum()
-    inside = [sum(w * _area(share + j + blur * o, radius) for o, w in zip(offsets, kernel)) for j in range(-3, 4)]
+    inside = [sum(w * part_of_disc(share + j + blur * o, radius) for o, w in zip(offsets, kernel)) for j in range(-3, 4)]
     pixels = np.diff(np.stack(inside), axis=0)  # −2 to 3
     first = pixels[1]
     q0, q1, q2, q3 = (pixels[2 + j] - first - (j + 1) * (first - pixels[0]) for j in range(4))
@@ -67,7 +67,7 @@ def discs(blur: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     found = []
     for lean in np.linspace(0, 1, LEANS):
         offsets, weights = _smear(blur, lean)
-        inside = sum(w * _area(edges + o, RADII[:, None]) for o, w in zip(offsets, weights))
+        inside = sum(w * part_of_disc(edges + o, RADII[:, None]) for o, w in zip(offsets, weights))
         pixels = np.moveaxis(np.diff(inside, axis=0), 0, -1)
         found.append(pixels - (pixels @ straight) @ straight.T)
     bent = np.stack(found)

@@ -24,6 +24,7 @@ from darklung.simulate.lung import ScatterColumns, scatter_columns, scattering_c
 from darklung.simulate.powder import PowderColumns, Scene, powder_columns
 from darklung.simulate.protocol import Protocol
 from darklung.simulate.refraction import refraction_within, shadow_blur
+from darklung.simulate.rods import Rods, find_rods
 from darklung.tomo.beams import projector_of
 from darklung.tomo.cone import ConeProjector
 from darklung.tomo.projector import project_columns
@@ -162,20 +163,30 @@ def view_signals(
     model = energy_model(instrument, phantom.materials)
     refraction = phase_per_density(instrument, phantom.materials) * instrument.phase_per_radian
     scatterer = _scatterer(scene, model, instrument, effects.depth_dependent_correlation)
+    rods = _rods(phantom, refraction) if effects.unresolved_refraction else None
     for view, areal in enumerate(_areal_densities(phantom, fine)):
         path = np.tensordot(refraction, areal, axes=1)
         phase = _fringe_phase(path, protocol.directions_rad, phantom.voxel_m)
         scattering = _scattering(scatterer, fine, protocol.directions_rad, view)
-        if effects.unresolved_refraction:
+        if rods is not None:
             loss, turn = refraction_within(
                 path / phantom.voxel_m,
                 directions_rad=protocol.directions_rad,
                 scales=model.node_scale,
                 blur=_blur(fine, phantom.tissue_fraction.shape, view),
+                rods=rods.seen(replace(fine, angles_rad=fine.angles_rad[view : view + 1])),
             )
             scattering, phase = scattering + loss, phase + turn
         mean, fringe = harmonics(model, areal=areal, phase=phase, scattering=scattering, supersampling=k)
         yield ViewSignal(view, mean, fringe)
+
+
+def _rods(phantom: Phantom, refraction: NDArray[np.float64]) -> Rods:
+    """Thin rods of the phantom, by what its materials refract."""
+    volume = np.zeros(phantom.tissue_fraction.shape, dtype=np.float32)
+    for density, weight in zip(phantom.density, refraction):
+        volume += np.float32(weight) * density
+    return find_rods(volume)
 
 
 def _check_phantom(phantom: Phantom) -> None:
