@@ -42,9 +42,9 @@ class Expectation:
         if self.wanted == "above":
             yes, no = low > 0, high <= 0
         elif self.wanted == "not below":
-            yes, no = low >= -self.margin, high < 0
+            yes, no = low >= -self.margin, high < -self.margin
         else:
-            yes, no = -self.margin <= low and high <= self.margin, low > 0 or high < 0
+            yes, no = -self.margin <= low and high <= self.margin, low > self.margin or high < -self.margin
         return "borne out" if yes else "not borne out" if no else "cannot tell"
 
     def rule(self) -> str:
