@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from darklung.commands.predict import How, _of_run
+from darklung.commands.chosen import How, _of_run
 from darklung.commands.predict_rules import Rule
 from darklung.commands.run import list_tasks, run_study
 from darklung.commands.train import train_study
