@@ -24,7 +24,8 @@ def test_threshold_curve_and_tiles_are_the_runs(tmp_path):
 
 
 def test_a_mean_that_nobody_judged_calls_nothing(tmp_path):
-    assert rules_of(written(tmp_path / "c.json", "folds", threshold=0.0), 2e-3) == {}
+    for scale in ("folds", "apart"):
+        assert rules_of(written(tmp_path / "c.json", scale, threshold=0.0), 2e-3) == {}
 
 
 def test_a_file_that_is_no_comparison_is_refused(tmp_path):

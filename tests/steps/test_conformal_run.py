@@ -129,8 +129,17 @@ def test_a_pack_predicts_what_its_run_predicts_and_is_refused_when_it_is_not_who
         predict_files(models, case, out=tmp_path / out, workers=1)
     first, second = (tmp_path / out / "findings/t3/candidates.csv" for out in ("first", "second"))
     assert first.read_text() == second.read_text()
-    assert "Limits" in (pack / "one.md").read_text()
+    assert "Limits" in (pack / "cards/one.md").read_text()
     assert str(tmp_path) not in "".join(f.read_text() for f in pack.rglob("*") if f.suffix in (".md", ".json"))
+
+    with pytest.MonkeyPatch.context() as patch:  # killed on the way: the pack that was there stays
+        patch.setattr("darklung.commands.pack._copied", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pack_models(ran / "run", pack)
+        with pytest.raises(ZeroDivisionError):
+            pack_models(ran / "run", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    predict_files(pack, case, out=tmp_path / "third", dry_run=True)
 
     content = json.loads((pack / "models.json").read_text())
     content["arms"]["one"]["threshold"] = -9.0

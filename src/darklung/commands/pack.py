@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from darklung.commands.recorded import recorded
 from darklung.core.checks import check_one_of, require
 from darklung.core.extras import require_extra
+from darklung.core.files import check_replaceable, make_folder, whole
+
+if TYPE_CHECKING:
+    from darklung.commands.chosen import Chosen
+    from darklung.publish.card import Card
+    from darklung.study.study import Study
 
 
 @recorded
@@ -35,7 +41,7 @@ def pack_models(run: Path, out: Path, *, arms: Sequence[str] = (), license: str 
     run : Path
         Finished, since thresholds, probabilities and lists come from its comparison.
     out : Path
-        Gets ``models.json``, ``ARM.md`` and ``ARM.json`` (cards), ``train/ARM.foldN/``.
+        Gets ``models.json``, ``cards/ARM.md`` and ``.json``, ``train/ARM.foldN/``; all of them or, after a kill, none.
     arms : sequence of str
         All by default.
     license, ethics
@@ -46,13 +52,10 @@ def pack_models(run: Path, out: Path, *, arms: Sequence[str] = (), license: str 
     DarklungError
         No finished run, an unknown arm, code of somebody's own, which a pack does not carry, or a folder with other things.
     """
-    from darklung.commands.chosen import Chosen, models_of
-    from darklung.commands.packed import ARMS_FILE, CARD, Pack, PackedArm
-    from darklung.io.documents import validate
-    from darklung.pipeline.record import write_json
-    from darklung.steps.card.make import make_card, write_card
+    from darklung.commands.chosen import models_of
+    from darklung.commands.packed import ARMS_FILE
+    from darklung.steps.card.make import make_card
     from darklung.steps.evaluate import ITEM, STAGE
-    from darklung.steps.training import STAGE as TRAINED
     from darklung.study.study import read_study
 
     finished = (run / "study.yaml").is_file() and (run / STAGE / ITEM).is_dir()
@@ -64,27 +67,36 @@ def pack_models(run: Path, out: Path, *, arms: Sequence[str] = (), license: str 
     for name in wanted:
         code = ", ".join(found[name].code().values())
         require(not code, f"{run}: arm {name} needs {code}, code that a pack does not carry")
-    study = read_study(run / "study.yaml")
-
-    def packed(one: Chosen) -> PackedArm:
-        rule, how = one.rule, vars(one.how)
-        models = tuple(folder.name for folder in one.folders)
-        return PackedArm(models=models, threshold=rule.threshold, curve=rule.curve, lists=rule.lists, notes=one.notes, **how)
-
-    shutil.rmtree(out / TRAINED, ignore_errors=True)
+    cards = {name: make_card(run, arm=name, ethics=ethics, license=license) for name in wanted}
+    check_replaceable(out)
+    make_folder(out.absolute().parent)
+    with whole(out.absolute()) as partial:
+        sizes = _write(partial, read_study(run / "study.yaml"), [found[name] for name in wanted], cards)
     rows = [f"{'arm':<24}{'models':>8}{'MB':>8}"]
-    for name in wanted:
-        size = sum(_copied(folder, out / TRAINED / folder.name) for folder in found[name].folders)
-        write_card(make_card(run, arm=name, ethics=ethics, license=license), out / CARD.format(arm=name))
-        rows.append(f"{name:<24}{len(found[name].folders):8d}{size / 1e6:8.2f}")
-    content = {
-        "study": study.name,
-        "tile": f"{study.evaluation.tile!r} m",
-        "processing": found[wanted[0]].processing.model_dump(mode="json"),
-        "arms": {name: packed(found[name]).model_dump(mode="json") for name in wanted},
-    }
-    write_json(out / ARMS_FILE, validate(content, Pack, ARMS_FILE).model_dump(mode="json"))
+    rows += [f"{name:<24}{len(found[name].folders):8d}{size / 1e6:8.2f}" for name, size in sizes.items()]
     return "\n".join([*rows, f"written to {out}; next: darklung predict {out} SOURCE --out FOLDER"])
+
+
+def _write(out: Path, study: Study, arms: Sequence[Chosen], cards: Mapping[str, Card]) -> dict[str, int]:
+    """The folder of a pack; bytes of each arm's models."""
+    from darklung.commands.packed import ARMS_FILE, CARDS, Pack, PackedArm
+    from darklung.io.documents import validate
+    from darklung.pipeline.record import write_json
+    from darklung.steps.card.make import write_card
+    from darklung.steps.training import STAGE
+
+    sizes, packed = {}, {}
+    make_folder(out / CARDS)
+    for one in arms:
+        models, rule = tuple(folder.name for folder in one.folders), one.rule
+        fixed = {"threshold": rule.threshold, "curve": rule.curve, "lists": rule.lists, **vars(one.how)}
+        packed[one.arm] = PackedArm(models=models, notes=one.notes, **fixed).model_dump(mode="json")
+        sizes[one.arm] = sum(_copied(folder, out / STAGE / folder.name) for folder in one.folders)
+        write_card(cards[one.arm], out / CARDS / f"{one.arm}.md")
+    content: dict[str, Any] = {"study": study.name, "tile": f"{study.evaluation.tile!r} m", "arms": packed}
+    content["processing"] = arms[0].processing.model_dump(mode="json")
+    write_json(out / ARMS_FILE, validate(content, Pack, ARMS_FILE).model_dump(mode="json"))
+    return sizes
 
 
 def _copied(source: Path, place: Path) -> int:

@@ -15,7 +15,7 @@ from darklung.steps.predict import MODEL_FILES
 from darklung.study.processing import ProcessingPart
 from darklung.study.protocols import examples_folder
 
-ARMS_FILE, CARD = "models.json", "{arm}.md"
+ARMS_FILE, CARDS = "models.json", "cards"
 
 
 class PackedArm(Document):
